@@ -1,0 +1,55 @@
+"""Where the database is, and connections to it.
+
+``DATABASE_URL`` names it: a ``postgresql://`` URL or any libpq connection string, so ``sslmode``, sockets and ``PGSERVICE``
+work as libpq has them. Without it the embedded server is used.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from harness import embedded
+
+ROLES = ("dot_owner", "dot_bridge", "dot_writer", "dot_cataloguer", "dot_gatekeeper", "dot_relay", "dot_reader")
+
+
+def conninfo() -> str:
+    """The connection string of this process: ``DATABASE_URL``, else that of the embedded server, started where needed."""
+    url = os.environ.get("DATABASE_URL")
+    if url:
+        return re.sub(r"^postgres(ql)?\+\w+://", "postgresql://", url)  # SQLAlchemy's form names a driver; libpq's has none
+    return embedded.start()
+
+
+def connect(url: str | None = None) -> psycopg.Connection[tuple[Any, ...]]:
+    """Opens a connection in autocommit mode: each ``transaction`` block below is one transaction, nothing is left open."""
+    return psycopg.connect(url or conninfo(), autocommit=True, client_encoding="utf8", application_name="dot-wrapper")
+
+
+def connect_for_alembic() -> psycopg.Connection[tuple[Any, ...]]:
+    """A connection as SQLAlchemy expects one: transactions begin by themselves."""
+    return psycopg.connect(conninfo(), client_encoding="utf8", application_name="dot-wrapper alembic")
+
+
+@contextmanager
+def transaction(connection: psycopg.Connection[Any], role: str) -> Iterator[psycopg.Connection[Any]]:
+    """One transaction as one of the wrapper's roles.
+
+    The role is set for the transaction alone: a session's would leak through a transaction pooler. An acknowledged write must
+    survive a crash, so ``synchronous_commit`` is not left off, whatever the session says.
+    """
+    with connection.transaction():
+        connection.execute(
+            sql.SQL(
+                "set local role {}; select set_config('synchronous_commit', 'on', true)"
+                " where current_setting('synchronous_commit') = 'off'"
+            ).format(sql.Identifier(role))
+        )
+        yield connection

@@ -1,0 +1,121 @@
+"""Alembic environment: one transaction for the whole run, as ``dot_owner``, online and with ``--sql``.
+
+Before the first revision: an advisory lock (two upgrades of one database queue up), the roles that are missing, the right to
+act as their owner, the schema. After the last: that right is given back.
+"""
+
+from __future__ import annotations
+
+from alembic import context
+from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
+
+from harness.database import connect_for_alembic
+from migrations.frozen_sql import ROOT, statement
+
+# "dot" in ASCII, twice: any constant that nobody else uses.
+ADVISORY_LOCK = 0x646F745F646F74
+
+LOCK = f"select pg_advisory_xact_lock({ADVISORY_LOCK})"
+
+VERSION = """
+do $version$
+begin
+    if current_setting('server_version_num')::integer < 150000 then
+        raise feature_not_supported using
+            message = 'PostgreSQL 15 or later is needed, this is ' || current_setting('server_version');
+    end if;
+end
+$version$;
+"""
+
+# A login that may not act as dot_owner, but may grant it, grants it to itself until the end of this transaction.
+ENTER = """
+do $enter$
+declare
+    v_new boolean := current_setting('server_version_num')::integer >= 160000;
+begin
+    if to_regrole('dot_owner') is null then
+        return;
+    end if;
+    if not pg_has_role(current_user, 'dot_owner', case when v_new then 'set' else 'member' end) then
+        begin
+            execute format('grant dot_owner to %I', current_user)
+                || case when v_new then ' with inherit false, set true' else '' end;
+            perform set_config('dot.owner_granted', 'true', true);
+        exception when insufficient_privilege then
+            raise insufficient_privilege using
+                message = format('%s may not act as dot_owner', current_user),
+                hint = format('A DBA runs: grant dot_owner to %I', current_user)
+                    || case when v_new then ' with inherit false, set true;' else ';' end
+                    || ' and revokes it after the upgrade. See sql/roles.sql.';
+        end;
+    end if;
+end
+$enter$;
+"""
+
+SCHEMA = """
+do $schema$
+begin
+    if to_regnamespace('dot') is not null then
+        return;
+    end if;
+    if has_database_privilege(current_user, current_database(), 'create') then
+        create schema dot authorization dot_owner;
+    elsif has_database_privilege('dot_owner', current_database(), 'create') then
+        set local role dot_owner;
+        create schema dot;
+    else
+        raise insufficient_privilege using
+            message = format('neither %s nor dot_owner may create a schema in %s', current_user, current_database()),
+            hint = 'A DBA runs sql/roles.sql in this database first.';
+    end if;
+end
+$schema$;
+"""
+
+ACT_AS_OWNER = """
+do $act$
+begin
+    if to_regrole('dot_owner') is not null then
+        set local role dot_owner;
+    end if;
+end
+$act$;
+"""
+
+LEAVE = """
+do $leave$
+begin
+    reset role;
+    if current_setting('dot.owner_granted', true) = 'true' then
+        execute format('revoke dot_owner from %I', current_user);
+    end if;
+end
+$leave$;
+"""
+
+
+def run() -> None:
+    """Runs the migrations of this call inside one transaction. Nothing may come before it, or nothing is installed."""
+    with context.begin_transaction():
+        context.execute(statement(LOCK))
+        if context.get_context().opts["fn"].__name__ == "upgrade":
+            prelude = [VERSION, (ROOT / "sql" / "roles.sql").read_text(encoding="utf-8"), ENTER, SCHEMA, ACT_AS_OWNER]
+        else:
+            prelude = [ENTER, ACT_AS_OWNER]
+        for sql in prelude:
+            context.execute(statement(sql))
+        context.run_migrations()
+        context.execute(statement(LEAVE))
+
+
+if context.is_offline_mode():
+    context.configure(dialect_name="postgresql", dialect_opts={"paramstyle": "named"}, version_table_schema="dot")
+    run()
+else:
+    engine = create_engine("postgresql+psycopg://", creator=connect_for_alembic, poolclass=NullPool)
+    with engine.connect() as connection:
+        context.configure(connection=connection, version_table_schema="dot")
+        run()

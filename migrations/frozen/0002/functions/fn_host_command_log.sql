@@ -1,0 +1,35 @@
+-- Bridge to the host's command log: appends one row and returns its run_id.
+grant create on schema dot to dot_bridge;
+
+create or replace function dot.fn_host_command_log(
+    p_command_name text,
+    p_run_mode text,
+    p_run_status text,
+    p_mutating boolean,
+    p_actor text,
+    p_session_actor text,
+    p_detail jsonb
+)
+returns uuid
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    v_run_id uuid;
+begin
+    insert into dot.dot_iu_command_run as r
+        (command_name, run_mode, run_status, mutating, actor, session_actor, detail)
+    values (p_command_name, p_run_mode, p_run_status, p_mutating, p_actor, p_session_actor, p_detail)
+    returning r.run_id into v_run_id;
+    return v_run_id;
+end
+$function$;
+
+alter function dot.fn_host_command_log(text, text, text, boolean, text, text, jsonb) owner to dot_bridge;
+
+revoke create on schema dot from dot_bridge;
+
+revoke all on function dot.fn_host_command_log(text, text, text, boolean, text, text, jsonb) from public;
+grant execute on function dot.fn_host_command_log(text, text, text, boolean, text, text, jsonb) to dot_owner;
+
+comment on function dot.fn_host_command_log(text, text, text, boolean, text, text, jsonb) is
+    'Bridge: appends one row to the command log, returns its run_id.';

@@ -1,0 +1,25 @@
+-- Bridge to the host's event types: switches a known type and returns what it was; NULL where the type is unknown.
+grant create on schema dot to dot_bridge;
+
+create or replace function dot.fn_host_event_set(p_event_type text, p_active boolean)
+returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    v_old boolean;
+begin
+    select e.active into v_old from dot.event_type e where e.event_type = p_event_type for update;
+    update dot.event_type set active = p_active where event_type = p_event_type and active is distinct from p_active;
+    return v_old;
+end
+$function$;
+
+alter function dot.fn_host_event_set(text, boolean) owner to dot_bridge;
+
+revoke create on schema dot from dot_bridge;
+
+revoke all on function dot.fn_host_event_set(text, boolean) from public;
+grant execute on function dot.fn_host_event_set(text, boolean) to dot_owner;
+
+comment on function dot.fn_host_event_set(text, boolean) is
+    'Bridge: switches an event type, returns what it was, NULL where it is unknown.';

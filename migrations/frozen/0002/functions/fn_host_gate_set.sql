@@ -1,0 +1,26 @@
+-- Bridge to the host's configuration: stores the value of a gate and returns the value before.
+grant create on schema dot to dot_bridge;
+
+create or replace function dot.fn_host_gate_set(p_key text, p_value text)
+returns text
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    v_old text;
+begin
+    select c.value::text into v_old from dot.dot_config c where c.key = p_key for update;
+    insert into dot.dot_config (key, value) values (p_key, p_value)
+    on conflict (key) do update set value = excluded.value;
+    return v_old;
+end
+$function$;
+
+alter function dot.fn_host_gate_set(text, text) owner to dot_bridge;
+
+revoke create on schema dot from dot_bridge;
+
+revoke all on function dot.fn_host_gate_set(text, text) from public;
+grant execute on function dot.fn_host_gate_set(text, text) to dot_owner;
+
+comment on function dot.fn_host_gate_set(text, text) is
+    'Bridge: stores the value of a gate, returns the value before.';

@@ -1,0 +1,32 @@
+-- Bridge to the host's leases: the token of a live lease, NULL where none is live. p_locked keeps the lease from being taken
+-- over until the caller's transaction ends; FOR NO KEY UPDATE, because shared row locks cost multixacts.
+grant create on schema dot to dot_bridge;
+
+create or replace function dot.fn_host_lease_live_token(p_lease_key text, p_locked boolean)
+returns bigint
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    v_lease record;
+begin
+    if p_locked then
+        select l.token, l.expires_at into v_lease
+        from dot.dot_iu_runtime_lease l where l.lease_key = p_lease_key for no key update;
+    else
+        select l.token, l.expires_at into v_lease
+        from dot.dot_iu_runtime_lease l where l.lease_key = p_lease_key;
+    end if;
+    -- The clock is read after the lock was got: a lease may have run out while waiting for it.
+    return case when v_lease.expires_at > clock_timestamp() then v_lease.token end;
+end
+$function$;
+
+alter function dot.fn_host_lease_live_token(text, boolean) owner to dot_bridge;
+
+revoke create on schema dot from dot_bridge;
+
+revoke all on function dot.fn_host_lease_live_token(text, boolean) from public;
+grant execute on function dot.fn_host_lease_live_token(text, boolean) to dot_owner;
+
+comment on function dot.fn_host_lease_live_token(text, boolean) is
+    'Bridge: the token of a live lease, NULL where none is live.';

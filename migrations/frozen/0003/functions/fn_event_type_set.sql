@@ -1,0 +1,49 @@
+-- Switches a known process.* event type, audited like a gate under the key event_type:<type>. Returns what it was.
+-- Raises 23502, 23514 (event_type_*_check), 23503 (event_type_event_type_fkey: not a known process.* type).
+create or replace function dot.fn_event_type_set(p_event_type text, p_active boolean, p_actor text, p_reason text)
+returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    v_missing text := case
+        when p_event_type is null then 'event_type'
+        when p_active is null then 'active'
+        when p_actor is null then 'actor'
+        when p_reason is null then 'reason'
+    end;
+    v_illegal text := case
+        when dot.fn_is_code(p_event_type, 200) is not true then 'event_type'
+        when dot.fn_is_code(p_actor, 200) is not true then 'actor'
+        when dot.fn_is_prose(p_reason) is not true then 'reason'
+    end;
+    v_old boolean;
+begin
+    if v_missing is not null then
+        perform dot.fn_missing_refuse('event_type', v_missing);
+    end if;
+    if v_illegal is not null then
+        perform dot.fn_illegal_refuse('event_type', v_illegal);
+    end if;
+    if starts_with(p_event_type, 'process.') then
+        v_old := dot.fn_host_event_set(p_event_type, p_active);
+    end if;
+    if v_old is null then
+        raise foreign_key_violation using
+            message = format('%s is not a known process.* event type', p_event_type),
+            schema = 'dot', table = 'event_type', constraint = 'event_type_event_type_fkey';
+    end if;
+    insert into dot.dot_config_audit
+        (key, old_value, new_value, actor, session_actor, reason, changed_at, system_identifier)
+    values (
+        'event_type:' || p_event_type, v_old::text, p_active::text, p_actor, session_user, p_reason, clock_timestamp(),
+        (select s.system_identifier from pg_control_system() as s)
+    );
+    return v_old;
+end
+$function$;
+
+revoke all on function dot.fn_event_type_set(text, boolean, text, text) from public;
+grant execute on function dot.fn_event_type_set(text, boolean, text, text) to dot_gatekeeper;
+
+comment on function dot.fn_event_type_set(text, boolean, text, text) is
+    'Switches a known process.* event type, audited like a gate; returns what it was.';

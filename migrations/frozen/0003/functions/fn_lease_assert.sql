@@ -1,0 +1,37 @@
+-- Single flight: the caller's token must be the live one of the candidate's lease, and not lower than the token the run
+-- began under. Raises check_violation (23514), constraint lease_live_check or lease_fencing_check. p_locked keeps the lease
+-- from being taken over until the caller's transaction ends.
+create or replace function dot.fn_lease_assert(
+    p_process_candidate_code text, p_lease_token bigint, p_header_token bigint, p_locked boolean
+)
+returns void
+language plpgsql volatile
+as $function$
+declare
+    v_live_token bigint := dot.fn_host_lease_live_token('dot_exec:' || p_process_candidate_code, p_locked);
+begin
+    if (p_lease_token = v_live_token) is not true then
+        raise check_violation using
+            message = format('lease token %s of dot_exec:%s is not live',
+                coalesce(p_lease_token::text, 'NULL'), p_process_candidate_code),
+            detail = case when v_live_token is null then 'No lease of this candidate is live.'
+                else format('The live token is %s.', v_live_token) end,
+            hint = 'Acquire the lease with fn_dot_iu_runtime_lease_acquire and pass the token it returns.',
+            schema = 'dot',
+            constraint = 'lease_live_check';
+    end if;
+    if p_lease_token < p_header_token then
+        raise check_violation using
+            message = format('lease token %s is lower than the token %s of the run', p_lease_token, p_header_token),
+            detail = 'Tokens only grow: the lease table was put back to an older state.',
+            hint = 'Acquire the lease again, until its token has passed the run''s.',
+            schema = 'dot',
+            constraint = 'lease_fencing_check';
+    end if;
+end
+$function$;
+
+revoke all on function dot.fn_lease_assert(text, bigint, bigint, boolean) from public;
+
+comment on function dot.fn_lease_assert(text, bigint, bigint, boolean) is
+    'Refuses unless the token is the live one of the candidate''s lease and not lower than the header''s (23514).';

@@ -1,0 +1,48 @@
+-- Attests a preflight check that SQL cannot make itself: the verdict, for how long, by whom, and what was found. The newest
+-- attestation alone decides, so a BLOCK takes an earlier PASS back. Returns when it ends.
+-- Raises 23502, 23514 (preflight_attestation_*_check).
+create or replace function dot.fn_preflight_attest(
+    p_check_name text, p_verdict text, p_valid_seconds integer, p_actor text, p_finding text
+)
+returns timestamptz
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    v_missing text := case
+        when p_check_name is null then 'check_name'
+        when p_verdict is null then 'verdict'
+        when p_valid_seconds is null then 'valid_seconds'
+        when p_actor is null then 'actor'
+        when p_finding is null then 'finding'
+    end;
+    v_illegal text := case
+        when (p_check_name = 'fs_snapshot_present') is not true then 'check_name'
+        when (p_verdict in ('PASS', 'WARN', 'BLOCK')) is not true then 'verdict'
+        when (p_valid_seconds between 1 and 604800) is not true then 'valid_seconds'
+        when dot.fn_is_code(p_actor, 200) is not true then 'actor'
+        when dot.fn_is_prose(p_finding) is not true then 'finding'
+    end;
+    v_now timestamptz := clock_timestamp();
+    v_expires_at timestamptz;
+begin
+    if v_missing is not null then
+        perform dot.fn_missing_refuse('preflight_attestation', v_missing);
+    end if;
+    if v_illegal is not null then
+        perform dot.fn_illegal_refuse('preflight_attestation', v_illegal);
+    end if;
+    insert into dot.preflight_attestation as a
+        (check_name, verdict, finding, actor, session_actor, attested_at, expires_at)
+    values (
+        p_check_name, p_verdict, p_finding, p_actor, session_user, v_now, v_now + make_interval(secs => p_valid_seconds)
+    )
+    returning a.expires_at into v_expires_at;
+    return v_expires_at;
+end
+$function$;
+
+revoke all on function dot.fn_preflight_attest(text, text, integer, text, text) from public;
+grant execute on function dot.fn_preflight_attest(text, text, integer, text, text) to dot_gatekeeper;
+
+comment on function dot.fn_preflight_attest(text, text, integer, text, text) is
+    'Attests a preflight check for a time; the newest attestation alone decides; returns when it ends.';

@@ -1,0 +1,240 @@
+"""Versioned SQL: a revision applies frozen copies of the files in ``sql/``, never the files themselves.
+
+``sql/`` holds today's text, one object per file, edited in place: that is the line diff a DBA reads. A revision lists the
+files it adds or changes in ``APPLIES``; ``make freeze REV=0005`` copies them to ``migrations/frozen/0005/`` and writes their
+hashes into ``MANIFEST.sha256`` (``cd migrations && sha256sum -c MANIFEST.sha256``). A downgrade applies the copy before.
+
+    python -m migrations.frozen_sql freeze 0005 [--force]
+    python -m migrations.frozen_sql check
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from alembic import op
+from sqlalchemy.schema import DDL
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class FrozenSqlError(Exception):
+    """The files, their frozen copies and the manifest do not agree; the message says which and what to do."""
+
+
+def statement(sql: str) -> DDL:
+    """SQL text as a construct that reaches the server letter by letter, online and with ``--sql``.
+
+    A plain string would go through ``text()``, which takes ``:1`` inside ``'{"a":1}'`` for a parameter and, offline, prints
+    NULL in its place.
+    """
+    return DDL(sql.rstrip().removesuffix(";").replace("%", "%%"))
+
+
+def execute(sql: str) -> None:
+    """Executes SQL of a revision: tables, constraints, triggers, grants, seeds."""
+    op.execute(statement(sql))
+
+
+class FrozenSql:
+    """The frozen copies of one checkout: ``sql/`` on one side, ``migrations/frozen/<rev>/`` and the manifest on the other."""
+
+    def __init__(self, root: Path = ROOT) -> None:
+        self.sql = root / "sql"
+        self.migrations = root / "migrations"
+        self.frozen = self.migrations / "frozen"
+        self.manifest = self.migrations / "MANIFEST.sha256"
+
+    def sources(self) -> list[str]:
+        """Names of all versioned files, for instance ``functions/fn_preflight_guard``."""
+        found = (path for folder in ("functions", "views") for path in (self.sql / folder).glob("*.sql"))
+        return sorted(str(path.relative_to(self.sql).with_suffix("")) for path in found)
+
+    def revisions(self) -> list[str]:
+        """Revisions that have frozen copies, oldest first (ids are four digits, so their order is that of the text)."""
+        return sorted(path.name for path in self.frozen.iterdir() if path.is_dir()) if self.frozen.exists() else []
+
+    def newest(self, name: str, before: str | None = None) -> Path | None:
+        """The newest frozen copy of a file, optionally of those before a revision; None where there is none."""
+        for revision in reversed(self.revisions()):
+            path = self.frozen / revision / f"{name}.sql"
+            if path.exists() and (before is None or revision < before):
+                return path
+        return None
+
+    def freeze(self, revision: str, names: Sequence[str], *, force: bool = False) -> None:
+        """Keeps a copy of each named file for a revision and records its hash.
+
+        Raises:
+            FrozenSqlError: the revision is frozen (and not forced), or a file does not exist or is empty.
+        """
+        target = self.frozen / revision
+        if target.exists() and not force:
+            raise FrozenSqlError(
+                f"revision {revision} is frozen: change the files in sql/ under a new revision"
+                " (before the first release tag, FORCE=1 rewrites it)"
+            )
+        texts = {name: self._read(name) for name in names}
+        for stale in sorted(target.rglob("*.sql")) if target.exists() else ():
+            stale.unlink()
+        for name, text in texts.items():
+            copy = target / f"{name}.sql"
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(text)
+        kept = [line for line in self._manifest_lines() if not line.split("  ")[1].startswith(f"frozen/{revision}/")]
+        added = [f"{hashlib.sha256(text).hexdigest()}  frozen/{revision}/{name}.sql" for name, text in texts.items()]
+        self.manifest.write_text("".join(f"{line}\n" for line in sorted(kept + added, key=lambda one: one.split("  ")[1])))
+
+    def problems(self) -> list[str]:
+        """What does not agree, one sentence each; empty where all is well (the text guard and the manifest guard)."""
+        found = []
+        for name in self.sources():
+            copy = self.newest(name)
+            if copy is None:
+                found.append(f"sql/{name}.sql is in no revision: list it in APPLIES of one and run make freeze")
+            elif copy.read_bytes() != (self.sql / f"{name}.sql").read_bytes():
+                found.append(f"sql/{name}.sql differs from its newest copy, {copy.relative_to(self.migrations)}")
+        listed = {}
+        for line in self._manifest_lines():
+            digest, _, path = line.partition("  ")
+            listed[path] = digest
+        present = {str(path.relative_to(self.migrations)): path for path in self.frozen.rglob("*") if path.is_file()}
+        for path in sorted(listed.keys() | present.keys()):
+            if path not in present:
+                found.append(f"{path} is in the manifest and missing")
+            elif path not in listed:
+                found.append(f"{path} is not in the manifest")
+            elif hashlib.sha256(present[path].read_bytes()).hexdigest() != listed[path]:
+                found.append(f"{path} was changed after it was frozen")
+        return found
+
+    def rewritten(self, released_manifest: str) -> list[str]:
+        """Lines of a released manifest that today's no longer has: a released revision has changed its meaning."""
+        today = set(self._manifest_lines())
+        return [f"released and gone: {line}" for line in released_manifest.splitlines() if line and line not in today]
+
+    def _read(self, name: str) -> bytes:
+        path = self.sql / f"{name}.sql"
+        if not path.exists():
+            raise FrozenSqlError(f"sql/{name}.sql does not exist")
+        text = path.read_bytes()
+        if not text.strip():
+            raise FrozenSqlError(f"sql/{name}.sql is empty")
+        return text
+
+    def _manifest_lines(self) -> list[str]:
+        return self.manifest.read_text().splitlines() if self.manifest.exists() else []
+
+
+def apply(revision: str, names: Iterable[str]) -> None:
+    """Upgrade: applies the frozen copies that a revision keeps, in the given order."""
+    for name in names:
+        execute((FrozenSql().frozen / revision / f"{name}.sql").read_text(encoding="utf-8"))
+
+
+def revert(revision: str, names: Sequence[str]) -> None:
+    """Downgrade: applies the copy before each, in the opposite order, and drops by name what had none."""
+    for name in reversed(names):
+        before = FrozenSql().newest(name, before=revision)
+        if before is not None:
+            execute(before.read_text(encoding="utf-8"))
+        else:
+            kind, _, relation = name.partition("/")
+            execute(f"drop {'view' if kind == 'views' else 'function'} dot.{relation}")
+
+
+def drop_tables(tables: Sequence[str], seeded: dict[str, str] | None = None) -> None:
+    """Downgrade: drops tables, in the given order, unless one holds a row that the migrations did not seed.
+
+    The refusal is SQL, so a script made with ``--sql`` refuses too. All tables are locked before the first is looked at, and
+    the message names every table that holds rows (restrict_violation, 23001, constraint ``downgrade_keeps_rows``).
+
+    Args:
+        tables: names in schema ``dot``.
+        seeded: for a table with seeds, a query that returns them as they were seeded, all columns that count.
+    """
+    seeded = seeded or {}
+    locks = "\n".join(f"    lock table dot.{table} in access exclusive mode;" for table in tables)
+    tests = "\n".join(
+        "    if exists ({}) then\n        v_kept := v_kept || 'dot.{}'::text;\n    end if;".format(
+            seeded.get(table, f"select from dot.{table}"), table
+        )
+        for table in tables
+    )
+    execute(f"""
+do $downgrade$
+declare
+    v_kept text[] := '{{}}';
+begin
+{locks}
+{tests}
+    if v_kept <> '{{}}' then
+        raise restrict_violation using
+            message = 'the downgrade would drop rows of ' || array_to_string(v_kept, ', '),
+            hint = 'Evidence is not dropped by a downgrade. Keep the database, or copy what you need and drop it by hand.',
+            constraint = 'downgrade_keeps_rows';
+    end if;
+end
+$downgrade$;
+""")
+    for table in tables:
+        execute(f"drop table dot.{table}")
+
+
+def released_manifest() -> str:
+    """The manifest as of the newest release tag (``v*``); empty before the first release or outside a git checkout."""
+    tag = subprocess.run(
+        ["git", "describe", "--tags", "--match", "v*", "--abbrev=0"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.strip()
+    if not tag:
+        return ""
+    return subprocess.run(
+        ["git", "show", f"{tag}:migrations/MANIFEST.sha256"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+
+
+def _applies(revision: str) -> tuple[str, ...]:
+    """What a revision's module says it applies."""
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    script = ScriptDirectory.from_config(Config(str(ROOT / "alembic.ini"))).get_revision(revision)
+    if script is None:
+        raise FrozenSqlError(f"there is no revision {revision}")
+    names: tuple[str, ...] = script.module.APPLIES
+    return names
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line: ``freeze REV [--force]`` or ``check``; 1 where something does not agree."""
+    parser = argparse.ArgumentParser(prog="frozen_sql", description="Freeze the SQL of a revision, or check all copies.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    freeze = commands.add_parser("freeze", help="copy the files that a revision applies")
+    freeze.add_argument("revision", type=str, help="four digits, for instance 0005")
+    freeze.add_argument("--force", action="store_true", help="rewrite a frozen revision (before the first release tag)")
+    commands.add_parser("check", help="compare sql/, the copies and the manifest")
+    given = parser.parse_args(arguments)
+    tree = FrozenSql()
+    try:
+        if given.command == "freeze":
+            if not re.fullmatch(r"\d{4}", given.revision):
+                raise FrozenSqlError(f"{given.revision} is not a revision: four digits")
+            released = f"frozen/{given.revision}/" in released_manifest()
+            tree.freeze(given.revision, _applies(given.revision), force=given.force and not released)
+            return 0
+        problems = tree.problems() + tree.rewritten(released_manifest())
+    except FrozenSqlError as error:
+        problems = [str(error)]
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,217 @@
+"""Host layer: catalogue, configuration, command log, leases, queue, events, and the business table that stays untouched.
+
+The system the wrapper was designed for has these tables; this revision makes them for a fresh database. The wrapper relies on
+the columns below and reaches them through ``fn_host_*`` alone (revision 0002).
+"""
+
+from migrations.frozen_sql import apply, drop_tables, execute, revert
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+APPLIES = (
+    "functions/fn_is_code",
+    "functions/fn_is_ref",
+    "functions/fn_is_prose",
+    "functions/fn_is_evidence",
+    "functions/fn_is_run_id",
+    "functions/fn_append_only_refuse",
+)
+
+
+def upgrade() -> None:
+    # Functions are born executable by PUBLIC. Each file revokes that; this catches one that forgets. Only the form without
+    # a schema has an effect.
+    execute("alter default privileges for role dot_owner revoke execute on functions from public")
+    execute(
+        "grant usage on schema dot to dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader"
+    )
+    apply(revision, APPLIES)
+    execute("""
+-- The catalogue: what could be executed.
+create table dot.dot_tools (
+    code text not null,
+    category text,
+    execution_engine text,
+    script_path text,
+    file_path text,
+    trigger_type text,
+    usage_count bigint default 0,
+    last_executed timestamptz,
+    constraint dot_tools_pkey primary key (code),
+    constraint dot_tools_code_check check (dot.fn_is_code(code, 200))
+);
+comment on table dot.dot_tools is 'Host layer: the catalogue of DOTs, what could be executed.';
+
+-- Gates and settings. A value is text on purpose: only a stored true, exactly, opens a gate.
+create table dot.dot_config (
+    key text not null,
+    value text,
+    constraint dot_config_pkey primary key (key)
+);
+comment on table dot.dot_config is 'Host layer: gates and settings. A gate is on only where its value is exactly true.';
+insert into dot.dot_config (key, value) values
+    ('iu_core.operator_runtime_enabled', 'false'),
+    ('process_dot_runtime.execute_enabled', 'false'),
+    ('process_dot_runtime.real_run_enabled', 'false'),
+    ('queue.worker.enabled', 'false');
+
+-- Which commands may be logged, and whether they change production.
+create table dot.dot_iu_command_catalog (
+    command_name text not null,
+    mutating boolean not null,
+    description text not null,
+    constraint dot_iu_command_catalog_pkey primary key (command_name),
+    constraint dot_iu_command_catalog_command_name_check check (dot.fn_is_code(command_name, 200))
+);
+comment on table dot.dot_iu_command_catalog is 'Host layer: the commands that may be logged.';
+insert into dot.dot_iu_command_catalog (command_name, mutating, description) values
+    ('dot_wrapper.rehearse', false, 'The caller path without execution: a SIMULATED_DRY_RUN.'),
+    ('dot_wrapper.execute', true, 'The caller path for a DRY_RUN (plan) or REAL_RUN (apply).'),
+    ('dot_wrapper.preflight_attest', false, 'An attestation made or renewed by a program.');
+
+-- The command log: keyed by command, not by run. Refusals are kept here.
+create table dot.dot_iu_command_run (
+    run_id uuid not null default gen_random_uuid(),
+    logged_at timestamptz not null default clock_timestamp(),
+    mutating boolean not null,
+    command_name text not null,
+    run_mode text not null,
+    run_status text not null,
+    actor text not null,
+    session_actor text not null,
+    detail jsonb not null default '{}',
+    constraint dot_iu_command_run_pkey primary key (run_id),
+    constraint dot_iu_command_run_run_mode_check check (run_mode in ('plan', 'verify', 'apply')),
+    constraint dot_iu_command_run_run_status_check check (run_status in ('started', 'completed', 'failed', 'refused'))
+);
+comment on table dot.dot_iu_command_run is 'Host layer: the command log, append-only.';
+
+-- TTL leases. A row is never deleted: its token would start again.
+create table dot.dot_iu_runtime_lease (
+    token bigint not null,
+    acquired_at timestamptz not null,
+    expires_at timestamptz not null,
+    lease_key text not null,
+    holder text not null,
+    session_actor text not null,
+    constraint dot_iu_runtime_lease_pkey primary key (lease_key),
+    constraint dot_iu_runtime_lease_token_check check (token > 0),
+    constraint dot_iu_runtime_lease_lease_key_check check (dot.fn_is_code(lease_key, 240)),
+    constraint dot_iu_runtime_lease_holder_check check (dot.fn_is_code(holder, 200))
+) with (fillfactor = 70);
+comment on table dot.dot_iu_runtime_lease is 'Host layer: TTL leases with fencing tokens that only grow.';
+
+create table dot.job_queue (
+    job_id bigint generated always as identity,
+    run_id uuid,
+    created_at timestamptz not null default clock_timestamp(),
+    job_type text not null,
+    status text not null,
+    idempotency_key text,
+    actor text,
+    constraint job_queue_pkey primary key (job_id)
+);
+comment on table dot.job_queue is 'Host layer: the job queue. The wrapper reads it for the inventory alone.';
+
+-- Which events are wanted. All inactive: a fresh database fills no outbox.
+create table dot.event_type (
+    event_type text not null,
+    active boolean not null default false,
+    constraint event_type_pkey primary key (event_type),
+    constraint event_type_event_type_check check (dot.fn_is_code(event_type, 200))
+);
+comment on table dot.event_type is 'Host layer: event types and whether events of them are wanted.';
+insert into dot.event_type (event_type, active)
+select t.event_type, false
+from unnest(array[
+    'process.run.observed', 'process.run.started', 'process.run.completed', 'process.run.failed', 'process.run.cancelled',
+    'process.component.observed', 'process.component.step_started', 'process.component.step_completed',
+    'process.component.failed', 'process.component.cancelled'
+]) as t (event_type);
+
+-- The outbox, with the column names that Debezium's router expects. xact_id is what lets a reader miss nothing.
+create table dot.event_outbox (
+    id bigint generated always as identity,
+    xact_id xid8 not null default pg_current_xact_id(),
+    created_at timestamptz not null default clock_timestamp(),
+    aggregatetype text not null,
+    aggregateid text not null,
+    type text not null,
+    payload jsonb not null,
+    constraint event_outbox_pkey primary key (xact_id, id)
+);
+comment on table dot.event_outbox is 'Host layer: the transactional outbox, append-only. Read it with fn_dot_outbox_poll.';
+
+-- A business table. Nothing of the wrapper may ever touch it; the tests watch it.
+create table dot.universal_edges (
+    edge_id bigint generated always as identity,
+    from_code text not null,
+    to_code text not null,
+    edge_type text not null,
+    constraint universal_edges_pkey primary key (edge_id)
+);
+comment on table dot.universal_edges is 'Host layer: a business table that the wrapper never touches.';
+
+-- Evidence is never changed or removed, by its owner neither, and in replica mode neither (ENABLE ALWAYS).
+create trigger dot_iu_command_run_append_only before update or delete on dot.dot_iu_command_run
+    for each row execute function dot.fn_append_only_refuse();
+create trigger dot_iu_command_run_append_only_truncate before truncate on dot.dot_iu_command_run
+    for each statement execute function dot.fn_append_only_refuse();
+create trigger event_outbox_append_only before update or delete on dot.event_outbox
+    for each row execute function dot.fn_append_only_refuse();
+create trigger event_outbox_append_only_truncate before truncate on dot.event_outbox
+    for each statement execute function dot.fn_append_only_refuse();
+create trigger dot_iu_runtime_lease_append_only before delete on dot.dot_iu_runtime_lease
+    for each row execute function dot.fn_append_only_refuse();
+create trigger dot_iu_runtime_lease_append_only_truncate before truncate on dot.dot_iu_runtime_lease
+    for each statement execute function dot.fn_append_only_refuse();
+alter table dot.dot_iu_command_run enable always trigger dot_iu_command_run_append_only;
+alter table dot.dot_iu_command_run enable always trigger dot_iu_command_run_append_only_truncate;
+alter table dot.event_outbox enable always trigger event_outbox_append_only;
+alter table dot.event_outbox enable always trigger event_outbox_append_only_truncate;
+alter table dot.dot_iu_runtime_lease enable always trigger dot_iu_runtime_lease_append_only;
+alter table dot.dot_iu_runtime_lease enable always trigger dot_iu_runtime_lease_append_only_truncate;
+
+-- The bridge: what fn_host_* need, and no more. No usage figure of a DOT can be written by it, no business table read.
+grant select on dot.dot_tools to dot_bridge;
+grant insert (code, category, execution_engine, script_path, file_path, trigger_type),
+    update (category, execution_engine, script_path, file_path, trigger_type) on dot.dot_tools to dot_bridge;
+grant select, insert, update on dot.dot_config to dot_bridge;
+grant select on dot.dot_iu_command_catalog to dot_bridge;
+grant select, insert on dot.dot_iu_command_run to dot_bridge;
+grant select, insert, update on dot.dot_iu_runtime_lease to dot_bridge;
+grant select, update on dot.event_type to dot_bridge;
+grant select, insert on dot.event_outbox to dot_bridge;
+""")
+
+
+def downgrade() -> None:
+    drop_tables(
+        (
+            "dot_tools",
+            "dot_config",
+            "dot_iu_command_run",
+            "dot_iu_command_catalog",
+            "dot_iu_runtime_lease",
+            "job_queue",
+            "event_outbox",
+            "event_type",
+            "universal_edges",
+        ),
+        seeded={
+            "dot_config": "select from dot.dot_config c where c.value is distinct from 'false' or c.key not in ("
+            "'iu_core.operator_runtime_enabled', 'process_dot_runtime.execute_enabled',"
+            " 'process_dot_runtime.real_run_enabled', 'queue.worker.enabled')",
+            "dot_iu_command_catalog": "select from dot.dot_iu_command_catalog c where c.command_name not in ("
+            "'dot_wrapper.rehearse', 'dot_wrapper.execute', 'dot_wrapper.preflight_attest')",
+            "event_type": "select from dot.event_type e where e.active or e.event_type not like 'process.%'",
+        },
+    )
+    revert(revision, APPLIES)
+    execute(
+        "revoke usage on schema dot from dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader"
+    )
+    execute("alter default privileges for role dot_owner grant execute on functions to public")

@@ -1,0 +1,266 @@
+"""Ledger: the wrapper's own tables, append-only, and the bridge functions through which it reaches the host layer."""
+
+from migrations.frozen_sql import apply, drop_tables, execute, revert
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+APPLIES = (
+    "functions/fn_host_dot_known",
+    "functions/fn_host_dot_event_wanted",
+    "functions/fn_host_dot_register",
+    "functions/fn_host_gate_value",
+    "functions/fn_host_gate_set",
+    "functions/fn_host_event_set",
+    "functions/fn_host_outbox_append",
+    "functions/fn_host_outbox_after",
+    "functions/fn_host_outbox_position_settled",
+    "functions/fn_host_lease_acquire",
+    "functions/fn_host_lease_extend",
+    "functions/fn_host_lease_live_token",
+    "functions/fn_host_command_mutating",
+    "functions/fn_host_command_log",
+    "functions/fn_host_table_readable",
+    "functions/fn_host_catalogue_present",
+    "functions/fn_host_lease_table_usable",
+)
+
+# Oldest first; a table that another refers to comes before it.
+APPEND_ONLY = (
+    "process_candidate",
+    "process_run_observation",
+    "process_component_observation",
+    "preflight_attestation",
+    "dot_config_audit",
+    "dot_mechanism_attestation",
+)
+
+
+def upgrade() -> None:
+    execute("""
+-- A named pair of producer and verifier. Insert-only: who can edit a pair rewrites past verdicts.
+create table dot.process_candidate (
+    defined_at timestamptz not null,
+    code text not null,
+    producer_dot_code text not null,
+    verifier_dot_code text not null,
+    description text,
+    actor text not null,
+    session_actor text not null,
+    constraint process_candidate_pkey primary key (code),
+    constraint process_candidate_code_check check (dot.fn_is_code(code, 200)),
+    constraint process_candidate_pair_check check (producer_dot_code <> verifier_dot_code)
+);
+comment on table dot.process_candidate is 'Named pairs of a producer DOT and a verifier DOT, insert-only.';
+
+-- The header: one row per run, and a run is (candidate, process_run_id). The candidate leads every key, so the ledger can be
+-- distributed by it. No foreign key points at a shared row: a hot one would cost a multixact per insert.
+-- The table's CHECKs hold what makes evidence evidence. Formats of texts are checked by the functions alone, which are the only
+-- way in: the server reads every CHECK anew for every statement, and those sixteen cost more than the insert itself.
+create table dot.process_run_observation (
+    process_run_id uuid not null,
+    parent_run_id uuid,
+    observed_at timestamptz not null,
+    xact_id xid8 not null default pg_current_xact_id(),
+    lease_token bigint,
+    dry_run boolean not null,
+    process_candidate_code text not null,
+    dot_code text not null,
+    correlation_id text not null,
+    evidence_type text not null,
+    status text not null,
+    actor text not null,
+    session_actor text not null,
+    idempotency_key text,
+    input_ref text,
+    output_ref text,
+    error_ref text,
+    evidence_ref jsonb not null,
+    admission jsonb,
+    constraint process_run_observation_pkey primary key (process_candidate_code, process_run_id),
+    -- The evidence ladder. A simulation was asked for nothing; what let a dry or real run in is stored with it, and so is its
+    -- lease token. A dry run says so, a real run cannot; prepared is a simulation.
+    constraint process_run_observation_evidence_type_check check (
+        case evidence_type
+            when 'SIMULATED_DRY_RUN' then dry_run and admission is null
+            when 'DRY_RUN' then dry_run and admission is not null and lease_token is not null and status <> 'observed'
+            when 'REAL_RUN' then not dry_run and admission is not null and lease_token is not null and status <> 'observed'
+            else false
+        end
+    ),
+    -- The stored words. Prepared carries its phase and skipped its flag, and nothing else carries either.
+    constraint process_run_observation_status_check check (
+        case status
+            when 'observed' then evidence_ref ? 'wrapper_phase' and not evidence_ref ? 'skipped'
+            when 'cancelled' then evidence_ref ? 'skipped' and not evidence_ref ? 'wrapper_phase'
+            else status in ('started', 'completed', 'failed') and not evidence_ref ?| '{wrapper_phase,skipped}'
+        end
+    )
+);
+comment on table dot.process_run_observation is 'The header of a run: one row per run, append-only, written by fn_process_run_observe alone.';
+create unique index process_run_observation_idempotency_key_key
+    on dot.process_run_observation (process_candidate_code, idempotency_key) where idempotency_key is not null;
+-- The latest real run of a candidate, which is what a verdict asks for.
+create index process_run_observation_real_run_idx
+    on dot.process_run_observation (process_candidate_code, observed_at desc, process_run_id desc)
+    where evidence_type = 'REAL_RUN';
+
+-- The producer's and the verifier's part. The key is natural: one row per run, role and status. component_id is what callers
+-- and events call the row by; nothing looks a row up by it, so it has no index to pay for.
+create table dot.process_component_observation (
+    component_id uuid not null default gen_random_uuid(),
+    process_run_id uuid not null,
+    observed_at timestamptz not null,
+    xact_id xid8 not null default pg_current_xact_id(),
+    lease_token bigint,
+    process_candidate_code text not null,
+    component_role text not null,
+    dot_code text not null,
+    correlation_id text not null,
+    evidence_type text not null,
+    status text not null,
+    actor text not null,
+    session_actor text not null,
+    idempotency_key text,
+    input_ref text,
+    output_ref text,
+    error_ref text,
+    evidence_ref jsonb not null,
+    admission jsonb,
+    constraint process_component_observation_pkey
+        primary key (process_candidate_code, process_run_id, component_role, status),
+    constraint process_component_observation_process_run_id_fkey
+        foreign key (process_candidate_code, process_run_id)
+        references dot.process_run_observation (process_candidate_code, process_run_id),
+    constraint process_component_observation_component_role_check check (component_role in ('producer', 'verifier')),
+    -- The evidence ladder. A simulation was asked for nothing; what let a dry or real run in is stored with it, and so is its
+    -- lease token. A dry run says so, a real run cannot; prepared is a simulation.
+    constraint process_component_observation_evidence_type_check check (
+        case evidence_type
+            when 'SIMULATED_DRY_RUN' then admission is null
+            when 'DRY_RUN' then admission is not null and lease_token is not null and status <> 'observed'
+            when 'REAL_RUN' then admission is not null and lease_token is not null and status <> 'observed'
+            else false
+        end
+    ),
+    -- The stored words. Prepared carries its phase and skipped its flag, and nothing else carries either.
+    constraint process_component_observation_status_check check (
+        case status
+            when 'observed' then evidence_ref ? 'wrapper_phase' and not evidence_ref ? 'skipped'
+            when 'cancelled' then evidence_ref ? 'skipped' and not evidence_ref ? 'wrapper_phase'
+            else status in ('step_started', 'step_completed', 'failed') and not evidence_ref ?| '{wrapper_phase,skipped}'
+        end
+    )
+);
+comment on table dot.process_component_observation is
+    'The producer''s and the verifier''s part of a run, append-only, written by fn_process_component_observe alone.';
+create unique index process_component_observation_terminal_key
+    on dot.process_component_observation (process_candidate_code, process_run_id, component_role)
+    where status in ('step_completed', 'failed', 'cancelled');
+create unique index process_component_observation_idempotency_key_key
+    on dot.process_component_observation (process_candidate_code, idempotency_key) where idempotency_key is not null;
+
+-- What a person vouches for before anything may be executed. The newest row of a check decides.
+create table dot.preflight_attestation (
+    attestation_id bigint generated always as identity,
+    attested_at timestamptz not null,
+    expires_at timestamptz not null,
+    check_name text not null,
+    verdict text not null,
+    finding text not null,
+    actor text not null,
+    session_actor text not null,
+    constraint preflight_attestation_pkey primary key (attestation_id),
+    constraint preflight_attestation_check_name_check check (check_name = 'fs_snapshot_present'),
+    constraint preflight_attestation_verdict_check check (verdict in ('PASS', 'WARN', 'BLOCK')),
+    constraint preflight_attestation_expires_at_check check (expires_at > attested_at)
+);
+comment on table dot.preflight_attestation is 'Attested preflight checks with an expiry, append-only; the newest decides.';
+create index preflight_attestation_check_name_idx
+    on dot.preflight_attestation (check_name, attested_at desc, attestation_id desc);
+
+-- Who moved a gate or an event type, when and why. system_identifier tells this cluster from one that was restored elsewhere.
+create table dot.dot_config_audit (
+    audit_id bigint generated always as identity,
+    changed_at timestamptz not null,
+    system_identifier bigint not null,
+    key text not null,
+    old_value text,
+    new_value text not null,
+    actor text not null,
+    session_actor text not null,
+    reason text not null,
+    constraint dot_config_audit_pkey primary key (audit_id)
+);
+comment on table dot.dot_config_audit is 'Every move of a gate or event type: who, when, why, old, new. Append-only.';
+create index dot_config_audit_key_idx on dot.dot_config_audit (key, audit_id desc);
+
+-- What SQL cannot see of the mechanisms that could execute a DOT, attested by somebody who looked.
+create table dot.dot_mechanism_attestation (
+    attestation_id bigint generated always as identity,
+    attested_at timestamptz not null,
+    present boolean not null,
+    mechanism text not null,
+    finding text not null,
+    actor text not null,
+    session_actor text not null,
+    constraint dot_mechanism_attestation_pkey primary key (attestation_id),
+    constraint dot_mechanism_attestation_mechanism_check check (mechanism in ('scheduler', 'api_endpoint'))
+);
+comment on table dot.dot_mechanism_attestation is 'What was found of mechanisms that SQL cannot see. Append-only; the newest stands.';
+
+-- Never holds a row. Writes above a simulation take it in ROW SHARE mode, a switch takes it EXCLUSIVE: see fn_gates_assert.
+create table dot.gate_latch ();
+comment on table dot.gate_latch is 'Never holds a row: its lock is what keeps a write from committing after a gate was closed.';
+
+-- How far the outbox is delivered: one row, moved by fn_dot_outbox_ack alone.
+create table dot.outbox_cursor (
+    xact_id xid8 not null,
+    outbox_id bigint not null,
+    moved_at timestamptz,
+    session_actor text,
+    singleton boolean not null default true,
+    constraint outbox_cursor_pkey primary key (singleton),
+    constraint outbox_cursor_singleton_check check (singleton)
+);
+comment on table dot.outbox_cursor is 'How far the outbox is delivered: one row.';
+insert into dot.outbox_cursor (xact_id, outbox_id) values ('0', 0);
+""")
+    for table in APPEND_ONLY:
+        execute(f"""
+create trigger {table}_append_only before update or delete on dot.{table}
+    for each row execute function dot.fn_append_only_refuse();
+create trigger {table}_append_only_truncate before truncate on dot.{table}
+    for each statement execute function dot.fn_append_only_refuse();
+alter table dot.{table} enable always trigger {table}_append_only;
+alter table dot.{table} enable always trigger {table}_append_only_truncate;
+""")
+    execute("""
+-- The cursor moves; its one row never goes.
+create trigger outbox_cursor_append_only before delete on dot.outbox_cursor
+    for each row execute function dot.fn_append_only_refuse();
+create trigger outbox_cursor_append_only_truncate before truncate on dot.outbox_cursor
+    for each statement execute function dot.fn_append_only_refuse();
+alter table dot.outbox_cursor enable always trigger outbox_cursor_append_only;
+alter table dot.outbox_cursor enable always trigger outbox_cursor_append_only_truncate;
+""")
+    apply(revision, APPLIES)
+
+
+def downgrade() -> None:
+    revert(revision, APPLIES)
+    drop_tables(
+        (
+            "process_component_observation",
+            "process_run_observation",
+            "process_candidate",
+            "preflight_attestation",
+            "dot_config_audit",
+            "dot_mechanism_attestation",
+            "gate_latch",
+            "outbox_cursor",
+        ),
+        seeded={"outbox_cursor": "select from dot.outbox_cursor c where c.outbox_id <> 0"},
+    )

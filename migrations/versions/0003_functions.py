@@ -1,0 +1,52 @@
+"""Functions: the evidence ladder, the two observe functions, leases, preflight, gates, catalogue, command log, outbox."""
+
+from migrations.frozen_sql import apply, revert
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+APPLIES = (
+    # what the functions below share
+    "functions/fn_missing_refuse",
+    "functions/fn_illegal_refuse",
+    "functions/fn_payload_mismatch_refuse",
+    "functions/fn_observation_input_assert",
+    "functions/fn_lease_input_assert",
+    "functions/fn_lease_ttl_assert",
+    # gates, preflight, lease
+    "functions/fn_dot_iu_operator_runtime_enabled",
+    "functions/fn_process_dot_runtime_execute_enabled",
+    "functions/fn_process_dot_runtime_real_run_enabled",
+    "functions/fn_gates_assert",
+    "functions/fn_preflight_guard",
+    "functions/fn_assert_safe_for_dot_action",
+    "functions/fn_lease_assert",
+    "functions/fn_dot_iu_runtime_lease_acquire",
+    "functions/fn_dot_iu_runtime_lease_renew",
+    "functions/fn_dot_iu_runtime_lease_release",
+    # observations
+    "functions/fn_process_run_observe",
+    "functions/fn_process_component_observe",
+    "functions/fn_dot_iu_command_log",
+    # catalogue
+    "functions/fn_dot_tool_register",
+    "functions/fn_process_candidate_define",
+    # switches and attestations
+    "functions/fn_dot_config_set",
+    "functions/fn_event_type_set",
+    "functions/fn_preflight_attest",
+    "functions/fn_dot_mechanism_attest",
+    # outbox
+    "functions/fn_dot_outbox_poll",
+    "functions/fn_dot_outbox_ack",
+)
+
+
+def upgrade() -> None:
+    apply(revision, APPLIES)
+
+
+def downgrade() -> None:
+    revert(revision, APPLIES)

@@ -1,0 +1,33 @@
+"""Views: runs and their end state, the v2 facts, the v3 verdict, counts, gates, outbox, funnel and inventory."""
+
+from migrations.frozen_sql import apply, revert
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+# Each view comes after the views it reads.
+APPLIES = (
+    "views/v_process_run",
+    "views/v_process_run_component",
+    "views/v_process_real_run",
+    "views/v_process_run_runtime_v2",
+    "views/v_process_runtime_v2",
+    "views/v_process_run_count",
+    "views/v_process_run_verification_v3",
+    "views/v_process_verification_v3",
+    "views/v_dot_gate",
+    "views/v_dot_outbox",
+    "views/v_dot_funnel",
+    "views/v_dot_funnel_total",
+    "views/v_dot_execution_inventory",
+)
+
+
+def upgrade() -> None:
+    apply(revision, APPLIES)
+
+
+def downgrade() -> None:
+    revert(revision, APPLIES)

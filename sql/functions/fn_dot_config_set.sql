@@ -1,0 +1,66 @@
+-- Moves a gate, and writes who, when, why, old and new into dot_config_audit: the only way to move one. Once it has
+-- committed no observation that needed the old value commits: it takes dot.gate_latch EXCLUSIVE, which waits for the writes
+-- in flight, at most 2 s; then 55P03 names the backends that hold it. Repeat it, or end them with pg_terminate_backend.
+-- Returns the value before. Raises 23502, 23514 (dot_config_*_check), 55P03.
+create or replace function dot.fn_dot_config_set(p_key text, p_value text, p_actor text, p_reason text)
+returns text
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set lock_timeout = '2s'
+as $function$
+declare
+    v_missing text := case
+        when p_key is null then 'key'
+        when p_value is null then 'value'
+        when p_actor is null then 'actor'
+        when p_reason is null then 'reason'
+    end;
+    v_illegal text := case
+        when (
+            p_key in (
+                'iu_core.operator_runtime_enabled',
+                'process_dot_runtime.execute_enabled',
+                'process_dot_runtime.real_run_enabled',
+                'queue.worker.enabled'
+            )
+        ) is not true then 'key'
+        when (p_value in ('true', 'false')) is not true then 'value'
+        when dot.fn_is_code(p_actor, 200) is not true then 'actor'
+        when dot.fn_is_prose(p_reason) is not true then 'reason'
+    end;
+    v_old text;
+begin
+    if v_missing is not null then
+        perform dot.fn_missing_refuse('dot_config', v_missing);
+    end if;
+    if v_illegal is not null then
+        perform dot.fn_illegal_refuse('dot_config', v_illegal);
+    end if;
+
+    begin
+        lock table dot.gate_latch in exclusive mode;
+    exception when lock_not_available then
+        raise lock_not_available using
+            message = format('gate %s was not moved: observations in flight hold it', p_key),
+            detail = 'Backends: ' || coalesce((
+                select string_agg(l.pid::text, ', ' order by l.pid)
+                from pg_locks l
+                where l.relation = 'dot.gate_latch'::regclass and l.granted and l.pid <> pg_backend_pid()
+            ), 'gone since'),
+            hint = 'Repeat the call. A backend that stays is ended with pg_terminate_backend(pid).';
+    end;
+
+    v_old := dot.fn_host_gate_set(p_key, p_value);
+    insert into dot.dot_config_audit
+        (key, old_value, new_value, actor, session_actor, reason, changed_at, system_identifier)
+    values (
+        p_key, v_old, p_value, p_actor, session_user, p_reason, clock_timestamp(),
+        (select s.system_identifier from pg_control_system() as s)
+    );
+    return v_old;
+end
+$function$;
+
+revoke all on function dot.fn_dot_config_set(text, text, text, text) from public;
+grant execute on function dot.fn_dot_config_set(text, text, text, text) to dot_gatekeeper;
+
+comment on function dot.fn_dot_config_set(text, text, text, text) is
+    'Moves a gate and audits it; waits for observations in flight, then no one that needed the old value commits.';

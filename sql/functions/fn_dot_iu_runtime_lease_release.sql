@@ -1,0 +1,20 @@
+-- Ends a live lease now. Returns true, or false where it is not live under this holder, login and token. The row and its
+-- token stay. Raises 23502, 23514 (dot_iu_runtime_lease_*_check); waits at most 500 ms for an open transaction, then 55P03.
+create or replace function dot.fn_dot_iu_runtime_lease_release(p_lease_key text, p_holder text, p_token bigint)
+returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set lock_timeout = '500ms'
+as $function$
+begin
+    perform dot.fn_lease_input_assert(p_lease_key, p_holder);
+    if p_token is null then
+        perform dot.fn_missing_refuse('dot_iu_runtime_lease', 'token');
+    end if;
+    return dot.fn_host_lease_extend(p_lease_key, p_holder, session_user, p_token, 0);
+end
+$function$;
+
+revoke all on function dot.fn_dot_iu_runtime_lease_release(text, text, bigint) from public;
+grant execute on function dot.fn_dot_iu_runtime_lease_release(text, text, bigint) to dot_writer;
+
+comment on function dot.fn_dot_iu_runtime_lease_release(text, text, bigint) is
+    'Ends a live lease now; false where it is not live under this holder and token.';

@@ -1,0 +1,24 @@
+-- Moves the end of a live lease to the given seconds from now. Returns true, or false where the lease is not live under this
+-- holder, login and token: one that ran out or was taken over is over, and has to be acquired again.
+-- Raises 23502, 23514 (dot_iu_runtime_lease_*_check); waits at most 500 ms for an open transaction, then 55P03.
+create or replace function dot.fn_dot_iu_runtime_lease_renew(
+    p_lease_key text, p_holder text, p_token bigint, p_ttl_seconds integer
+)
+returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set lock_timeout = '500ms'
+as $function$
+begin
+    perform dot.fn_lease_input_assert(p_lease_key, p_holder);
+    perform dot.fn_lease_ttl_assert(p_ttl_seconds);
+    if p_token is null then
+        perform dot.fn_missing_refuse('dot_iu_runtime_lease', 'token');
+    end if;
+    return dot.fn_host_lease_extend(p_lease_key, p_holder, session_user, p_token, p_ttl_seconds);
+end
+$function$;
+
+revoke all on function dot.fn_dot_iu_runtime_lease_renew(text, text, bigint, integer) from public;
+grant execute on function dot.fn_dot_iu_runtime_lease_renew(text, text, bigint, integer) to dot_writer;
+
+comment on function dot.fn_dot_iu_runtime_lease_renew(text, text, bigint, integer) is
+    'Moves the end of a live lease; false where it is not live under this holder and token.';

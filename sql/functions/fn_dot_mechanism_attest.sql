@@ -1,0 +1,39 @@
+-- Attests for the inventory what SQL cannot see: whether a scheduler or an API endpoint executes DOTs here, by whom it was
+-- looked at, and what was found. The newest attestation of a mechanism stands. Returns when it was attested.
+-- Raises 23502, 23514 (dot_mechanism_attestation_*_check).
+create or replace function dot.fn_dot_mechanism_attest(p_mechanism text, p_present boolean, p_actor text, p_finding text)
+returns timestamptz
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    v_missing text := case
+        when p_mechanism is null then 'mechanism'
+        when p_present is null then 'present'
+        when p_actor is null then 'actor'
+        when p_finding is null then 'finding'
+    end;
+    v_illegal text := case
+        when (p_mechanism in ('scheduler', 'api_endpoint')) is not true then 'mechanism'
+        when dot.fn_is_code(p_actor, 200) is not true then 'actor'
+        when dot.fn_is_prose(p_finding) is not true then 'finding'
+    end;
+    v_attested_at timestamptz;
+begin
+    if v_missing is not null then
+        perform dot.fn_missing_refuse('dot_mechanism_attestation', v_missing);
+    end if;
+    if v_illegal is not null then
+        perform dot.fn_illegal_refuse('dot_mechanism_attestation', v_illegal);
+    end if;
+    insert into dot.dot_mechanism_attestation as a (mechanism, present, finding, actor, session_actor, attested_at)
+    values (p_mechanism, p_present, p_finding, p_actor, session_user, clock_timestamp())
+    returning a.attested_at into v_attested_at;
+    return v_attested_at;
+end
+$function$;
+
+revoke all on function dot.fn_dot_mechanism_attest(text, boolean, text, text) from public;
+grant execute on function dot.fn_dot_mechanism_attest(text, boolean, text, text) to dot_gatekeeper;
+
+comment on function dot.fn_dot_mechanism_attest(text, boolean, text, text) is
+    'Attests whether a scheduler or API endpoint executes DOTs, with who and what was found, for the inventory.';

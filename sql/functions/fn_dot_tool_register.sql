@@ -1,0 +1,41 @@
+-- Adds a DOT to the catalogue, or updates what describes it; never its usage figures. Says which: created, updated or
+-- unchanged. Raises 23502, 23514 (dot_tools_*_check).
+create or replace function dot.fn_dot_tool_register(
+    p_code text,
+    p_category text default null,
+    p_execution_engine text default null,
+    p_script_path text default null,
+    p_file_path text default null,
+    p_trigger_type text default null
+)
+returns text
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    v_illegal text;
+begin
+    if p_code is null then
+        perform dot.fn_missing_refuse('dot_tools', 'code');
+    end if;
+    v_illegal := case
+        when dot.fn_is_code(p_code, 200) is not true then 'code'
+        when p_category is not null and dot.fn_is_code(p_category, 200) is not true then 'category'
+        when p_execution_engine is not null and dot.fn_is_code(p_execution_engine, 200) is not true then 'execution_engine'
+        when p_script_path is not null and dot.fn_is_prose(p_script_path) is not true then 'script_path'
+        when p_file_path is not null and dot.fn_is_prose(p_file_path) is not true then 'file_path'
+        when p_trigger_type is not null and dot.fn_is_code(p_trigger_type, 200) is not true then 'trigger_type'
+    end;
+    if v_illegal is not null then
+        perform dot.fn_illegal_refuse('dot_tools', v_illegal);
+    end if;
+    return dot.fn_host_dot_register(
+        p_code, p_category, p_execution_engine, p_script_path, p_file_path, p_trigger_type
+    );
+end
+$function$;
+
+revoke all on function dot.fn_dot_tool_register(text, text, text, text, text, text) from public;
+grant execute on function dot.fn_dot_tool_register(text, text, text, text, text, text) to dot_cataloguer;
+
+comment on function dot.fn_dot_tool_register(text, text, text, text, text, text) is
+    'Adds a DOT or updates its description, never its usage figures; says created, updated or unchanged.';

@@ -1,0 +1,26 @@
+-- Bridge to the host's catalogue and event types: NULL where the DOT is not a row of dot_tools, else whether events of the
+-- type are wanted (an unknown type is not). Both in one call: each bridge call costs an observation a tenth of its insert.
+grant create on schema dot to dot_bridge;
+
+create or replace function dot.fn_host_dot_event_wanted(p_code text, p_event_type text)
+returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    return (
+        select exists (select from dot.event_type e where e.event_type = p_event_type and e.active)
+        from dot.dot_tools t
+        where t.code = p_code
+    );
+end
+$function$;
+
+alter function dot.fn_host_dot_event_wanted(text, text) owner to dot_bridge;
+
+revoke create on schema dot from dot_bridge;
+
+revoke all on function dot.fn_host_dot_event_wanted(text, text) from public;
+grant execute on function dot.fn_host_dot_event_wanted(text, text) to dot_owner;
+
+comment on function dot.fn_host_dot_event_wanted(text, text) is
+    'Bridge: whether an event type is wanted; NULL where the DOT is not in the catalogue.';

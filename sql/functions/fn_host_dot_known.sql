@@ -1,0 +1,21 @@
+-- Bridge to the host's catalogue: whether a DOT is a row of dot_tools.
+grant create on schema dot to dot_bridge;
+
+create or replace function dot.fn_host_dot_known(p_code text)
+returns boolean
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    return exists (select from dot.dot_tools t where t.code = p_code);
+end
+$function$;
+
+alter function dot.fn_host_dot_known(text) owner to dot_bridge;
+
+revoke create on schema dot from dot_bridge;
+
+revoke all on function dot.fn_host_dot_known(text) from public;
+grant execute on function dot.fn_host_dot_known(text) to dot_owner;
+
+comment on function dot.fn_host_dot_known(text) is
+    'Bridge: whether the catalogue has a DOT of this code.';

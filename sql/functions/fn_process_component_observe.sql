@@ -1,0 +1,254 @@
+-- Records the producer's or the verifier's part of a run whose header is stored. Evidence type and dry_run are the header's.
+-- At most one row per (run, role, status) and one terminal row per (run, role): a retry is a new run. Returns the row's
+-- component_id, or the one stored under the same key (created = false).
+--
+-- Order, locks and errors as in fn_process_run_observe, with these constraints of its own: 23503
+-- process_component_observation_process_run_id_fkey (no header), 23514 process_component_observation_header_status_check (a
+-- failed or cancelled header takes no component) and process_component_observation_correlation_id_header_check, 23505
+-- process_component_observation_pkey and process_component_observation_terminal_key.
+create or replace function dot.fn_process_component_observe(
+    p_process_candidate_code text,
+    p_dot_code text,
+    p_process_run_id uuid,
+    p_correlation_id text,
+    p_component_role text,
+    p_status text,
+    p_actor text,
+    p_idempotency_key text default null,
+    p_input_ref text default null,
+    p_output_ref text default null,
+    p_error_ref text default null,
+    p_evidence_ref jsonb default '{}',
+    p_lease_token bigint default null,
+    out component_id uuid,
+    out created boolean
+)
+returns record
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    c_simulated constant text := 'SIMULATED_DRY_RUN';
+    v_status text;
+    v_evidence jsonb := p_evidence_ref;
+    v_candidate dot.process_candidate%rowtype;
+    v_header record;
+    v_admission jsonb;
+    v_event_wanted boolean;
+    v_stored_component_id uuid;
+    v_stored_run_id uuid;
+    v_differing text[];
+begin
+    -- 1. NULLs, domains, reserved keys.
+    perform dot.fn_observation_input_assert(
+        'process_component_observation', p_process_candidate_code, p_dot_code, p_process_run_id, p_correlation_id, p_status,
+        p_actor, p_idempotency_key, 240, p_input_ref, p_output_ref, p_error_ref, p_evidence_ref
+    );
+    if p_component_role is null then
+        perform dot.fn_missing_refuse('process_component_observation', 'component_role');
+    end if;
+    if (p_component_role in ('producer', 'verifier')) is not true then
+        perform dot.fn_illegal_refuse('process_component_observation', 'component_role');
+    end if;
+    case p_status
+        when 'prepared' then
+            v_status := 'observed';
+            v_evidence := v_evidence || '{"wrapper_phase": "prepared"}';
+        when 'started' then
+            v_status := 'step_started';
+        when 'completed' then
+            v_status := 'step_completed';
+        when 'skipped' then
+            v_status := 'cancelled';
+            v_evidence := v_evidence || '{"skipped": true}';
+        else
+            v_status := p_status;
+    end case;
+
+    -- 2. The DOT is known, the candidate is known and has it in that role, and the header is there and open to components.
+    v_event_wanted := dot.fn_host_dot_event_wanted(p_dot_code, 'process.component.' || v_status);
+    if v_event_wanted is null then
+        raise foreign_key_violation using
+            message = format('DOT %s is not in the catalogue', p_dot_code),
+            hint = 'Register it with fn_dot_tool_register.',
+            schema = 'dot', table = 'process_component_observation',
+            constraint = 'process_component_observation_dot_code_fkey';
+    end if;
+    select c.* into v_candidate from dot.process_candidate c where c.code = p_process_candidate_code;
+    if v_candidate.code is null then
+        raise foreign_key_violation using
+            message = format('process candidate %s is not defined', p_process_candidate_code),
+            hint = 'Define it with fn_process_candidate_define.',
+            schema = 'dot', table = 'process_component_observation',
+            constraint = 'process_component_observation_process_candidate_code_fkey';
+    end if;
+    if (
+        p_dot_code = case p_component_role
+            when 'producer' then v_candidate.producer_dot_code
+            when 'verifier' then v_candidate.verifier_dot_code
+        end
+    ) is not true then
+        raise check_violation using
+            message = format('%s is not the %s of %s', p_dot_code, p_component_role, p_process_candidate_code),
+            detail = format('Its producer is %s, its verifier %s.', v_candidate.producer_dot_code,
+                v_candidate.verifier_dot_code),
+            schema = 'dot', table = 'process_component_observation',
+            constraint = 'process_component_observation_component_role_dot_check';
+    end if;
+    select r.correlation_id, r.evidence_type, r.status, r.lease_token into v_header
+    from dot.process_run_observation r
+    where r.process_candidate_code = p_process_candidate_code and r.process_run_id = p_process_run_id;
+    if v_header.evidence_type is null then
+        raise foreign_key_violation using
+            message = format('run %s of %s has no header', p_process_run_id, p_process_candidate_code),
+            hint = 'Record it first with fn_process_run_observe, and go on with the process_run_id that it returns.',
+            schema = 'dot', table = 'process_component_observation',
+            constraint = 'process_component_observation_process_run_id_fkey';
+    end if;
+    if (p_correlation_id = v_header.correlation_id) is not true then
+        raise check_violation using
+            message = format('correlation_id %s is not that of run %s', p_correlation_id, p_process_run_id),
+            detail = format('The header has %s.', v_header.correlation_id),
+            hint = 'Go on with the correlation_id that fn_process_run_observe returned.',
+            schema = 'dot', table = 'process_component_observation',
+            constraint = 'process_component_observation_correlation_id_header_check';
+    end if;
+    if (v_header.status in ('failed', 'cancelled')) is not false then
+        raise check_violation using
+            message = format('run %s began as %s and takes no component', p_process_run_id, v_header.status),
+            hint = 'A retry is a new run whose parent_run_id is this one.',
+            schema = 'dot', table = 'process_component_observation',
+            constraint = 'process_component_observation_header_status_check';
+    end if;
+    if p_status = 'prepared' and (v_header.evidence_type = c_simulated) is not true then
+        raise check_violation using
+            message = format('a prepared component is a simulation, not a %s', v_header.evidence_type),
+            schema = 'dot', table = 'process_component_observation',
+            constraint = 'process_component_observation_prepared_check';
+    end if;
+
+    -- 3. What lets evidence above a simulation in. A token that is given must be live whatever it is given for.
+    if v_header.evidence_type is distinct from c_simulated then
+        v_admission := jsonb_build_object(
+            'gates', dot.fn_gates_assert(v_header.evidence_type, false),
+            'preflight', dot.fn_assert_safe_for_dot_action()
+        );
+    end if;
+    if v_header.evidence_type is distinct from c_simulated or p_lease_token is not null then
+        perform dot.fn_lease_assert(p_process_candidate_code, p_lease_token, v_header.lease_token, false);
+    end if;
+
+    -- 4. Replay.
+    if p_idempotency_key is not null then
+        select k.component_id into v_stored_component_id
+        from dot.process_component_observation k
+        where k.process_candidate_code = p_process_candidate_code and k.idempotency_key = p_idempotency_key;
+    end if;
+
+    if v_stored_component_id is null then
+        -- 5. Gates and lease again, held until the transaction ends.
+        if v_header.evidence_type is distinct from c_simulated then
+            perform dot.fn_gates_assert(v_header.evidence_type, true);
+            perform dot.fn_lease_assert(p_process_candidate_code, p_lease_token, v_header.lease_token, true);
+        end if;
+
+        -- 6. Insert. No conflict target: a concurrent retry clashes in several unique indexes at once.
+        insert into dot.process_component_observation as k (
+            process_run_id, observed_at, lease_token, process_candidate_code, component_role, dot_code, correlation_id,
+            evidence_type, status, actor, session_actor, idempotency_key, input_ref, output_ref, error_ref, evidence_ref,
+            admission
+        )
+        values (
+            p_process_run_id, clock_timestamp(), p_lease_token, p_process_candidate_code, p_component_role, p_dot_code,
+            p_correlation_id, v_header.evidence_type, v_status, p_actor, session_user, p_idempotency_key, p_input_ref,
+            p_output_ref, p_error_ref, v_evidence, v_admission
+        )
+        on conflict do nothing
+        returning k.component_id, true into component_id, created;
+
+        if created then
+            if v_event_wanted then
+                perform dot.fn_host_outbox_append(
+                    'process_run', p_process_run_id::text, 'process.component.' || v_status,
+                    jsonb_build_object(
+                        'process_candidate_code', p_process_candidate_code, 'process_run_id', p_process_run_id,
+                        'component_id', component_id, 'component_role', p_component_role,
+                        'correlation_id', p_correlation_id, 'dot_code', p_dot_code,
+                        'evidence_type', v_header.evidence_type, 'status', v_status, 'actor', p_actor
+                    )
+                );
+            end if;
+            return;
+        end if;
+
+        -- Nothing inserted, so something clashed. A new statement sees who won; no clash is swallowed.
+        if p_idempotency_key is not null then
+            select k.component_id into v_stored_component_id
+            from dot.process_component_observation k
+            where k.process_candidate_code = p_process_candidate_code and k.idempotency_key = p_idempotency_key;
+        end if;
+        if v_stored_component_id is null then
+            if exists (
+                select from dot.process_component_observation k
+                where k.process_candidate_code = p_process_candidate_code and k.process_run_id = p_process_run_id
+                    and k.component_role = p_component_role and k.status = v_status
+            ) then
+                raise unique_violation using
+                    message = format('run %s has its %s row %s', p_process_run_id, p_component_role, v_status),
+                    detail = 'There is one row per run, role and status, and this call''s key is not the one it was stored under.',
+                    hint = 'Repeat a call with its idempotency key; a retry of the work is a new run.',
+                    schema = 'dot', table = 'process_component_observation',
+                    constraint = 'process_component_observation_pkey';
+            end if;
+            if exists (
+                select from dot.process_component_observation k
+                where k.process_candidate_code = p_process_candidate_code and k.process_run_id = p_process_run_id
+                    and k.component_role = p_component_role and k.status in ('step_completed', 'failed', 'cancelled')
+            ) then
+                raise unique_violation using
+                    message = format('the %s of run %s has ended', p_component_role, p_process_run_id),
+                    detail = 'A component ends once: completed, failed or skipped.',
+                    hint = 'A retry is a new run whose parent_run_id is this one.',
+                    schema = 'dot', table = 'process_component_observation',
+                    constraint = 'process_component_observation_terminal_key';
+            end if;
+            raise serialization_failure using
+                message = 'the component that clashes with this one is not visible in this transaction',
+                hint = 'Retry the whole transaction with the same key.';
+        end if;
+    end if;
+
+    -- A replay: the same call again returns the stored row; another payload under the key is an error.
+    select k.component_id, k.process_run_id, array_remove(array[
+        case when k.process_run_id is distinct from p_process_run_id then 'process_run_id' end,
+        case when k.correlation_id is distinct from p_correlation_id then 'correlation_id' end,
+        case when k.component_role is distinct from p_component_role then 'component_role' end,
+        case when k.dot_code is distinct from p_dot_code then 'dot_code' end,
+        case when k.status is distinct from v_status then 'status' end,
+        case when k.actor is distinct from p_actor then 'actor' end,
+        case when k.input_ref is distinct from p_input_ref then 'input_ref' end,
+        case when k.output_ref is distinct from p_output_ref then 'output_ref' end,
+        case when k.error_ref is distinct from p_error_ref then 'error_ref' end,
+        case when k.evidence_ref is distinct from v_evidence then 'evidence_ref' end
+    ], null)
+    into component_id, v_stored_run_id, v_differing
+    from dot.process_component_observation k
+    where k.process_candidate_code = p_process_candidate_code and k.idempotency_key = p_idempotency_key;
+    if (v_differing = '{}') is not true then
+        perform dot.fn_payload_mismatch_refuse(
+            'process_component_observation', p_idempotency_key, v_stored_run_id, v_differing
+        );
+    end if;
+    created := false;
+end
+$function$;
+
+revoke all on function dot.fn_process_component_observe(
+    text, text, uuid, text, text, text, text, text, text, text, text, jsonb, bigint
+) from public;
+grant execute on function dot.fn_process_component_observe(
+    text, text, uuid, text, text, text, text, text, text, text, text, jsonb, bigint
+) to dot_writer;
+
+comment on function dot.fn_process_component_observe(
+    text, text, uuid, text, text, text, text, text, text, text, text, jsonb, bigint
+) is 'Records the producer''s or verifier''s part of a run, idempotent by (candidate, key), under the header''s evidence type.';

@@ -1,0 +1,215 @@
+-- Records the header of a run: one row per run, idempotent by (candidate, key), and never above the evidence that the gates
+-- allow now. Returns the run the caller goes on with: its own, or the one stored under the same key (created = false).
+--
+-- Order: (1) NULLs, domains, reserved keys; (2) DOT and candidate; (3) gates, preflight, lease; (4) replay; (5) gates and
+-- lease again, now so that no switch and no rival overtakes; (6) insert, event. A replay passes 1 to 3 like a first call,
+-- because a returned run is taken as permission to go on.
+-- Locks: for DRY_RUN and REAL_RUN dot.gate_latch in ROW SHARE mode and the lease row, both until the transaction ends.
+-- Raises 23502 and 23514 (input, gate_*_check, preflight_check, lease_*_check), 23503 (unknown DOT or candidate), 23505
+-- (process_run_observation_pkey, idempotency_payload_mismatch), 40001 (retry).
+create or replace function dot.fn_process_run_observe(
+    p_process_candidate_code text,
+    p_dot_code text,
+    p_process_run_id uuid,
+    p_correlation_id text,
+    p_evidence_type text,
+    p_dry_run boolean,
+    p_status text,
+    p_actor text,
+    p_idempotency_key text default null,
+    p_parent_run_id uuid default null,
+    p_input_ref text default null,
+    p_output_ref text default null,
+    p_error_ref text default null,
+    p_evidence_ref jsonb default '{}',
+    p_lease_token bigint default null,
+    out process_run_id uuid,
+    out correlation_id text,
+    out created boolean
+)
+returns record
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $function$
+declare
+    c_simulated constant text := 'SIMULATED_DRY_RUN';
+    v_status text;
+    v_evidence jsonb := p_evidence_ref;
+    v_producer text;
+    v_admission jsonb;
+    v_event_wanted boolean;
+    v_stored_run_id uuid;
+    v_differing text[];
+begin
+    -- 1. NULLs, domains, reserved keys.
+    perform dot.fn_observation_input_assert(
+        'process_run_observation', p_process_candidate_code, p_dot_code, p_process_run_id, p_correlation_id, p_status,
+        p_actor, p_idempotency_key, 200, p_input_ref, p_output_ref, p_error_ref, p_evidence_ref
+    );
+    if p_evidence_type is null then
+        perform dot.fn_missing_refuse('process_run_observation', 'evidence_type');
+    end if;
+    if p_dry_run is null then
+        perform dot.fn_missing_refuse('process_run_observation', 'dry_run');
+    end if;
+    if (p_evidence_type in ('SIMULATED_DRY_RUN', 'DRY_RUN', 'REAL_RUN')) is not true then
+        perform dot.fn_illegal_refuse('process_run_observation', 'evidence_type');
+    end if;
+    if (p_dry_run = (p_evidence_type <> 'REAL_RUN')) is not true then
+        perform dot.fn_illegal_refuse('process_run_observation', 'dry_run');
+    end if;
+    if p_parent_run_id is not null and dot.fn_is_run_id(p_parent_run_id) is not true then
+        perform dot.fn_illegal_refuse('process_run_observation', 'parent_run_id');
+    end if;
+    if p_status = 'prepared' and (p_evidence_type = c_simulated) is not true then
+        raise check_violation using
+            message = format('a prepared run is a simulation, not a %s', p_evidence_type),
+            hint = 'Start for real with a new run whose parent_run_id is the prepared one.',
+            schema = 'dot', table = 'process_run_observation', constraint = 'process_run_observation_prepared_check';
+    end if;
+    case p_status
+        when 'prepared' then
+            v_status := 'observed';
+            v_evidence := v_evidence || '{"wrapper_phase": "prepared"}';
+        when 'skipped' then
+            v_status := 'cancelled';
+            v_evidence := v_evidence || '{"skipped": true}';
+        else
+            v_status := p_status;
+    end case;
+
+    -- 2. The DOT is known, the candidate is known, and the DOT is its producer.
+    v_event_wanted := dot.fn_host_dot_event_wanted(p_dot_code, 'process.run.' || v_status);
+    if v_event_wanted is null then
+        raise foreign_key_violation using
+            message = format('DOT %s is not in the catalogue', p_dot_code),
+            hint = 'Register it with fn_dot_tool_register.',
+            schema = 'dot', table = 'process_run_observation', constraint = 'process_run_observation_dot_code_fkey';
+    end if;
+    select c.producer_dot_code into v_producer
+    from dot.process_candidate c where c.code = p_process_candidate_code;
+    if v_producer is null then
+        raise foreign_key_violation using
+            message = format('process candidate %s is not defined', p_process_candidate_code),
+            hint = 'Define it with fn_process_candidate_define.',
+            schema = 'dot', table = 'process_run_observation',
+            constraint = 'process_run_observation_process_candidate_code_fkey';
+    end if;
+    if (p_dot_code = v_producer) is not true then
+        raise check_violation using
+            message = format('%s is not the producer of %s', p_dot_code, p_process_candidate_code),
+            detail = format('Its producer is %s.', v_producer),
+            schema = 'dot', table = 'process_run_observation', constraint = 'process_run_observation_producer_check';
+    end if;
+
+    -- 3. What lets evidence above a simulation in. A token that is given must be live whatever it is given for.
+    if p_evidence_type is distinct from c_simulated then
+        v_admission := jsonb_build_object(
+            'gates', dot.fn_gates_assert(p_evidence_type, false),
+            'preflight', dot.fn_assert_safe_for_dot_action()
+        );
+    end if;
+    if p_evidence_type is distinct from c_simulated or p_lease_token is not null then
+        perform dot.fn_lease_assert(p_process_candidate_code, p_lease_token, null, false);
+    end if;
+
+    -- 4. Replay.
+    if p_idempotency_key is not null then
+        select r.process_run_id into v_stored_run_id
+        from dot.process_run_observation r
+        where r.process_candidate_code = p_process_candidate_code and r.idempotency_key = p_idempotency_key;
+    end if;
+
+    if v_stored_run_id is null then
+        -- 5. Gates and lease again, held until the transaction ends.
+        if p_evidence_type is distinct from c_simulated then
+            perform dot.fn_gates_assert(p_evidence_type, true);
+            perform dot.fn_lease_assert(p_process_candidate_code, p_lease_token, null, true);
+        end if;
+
+        -- 6. Insert. No conflict target: a concurrent retry clashes in several unique indexes at once.
+        insert into dot.process_run_observation (
+            process_run_id, parent_run_id, observed_at, lease_token, dry_run, process_candidate_code, dot_code,
+            correlation_id, evidence_type, status, actor, session_actor, idempotency_key, input_ref, output_ref,
+            error_ref, evidence_ref, admission
+        )
+        values (
+            p_process_run_id, p_parent_run_id, clock_timestamp(), p_lease_token, p_dry_run, p_process_candidate_code,
+            p_dot_code, p_correlation_id, p_evidence_type, v_status, p_actor, session_user, p_idempotency_key, p_input_ref,
+            p_output_ref, p_error_ref, v_evidence, v_admission
+        )
+        on conflict do nothing
+        returning true into created;
+
+        if created then
+            process_run_id := p_process_run_id;
+            correlation_id := p_correlation_id;
+            if v_event_wanted then
+                perform dot.fn_host_outbox_append(
+                    'process_run', p_process_run_id::text, 'process.run.' || v_status,
+                    jsonb_build_object(
+                        'process_candidate_code', p_process_candidate_code, 'process_run_id', p_process_run_id,
+                        'correlation_id', p_correlation_id, 'parent_run_id', p_parent_run_id, 'dot_code', p_dot_code,
+                        'evidence_type', p_evidence_type, 'dry_run', p_dry_run, 'status', v_status, 'actor', p_actor
+                    )
+                );
+            end if;
+            return;
+        end if;
+
+        -- Nothing inserted, so something clashed. A new statement sees who won; no clash is swallowed.
+        if p_idempotency_key is not null then
+            select r.process_run_id into v_stored_run_id
+            from dot.process_run_observation r
+            where r.process_candidate_code = p_process_candidate_code and r.idempotency_key = p_idempotency_key;
+        end if;
+        if v_stored_run_id is null then
+            if exists (
+                select from dot.process_run_observation r
+                where r.process_candidate_code = p_process_candidate_code and r.process_run_id = p_process_run_id
+            ) then
+                raise unique_violation using
+                    message = format('run %s of %s has a header', p_process_run_id, p_process_candidate_code),
+                    detail = 'A run has one header, and this call''s key is not the one it was stored under.',
+                    hint = 'Repeat a call with its idempotency key; start another run under a new process_run_id.',
+                    schema = 'dot', table = 'process_run_observation', constraint = 'process_run_observation_pkey';
+            end if;
+            raise serialization_failure using
+                message = 'the run that clashes with this one is not visible in this transaction',
+                hint = 'Retry the whole transaction with the same key.';
+        end if;
+    end if;
+
+    -- A replay: the same call again returns the stored run; another payload under the key is an error.
+    select r.process_run_id, r.correlation_id, array_remove(array[
+        case when r.dot_code is distinct from p_dot_code then 'dot_code' end,
+        case when r.evidence_type is distinct from p_evidence_type then 'evidence_type' end,
+        case when r.status is distinct from v_status then 'status' end,
+        case when r.actor is distinct from p_actor then 'actor' end,
+        case when r.parent_run_id is distinct from p_parent_run_id then 'parent_run_id' end,
+        case when r.input_ref is distinct from p_input_ref then 'input_ref' end,
+        case when r.output_ref is distinct from p_output_ref then 'output_ref' end,
+        case when r.error_ref is distinct from p_error_ref then 'error_ref' end,
+        case when r.evidence_ref is distinct from v_evidence then 'evidence_ref' end
+    ], null)
+    into process_run_id, correlation_id, v_differing
+    from dot.process_run_observation r
+    where r.process_candidate_code = p_process_candidate_code and r.idempotency_key = p_idempotency_key;
+    if (v_differing = '{}') is not true then
+        perform dot.fn_payload_mismatch_refuse(
+            'process_run_observation', p_idempotency_key, process_run_id, v_differing
+        );
+    end if;
+    created := false;
+end
+$function$;
+
+revoke all on function dot.fn_process_run_observe(
+    text, text, uuid, text, text, boolean, text, text, text, uuid, text, text, text, jsonb, bigint
+) from public;
+grant execute on function dot.fn_process_run_observe(
+    text, text, uuid, text, text, boolean, text, text, text, uuid, text, text, text, jsonb, bigint
+) to dot_writer;
+
+comment on function dot.fn_process_run_observe(
+    text, text, uuid, text, text, boolean, text, text, text, uuid, text, text, text, jsonb, bigint
+) is 'Records the header of a run, idempotent by (candidate, key), never above the evidence that the gates allow.';

@@ -1,0 +1,165 @@
+"""What the tests share: one database per test, one login per role, and calls with defaults that are legal."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from servers import database_url
+
+Connection = psycopg.Connection[dict[str, Any]]
+
+ROLES = ("writer", "cataloguer", "gatekeeper", "relay", "reader")
+GATES = (
+    "iu_core.operator_runtime_enabled",
+    "process_dot_runtime.execute_enabled",
+    "process_dot_runtime.real_run_enabled",
+)
+PAIR, PRODUCER, VERIFIER = "shop.orders", "dot.load_orders", "dot.check_orders"
+
+
+@dataclass
+class Database:
+    """A database of the test's own, with the wrapper installed. Each role is a login that has that role and nothing else."""
+
+    url: str
+    opened: list[Connection] = field(default_factory=list)
+
+    def connect(self, role: str = "owner") -> Connection:
+        """A new autocommit connection as ``writer``, ``reader`` ... or as the superuser acting as dot_owner (``owner``), or
+        as the plain superuser (``superuser``)."""
+        login = f"t_{role}" if role in ROLES else "postgres"
+        name = str(psycopg.conninfo.conninfo_to_dict(self.url)["dbname"])
+        connection = psycopg.connect(database_url(self.url, name, login), autocommit=True, row_factory=dict_row)
+        if role == "owner":
+            connection.execute("set role dot_owner")
+        self.opened.append(connection)
+        return connection
+
+    def close(self) -> None:
+        for connection in self.opened:
+            connection.close()
+
+
+def rows(connection: Connection, query: str, *parameters: object) -> list[dict[str, Any]]:
+    return connection.execute(query, parameters or None).fetchall()
+
+
+def row(connection: Connection, query: str, *parameters: object) -> dict[str, Any]:
+    found = rows(connection, query, *parameters)
+    assert len(found) == 1, found
+    return found[0]
+
+
+def value(connection: Connection, query: str, *parameters: object) -> Any:
+    return next(iter(row(connection, query, *parameters).values()))
+
+
+def call(connection: Connection, function: str, arguments: Mapping[str, object], **replaced: object) -> dict[str, Any]:
+    """Calls a function of schema dot by named arguments; ``replaced`` changes or adds some (without the ``p_``)."""
+    given = {**arguments, **replaced}
+    names = ", ".join(f"p_{name} => %({name})s" for name in given)
+    found = connection.execute(f"select * from dot.{function}({names})", given).fetchall()
+    assert len(found) == 1, found
+    return found[0]
+
+
+def observe_run(connection: Connection, **replaced: object) -> dict[str, Any]:
+    """fn_process_run_observe with legal defaults: a started simulation of the pair, a new run each time, no key."""
+    defaults = {
+        "process_candidate_code": PAIR,
+        "dot_code": PRODUCER,
+        "process_run_id": uuid.uuid4(),
+        "correlation_id": "corr-1",
+        "evidence_type": "SIMULATED_DRY_RUN",
+        "dry_run": replaced.get("evidence_type", "SIMULATED_DRY_RUN") != "REAL_RUN",
+        "status": "started",
+        "actor": "tester",
+    }
+    return call(connection, "fn_process_run_observe", defaults, **replaced)
+
+
+def observe_component(connection: Connection, run_id: uuid.UUID, role: str, **replaced: object) -> dict[str, Any]:
+    """fn_process_component_observe with legal defaults: the role's DOT of the pair, completed, no key."""
+    defaults = {
+        "process_candidate_code": PAIR,
+        "dot_code": PRODUCER if role == "producer" else VERIFIER,
+        "process_run_id": run_id,
+        "correlation_id": "corr-1",
+        "component_role": role,
+        "status": "completed",
+        "actor": "tester",
+    }
+    return call(connection, "fn_process_component_observe", defaults, **replaced)
+
+
+def define_pair(db: Database, code: str = PAIR, producer: str = PRODUCER, verifier: str = VERIFIER) -> None:
+    """Registers two DOTs and names them as a candidate, as a cataloguer."""
+    with db.connect("cataloguer") as cataloguer:
+        for dot in (producer, verifier):
+            cataloguer.execute("select dot.fn_dot_tool_register(%s)", (dot,))
+        cataloguer.execute("select dot.fn_process_candidate_define(%s, %s, %s, 'tester')", (code, producer, verifier))
+
+
+def set_gates(db: Database, value: str = "true", *gates: str) -> None:
+    """Moves gates (all three by default), as a gatekeeper."""
+    with db.connect("gatekeeper") as gatekeeper:
+        for gate in gates or GATES:
+            gatekeeper.execute("select dot.fn_dot_config_set(%s, %s, 'tester', 'for a test')", (gate, value))
+
+
+def attest(db: Database, verdict: str = "PASS", seconds: int = 3600) -> None:
+    """Attests fs_snapshot_present, as a gatekeeper."""
+    with db.connect("gatekeeper") as gatekeeper:
+        gatekeeper.execute(
+            "select dot.fn_preflight_attest('fs_snapshot_present', %s, %s, 'tester', 'a snapshot')", (verdict, seconds)
+        )
+
+
+def acquire(connection: Connection, candidate: str = PAIR, holder: str = "tester", seconds: int = 600) -> int:
+    """Takes the candidate's lease; it must be free."""
+    token = value(
+        connection,
+        "select dot.fn_dot_iu_runtime_lease_acquire(%s, %s, %s)",
+        f"dot_exec:{candidate}",
+        holder,
+        seconds,
+    )
+    assert token is not None
+    return int(token)
+
+
+def ready_for_real_runs(db: Database) -> None:
+    """The pair, open gates, a passed preflight: what is left for a REAL_RUN is the lease."""
+    define_pair(db)
+    set_gates(db)
+    attest(db)
+
+
+@contextmanager
+def refused(sqlstate: str, constraint: str | None = None, saying: str | None = None) -> Iterator[None]:
+    """The block must be refused with this SQLSTATE and constraint; ``saying`` must be in message, detail or hint."""
+    with pytest.raises(psycopg.Error) as caught:
+        yield
+    diagnostic = caught.value.diag
+    assert caught.value.sqlstate == sqlstate, (caught.value.sqlstate, diagnostic.message_primary)
+    if constraint is not None:
+        assert diagnostic.constraint_name == constraint, (diagnostic.constraint_name, diagnostic.message_primary)
+    if saying is not None:
+        said = " ".join(filter(None, (diagnostic.message_primary, diagnostic.message_detail, diagnostic.message_hint)))
+        assert saying in said, said
+
+
+def ledger_counts(db: Database) -> dict[str, int]:
+    """Rows of every table of schema dot, to show that a refused call left nothing anywhere."""
+    with db.connect("superuser") as superuser:
+        tables = [one["relname"] for one in rows(superuser, "select relname from pg_class where relkind = 'r' and"
+                                                 " relnamespace = 'dot'::regnamespace order by relname")]
+        return {table: int(value(superuser, f"select count(*) from dot.{table}")) for table in tables}
