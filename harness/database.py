@@ -24,7 +24,9 @@ def conninfo() -> str:
     """The connection string of this process: ``DATABASE_URL``, else that of the embedded server, started where needed."""
     url = os.environ.get("DATABASE_URL")
     if url:
-        return re.sub(r"^postgres(ql)?\+\w+://", "postgresql://", url)  # SQLAlchemy's form names a driver; libpq's has none
+        return re.sub(
+            r"^postgres(ql)?\+\w+://", "postgresql://", url
+        )  # SQLAlchemy's form names a driver; libpq's has none
     return embedded.start()
 
 

@@ -18,6 +18,9 @@ ADVISORY_LOCK = 0x646F745F646F74
 
 LOCK = f"select pg_advisory_xact_lock({ADVISORY_LOCK})"
 
+# An upgrade that waits for a table makes everybody queue behind it: better to give up and be repeated.
+LOCK_TIMEOUT = "set local lock_timeout = '30s'"
+
 VERSION = """
 do $version$
 begin
@@ -101,6 +104,7 @@ def run() -> None:
     """Runs the migrations of this call inside one transaction. Nothing may come before it, or nothing is installed."""
     with context.begin_transaction():
         context.execute(statement(LOCK))
+        context.execute(statement(LOCK_TIMEOUT))
         if context.get_context().opts["fn"].__name__ == "upgrade":
             prelude = [VERSION, (ROOT / "sql" / "roles.sql").read_text(encoding="utf-8"), ENTER, SCHEMA, ACT_AS_OWNER]
         else:

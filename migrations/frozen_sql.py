@@ -34,7 +34,7 @@ def statement(sql: str) -> DDL:
     A plain string would go through ``text()``, which takes ``:1`` inside ``'{"a":1}'`` for a parameter and, offline, prints
     NULL in its place.
     """
-    return DDL(sql.rstrip().removesuffix(";").replace("%", "%%"))
+    return DDL(sql.rstrip().removesuffix(";").replace("%", "%%"))  # type: ignore[no-untyped-call]  # SQLAlchemy's own gap
 
 
 def execute(sql: str) -> None:
@@ -89,7 +89,9 @@ class FrozenSql:
             copy.write_bytes(text)
         kept = [line for line in self._manifest_lines() if not line.split("  ")[1].startswith(f"frozen/{revision}/")]
         added = [f"{hashlib.sha256(text).hexdigest()}  frozen/{revision}/{name}.sql" for name, text in texts.items()]
-        self.manifest.write_text("".join(f"{line}\n" for line in sorted(kept + added, key=lambda one: one.split("  ")[1])))
+        self.manifest.write_text(
+            "".join(f"{line}\n" for line in sorted(kept + added, key=lambda one: one.split("  ")[1]))
+        )
 
     def problems(self) -> list[str]:
         """What does not agree, one sentence each; empty where all is well (the text guard and the manifest guard)."""
@@ -190,7 +192,11 @@ $downgrade$;
 def released_manifest() -> str:
     """The manifest as of the newest release tag (``v*``); empty before the first release or outside a git checkout."""
     tag = subprocess.run(
-        ["git", "describe", "--tags", "--match", "v*", "--abbrev=0"], cwd=ROOT, capture_output=True, text=True, check=False
+        ["git", "describe", "--tags", "--match", "v*", "--abbrev=0"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     ).stdout.strip()
     if not tag:
         return ""
@@ -204,6 +210,8 @@ def _applies(revision: str) -> tuple[str, ...]:
     from alembic.config import Config
     from alembic.script import ScriptDirectory
 
+    if not re.fullmatch(r"\d{4}", revision):
+        raise FrozenSqlError(f"{revision} is not a revision: four digits")
     script = ScriptDirectory.from_config(Config(str(ROOT / "alembic.ini"))).get_revision(revision)
     if script is None:
         raise FrozenSqlError(f"there is no revision {revision}")
@@ -213,7 +221,9 @@ def _applies(revision: str) -> tuple[str, ...]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: ``freeze REV [--force]`` or ``check``; 1 where something does not agree."""
-    parser = argparse.ArgumentParser(prog="frozen_sql", description="Freeze the SQL of a revision, or check all copies.")
+    parser = argparse.ArgumentParser(
+        prog="frozen_sql", description="Freeze the SQL of a revision, or check all copies."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     freeze = commands.add_parser("freeze", help="copy the files that a revision applies")
     freeze.add_argument("revision", type=str, help="four digits, for instance 0005")
@@ -223,8 +233,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tree = FrozenSql()
     try:
         if given.command == "freeze":
-            if not re.fullmatch(r"\d{4}", given.revision):
-                raise FrozenSqlError(f"{given.revision} is not a revision: four digits")
             released = f"frozen/{given.revision}/" in released_manifest()
             tree.freeze(given.revision, _applies(given.revision), force=given.force and not released)
             return 0

@@ -54,8 +54,9 @@ def install(host: str, dbname: str, **_: Any) -> None:
         for role in ROLES:
             admin.execute(f"drop role if exists t_{role}")
             admin.execute(f"create role t_{role} login in role dot_{role}")
-        admin.execute("drop role if exists t_nobody")
-        admin.execute("create role t_nobody login")
+        for login, roles in (("t_nobody", ""), ("t_operator", "in role " + ", ".join(f"dot_{role}" for role in ROLES))):
+            admin.execute(f"drop role if exists {login}")
+            admin.execute(f"create role {login} login {roles}")
 
 
 postgresql_noproc = factories.postgresql_noproc(load=[install])

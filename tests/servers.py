@@ -25,7 +25,7 @@ UNSAFE = "fsync = off\nsynchronous_commit = off\nfull_page_writes = off\nmax_con
 @contextmanager
 def server(version: int) -> Iterator[str]:
     """A server of its own, in a folder of its own: yields the URL of its superuser; stops and removes it afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="dotw", dir="/tmp"))  # noqa: S108  a socket's path must be short
+    folder = Path(tempfile.mkdtemp(prefix="dotw", dir="/tmp"))  # a socket's path must be short
     folder.chmod(0o755)
     try:
         with _debian(folder) if version == 15 else _embedded(version, folder) as url:
@@ -56,12 +56,23 @@ def _debian(folder: Path) -> Iterator[str]:
     if os.geteuid() == 0:
         shutil.chown(folder, "postgres")
         as_postgres = ["runuser", "-u", "postgres", "--"]
-    run = lambda *command: subprocess.run(  # noqa: E731
-        [*as_postgres, *command], cwd="/", check=True, capture_output=True, stdin=subprocess.DEVNULL
-    )
+
+    def run(*command: str) -> None:
+        subprocess.run([*as_postgres, *command], cwd="/", check=True, capture_output=True, stdin=subprocess.DEVNULL)
+
     run(f"{DEBIAN_15}/initdb", "-D", str(data), "--auth=trust", "-U", "postgres", "--encoding=UTF8", "--no-sync")
     settings = "".join(f" -c {line.replace(' ', '')}" for line in UNSAFE.splitlines())
-    run(f"{DEBIAN_15}/pg_ctl", "-w", "-D", str(data), "-l", str(folder / "log"), "-o", f"-h '' -k {folder}{settings}", "start")
+    run(
+        f"{DEBIAN_15}/pg_ctl",
+        "-w",
+        "-D",
+        str(data),
+        "-l",
+        str(folder / "log"),
+        "-o",
+        f"-h '' -k {folder}{settings}",
+        "start",
+    )
     try:
         yield f"postgresql://postgres@/postgres?host={folder}"
     finally:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,12 +37,15 @@ class Database:
         """A new autocommit connection as ``writer``, ``reader`` ... or as the superuser acting as dot_owner (``owner``), or
         as the plain superuser (``superuser``)."""
         login = f"t_{role}" if role in ROLES else "postgres"
-        name = str(psycopg.conninfo.conninfo_to_dict(self.url)["dbname"])
-        connection = psycopg.connect(database_url(self.url, name, login), autocommit=True, row_factory=dict_row)
+        connection = psycopg.connect(self.url_as(login), autocommit=True, row_factory=dict_row)
         if role == "owner":
             connection.execute("set role dot_owner")
         self.opened.append(connection)
         return connection
+
+    def url_as(self, login: str) -> str:
+        """The URL for a login, for instance ``t_operator``, which holds all five roles, or ``t_nobody``, which holds none."""
+        return database_url(self.url, str(psycopg.conninfo.conninfo_to_dict(self.url)["dbname"]), login)
 
     def close(self) -> None:
         for connection in self.opened:
@@ -160,6 +164,30 @@ def refused(sqlstate: str, constraint: str | None = None, saying: str | None = N
 def ledger_counts(db: Database) -> dict[str, int]:
     """Rows of every table of schema dot, to show that a refused call left nothing anywhere."""
     with db.connect("superuser") as superuser:
-        tables = [one["relname"] for one in rows(superuser, "select relname from pg_class where relkind = 'r' and"
-                                                 " relnamespace = 'dot'::regnamespace order by relname")]
+        tables = [
+            one["relname"]
+            for one in rows(
+                superuser,
+                "select relname from pg_class where relkind = 'r' and"
+                " relnamespace = 'dot'::regnamespace order by relname",
+            )
+        ]
         return {table: int(value(superuser, f"select count(*) from dot.{table}")) for table in tables}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command line did."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Standard output as JSON: it must be one document and nothing else."""
+        return json.loads(self.out)
+
+
+DotWrapper = Callable[..., Outcome]
+"""Runs `dot-wrapper ARGUMENTS`: the fixture ``dot_wrapper``."""

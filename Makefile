@@ -1,0 +1,59 @@
+# Two commands do everything on a fresh machine with Python 3.11 or later: `make run` and `make test`.
+# Both first make .venv from the hashed lock file.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INPUT ?= examples/dbt
+REV ?=
+FORCE ?=
+
+.PHONY: run test check format bench freeze snapshot lock stop clean
+
+run: $(VENV)/installed
+	@$(BIN)/python -m harness.demo $(INPUT)
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest -n 2
+
+check: $(VENV)/installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m migrations.frozen_sql check
+	$(BIN)/python -m migrations.snapshot --check
+	$(BIN)/alembic upgrade head --sql > $(VENV)/upgrade.sql
+	$(BIN)/squawk --config squawk.toml $(VENV)/upgrade.sql sql/roles.sql sql/roles_drop.sql
+
+format: $(VENV)/installed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/installed
+	$(BIN)/python -m bench.observe
+
+# make freeze REV=0005: keeps the copies of sql/ that a revision applies. FORCE=1 rewrites one before the first release.
+freeze: $(VENV)/installed
+	$(BIN)/python -m migrations.frozen_sql freeze $(REV) $(if $(filter 1,$(FORCE)),--force)
+
+# Regenerates sql/schema.snapshot.sql, the line diff of tables, constraints and grants.
+snapshot: $(VENV)/installed
+	$(BIN)/python -m migrations.snapshot
+
+# Pins the dependencies of pyproject.toml anew, with hashes and without any index address. Needs uv.
+lock:
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --upgrade --group dev pyproject.toml -o requirements.lock
+
+stop: $(VENV)/installed
+	$(BIN)/dot-wrapper db stop
+
+clean:
+	-test ! -x $(BIN)/dot-wrapper || $(BIN)/dot-wrapper db stop
+	rm -rf $(VENV) .data .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or later is needed: make PYTHON=...")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing the locked dependencies into $(VENV), about a minute the first time"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@

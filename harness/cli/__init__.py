@@ -1,0 +1,70 @@
+"""The command line, ``dot-wrapper``.
+
+Exit codes: 0 done; 1 the database or the machine does not allow it; 2 bad use or bad input; 3 the wrapper refused.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from harness.cli import catalogue, server, switches, verdicts
+from harness.cli.output import stderr
+from harness.dbt import DbtInputError
+from harness.embedded import EmbeddedServerError
+from harness.errors import DotWrapperError, Refusal
+
+DONE, FAILED, BAD_INPUT, REFUSED = 0, 1, 2, 3
+
+app = typer.Typer(
+    name="dot-wrapper",
+    help="Record what DOT runs did, and see what is verified. The database is DATABASE_URL, else an embedded PostgreSQL.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+server.register(app)
+catalogue.register(app)
+verdicts.register(app)
+switches.register(app)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs one command line and returns its exit code; nothing a user can cause ends in a traceback."""
+    try:
+        app(list(arguments), prog_name="dot-wrapper")
+    except SystemExit as end:  # how Typer ends every command, good or bad
+        return end.code if isinstance(end.code, int) else DONE
+    except DbtInputError as error:
+        _say("input", str(error))
+        return BAD_INPUT
+    except Refusal as refusal:
+        _say("refused", refusal.message, refusal)
+        return REFUSED
+    except DotWrapperError as error:
+        _say("error", error.message, error)
+        return FAILED
+    except EmbeddedServerError as error:
+        _say("error", str(error))
+        return FAILED
+    return DONE
+
+
+def main() -> None:
+    """Entry point of ``dot-wrapper``."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def _say(kind: str, message: str, error: DotWrapperError | None = None) -> None:
+    stderr.print(f"{kind}: {message}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+    for label, text in (
+        ("detail", error and error.detail),
+        ("next", error and error.hint),
+        ("name", error and error.constraint),
+    ):
+        if text:
+            stderr.print(f"{label}: {text}", markup=False, highlight=False, soft_wrap=True)
+    for note in getattr(error, "__notes__", ()):
+        stderr.print(note, markup=False, highlight=False, soft_wrap=True)

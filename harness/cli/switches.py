@@ -1,0 +1,115 @@
+"""``gates`` and ``preflight``: what lets a run in, and who said so."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from harness.cli.output import Json, print_json, print_rows, say
+from harness.ledger import Ledger
+
+gates = typer.Typer(no_args_is_help=True, help="The gates that DRY_RUN and REAL_RUN need.")
+preflight = typer.Typer(no_args_is_help=True, help="The checks that a wrapped action needs.")
+
+
+class Verdict(StrEnum):
+    """The verdicts of an attestation."""
+
+    PASS = "PASS"  # noqa: S105  not a password
+    WARN = "WARN"
+    BLOCK = "BLOCK"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands of this module."""
+    app.add_typer(gates, name="gates")
+    app.add_typer(preflight, name="preflight")
+
+
+@gates.command("show")
+def gates_show(as_json: Json = False) -> None:
+    """List the gates: value, whether it opens, and the last audited move.
+
+    Example: dot-wrapper gates show
+    """
+    with Ledger() as ledger:
+        rows = ledger.select("select * from dot.v_dot_gate order by key")
+    if as_json:
+        print_json(rows)
+        return
+    print_rows(
+        rows,
+        {"key": "gate", "value": "value", "is_open": "open", "actor": "by", "changed_at": "at", "reason": "reason"},
+    )
+    for row in rows:
+        if not row["is_audited"]:
+            say(f"{row['key']} was changed past fn_dot_config_set: its value is not the last audited one")
+
+
+@gates.command("set")
+def gates_set(
+    key: Annotated[str, typer.Argument(help="The gate, as `dot-wrapper gates show` names it.")],
+    value: Annotated[str, typer.Argument(help="true or false.")],
+    actor: Annotated[str, typer.Option(help="Who moves it.")],
+    reason: Annotated[str, typer.Option(help="Why, for the audit.")],
+    as_json: Json = False,
+) -> None:
+    """Move a gate, audited. Waits for observations in flight; after it, none that needed the old value commits.
+
+    Example: dot-wrapper gates set process_dot_runtime.execute_enabled false --actor ana --reason 'end of trial'
+    """
+    with Ledger() as ledger:
+        before = ledger.call(
+            "dot_gatekeeper", "fn_dot_config_set", {"key": key, "value": value, "actor": actor, "reason": reason}
+        )
+    if as_json:
+        print_json({"key": key, "before": before, "after": value})
+    else:
+        say(f"{key}: {before} -> {value}")
+
+
+@preflight.command("show")
+def preflight_show(as_json: Json = False) -> None:
+    """List the preflight checks and their verdicts.
+
+    Example: dot-wrapper preflight show
+    """
+    with Ledger() as ledger:
+        rows = ledger.preflight()
+    if as_json:
+        print_json(rows)
+    else:
+        print_rows(rows, {"check_name": "check", "verdict": "verdict", "detail": "detail"})
+
+
+@preflight.command("attest")
+def preflight_attest(
+    actor: Annotated[str, typer.Option(help="Who attests.")],
+    finding: Annotated[str, typer.Option(help="What was found, for instance the snapshot's name.")],
+    seconds: Annotated[int, typer.Option(help="For how long it holds: 1 to 604,800.")] = 3600,
+    verdict: Annotated[Verdict, typer.Option(help="PASS, WARN or BLOCK.")] = Verdict.PASS,
+    check: Annotated[str, typer.Option(help="The check.")] = "fs_snapshot_present",
+    as_json: Json = False,
+) -> None:
+    """Attest a check that SQL cannot make itself. The newest attestation alone decides.
+
+    Example: dot-wrapper preflight attest --actor ana --finding 'snapshot 2026-11-21T02:00'
+    """
+    with Ledger() as ledger:
+        expires_at = ledger.call(
+            "dot_gatekeeper",
+            "fn_preflight_attest",
+            {
+                "check_name": check,
+                "verdict": verdict.value,
+                "valid_seconds": seconds,
+                "actor": actor,
+                "finding": finding,
+            },
+        )
+    if as_json:
+        print_json({"check_name": check, "verdict": verdict.value, "expires_at": expires_at})
+    else:
+        say(f"{check}: {verdict.value} until {expires_at:%Y-%m-%d %H:%M:%S %Z}")

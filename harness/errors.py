@@ -1,0 +1,164 @@
+"""One exception class per refusal, told apart by SQLSTATE and constraint name, never by text."""
+
+from __future__ import annotations
+
+import re
+
+import psycopg
+
+
+class DotWrapperError(Exception):
+    """Anything the database refused or could not do.
+
+    Attributes:
+        sqlstate: the SQLSTATE, None where the server was not reached or the harness itself refused.
+        constraint: the name that tells refusals with one SQLSTATE apart.
+        detail: what exactly was found, where the database said so.
+        hint: what to do, where the database said so.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        sqlstate: str | None = None,
+        constraint: str | None = None,
+        detail: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.sqlstate = sqlstate
+        self.constraint = constraint
+        self.detail = detail
+        self.hint = hint
+
+
+class Refusal(DotWrapperError):
+    """The wrapper said no: nothing was stored."""
+
+
+class InvalidInput(Refusal):
+    """An argument is outside its domain (23514, 22xxx)."""
+
+
+class MissingInput(Refusal):
+    """A required argument is NULL (23502)."""
+
+
+class UnknownReference(Refusal):
+    """A DOT, candidate, run, command or event type is not known (23503)."""
+
+
+class GateClosed(Refusal):
+    """A gate that the evidence type needs is not exactly ``true`` (23514, ``gate_*_check``)."""
+
+
+class PreflightBlocked(Refusal):
+    """A required preflight check is BLOCK, missing or not understood (23514, ``preflight_check``)."""
+
+
+class LeaseNotLive(Refusal):
+    """The lease token is missing, stale or lower than the run's (23514, ``lease_live_check``, ``lease_fencing_check``)."""
+
+
+class LeaseHeld(Refusal):
+    """A live different holder has the lease of the candidate (``lease_held``)."""
+
+
+class PayloadMismatch(Refusal):
+    """The idempotency key was used with another payload (23505, ``idempotency_payload_mismatch``); ``fields`` names them."""
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The differing fields, from DETAIL, in the order of the function's arguments."""
+        found = re.search(r"Differing fields: ([a-z_, ]+)\.", self.detail or "")
+        return tuple(found.group(1).split(", ")) if found else ()
+
+
+class DuplicateObservation(Refusal):
+    """The run has a header, or the role its row or its end, under another key or none (23505)."""
+
+
+class DefinitionConflict(Refusal):
+    """The candidate's code names another pair (23505, ``process_candidate_pair_conflict``)."""
+
+
+class AppendOnlyViolation(Refusal):
+    """UPDATE, DELETE or TRUNCATE of an append-only table, or a downgrade that would drop rows (23001)."""
+
+
+class NotPermitted(DotWrapperError):
+    """The login does not hold the role that the call needs (42501)."""
+
+
+class NotInstalled(DotWrapperError):
+    """The schema, or the object that was called, is not there (3F000, 42P01, 42883, 22023 for a role)."""
+
+
+class LockTimeout(DotWrapperError):
+    """A lock was not got in time: DETAIL of a gate switch names the backends that hold it (55P03)."""
+
+
+class RetryExhausted(DotWrapperError):
+    """Serialization failures or deadlocks went on through every retry (40001, 40P01)."""
+
+
+class DatabaseUnavailable(DotWrapperError):
+    """The server cannot be reached, or the connection was lost (08xxx, 57Pxx, or no SQLSTATE at all)."""
+
+
+_BY_CONSTRAINT: tuple[tuple[str, type[DotWrapperError]], ...] = (
+    (r"gate_.*_check", GateClosed),
+    (r"preflight_check", PreflightBlocked),
+    (r"lease_(live|fencing)_check", LeaseNotLive),
+    (r"idempotency_payload_mismatch", PayloadMismatch),
+    (r"process_candidate_pair_conflict", DefinitionConflict),
+)
+_BY_SQLSTATE: tuple[tuple[str, type[DotWrapperError]], ...] = (
+    (r"23502", MissingInput),
+    (r"23503", UnknownReference),
+    (r"23505", DuplicateObservation),
+    (r"23514", InvalidInput),
+    (r"23001", AppendOnlyViolation),
+    (r"22023", NotInstalled),
+    (r"22...", InvalidInput),
+    (r"42501", NotPermitted),
+    (r"3F000|42P01|42883|42704", NotInstalled),
+    (r"55P03", LockTimeout),
+    (r"40001|40P01", RetryExhausted),
+    (r"08...|57P..", DatabaseUnavailable),
+)
+_HINTS: dict[type[DotWrapperError], str] = {
+    NotInstalled: "Run `dot-wrapper upgrade` (or `alembic upgrade head`) on this database.",
+    NotPermitted: "The login needs the role the call is made as: a DBA grants it, see docs/architecture.md.",
+    DatabaseUnavailable: "Check DATABASE_URL and that the server runs; without DATABASE_URL, `dot-wrapper db start`.",
+    RetryExhausted: "Repeat the call with the same idempotency key.",
+}
+
+
+def from_database(error: psycopg.Error) -> DotWrapperError:
+    """The exception class of a refusal, with everything the database said about it."""
+    constraint = error.diag.constraint_name
+    kind: type[DotWrapperError] = DotWrapperError
+    if error.sqlstate is None:
+        # psycopg itself refuses what cannot be sent at all, a NUL byte for instance; all else is a lost server.
+        kind = InvalidInput if isinstance(error, psycopg.DataError) else DatabaseUnavailable
+    else:
+        matches = [one for pattern, one in _BY_CONSTRAINT if constraint and re.fullmatch(pattern, constraint)]
+        matches += [one for pattern, one in _BY_SQLSTATE if re.fullmatch(pattern, error.sqlstate)]
+        kind = matches[0] if matches else DotWrapperError
+    return kind(
+        error.diag.message_primary or str(error).strip(),
+        sqlstate=error.sqlstate,
+        constraint=constraint,
+        detail=error.diag.message_detail,
+        hint=error.diag.message_hint or _HINTS.get(kind),
+    )
+
+
+def is_retryable(error: psycopg.Error) -> bool:
+    """Whether the same call may succeed when it is made again: 40001, 40P01, or a lost connection."""
+    if error.sqlstate is None:
+        return isinstance(error, psycopg.OperationalError)
+    return error.sqlstate in ("40001", "40P01") or error.sqlstate.startswith(("08", "57P"))

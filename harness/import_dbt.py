@@ -1,0 +1,240 @@
+"""Records what dbt ran: nodes as DOTs, tests with the node they are attached to as candidates, invocations as runs.
+
+It is somebody else's run, told by a file: every observation is SIMULATED_DRY_RUN, whatever happened, and no import can make a
+candidate verified. A run is stored whole, header and components in one transaction, or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Final, TypeVar
+
+import psycopg
+from psycopg.types.json import Jsonb
+from uuid_utils.compat import uuid7
+
+from harness.dbt import WRAPPER_STATUS, DbtInput, Pair, PairRun, Result
+from harness.errors import PayloadMismatch, Refusal
+from harness.ledger import Ledger
+
+CHUNK: Final = 250  # runs or definitions in one transaction: large enough for the pipeline, small enough to do again
+ACTOR: Final = "dbt-import"
+
+_REGISTER = "select dot.fn_dot_tool_register(%s, %s, %s, null, %s, null)"
+_DEFINE = "select created from dot.fn_process_candidate_define(%s, %s, %s, %s)"
+_RUN = """
+select process_run_id, correlation_id, created from dot.fn_process_run_observe(
+    %s, %s, %s, %s, 'SIMULATED_DRY_RUN', true, 'started', %s, %s, p_evidence_ref => %s)
+"""
+_COMPONENT = """
+select created from dot.fn_process_component_observe(
+    %s, %s, %s, %s, %s, %s, %s, %s, p_evidence_ref => %s)
+"""
+
+_T = TypeVar("_T")
+Progress = Callable[[str, int], None]
+"""Called with what is being imported and how many were done since the last call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """One thing that was not recorded because something else is recorded in its place."""
+
+    what: str
+    reason: str
+    fields: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class ImportSummary:
+    """What an import found and what it recorded."""
+
+    dots: int
+    candidates: int
+    runs: int
+    correlated_pairs: int
+    verifiers_passed: int
+    verifiers_failed: int
+    verifiers_skipped: int
+    producer_only: int
+    verifier_only: int
+    never_observed: int
+    unpaired_results: int
+    invocations: int
+    dots_created: int = 0
+    dots_updated: int = 0
+    candidates_created: int = 0
+    runs_created: int = 0
+    components_created: int = 0
+    conflicts: list[Conflict] = field(default_factory=list)
+    paths_left_out: list[str] = field(default_factory=list)
+    sourceless_tests: tuple[str, ...] = ()
+
+    @property
+    def nothing_new(self) -> bool:
+        """Whether the database already held all of it."""
+        created = self.dots_created + self.dots_updated + self.candidates_created + self.runs_created
+        return created + self.components_created == 0 and not self.conflicts
+
+
+def import_dbt(
+    ledger: Ledger, given: DbtInput, *, actor: str = ACTOR, progress: Progress | None = None
+) -> ImportSummary:
+    """Imports what ``read_dbt`` read. The same input again records nothing.
+
+    The catalogue comes first (role dot_cataloguer), then the runs (role dot_writer), each in transactions of at most
+    ``CHUNK``. Where one item of a chunk is refused, the chunk is done again item by item: the others are kept.
+
+    Raises:
+        DotWrapperError: anything but a refusal of a single item, a lost server for instance. What was committed stays; the
+            same import again goes on where it stopped.
+    """
+    summary = _found(given)
+    done = progress or (lambda _what, _count: None)
+
+    def register(connection: psycopg.Connection[Any], dots: Sequence[tuple[object, ...]]) -> None:
+        outcomes = [row[0] for row in _pipelined(connection, _REGISTER, dots)]
+        summary.dots_created += outcomes.count("created")
+        summary.dots_updated += outcomes.count("updated")
+
+    def define(connection: psycopg.Connection[Any], pairs: Sequence[Pair]) -> None:
+        parameters = [(pair.code, pair.producer, pair.verifier, actor) for pair in pairs]
+        summary.candidates_created += sum(row[0] for row in _pipelined(connection, _DEFINE, parameters))
+
+    def record(connection: psycopg.Connection[Any], runs: Sequence[PairRun]) -> None:
+        headers = _pipelined(connection, _RUN, [_header(run, actor) for run in runs])
+        components = [
+            parameters
+            for run, (run_id, correlation_id, _) in zip(runs, headers, strict=True)
+            for parameters in _components(run, run_id, correlation_id, actor)
+        ]
+        created = _pipelined(connection, _COMPONENT, components)
+        summary.runs_created += sum(header[2] for header in headers)
+        summary.components_created += sum(component[0] for component in created)
+
+    def conflict(what: str, refusal: Refusal) -> None:
+        fields = refusal.fields if isinstance(refusal, PayloadMismatch) else ()
+        summary.conflicts.append(Conflict(what, " ".join(filter(None, (refusal.message, refusal.detail))), fields))
+
+    dots = []
+    for node in given.nodes:
+        path = node.path if node.path is None or _is_prose(node.path) else None
+        if path != node.path:
+            summary.paths_left_out.append(node.unique_id)
+        dots.append((node.unique_id, node.resource_type, "dbt", path))
+    cataloguer, writer = "dot_cataloguer", "dot_writer"
+    for count in _each(ledger, cataloguer, dots, register, lambda dot, why: conflict(f"DOT {dot[0]}", why)):
+        done("DOTs", count)
+    for count in _each(
+        ledger, cataloguer, given.pairs, define, lambda pair, why: conflict(f"candidate {pair.code}", why)
+    ):
+        done("candidates", count)
+    for count in _each(
+        ledger, writer, given.runs, record, lambda run, why: conflict(f"{run.pair.code}, run {run.correlation_id}", why)
+    ):
+        done("runs", count)
+    return summary
+
+
+def _found(given: DbtInput) -> ImportSummary:
+    both = [run for run in given.runs if run.producer and run.verifier]
+    verdicts = [WRAPPER_STATUS[run.verifier.status] for run in both if run.verifier]
+    observed = {run.pair.code for run in given.runs}
+    return ImportSummary(
+        dots=len(given.nodes),
+        candidates=len(given.pairs),
+        runs=len(given.runs),
+        correlated_pairs=len(both),
+        verifiers_passed=verdicts.count("completed"),
+        verifiers_failed=verdicts.count("failed"),
+        verifiers_skipped=verdicts.count("skipped"),
+        producer_only=sum(run.verifier is None for run in given.runs),
+        verifier_only=sum(run.producer is None for run in given.runs),
+        never_observed=sum(pair.code not in observed for pair in given.pairs),
+        unpaired_results=given.unpaired_results,
+        invocations=len(given.invocation_ids),
+        sourceless_tests=given.sourceless_tests,
+    )
+
+
+def _header(run: PairRun, actor: str) -> tuple[object, ...]:
+    return (
+        run.pair.code,
+        run.pair.producer,
+        uuid7(),
+        run.correlation_id,
+        actor,
+        run.idempotency_key,
+        Jsonb({"source": "dbt", "result_digest": run.result_digest}),
+    )
+
+
+def _components(run: PairRun, run_id: object, correlation_id: str, actor: str) -> Iterator[tuple[object, ...]]:
+    """The producer's row before the verifier's: the verifier's must be the later one."""
+    for role, dot_code, result in (
+        ("producer", run.pair.producer, run.producer),
+        ("verifier", run.pair.verifier, run.verifier),
+    ):
+        if result is not None:
+            status = WRAPPER_STATUS[result.status]
+            key = f"{run.idempotency_key}:{role}:{status}"
+            evidence = Jsonb(_evidence(result))
+            yield (run.pair.code, dot_code, run_id, correlation_id, role, status, actor, key, evidence)
+
+
+def _evidence(result: Result) -> dict[str, object]:
+    times = {"started_at": result.started_at, "finished_at": result.finished_at}
+    return {
+        "source": "dbt",
+        "status": result.status,
+        "failures": result.failures,
+        **{name: time for name, time in times.items() if time is not None},
+    }
+
+
+def _is_prose(path: str) -> bool:
+    """Whether the catalogue stores a path (``dot.fn_is_prose``): one line of printable ASCII, at most 1,024 bytes."""
+    return len(path) <= 1024 and path.isascii() and path.isprintable() and not path.isspace()
+
+
+def _pipelined(
+    connection: psycopg.Connection[Any], statement: str, parameters: Iterable[tuple[object, ...]]
+) -> list[tuple[Any, ...]]:
+    """Sends one statement many times without waiting in between; the rows that came back, in order."""
+    with connection.pipeline():
+        cursors = [connection.execute(statement, given, prepare=True) for given in parameters]
+        return [row for cursor in cursors for row in cursor.fetchall()]
+
+
+def _each(
+    ledger: Ledger,
+    role: str,
+    items: Sequence[_T],
+    work: Callable[[psycopg.Connection[Any], Sequence[_T]], None],
+    refused: Callable[[_T, Refusal], None],
+) -> Iterator[int]:
+    """Does the work chunk by chunk, one transaction each, and yields how many items each had.
+
+    A chunk in which something is refused is undone and done again item by item: the others are kept.
+    """
+    remaining = iter(items)
+    while chunk := list(islice(remaining, CHUNK)):
+        if _attempt(ledger, role, chunk, work) is not None:
+            for item in chunk:
+                refusal = _attempt(ledger, role, [item], work)
+                if refusal is not None:
+                    refused(item, refusal)
+        yield len(chunk)
+
+
+def _attempt(
+    ledger: Ledger, role: str, items: Sequence[_T], work: Callable[[psycopg.Connection[Any], Sequence[_T]], None]
+) -> Refusal | None:
+    """One transaction; the refusal that undid it, if any. Every call has a key, or is the same when it is made again."""
+    try:
+        ledger.transaction(role, lambda connection: work(connection, items), repeatable=True)
+    except Refusal as refusal:
+        return refusal
+    return None

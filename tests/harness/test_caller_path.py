@@ -1,0 +1,251 @@
+"""The caller path: its order, its refusals, what it leaves behind, and how a rerun takes it up again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from harness.caller_path import Run, caller_path
+from harness.errors import GateClosed, LeaseHeld, LeaseNotLive, PayloadMismatch, PreflightBlocked, Refusal
+from harness.ledger import EvidenceType, Ledger, Pair
+from support import (
+    PAIR,
+    PRODUCER,
+    VERIFIER,
+    Database,
+    attest,
+    define_pair,
+    ready_for_real_runs,
+    row,
+    rows,
+    set_gates,
+    value,
+)
+
+THE_PAIR = Pair(PAIR, PRODUCER, VERIFIER)
+
+
+def rehearse(ledger: Ledger, evidence_type: EvidenceType = "SIMULATED_DRY_RUN", **options: Any) -> Run:
+    """The whole path, producer and verifier completed."""
+    options = {"actor": "ci", **options}
+    with caller_path(ledger, THE_PAIR, evidence_type=evidence_type, **options) as run:
+        run.producer("completed", output_ref="s3://bucket/out")
+        run.verifier("completed")
+    return run
+
+
+def refusals(db: Database) -> list[dict[str, Any]]:
+    return rows(
+        db.connect("owner"), "select * from dot.dot_iu_command_run where run_status = 'refused' order by logged_at"
+    )
+
+
+def test_the_steps_come_in_the_order_of_document_03(db: Database, ledger: Ledger) -> None:
+    define_pair(db)
+    attest(db)
+    run = rehearse(ledger)
+    assert [step.name for step in run.steps] == [
+        "mint",
+        "gates",
+        "preflight",
+        "lease",
+        "header",
+        "producer",
+        "verifier",
+        "release",
+    ]
+
+
+def test_a_rehearsal_is_a_completed_simulation_and_verifies_nothing(db: Database, ledger: Ledger) -> None:
+    define_pair(db)
+    attest(db)
+    run = rehearse(ledger)
+    reader = db.connect("reader")
+    seen = row(reader, "select process_run_id, evidence_type, end_state, components from dot.v_process_run")
+    assert seen == {
+        "process_run_id": run.process_run_id,
+        "evidence_type": "SIMULATED_DRY_RUN",
+        "end_state": "completed",
+        "components": 2,
+    }
+    verdict = row(reader, "select verified, reasons from dot.v_process_verification_v3")
+    assert verdict == {"verified": False, "reasons": ["no_real_run"]}
+
+
+def test_each_step_commits_by_itself(db: Database, ledger: Ledger) -> None:
+    define_pair(db)
+    attest(db)
+    reader = db.connect("reader")
+    with caller_path(ledger, THE_PAIR, evidence_type="SIMULATED_DRY_RUN", actor="ci") as run:
+        assert value(reader, "select count(*) from dot.v_process_run") == 1
+        run.producer("completed")
+        assert value(reader, "select components from dot.v_process_run") == 1
+
+
+def test_preflight_blocks_a_simulation_too_and_the_refusal_is_logged(db: Database, ledger: Ledger) -> None:
+    define_pair(db)
+    with pytest.raises(PreflightBlocked) as refused:
+        rehearse(ledger)
+    assert refused.value.constraint == "preflight_check"
+    (logged,) = refusals(db)
+    assert (logged["command_name"], logged["run_mode"]) == ("dot_wrapper.rehearse", "plan")
+    assert logged["detail"]["constraint"] == "preflight_check"
+    assert logged["detail"]["process_candidate_code"] == PAIR
+    assert value(db.connect("reader"), "select count(*) from dot.v_process_run") == 0
+    assert value(db.connect("owner"), "select count(*) from dot.dot_iu_runtime_lease") == 0
+
+
+@pytest.mark.parametrize(
+    ("evidence_type", "mode", "constraint"),
+    [
+        ("DRY_RUN", "plan", "gate_operator_runtime_enabled_check"),
+        ("REAL_RUN", "apply", "gate_operator_runtime_enabled_check"),
+    ],
+)
+def test_a_closed_gate_refuses_what_was_asked_for_and_never_lowers_it(
+    db: Database, ledger: Ledger, evidence_type: EvidenceType, mode: str, constraint: str
+) -> None:
+    define_pair(db)
+    attest(db)
+    with pytest.raises(GateClosed) as refused:
+        rehearse(ledger, evidence_type)
+    assert (refused.value.sqlstate, refused.value.constraint) == ("23514", constraint)
+    (logged,) = refusals(db)
+    assert (logged["command_name"], logged["run_mode"], logged["mutating"]) == ("dot_wrapper.execute", mode, True)
+    assert value(db.connect("reader"), "select count(*) from dot.v_process_run") == 0
+
+
+def test_a_dry_run_does_not_need_the_real_run_gate(db: Database, ledger: Ledger) -> None:
+    ready_for_real_runs(db)
+    set_gates(db, "false", "process_dot_runtime.real_run_enabled")
+    rehearse(ledger, "DRY_RUN")
+    with pytest.raises(GateClosed) as refused:
+        rehearse(ledger, "REAL_RUN")
+    assert refused.value.constraint == "gate_real_run_enabled_check"
+
+
+def test_a_real_run_of_a_pair_becomes_verified(db: Database, ledger: Ledger) -> None:
+    ready_for_real_runs(db)
+    run = rehearse(ledger, "REAL_RUN")
+    verdict = row(
+        db.connect("reader"), "select verified, reasons, last_verified_run_id from dot.v_process_verification_v3"
+    )
+    assert verdict == {"verified": True, "reasons": [], "last_verified_run_id": run.process_run_id}
+
+
+def test_a_gate_closed_in_the_middle_stops_the_run_and_is_logged(db: Database, ledger: Ledger) -> None:
+    ready_for_real_runs(db)
+
+    def path() -> None:
+        with caller_path(ledger, THE_PAIR, evidence_type="REAL_RUN", actor="ci") as run:
+            run.producer("completed")
+            set_gates(db, "false", "process_dot_runtime.real_run_enabled")
+            run.verifier("completed")
+
+    with pytest.raises(GateClosed):
+        path()
+    assert [one["detail"]["constraint"] for one in refusals(db)] == ["gate_real_run_enabled_check"]
+    reader = db.connect("reader")
+    assert row(reader, "select verified, reasons from dot.v_process_verification_v3") == {
+        "verified": False,
+        "reasons": ["verifier_missing"],
+    }
+    # The lease was released on the way out, so nobody works on it any more.
+    assert value(reader, "select end_state from dot.v_process_run") == "stale"
+
+
+def test_the_same_key_takes_the_same_run_up_again(db: Database, ledger: Ledger) -> None:
+    define_pair(db)
+    attest(db)
+    with caller_path(ledger, THE_PAIR, evidence_type="SIMULATED_DRY_RUN", actor="ci", idempotency_key="today") as run:
+        first = run.producer("completed", output_ref="s3://bucket/out")
+    again = rehearse(ledger, idempotency_key="today")
+    assert (again.process_run_id, again.correlation_id, again.created) == (
+        run.process_run_id,
+        run.correlation_id,
+        False,
+    )
+    reader = db.connect("reader")
+    components = rows(
+        reader, "select component_role, component_id, idempotency_key from dot.v_process_run_component order by 1"
+    )
+    assert components[0] == {
+        "component_role": "producer",
+        "component_id": first.component_id,
+        "idempotency_key": "today:producer:completed",
+    }
+    assert components[1]["idempotency_key"] == "today:verifier:completed"
+    assert len(components) == 2
+    assert value(reader, "select end_state from dot.v_process_run") == "completed"
+
+
+def test_the_same_key_with_something_else_is_refused_and_logged(db: Database, ledger: Ledger) -> None:
+    define_pair(db)
+    attest(db)
+    rehearse(ledger, idempotency_key="today")
+    with pytest.raises(PayloadMismatch) as refused:
+        rehearse(ledger, idempotency_key="today", input_ref="s3://bucket/other")
+    assert refused.value.fields == ("input_ref",)
+    assert [one["detail"]["constraint"] for one in refusals(db)] == ["idempotency_payload_mismatch"]
+
+
+def test_a_second_holder_is_refused_while_a_run_is_in_flight(db: Database, ledger: Ledger) -> None:
+    define_pair(db)
+    attest(db)
+    with caller_path(ledger, THE_PAIR, evidence_type="SIMULATED_DRY_RUN", actor="ci", holder="worker-1"):
+        with pytest.raises(LeaseHeld) as refused:
+            rehearse(ledger, holder="worker-2")
+        assert refused.value.constraint == "lease_held"
+    rehearse(ledger, holder="worker-2")
+
+
+def test_a_run_whose_lease_was_taken_over_gets_no_more_rows(db: Database, ledger: Ledger) -> None:
+    define_pair(db)
+    attest(db)
+
+    def path() -> None:
+        with caller_path(ledger, THE_PAIR, evidence_type="SIMULATED_DRY_RUN", actor="ci") as run:
+            run.producer("completed")
+            assert ledger.acquire_lease(PAIR, "ci", 60) == run.lease_token + 1
+            run.verifier("completed")
+
+    with pytest.raises(LeaseNotLive):
+        path()
+
+
+def test_the_lease_is_released_when_the_body_fails(db: Database, ledger: Ledger) -> None:
+    define_pair(db)
+    attest(db)
+
+    def path() -> None:
+        with caller_path(ledger, THE_PAIR, evidence_type="SIMULATED_DRY_RUN", actor="ci", holder="worker-1"):
+            raise RuntimeError("the DOT broke")
+
+    with pytest.raises(RuntimeError):
+        path()
+    rehearse(ledger, holder="worker-2")
+
+
+def test_renewing_keeps_the_lease_and_says_when_it_is_over(db: Database, ledger: Ledger) -> None:
+    define_pair(db)
+    attest(db)
+    with caller_path(ledger, THE_PAIR, evidence_type="SIMULATED_DRY_RUN", actor="ci", lease_seconds=5) as run:
+        assert run.renew(600)
+        left = value(
+            db.connect("owner"),
+            "select extract(epoch from expires_at - clock_timestamp())::integer from dot.dot_iu_runtime_lease",
+        )
+        assert left > 500
+        ledger.release_lease(PAIR, "ci", run.lease_token)
+        assert not run.renew(600)
+
+
+def test_a_refusal_that_cannot_be_logged_is_still_the_refusal(db: Database, ledger: Ledger) -> None:
+    define_pair(db)
+    attest(db)
+    with pytest.raises(Refusal) as refused:
+        rehearse(ledger, actor="not a name")
+    assert refused.value.constraint == "dot_iu_runtime_lease_holder_check"
+    assert "could not be logged" in refused.value.__notes__[0]
+    assert refusals(db) == []
