@@ -32,6 +32,7 @@ class Database:
 
     url: str
     opened: list[Connection] = field(default_factory=list)
+    sessions: dict[str, Connection] = field(default_factory=dict)
 
     def connect(self, role: str = "owner") -> Connection:
         """A new autocommit connection as ``writer``, ``reader`` ... or as the superuser acting as dot_owner (``owner``), or
@@ -42,6 +43,12 @@ class Database:
             connection.execute("set role dot_owner")
         self.opened.append(connection)
         return connection
+
+    def session(self, role: str) -> Connection:
+        """One connection as a role for the whole test, opened at its first use."""
+        if role not in self.sessions:
+            self.sessions[role] = self.connect(role)
+        return self.sessions[role]
 
     def url_as(self, login: str) -> str:
         """The URL for a login, for instance ``t_operator``, which holds all five roles, or ``t_nobody``, which holds none."""
