@@ -131,7 +131,8 @@ _BY_SQLSTATE: tuple[tuple[str, type[DotWrapperError]], ...] = (
 )
 _HINTS: dict[type[DotWrapperError], str] = {
     NotInstalled: "Run `dot-wrapper upgrade` (or `alembic upgrade head`) on this database.",
-    NotPermitted: "The login needs the role the call is made as: a DBA grants it, see docs/architecture.md.",
+    NotPermitted: "The login needs the role the call is made as. A DBA grants what it is for: dot_writer, dot_cataloguer,"
+    " dot_gatekeeper, dot_relay, dot_reader.",
     DatabaseUnavailable: "Check DATABASE_URL and that the server runs; without DATABASE_URL, `dot-wrapper db start`.",
     RetryExhausted: "Repeat the call with the same idempotency key.",
 }

@@ -209,12 +209,15 @@ def _applies(revision: str) -> tuple[str, ...]:
     """What a revision's module says it applies."""
     from alembic.config import Config
     from alembic.script import ScriptDirectory
+    from alembic.util.exc import CommandError
 
     if not re.fullmatch(r"\d{4}", revision):
         raise FrozenSqlError(f"{revision} is not a revision: four digits")
-    script = ScriptDirectory.from_config(Config(str(ROOT / "alembic.ini"))).get_revision(revision)
-    if script is None:
-        raise FrozenSqlError(f"there is no revision {revision}")
+    try:
+        script = ScriptDirectory.from_config(Config(str(ROOT / "alembic.ini"))).get_revision(revision)
+    except CommandError as error:
+        raise FrozenSqlError(f"there is no revision {revision} in migrations/versions") from error
+    assert script is not None  # noqa: S101  only asking for "base" gives none
     names: tuple[str, ...] = script.module.APPLIES
     return names
 

@@ -21,6 +21,29 @@ APPLIES = (
 )
 
 
+# What a fresh database holds. The downgrade compares with it, so each row is written once.
+CONFIG_SEEDS = """\
+    ('iu_core.operator_runtime_enabled', 'false'),
+    ('process_dot_runtime.execute_enabled', 'false'),
+    ('process_dot_runtime.real_run_enabled', 'false'),
+    ('queue.worker.enabled', 'false')"""
+COMMAND_SEEDS = """\
+    ('dot_wrapper.rehearse', false, 'The caller path without execution: a SIMULATED_DRY_RUN.'),
+    ('dot_wrapper.execute', true, 'The caller path for a DRY_RUN (plan) or REAL_RUN (apply).'),
+    ('dot_wrapper.preflight_attest', false, 'An attestation made or renewed by a program.')"""
+EVENT_TYPE_SEEDS = """\
+    ('process.run.observed', false),
+    ('process.run.started', false),
+    ('process.run.completed', false),
+    ('process.run.failed', false),
+    ('process.run.cancelled', false),
+    ('process.component.observed', false),
+    ('process.component.step_started', false),
+    ('process.component.step_completed', false),
+    ('process.component.failed', false),
+    ('process.component.cancelled', false)"""
+
+
 def upgrade() -> None:
     # Functions are born executable by PUBLIC. Each file revokes that; this catches one that forgets. Only the form without
     # a schema has an effect.
@@ -29,7 +52,7 @@ def upgrade() -> None:
         "grant usage on schema dot to dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader"
     )
     apply(revision, APPLIES)
-    execute("""
+    execute(f"""
 -- The catalogue: what could be executed.
 create table dot.dot_tools (
     code text not null,
@@ -53,10 +76,7 @@ create table dot.dot_config (
 );
 comment on table dot.dot_config is 'Host layer: gates and settings. A gate is on only where its value is exactly true.';
 insert into dot.dot_config (key, value) values
-    ('iu_core.operator_runtime_enabled', 'false'),
-    ('process_dot_runtime.execute_enabled', 'false'),
-    ('process_dot_runtime.real_run_enabled', 'false'),
-    ('queue.worker.enabled', 'false');
+{CONFIG_SEEDS};
 
 -- Which commands may be logged, and whether they change production.
 create table dot.dot_iu_command_catalog (
@@ -68,9 +88,7 @@ create table dot.dot_iu_command_catalog (
 );
 comment on table dot.dot_iu_command_catalog is 'Host layer: the commands that may be logged.';
 insert into dot.dot_iu_command_catalog (command_name, mutating, description) values
-    ('dot_wrapper.rehearse', false, 'The caller path without execution: a SIMULATED_DRY_RUN.'),
-    ('dot_wrapper.execute', true, 'The caller path for a DRY_RUN (plan) or REAL_RUN (apply).'),
-    ('dot_wrapper.preflight_attest', false, 'An attestation made or renewed by a program.');
+{COMMAND_SEEDS};
 
 -- The command log: keyed by command, not by run. Refusals are kept here.
 create table dot.dot_iu_command_run (
@@ -82,7 +100,7 @@ create table dot.dot_iu_command_run (
     run_status text not null,
     actor text not null,
     session_actor text not null,
-    detail jsonb not null default '{}',
+    detail jsonb not null default '{{}}',
     constraint dot_iu_command_run_pkey primary key (run_id),
     constraint dot_iu_command_run_run_mode_check check (run_mode in ('plan', 'verify', 'apply')),
     constraint dot_iu_command_run_run_status_check check (run_status in ('started', 'completed', 'failed', 'refused'))
@@ -124,13 +142,8 @@ create table dot.event_type (
     constraint event_type_event_type_check check (dot.fn_is_code(event_type, 200))
 );
 comment on table dot.event_type is 'Host layer: event types and whether events of them are wanted.';
-insert into dot.event_type (event_type, active)
-select t.event_type, false
-from unnest(array[
-    'process.run.observed', 'process.run.started', 'process.run.completed', 'process.run.failed', 'process.run.cancelled',
-    'process.component.observed', 'process.component.step_started', 'process.component.step_completed',
-    'process.component.failed', 'process.component.cancelled'
-]) as t (event_type);
+insert into dot.event_type (event_type, active) values
+{EVENT_TYPE_SEEDS};
 
 -- The outbox, with the column names that Debezium's router expects. xact_id is what lets a reader miss nothing.
 create table dot.event_outbox (
@@ -202,12 +215,10 @@ def downgrade() -> None:
             "universal_edges",
         ),
         seeded={
-            "dot_config": "select from dot.dot_config c where c.value is distinct from 'false' or c.key not in ("
-            "'iu_core.operator_runtime_enabled', 'process_dot_runtime.execute_enabled',"
-            " 'process_dot_runtime.real_run_enabled', 'queue.worker.enabled')",
-            "dot_iu_command_catalog": "select from dot.dot_iu_command_catalog c where c.command_name not in ("
-            "'dot_wrapper.rehearse', 'dot_wrapper.execute', 'dot_wrapper.preflight_attest')",
-            "event_type": "select from dot.event_type e where e.active or e.event_type not like 'process.%'",
+            "dot_config": f"select c.key, c.value from dot.dot_config c except values {CONFIG_SEEDS}",
+            "dot_iu_command_catalog": "select c.command_name, c.mutating, c.description from dot.dot_iu_command_catalog c"
+            f" except values {COMMAND_SEEDS}",
+            "event_type": f"select e.event_type, e.active from dot.event_type e except values {EVENT_TYPE_SEEDS}",
         },
     )
     revert(revision, APPLIES)

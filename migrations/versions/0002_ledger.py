@@ -57,8 +57,8 @@ comment on table dot.process_candidate is 'Named pairs of a producer DOT and a v
 
 -- The header: one row per run, and a run is (candidate, process_run_id). The candidate leads every key, so the ledger can be
 -- distributed by it. No foreign key points at a shared row: a hot one would cost a multixact per insert.
--- The table's CHECKs hold what makes evidence evidence. Formats of texts are checked by the functions alone, which are the only
--- way in: the server reads every CHECK anew for every statement, and those sixteen cost more than the insert itself.
+-- The CHECKs hold for whoever writes, the owner included. References and the size of evidence are checked by the functions
+-- alone, the only way in for everybody else: the server reads each CHECK anew for every statement, about 5 us apiece.
 create table dot.process_run_observation (
     process_run_id uuid not null,
     parent_run_id uuid,
@@ -80,6 +80,12 @@ create table dot.process_run_observation (
     evidence_ref jsonb not null,
     admission jsonb,
     constraint process_run_observation_pkey primary key (process_candidate_code, process_run_id),
+    constraint process_run_observation_process_run_id_check check (dot.fn_is_run_id(process_run_id)),
+    constraint process_run_observation_process_candidate_code_check check (dot.fn_is_code(process_candidate_code, 200)),
+    constraint process_run_observation_dot_code_check check (dot.fn_is_code(dot_code, 200)),
+    constraint process_run_observation_correlation_id_check check (dot.fn_is_code(correlation_id, 200)),
+    constraint process_run_observation_actor_check check (dot.fn_is_code(actor, 200)),
+    constraint process_run_observation_idempotency_key_check check (dot.fn_is_code(idempotency_key, 200)),
     -- The evidence ladder. A simulation was asked for nothing; what let a dry or real run in is stored with it, and so is its
     -- lease token. A dry run says so, a real run cannot; prepared is a simulation.
     constraint process_run_observation_evidence_type_check check (
@@ -135,6 +141,10 @@ create table dot.process_component_observation (
         foreign key (process_candidate_code, process_run_id)
         references dot.process_run_observation (process_candidate_code, process_run_id),
     constraint process_component_observation_component_role_check check (component_role in ('producer', 'verifier')),
+    constraint process_component_observation_dot_code_check check (dot.fn_is_code(dot_code, 200)),
+    constraint process_component_observation_correlation_id_check check (dot.fn_is_code(correlation_id, 200)),
+    constraint process_component_observation_actor_check check (dot.fn_is_code(actor, 200)),
+    constraint process_component_observation_idempotency_key_check check (dot.fn_is_code(idempotency_key, 240)),
     -- The evidence ladder. A simulation was asked for nothing; what let a dry or real run in is stored with it, and so is its
     -- lease token. A dry run says so, a real run cannot; prepared is a simulation.
     constraint process_component_observation_evidence_type_check check (
@@ -262,5 +272,5 @@ def downgrade() -> None:
             "gate_latch",
             "outbox_cursor",
         ),
-        seeded={"outbox_cursor": "select from dot.outbox_cursor c where c.outbox_id <> 0"},
+        seeded={"outbox_cursor": "select c.xact_id, c.outbox_id from dot.outbox_cursor c except values ('0'::xid8, 0)"},
     )

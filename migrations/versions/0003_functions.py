@@ -9,12 +9,10 @@ depends_on = None
 
 APPLIES = (
     # what the functions below share
-    "functions/fn_missing_refuse",
-    "functions/fn_illegal_refuse",
+    "functions/fn_input_refuse",
     "functions/fn_payload_mismatch_refuse",
-    "functions/fn_observation_input_assert",
-    "functions/fn_lease_input_assert",
-    "functions/fn_lease_ttl_assert",
+    "functions/fn_observation_input_problem",
+    "functions/fn_lease_input_problem",
     # gates, preflight, lease
     "functions/fn_dot_iu_operator_runtime_enabled",
     "functions/fn_process_dot_runtime_execute_enabled",

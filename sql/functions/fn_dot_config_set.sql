@@ -7,13 +7,11 @@ returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set lock_timeout = '2s'
 as $function$
 declare
-    v_missing text := case
-        when p_key is null then 'key'
-        when p_value is null then 'value'
-        when p_actor is null then 'actor'
-        when p_reason is null then 'reason'
-    end;
-    v_illegal text := case
+    v_problem text := case
+        when p_key is null then 'key_not_null'
+        when p_value is null then 'value_not_null'
+        when p_actor is null then 'actor_not_null'
+        when p_reason is null then 'reason_not_null'
         when (
             p_key in (
                 'iu_core.operator_runtime_enabled',
@@ -21,18 +19,15 @@ declare
                 'process_dot_runtime.real_run_enabled',
                 'queue.worker.enabled'
             )
-        ) is not true then 'key'
-        when (p_value in ('true', 'false')) is not true then 'value'
-        when dot.fn_is_code(p_actor, 200) is not true then 'actor'
-        when dot.fn_is_prose(p_reason) is not true then 'reason'
+        ) is not true then 'key_check'
+        when (p_value in ('true', 'false')) is not true then 'value_check'
+        when dot.fn_is_code(p_actor, 200) is not true then 'actor_check'
+        when dot.fn_is_prose(p_reason) is not true then 'reason_check'
     end;
     v_old text;
 begin
-    if v_missing is not null then
-        perform dot.fn_missing_refuse('dot_config', v_missing);
-    end if;
-    if v_illegal is not null then
-        perform dot.fn_illegal_refuse('dot_config', v_illegal);
+    if v_problem is not null then
+        perform dot.fn_input_refuse('dot_config', v_problem);
     end if;
 
     begin
@@ -43,6 +38,7 @@ begin
             detail = 'Backends: ' || coalesce((
                 select string_agg(l.pid::text, ', ' order by l.pid)
                 from pg_locks l
+                join pg_database d on d.oid = l.database and d.datname = current_database()
                 where l.relation = 'dot.gate_latch'::regclass and l.granted and l.pid <> pg_backend_pid()
             ), 'gone since'),
             hint = 'Repeat the call. A backend that stays is ended with pg_terminate_backend(pid).';

@@ -9,28 +9,22 @@ returns uuid
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $function$
 declare
-    v_missing text := case
-        when p_command_name is null then 'command_name'
-        when p_run_mode is null then 'run_mode'
-        when p_run_status is null then 'run_status'
-        when p_actor is null then 'actor'
-        when p_detail is null then 'detail'
+    v_problem text := case
+        when p_command_name is null then 'command_name_not_null'
+        when p_run_mode is null then 'run_mode_not_null'
+        when p_run_status is null then 'run_status_not_null'
+        when p_actor is null then 'actor_not_null'
+        when p_detail is null then 'detail_not_null'
+        when dot.fn_is_code(p_command_name, 200) is not true then 'command_name_check'
+        when (p_run_mode in ('plan', 'verify', 'apply')) is not true then 'run_mode_check'
+        when (p_run_status in ('started', 'completed', 'failed', 'refused')) is not true then 'run_status_check'
+        when dot.fn_is_code(p_actor, 200) is not true then 'actor_check'
+        when dot.fn_is_evidence(p_detail) is not true then 'detail_check'
     end;
-    v_illegal text;
     v_mutating boolean;
 begin
-    if v_missing is not null then
-        perform dot.fn_missing_refuse('dot_iu_command_run', v_missing);
-    end if;
-    v_illegal := case
-        when dot.fn_is_code(p_command_name, 200) is not true then 'command_name'
-        when (p_run_mode in ('plan', 'verify', 'apply')) is not true then 'run_mode'
-        when (p_run_status in ('started', 'completed', 'failed', 'refused')) is not true then 'run_status'
-        when dot.fn_is_code(p_actor, 200) is not true then 'actor'
-        when dot.fn_is_evidence(p_detail) is not true then 'detail'
-    end;
-    if v_illegal is not null then
-        perform dot.fn_illegal_refuse('dot_iu_command_run', v_illegal);
+    if v_problem is not null then
+        perform dot.fn_input_refuse('dot_iu_command_run', v_problem);
     end if;
     v_mutating := dot.fn_host_command_mutating(p_command_name);
     if v_mutating is null then

@@ -9,10 +9,10 @@ declare
     v_cursor dot.outbox_cursor%rowtype;
 begin
     if p_xact_id is null then
-        perform dot.fn_missing_refuse('outbox_cursor', 'xact_id');
+        perform dot.fn_input_refuse('outbox_cursor', 'xact_id_not_null');
     end if;
     if p_id is null then
-        perform dot.fn_missing_refuse('outbox_cursor', 'id');
+        perform dot.fn_input_refuse('outbox_cursor', 'id_not_null');
     end if;
     select c.* into strict v_cursor from dot.outbox_cursor c for update;
     if ((p_xact_id, p_id) > (v_cursor.xact_id, v_cursor.outbox_id)) is not true then

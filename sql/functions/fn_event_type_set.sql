@@ -5,24 +5,19 @@ returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $function$
 declare
-    v_missing text := case
-        when p_event_type is null then 'event_type'
-        when p_active is null then 'active'
-        when p_actor is null then 'actor'
-        when p_reason is null then 'reason'
-    end;
-    v_illegal text := case
-        when dot.fn_is_code(p_event_type, 200) is not true then 'event_type'
-        when dot.fn_is_code(p_actor, 200) is not true then 'actor'
-        when dot.fn_is_prose(p_reason) is not true then 'reason'
+    v_problem text := case
+        when p_event_type is null then 'event_type_not_null'
+        when p_active is null then 'active_not_null'
+        when p_actor is null then 'actor_not_null'
+        when p_reason is null then 'reason_not_null'
+        when dot.fn_is_code(p_event_type, 200) is not true then 'event_type_check'
+        when dot.fn_is_code(p_actor, 200) is not true then 'actor_check'
+        when dot.fn_is_prose(p_reason) is not true then 'reason_check'
     end;
     v_old boolean;
 begin
-    if v_missing is not null then
-        perform dot.fn_missing_refuse('event_type', v_missing);
-    end if;
-    if v_illegal is not null then
-        perform dot.fn_illegal_refuse('event_type', v_illegal);
+    if v_problem is not null then
+        perform dot.fn_input_refuse('event_type', v_problem);
     end if;
     if starts_with(p_event_type, 'process.') then
         v_old := dot.fn_host_event_set(p_event_type, p_active);

@@ -8,7 +8,10 @@ returns void
 language plpgsql volatile
 as $function$
 declare
-    v_live_token bigint := dot.fn_host_lease_live_token('dot_exec:' || p_process_candidate_code, p_locked);
+    v_stale_snapshot_possible boolean := current_setting('transaction_isolation') is distinct from 'read committed';
+    v_live_token bigint := dot.fn_host_lease_live_token(
+        'dot_exec:' || p_process_candidate_code, p_locked or v_stale_snapshot_possible
+    );
 begin
     if (p_lease_token = v_live_token) is not true then
         raise check_violation using

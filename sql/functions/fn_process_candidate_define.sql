@@ -15,28 +15,22 @@ returns record
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $function$
 declare
-    v_missing text := case
-        when p_code is null then 'code'
-        when p_producer_dot_code is null then 'producer_dot_code'
-        when p_verifier_dot_code is null then 'verifier_dot_code'
-        when p_actor is null then 'actor'
+    v_problem text := case
+        when p_code is null then 'code_not_null'
+        when p_producer_dot_code is null then 'producer_dot_code_not_null'
+        when p_verifier_dot_code is null then 'verifier_dot_code_not_null'
+        when p_actor is null then 'actor_not_null'
+        when dot.fn_is_code(p_code, 200) is not true then 'code_check'
+        when dot.fn_is_code(p_producer_dot_code, 200) is not true then 'producer_dot_code_check'
+        when dot.fn_is_code(p_verifier_dot_code, 200) is not true then 'verifier_dot_code_check'
+        when dot.fn_is_code(p_actor, 200) is not true then 'actor_check'
+        when p_description is not null and dot.fn_is_prose(p_description) is not true then 'description_check'
     end;
-    v_illegal text;
     v_unknown text;
     v_stored dot.process_candidate%rowtype;
 begin
-    if v_missing is not null then
-        perform dot.fn_missing_refuse('process_candidate', v_missing);
-    end if;
-    v_illegal := case
-        when dot.fn_is_code(p_code, 200) is not true then 'code'
-        when dot.fn_is_code(p_producer_dot_code, 200) is not true then 'producer_dot_code'
-        when dot.fn_is_code(p_verifier_dot_code, 200) is not true then 'verifier_dot_code'
-        when dot.fn_is_code(p_actor, 200) is not true then 'actor'
-        when p_description is not null and dot.fn_is_prose(p_description) is not true then 'description'
-    end;
-    if v_illegal is not null then
-        perform dot.fn_illegal_refuse('process_candidate', v_illegal);
+    if v_problem is not null then
+        perform dot.fn_input_refuse('process_candidate', v_problem);
     end if;
     if (p_producer_dot_code <> p_verifier_dot_code) is not true then
         raise check_violation using

@@ -32,6 +32,7 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $function$
 declare
     c_simulated constant text := 'SIMULATED_DRY_RUN';
+    v_problem text;
     v_status text;
     v_evidence jsonb := p_evidence_ref;
     v_producer text;
@@ -41,24 +42,21 @@ declare
     v_differing text[];
 begin
     -- 1. NULLs, domains, reserved keys.
-    perform dot.fn_observation_input_assert(
-        'process_run_observation', p_process_candidate_code, p_dot_code, p_process_run_id, p_correlation_id, p_status,
-        p_actor, p_idempotency_key, 200, p_input_ref, p_output_ref, p_error_ref, p_evidence_ref
+    v_problem := coalesce(
+        dot.fn_observation_input_problem(
+            p_process_candidate_code, p_dot_code, p_process_run_id, p_correlation_id, p_status, p_actor, p_idempotency_key,
+            200, p_input_ref, p_output_ref, p_error_ref, p_evidence_ref
+        ),
+        case
+            when p_evidence_type is null then 'evidence_type_not_null'
+            when p_dry_run is null then 'dry_run_not_null'
+            when (p_evidence_type in ('SIMULATED_DRY_RUN', 'DRY_RUN', 'REAL_RUN')) is not true then 'evidence_type_check'
+            when (p_dry_run = (p_evidence_type <> 'REAL_RUN')) is not true then 'dry_run_check'
+            when p_parent_run_id is not null and dot.fn_is_run_id(p_parent_run_id) is not true then 'parent_run_id_check'
+        end
     );
-    if p_evidence_type is null then
-        perform dot.fn_missing_refuse('process_run_observation', 'evidence_type');
-    end if;
-    if p_dry_run is null then
-        perform dot.fn_missing_refuse('process_run_observation', 'dry_run');
-    end if;
-    if (p_evidence_type in ('SIMULATED_DRY_RUN', 'DRY_RUN', 'REAL_RUN')) is not true then
-        perform dot.fn_illegal_refuse('process_run_observation', 'evidence_type');
-    end if;
-    if (p_dry_run = (p_evidence_type <> 'REAL_RUN')) is not true then
-        perform dot.fn_illegal_refuse('process_run_observation', 'dry_run');
-    end if;
-    if p_parent_run_id is not null and dot.fn_is_run_id(p_parent_run_id) is not true then
-        perform dot.fn_illegal_refuse('process_run_observation', 'parent_run_id');
+    if v_problem is not null then
+        perform dot.fn_input_refuse('process_run_observation', v_problem);
     end if;
     if p_status = 'prepared' and (p_evidence_type = c_simulated) is not true then
         raise check_violation using
@@ -112,7 +110,7 @@ begin
         perform dot.fn_lease_assert(p_process_candidate_code, p_lease_token, null, false);
     end if;
 
-    -- 4. Replay.
+    -- 4. Replay. It writes nothing, and so burns no transaction id.
     if p_idempotency_key is not null then
         select r.process_run_id into v_stored_run_id
         from dot.process_run_observation r

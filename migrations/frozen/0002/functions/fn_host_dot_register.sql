@@ -1,5 +1,5 @@
 -- Bridge to the host's catalogue: adds a DOT, or updates what describes it. Usage figures are the host's: dot_bridge holds
--- no right to write them. A description that is already stored is not written again, so a repeated import leaves no dead row.
+-- no right to write them. A description that is already stored is not written again: a repeated import leaves no dead row.
 grant create on schema dot to dot_bridge;
 
 create or replace function dot.fn_host_dot_register(
@@ -16,6 +16,7 @@ as $function$
 declare
     v_created boolean;
 begin
+    -- Asked first without a lock, and again below by whoever had to wait for another registration.
     if exists (
         select from dot.dot_tools t
         where t.code = p_code
@@ -32,8 +33,12 @@ begin
         script_path = excluded.script_path,
         file_path = excluded.file_path,
         trigger_type = excluded.trigger_type
+    where (t.category, t.execution_engine, t.script_path, t.file_path, t.trigger_type)
+        is distinct from (
+            excluded.category, excluded.execution_engine, excluded.script_path, excluded.file_path, excluded.trigger_type
+        )
     returning t.xmax = 0 into v_created;
-    return case when v_created then 'created' else 'updated' end;
+    return case when v_created then 'created' when not v_created then 'updated' else 'unchanged' end;
 end
 $function$;
 

@@ -4,10 +4,11 @@ create or replace function dot.fn_dot_iu_runtime_lease_release(p_lease_key text,
 returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set lock_timeout = '500ms'
 as $function$
+declare
+    v_problem text := dot.fn_lease_input_problem(p_lease_key, p_holder, p_token, 1);
 begin
-    perform dot.fn_lease_input_assert(p_lease_key, p_holder);
-    if p_token is null then
-        perform dot.fn_missing_refuse('dot_iu_runtime_lease', 'token');
+    if v_problem is not null then
+        perform dot.fn_input_refuse('dot_iu_runtime_lease', v_problem);
     end if;
     return dot.fn_host_lease_extend(p_lease_key, p_holder, session_user, p_token, 0);
 end

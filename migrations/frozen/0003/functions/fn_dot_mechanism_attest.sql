@@ -6,24 +6,19 @@ returns timestamptz
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $function$
 declare
-    v_missing text := case
-        when p_mechanism is null then 'mechanism'
-        when p_present is null then 'present'
-        when p_actor is null then 'actor'
-        when p_finding is null then 'finding'
-    end;
-    v_illegal text := case
-        when (p_mechanism in ('scheduler', 'api_endpoint')) is not true then 'mechanism'
-        when dot.fn_is_code(p_actor, 200) is not true then 'actor'
-        when dot.fn_is_prose(p_finding) is not true then 'finding'
+    v_problem text := case
+        when p_mechanism is null then 'mechanism_not_null'
+        when p_present is null then 'present_not_null'
+        when p_actor is null then 'actor_not_null'
+        when p_finding is null then 'finding_not_null'
+        when (p_mechanism in ('scheduler', 'api_endpoint')) is not true then 'mechanism_check'
+        when dot.fn_is_code(p_actor, 200) is not true then 'actor_check'
+        when dot.fn_is_prose(p_finding) is not true then 'finding_check'
     end;
     v_attested_at timestamptz;
 begin
-    if v_missing is not null then
-        perform dot.fn_missing_refuse('dot_mechanism_attestation', v_missing);
-    end if;
-    if v_illegal is not null then
-        perform dot.fn_illegal_refuse('dot_mechanism_attestation', v_illegal);
+    if v_problem is not null then
+        perform dot.fn_input_refuse('dot_mechanism_attestation', v_problem);
     end if;
     insert into dot.dot_mechanism_attestation as a (mechanism, present, finding, actor, session_actor, attested_at)
     values (p_mechanism, p_present, p_finding, p_actor, session_user, clock_timestamp())

@@ -18,10 +18,10 @@ declare
     v_cursor dot.outbox_cursor%rowtype;
 begin
     if p_limit is null then
-        perform dot.fn_missing_refuse('outbox_cursor', 'limit');
+        perform dot.fn_input_refuse('outbox_cursor', 'limit_not_null');
     end if;
     if (p_limit between 1 and 10000) is not true then
-        perform dot.fn_illegal_refuse('outbox_cursor', 'limit');
+        perform dot.fn_input_refuse('outbox_cursor', 'limit_check');
     end if;
     select c.* into strict v_cursor from dot.outbox_cursor c;
     return query

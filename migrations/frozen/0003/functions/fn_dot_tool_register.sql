@@ -12,21 +12,18 @@ returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $function$
 declare
-    v_illegal text;
-begin
-    if p_code is null then
-        perform dot.fn_missing_refuse('dot_tools', 'code');
-    end if;
-    v_illegal := case
-        when dot.fn_is_code(p_code, 200) is not true then 'code'
-        when p_category is not null and dot.fn_is_code(p_category, 200) is not true then 'category'
-        when p_execution_engine is not null and dot.fn_is_code(p_execution_engine, 200) is not true then 'execution_engine'
-        when p_script_path is not null and dot.fn_is_prose(p_script_path) is not true then 'script_path'
-        when p_file_path is not null and dot.fn_is_prose(p_file_path) is not true then 'file_path'
-        when p_trigger_type is not null and dot.fn_is_code(p_trigger_type, 200) is not true then 'trigger_type'
+    v_problem text := case
+        when p_code is null then 'code_not_null'
+        when dot.fn_is_code(p_code, 200) is not true then 'code_check'
+        when p_category is not null and dot.fn_is_code(p_category, 200) is not true then 'category_check'
+        when p_execution_engine is not null and dot.fn_is_code(p_execution_engine, 200) is not true then 'execution_engine_check'
+        when p_script_path is not null and dot.fn_is_prose(p_script_path) is not true then 'script_path_check'
+        when p_file_path is not null and dot.fn_is_prose(p_file_path) is not true then 'file_path_check'
+        when p_trigger_type is not null and dot.fn_is_code(p_trigger_type, 200) is not true then 'trigger_type_check'
     end;
-    if v_illegal is not null then
-        perform dot.fn_illegal_refuse('dot_tools', v_illegal);
+begin
+    if v_problem is not null then
+        perform dot.fn_input_refuse('dot_tools', v_problem);
     end if;
     return dot.fn_host_dot_register(
         p_code, p_category, p_execution_engine, p_script_path, p_file_path, p_trigger_type

@@ -4,13 +4,13 @@
 --
 -- p_latched is for the write that follows: it takes dot.gate_latch in ROW SHARE mode until the transaction ends, which
 -- fn_dot_config_set takes EXCLUSIVE, so a switch waits for writes that saw the old value and no such write commits after it.
--- Outside READ COMMITTED the snapshot may be older than the latch: the rows are read FOR SHARE, so a stale one is 40001.
+-- Outside READ COMMITTED the snapshot may be older than the last switch: the rows are read FOR SHARE, so a stale one is 40001.
 create or replace function dot.fn_gates_assert(p_evidence_type text, p_latched boolean)
 returns jsonb
 language plpgsql volatile
 as $function$
 declare
-    v_locked boolean := p_latched and current_setting('transaction_isolation') is distinct from 'read committed';
+    v_stale_snapshot_possible boolean := current_setting('transaction_isolation') is distinct from 'read committed';
     v_gates text[] := array['iu_core.operator_runtime_enabled', 'process_dot_runtime.execute_enabled'];
     v_gate text;
     v_value text;
@@ -23,7 +23,7 @@ begin
         lock table dot.gate_latch in row share mode;
     end if;
     foreach v_gate in array v_gates loop
-        v_value := dot.fn_host_gate_value(v_gate, v_locked);
+        v_value := dot.fn_host_gate_value(v_gate, v_stale_snapshot_possible);
         if (v_value = 'true') is not true then
             raise check_violation using
                 message = format('%s is refused: gate %s is off', p_evidence_type, v_gate),

@@ -8,28 +8,23 @@ returns timestamptz
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $function$
 declare
-    v_missing text := case
-        when p_check_name is null then 'check_name'
-        when p_verdict is null then 'verdict'
-        when p_valid_seconds is null then 'valid_seconds'
-        when p_actor is null then 'actor'
-        when p_finding is null then 'finding'
-    end;
-    v_illegal text := case
-        when (p_check_name = 'fs_snapshot_present') is not true then 'check_name'
-        when (p_verdict in ('PASS', 'WARN', 'BLOCK')) is not true then 'verdict'
-        when (p_valid_seconds between 1 and 604800) is not true then 'valid_seconds'
-        when dot.fn_is_code(p_actor, 200) is not true then 'actor'
-        when dot.fn_is_prose(p_finding) is not true then 'finding'
+    v_problem text := case
+        when p_check_name is null then 'check_name_not_null'
+        when p_verdict is null then 'verdict_not_null'
+        when p_valid_seconds is null then 'valid_seconds_not_null'
+        when p_actor is null then 'actor_not_null'
+        when p_finding is null then 'finding_not_null'
+        when (p_check_name = 'fs_snapshot_present') is not true then 'check_name_check'
+        when (p_verdict in ('PASS', 'WARN', 'BLOCK')) is not true then 'verdict_check'
+        when (p_valid_seconds between 1 and 604800) is not true then 'valid_seconds_check'
+        when dot.fn_is_code(p_actor, 200) is not true then 'actor_check'
+        when dot.fn_is_prose(p_finding) is not true then 'finding_check'
     end;
     v_now timestamptz := clock_timestamp();
     v_expires_at timestamptz;
 begin
-    if v_missing is not null then
-        perform dot.fn_missing_refuse('preflight_attestation', v_missing);
-    end if;
-    if v_illegal is not null then
-        perform dot.fn_illegal_refuse('preflight_attestation', v_illegal);
+    if v_problem is not null then
+        perform dot.fn_input_refuse('preflight_attestation', v_problem);
     end if;
     insert into dot.preflight_attestation as a
         (check_name, verdict, finding, actor, session_actor, attested_at, expires_at)

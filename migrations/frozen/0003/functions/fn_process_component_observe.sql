@@ -28,26 +28,30 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $function$
 declare
     c_simulated constant text := 'SIMULATED_DRY_RUN';
+    v_problem text;
     v_status text;
     v_evidence jsonb := p_evidence_ref;
+    v_event_wanted boolean;
     v_candidate dot.process_candidate%rowtype;
     v_header record;
     v_admission jsonb;
-    v_event_wanted boolean;
     v_stored_component_id uuid;
     v_stored_run_id uuid;
     v_differing text[];
 begin
     -- 1. NULLs, domains, reserved keys.
-    perform dot.fn_observation_input_assert(
-        'process_component_observation', p_process_candidate_code, p_dot_code, p_process_run_id, p_correlation_id, p_status,
-        p_actor, p_idempotency_key, 240, p_input_ref, p_output_ref, p_error_ref, p_evidence_ref
+    v_problem := coalesce(
+        dot.fn_observation_input_problem(
+            p_process_candidate_code, p_dot_code, p_process_run_id, p_correlation_id, p_status, p_actor, p_idempotency_key,
+            240, p_input_ref, p_output_ref, p_error_ref, p_evidence_ref
+        ),
+        case
+            when p_component_role is null then 'component_role_not_null'
+            when (p_component_role in ('producer', 'verifier')) is not true then 'component_role_check'
+        end
     );
-    if p_component_role is null then
-        perform dot.fn_missing_refuse('process_component_observation', 'component_role');
-    end if;
-    if (p_component_role in ('producer', 'verifier')) is not true then
-        perform dot.fn_illegal_refuse('process_component_observation', 'component_role');
+    if v_problem is not null then
+        perform dot.fn_input_refuse('process_component_observation', v_problem);
     end if;
     case p_status
         when 'prepared' then
@@ -137,7 +141,7 @@ begin
         perform dot.fn_lease_assert(p_process_candidate_code, p_lease_token, v_header.lease_token, false);
     end if;
 
-    -- 4. Replay.
+    -- 4. Replay. It writes nothing, and so burns no transaction id.
     if p_idempotency_key is not null then
         select k.component_id into v_stored_component_id
         from dot.process_component_observation k

@@ -1,0 +1,433 @@
+"""Rules that the whole catalog keeps, one query each, and each rule seen to report what breaks it."""
+
+from __future__ import annotations
+
+from support import Connection, Database, rows
+
+# Functions of their arguments alone. Whatever reads a table sees what the statement sees: VOLATILE.
+IMMUTABLE = (
+    "fn_input_refuse",
+    "fn_is_code",
+    "fn_is_evidence",
+    "fn_is_prose",
+    "fn_is_ref",
+    "fn_is_run_id",
+    "fn_lease_input_problem",
+    "fn_observation_input_problem",
+    "fn_payload_mismatch_refuse",
+)
+
+# Tables whose rows may be changed or removed; every other one is append-only. Of the first two no row ever goes.
+MUTABLE = ("dot_iu_runtime_lease", "outbox_cursor")
+FREE = (
+    "alembic_version",
+    "dot_config",
+    "dot_iu_command_catalog",
+    "dot_tools",
+    "event_type",
+    "gate_latch",
+    "job_queue",
+    "universal_edges",
+)
+HOST = (
+    *("dot_config", "dot_iu_command_catalog", "dot_iu_command_run", "dot_iu_runtime_lease", "dot_tools"),
+    *("event_outbox", "event_type", "job_queue", "universal_edges"),
+)
+
+
+def listed(names: tuple[str, ...]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
+
+
+FUNCTIONS = "from pg_proc p where p.pronamespace = 'dot'::regnamespace"
+TABLES = "from pg_class c where c.relnamespace = 'dot'::regnamespace and c.relkind = 'r'"
+VIEWS = "from pg_class c where c.relnamespace = 'dot'::regnamespace and c.relkind = 'v'"
+
+
+def guarded(kind: int) -> str:
+    """Whether a BEFORE trigger of the refusing function is on table c for this event: row level 1, delete 8, update 16,
+    truncate 32 (pg_trigger.tgtype; BEFORE is 2)."""
+    return (
+        f"exists (select from pg_trigger t where t.tgrelid = c.oid and t.tgtype & 2 = 2 and t.tgtype & {kind} = {kind}"
+        " and t.tgenabled = 'A' and t.tgqual is null and t.tgattr = '' and t.tgfoid = 'dot.fn_append_only_refuse'::regproc)"
+    )
+
+
+# What each query returns breaks the rule.
+RULES = {
+    "a definer function fixes its search_path, first of its settings": f"""
+        select p.proname {FUNCTIONS} and p.prosecdef
+            and p.proconfig[1] is distinct from 'search_path=pg_catalog, pg_temp'""",
+    "a function that somebody calls or that crosses to the host is definer, and no other is": f"""
+        select p.proname {FUNCTIONS} and p.prosecdef <> (
+            starts_with(p.proname, 'fn_host_')
+            or exists (
+                select from aclexplode(p.proacl) a
+                where a.grantee not in (p.proowner, 'dot_owner'::regrole, 'dot_bridge'::regrole)
+            )
+        )""",
+    "fn_host_ functions are the bridge's, in plpgsql": f"""
+        select p.proname {FUNCTIONS} and starts_with(p.proname, 'fn_host_') and (
+            p.proowner <> 'dot_bridge'::regrole
+            or not p.prosecdef
+            or p.prolang <> (select l.oid from pg_language l where l.lanname = 'plpgsql')
+        )""",
+    "every other function is the owner's": f"""
+        select p.proname {FUNCTIONS} and not starts_with(p.proname, 'fn_host_') and p.proowner <> 'dot_owner'::regrole""",
+    "PUBLIC executes nothing": f"""
+        select p.proname {FUNCTIONS} and exists (
+            select from aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a where a.grantee = 0
+        )""",
+    "a name is one function": f"select p.proname {FUNCTIONS} group by p.proname having count(*) > 1",
+    "no function is STRICT": f"select p.proname {FUNCTIONS} and p.proisstrict",
+    "nothing but the listed functions is IMMUTABLE or STABLE": f"""
+        select p.proname {FUNCTIONS} and p.provolatile <> 'v' and p.proname not in ({listed(IMMUTABLE)})""",
+    "an IMMUTABLE function names no table": f"""
+        select p.proname {FUNCTIONS} and p.provolatile <> 'v' and exists (
+            select {TABLES} and strpos(pg_get_functiondef(p.oid), 'dot.' || c.relname) > 0
+        )""",
+    "a body names its tables with their schema": """
+        select p.proname || ': ' || c.relname from pg_proc p, pg_class c
+        where p.pronamespace = 'dot'::regnamespace and c.relnamespace = 'dot'::regnamespace and c.relkind in ('r', 'v')
+            and p.prosrc ~* ('\\m(from|join|into|update|table|only)\\s+' || c.relname || '\\M')""",
+    "no function reads a clock that stands still": f"""
+        select p.proname {FUNCTIONS}
+            and p.prosrc ~* '\\m(now|transaction_timestamp|statement_timestamp)\\s*\\(|\\mcurrent_timestamp\\M'""",
+    "no function runs text as SQL": f"select p.proname {FUNCTIONS} and p.prosrc ~* '\\mexecute\\M'",
+    "a constraint is named after its table": """
+        select r.conname from pg_constraint r join pg_class c on c.oid = r.conrelid
+        where c.relnamespace = 'dot'::regnamespace and r.contype <> 'n' and c.relname <> 'alembic_version'
+            and r.conname !~ ('^' || c.relname || case r.contype
+                when 'p' then '_pkey$' when 'f' then '_[a-z_]+_fkey$' when 'u' then '_[a-z_]+_key$' else '_[a-z_]+_check$'
+            end)""",
+    "an index is named after its table": """
+        select c.relname from pg_index i join pg_class c on c.oid = i.indexrelid join pg_class t on t.oid = i.indrelid
+        where t.relnamespace = 'dot'::regnamespace and t.relname <> 'alembic_version'
+            and c.relname !~ ('^' || t.relname || case
+                when i.indisprimary then '_pkey$' when i.indisunique then '_[a-z_]+_key$' else '_[a-z_]+_idx$'
+            end)""",
+    "every constraint is valid and checked at once": """
+        select r.conname from pg_constraint r join pg_class c on c.oid = r.conrelid
+        where c.relnamespace = 'dot'::regnamespace and (not r.convalidated or r.condeferrable)""",
+    "every trigger fires always": """
+        select t.tgname from pg_trigger t join pg_class c on c.oid = t.tgrelid
+        where c.relnamespace = 'dot'::regnamespace and not t.tgisinternal and t.tgenabled <> 'A'""",
+    "an append-only table refuses UPDATE, DELETE and TRUNCATE": f"""
+        select c.relname {TABLES} and c.relname not in ({listed(MUTABLE + FREE)})
+            and not ({guarded(1 | 16)} and {guarded(1 | 8)} and {guarded(32)})""",
+    "no row leaves the lease table or the cursor": f"""
+        select c.relname {TABLES} and c.relname in ({listed(MUTABLE)}) and not ({guarded(1 | 8)} and {guarded(32)})""",
+    "a ledger key begins with the candidate": """
+        select c.relname from pg_index i join pg_class c on c.oid = i.indexrelid join pg_class t on t.oid = i.indrelid
+        where i.indisunique and t.relname in ('process_run_observation', 'process_component_observation')
+            and t.relnamespace = 'dot'::regnamespace
+            and (
+                select a.attname from pg_attribute a where a.attrelid = t.oid and a.attnum = i.indkey[0]
+            ) is distinct from 'process_candidate_code'""",
+    "no foreign key points into the host layer or at a candidate": f"""
+        select r.conname from pg_constraint r join pg_class c on c.oid = r.confrelid
+        where r.contype = 'f' and c.relnamespace = 'dot'::regnamespace
+            and c.relname in ({listed((*HOST, "process_candidate"))})""",
+    "every function, view and table has a comment": f"""
+        select p.proname {FUNCTIONS} and obj_description(p.oid, 'pg_proc') is null
+        union all
+        select c.relname from pg_class c where c.relnamespace = 'dot'::regnamespace and c.relkind in ('r', 'v')
+            and c.relname <> 'alembic_version' and obj_description(c.oid, 'pg_class') is null""",
+    "a view is a security barrier, runs as its owner, and is dot_owner's": f"""
+        select c.relname {VIEWS} and (
+            c.relowner <> 'dot_owner'::regrole
+            or not coalesce(c.reloptions, '{{}}') @> '{{security_barrier=true}}'
+            or coalesce(c.reloptions, '{{}}') && '{{security_invoker=true,security_invoker=on}}'
+        )""",
+    "tables, sequences and the schema are dot_owner's": """
+        select c.relname from pg_class c where c.relnamespace = 'dot'::regnamespace and c.relkind in ('r', 'S')
+            and c.relowner <> 'dot_owner'::regrole
+        union all select n.nspname from pg_namespace n where n.nspname = 'dot' and n.nspowner <> 'dot_owner'::regrole""",
+    "the schema holds tables, views, their indexes, sequences and functions, and nothing else": """
+        select c.relname from pg_class c where c.relnamespace = 'dot'::regnamespace and c.relkind not in ('r', 'v', 'i', 'S')
+        union all select t.typname from pg_type t where t.typnamespace = 'dot'::regnamespace and t.typrelid = 0
+            and t.typelem = 0
+        union all select o.oprname from pg_operator o where o.oprnamespace = 'dot'::regnamespace
+        union all select p.proname from pg_proc p where p.pronamespace = 'dot'::regnamespace and p.prokind <> 'f'
+        union all select w.rulename from pg_rewrite w join pg_class c on c.oid = w.ev_class
+            where c.relnamespace = 'dot'::regnamespace and w.rulename <> '_RETURN'""",
+    "no role holds a right on a table or sequence, but the bridge on the host's tables": f"""
+        select c.relname from pg_class c, aclexplode(c.relacl) a
+        where c.relnamespace = 'dot'::regnamespace and c.relkind in ('r', 'S') and a.grantee <> c.relowner
+            and not (a.grantee = 'dot_bridge'::regrole and c.relkind = 'r' and c.relname in ({listed(HOST)}))
+        union all
+        select c.relname || '.' || t.attname from pg_class c join pg_attribute t on t.attrelid = c.oid, aclexplode(t.attacl) a
+        where c.relnamespace = 'dot'::regnamespace
+            and not (a.grantee = 'dot_bridge'::regrole and c.relname in ({listed(HOST)}))""",
+    "nobody may hand a right on": """
+        select c.relname from pg_class c, aclexplode(c.relacl) a
+        where c.relnamespace = 'dot'::regnamespace and a.is_grantable and a.grantee <> c.relowner
+        union all
+        select p.proname from pg_proc p, aclexplode(p.proacl) a
+        where p.pronamespace = 'dot'::regnamespace and a.is_grantable and a.grantee <> p.proowner""",
+    "new functions of the owner are nobody else's, and no other default privilege exists": """
+        select 'granted to ' || a.grantee::regrole from pg_default_acl d, aclexplode(d.defaclacl) a
+        where a.grantee <> 'dot_owner'::regrole or d.defaclrole <> 'dot_owner'::regrole or d.defaclobjtype <> 'f'
+        union all
+        select 'missing' where not exists (
+            select from pg_default_acl d where d.defaclrole = 'dot_owner'::regrole and d.defaclobjtype = 'f'
+                and d.defaclnamespace = 0
+        )""",
+}
+
+FORGED = "create function dot.fn_forged() returns integer language sql volatile {} return 1;"
+OWNED = (
+    FORGED + "alter function dot.fn_forged() owner to dot_owner; revoke all on function dot.fn_forged() from public;"
+)
+SAYING = "create function dot.fn_forged() returns void language plpgsql volatile as $$ begin {}; end $$"
+
+# What a DBA could do by hand, and what the rule then reports.
+BREACHES: list[tuple[str, str, str]] = [
+    ("a definer function fixes its search_path, first of its settings", OWNED.format("security definer"), "fn_forged"),
+    (
+        "a definer function fixes its search_path, first of its settings",
+        "alter function dot.fn_preflight_guard() set search_path = dot, pg_catalog, pg_temp",
+        "fn_preflight_guard",
+    ),
+    (
+        "a definer function fixes its search_path, first of its settings",
+        "alter function dot.fn_host_gate_value(text, boolean) set search_path = pg_catalog",
+        "fn_host_gate_value",
+    ),
+    (
+        "a function that somebody calls or that crosses to the host is definer, and no other is",
+        "alter function dot.fn_preflight_guard() security invoker",
+        "fn_preflight_guard",
+    ),
+    (
+        "a function that somebody calls or that crosses to the host is definer, and no other is",
+        "alter function dot.fn_gates_assert(text, boolean) security definer set search_path = pg_catalog, pg_temp",
+        "fn_gates_assert",
+    ),
+    (
+        "a function that somebody calls or that crosses to the host is definer, and no other is",
+        "grant execute on function dot.fn_gates_assert(text, boolean) to dot_writer",
+        "fn_gates_assert",
+    ),
+    (
+        "fn_host_ functions are the bridge's, in plpgsql",
+        "alter function dot.fn_host_gate_value(text, boolean) owner to dot_owner",
+        "fn_host_gate_value",
+    ),
+    (
+        "fn_host_ functions are the bridge's, in plpgsql",
+        FORGED.replace("fn_forged", "fn_host_forged").format("security definer")
+        + "alter function dot.fn_host_forged() owner to dot_bridge",
+        "fn_host_forged",
+    ),
+    ("every other function is the owner's", FORGED.format(""), "fn_forged"),
+    ("PUBLIC executes nothing", FORGED.format(""), "fn_forged"),
+    (
+        "PUBLIC executes nothing",
+        "grant execute on function dot.fn_dot_config_set(text, text, text, text) to public",
+        "fn_dot_config_set",
+    ),
+    (
+        "a name is one function",
+        "create function dot.fn_is_ref(p_value text, p_more text) returns boolean language sql return true",
+        "fn_is_ref",
+    ),
+    ("no function is STRICT", OWNED.format("strict"), "fn_forged"),
+    (
+        "nothing but the listed functions is IMMUTABLE or STABLE",
+        "alter function dot.fn_host_gate_value(text, boolean) stable",
+        "fn_host_gate_value",
+    ),
+    (
+        "an IMMUTABLE function names no table",
+        SAYING.replace("volatile", "immutable").format("perform 1 from dot.dot_config"),
+        "fn_forged",
+    ),
+    (
+        "a body names its tables with their schema",
+        SAYING.format("perform 1 from dot_config"),
+        "fn_forged: dot_config",
+    ),
+    (
+        "no function reads a clock that stands still",
+        SAYING.format("perform now()"),
+        "fn_forged",
+    ),
+    (
+        "no function runs text as SQL",
+        SAYING.format("execute 'select 1'"),
+        "fn_forged",
+    ),
+    (
+        "a constraint is named after its table",
+        "alter table dot.job_queue add constraint \"$1\" check (status <> '')",
+        "$1",
+    ),
+    (
+        "a constraint is named after its table",
+        "alter table dot.job_queue add constraint status_check check (status <> '')",
+        "status_check",
+    ),
+    ("an index is named after its table", "create index idx_job on dot.job_queue (status)", "idx_job"),
+    (
+        "every constraint is valid and checked at once",
+        "alter table dot.job_queue add constraint job_queue_status_check check (status <> '') not valid",
+        "job_queue_status_check",
+    ),
+    (
+        "every trigger fires always",
+        "alter table dot.event_outbox enable trigger event_outbox_append_only",
+        "event_outbox_append_only",
+    ),
+    (
+        "every trigger fires always",
+        "alter table dot.process_run_observation disable trigger process_run_observation_append_only_truncate",
+        "process_run_observation_append_only_truncate",
+    ),
+    (
+        "an append-only table refuses UPDATE, DELETE and TRUNCATE",
+        "drop trigger process_run_observation_append_only on dot.process_run_observation",
+        "process_run_observation",
+    ),
+    (
+        "an append-only table refuses UPDATE, DELETE and TRUNCATE",
+        "drop trigger event_outbox_append_only_truncate on dot.event_outbox",
+        "event_outbox",
+    ),
+    (
+        "an append-only table refuses UPDATE, DELETE and TRUNCATE",
+        "alter table dot.dot_config_audit enable replica trigger dot_config_audit_append_only",
+        "dot_config_audit",
+    ),
+    (
+        "an append-only table refuses UPDATE, DELETE and TRUNCATE",
+        "create or replace trigger dot_config_audit_append_only before update or delete on dot.dot_config_audit"
+        " for each row when (old.key = 'x') execute function dot.fn_append_only_refuse();"
+        " alter table dot.dot_config_audit enable always trigger dot_config_audit_append_only",
+        "dot_config_audit",
+    ),
+    ("an append-only table refuses UPDATE, DELETE and TRUNCATE", "create table dot.new_evidence ()", "new_evidence"),
+    (
+        "no row leaves the lease table or the cursor",
+        "drop trigger dot_iu_runtime_lease_append_only on dot.dot_iu_runtime_lease",
+        "dot_iu_runtime_lease",
+    ),
+    (
+        "a ledger key begins with the candidate",
+        "create unique index process_run_observation_run_key on dot.process_run_observation (process_run_id)",
+        "process_run_observation_run_key",
+    ),
+    (
+        "no foreign key points into the host layer or at a candidate",
+        "alter table dot.process_run_observation add constraint process_run_observation_dot_code_fkey"
+        " foreign key (dot_code) references dot.dot_tools (code)",
+        "process_run_observation_dot_code_fkey",
+    ),
+    (
+        "no foreign key points into the host layer or at a candidate",
+        "create table public.theirs (code text references dot.process_candidate)",
+        "theirs_code_fkey",
+    ),
+    ("every function, view and table has a comment", "comment on table dot.gate_latch is null", "gate_latch"),
+    ("every function, view and table has a comment", "comment on view dot.v_dot_gate is null", "v_dot_gate"),
+    ("every function, view and table has a comment", FORGED.format(""), "fn_forged"),
+    (
+        "a view is a security barrier, runs as its owner, and is dot_owner's",
+        "alter view dot.v_dot_gate reset (security_barrier)",
+        "v_dot_gate",
+    ),
+    (
+        "a view is a security barrier, runs as its owner, and is dot_owner's",
+        "alter view dot.v_dot_gate set (security_invoker = true)",
+        "v_dot_gate",
+    ),
+    (
+        "a view is a security barrier, runs as its owner, and is dot_owner's",
+        "create view dot.v_forged with (security_barrier = true) as select 1 as one",
+        "v_forged",
+    ),
+    (
+        "tables, sequences and the schema are dot_owner's",
+        "alter table dot.universal_edges owner to dot_bridge",
+        "universal_edges",
+    ),
+    (
+        "the schema holds tables, views, their indexes, sequences and functions, and nothing else",
+        "create materialized view dot.mv as select 1 as one",
+        "mv",
+    ),
+    (
+        "the schema holds tables, views, their indexes, sequences and functions, and nothing else",
+        "create rule forged as on insert to dot.dot_tools do also delete from dot.process_run_observation",
+        "forged",
+    ),
+    (
+        "the schema holds tables, views, their indexes, sequences and functions, and nothing else",
+        "create domain dot.word as text",
+        "word",
+    ),
+    (
+        "no role holds a right on a table or sequence, but the bridge on the host's tables",
+        "grant select on dot.process_run_observation to dot_reader",
+        "process_run_observation",
+    ),
+    (
+        "no role holds a right on a table or sequence, but the bridge on the host's tables",
+        "grant insert on dot.process_run_observation to dot_bridge",
+        "process_run_observation",
+    ),
+    (
+        "no role holds a right on a table or sequence, but the bridge on the host's tables",
+        "grant usage on sequence dot.event_outbox_id_seq to dot_bridge",
+        "event_outbox_id_seq",
+    ),
+    (
+        "no role holds a right on a table or sequence, but the bridge on the host's tables",
+        "grant update (usage_count) on dot.dot_tools to public",
+        "dot_tools.usage_count",
+    ),
+    (
+        "nobody may hand a right on",
+        "grant select on dot.v_dot_gate to dot_reader with grant option",
+        "v_dot_gate",
+    ),
+    (
+        "new functions of the owner are nobody else's, and no other default privilege exists",
+        "alter default privileges for role dot_owner grant execute on functions to public",
+        "missing",
+    ),
+    (
+        "new functions of the owner are nobody else's, and no other default privilege exists",
+        "alter default privileges for role dot_owner in schema dot grant select on tables to dot_reader",
+        "granted to dot_reader",
+    ),
+]
+
+
+def reported(superuser: Connection, rule: str) -> list[str]:
+    return [str(next(iter(one.values()))) for one in rows(superuser, RULES[rule])]
+
+
+def test_the_catalog_keeps_every_rule(db: Database) -> None:
+    superuser = db.session("superuser")
+    assert {rule: found for rule in RULES if (found := reported(superuser, rule))} == {}
+
+
+def test_each_rule_reports_what_breaks_it(db: Database) -> None:
+    superuser = db.session("superuser")
+    assert {rule for rule, *_ in BREACHES} == set(RULES), "a rule that was never seen to fail"
+    silent = []
+    for rule, breach, named in BREACHES:
+        with superuser.transaction(force_rollback=True):
+            superuser.execute(breach)
+            if named not in reported(superuser, rule):
+                silent.append((rule, breach, reported(superuser, rule)))
+    assert silent == []
+
+
+def test_the_lists_name_what_exists(db: Database) -> None:
+    superuser = db.session("superuser")
+    functions = {one["proname"] for one in rows(superuser, f"select p.proname {FUNCTIONS}")}
+    tables = {one["relname"] for one in rows(superuser, f"select c.relname {TABLES}")}
+    assert set(IMMUTABLE) < functions
+    assert {*MUTABLE, *FREE, *HOST} < tables

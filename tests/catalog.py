@@ -1,0 +1,148 @@
+"""What the migration tests share: alembic in this process and as a program, psql, and the catalog of a database."""
+
+from __future__ import annotations
+
+import difflib
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import sqlalchemy.exc
+from alembic import command
+from alembic.config import Config
+from psycopg.rows import dict_row
+
+from harness import embedded
+from migrations.frozen_sql import ROOT, FrozenSql
+from migrations.snapshot import dump, normalise
+
+HEAD = "0004"
+OWN_ROLES = ("dot_reader", "dot_relay", "dot_gatekeeper", "dot_cataloguer", "dot_writer", "dot_bridge", "dot_owner")
+
+
+def catalog(url: str) -> str:
+    """The catalog of a database as text: two are the same exactly where these are equal."""
+    return normalise(dump(url))
+
+
+def version(url: str) -> list[str]:
+    """The rows of dot.alembic_version."""
+    return [one["version_num"] for one in query(url, "select version_num from dot.alembic_version")]
+
+
+def query(url: str, statement: str, *parameters: object) -> list[dict[str, Any]]:
+    """Rows of a statement in a connection of its own, as the login of the URL."""
+    with psycopg.connect(url, autocommit=True, row_factory=dict_row) as connection:
+        cursor = connection.execute(statement, parameters or None)
+        return cursor.fetchall() if cursor.description else []
+
+
+def in_process(run: Callable[[Config], object], url: str = "") -> str:
+    """Runs an alembic command in this process and returns what it prints: the script of ``--sql``, or of ``current``."""
+    printed = io.StringIO()
+    config = Config(str(ROOT / "alembic.ini"), output_buffer=printed, stdout=printed)
+    with pytest.MonkeyPatch.context() as patch, server_errors():
+        patch.setenv("DATABASE_URL", url)
+        run(config)
+    return printed.getvalue()
+
+
+def downgrade(url: str, revision: str = "base") -> None:
+    """`alembic downgrade` of the database at the URL."""
+    in_process(lambda config: command.downgrade(config, revision), url)
+
+
+def upgrade_script(revisions: str = "head") -> str:
+    """What `alembic upgrade --sql` prints."""
+    return in_process(lambda config: command.upgrade(config, revisions, sql=True))
+
+
+def downgrade_script(revisions: str = "head:base") -> str:
+    """What `alembic downgrade --sql` prints."""
+    return in_process(lambda config: command.downgrade(config, revisions, sql=True))
+
+
+@contextmanager
+def server_errors() -> Iterator[None]:
+    """Raises what the server said where SQLAlchemy has wrapped it."""
+    try:
+        yield
+    except sqlalchemy.exc.DBAPIError as error:
+        if error.orig is None:
+            raise
+        raise error.orig from None
+
+
+def start_alembic(*arguments: str, url: str, root: Path = ROOT) -> subprocess.Popen[str]:
+    """Starts alembic as a program of its own, in a checkout."""
+    return start_module("alembic", "-c", str(root / "alembic.ini"), *arguments, url=url, root=root)
+
+
+def start_module(module: str, *arguments: str, url: str = "", root: Path = ROOT) -> subprocess.Popen[str]:
+    """Starts ``python -m module`` in a checkout."""
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *arguments],
+        cwd=root,
+        env={**os.environ, "DATABASE_URL": url, "PYTHONDONTWRITEBYTECODE": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finished(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Waits for a program: its exit code, and what it printed."""
+    with process:
+        printed, _ = process.communicate(timeout=120)
+    return process.returncode, printed
+
+
+def psql(url: str, script: str) -> tuple[int, str]:
+    """Runs a script through psql as a DBA would (ON_ERROR_STOP): its exit code, and its errors and notices."""
+    program = embedded.bin_folder(18) / "psql"
+    done = subprocess.run(
+        [str(program), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=verbose", "-d", url],
+        input=script,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stderr
+
+
+def psql_file(url: str, path: Path) -> tuple[int, str]:
+    """Runs a file of this checkout through psql."""
+    return psql(url, path.read_text(encoding="utf-8"))
+
+
+def objects(url: str) -> set[str]:
+    """Functions and views of schema dot, named as their files are: ``functions/fn_is_ref``."""
+    found = query(
+        url,
+        "select 'functions/' || p.proname as name from pg_proc p where p.pronamespace = 'dot'::regnamespace"
+        " union select 'views/' || c.relname from pg_class c"
+        " where c.relnamespace = 'dot'::regnamespace and c.relkind in ('v', 'm')",
+    )
+    return {one["name"] for one in found}
+
+
+def disagreements(url: str, tree: FrozenSql) -> list[str]:
+    """The catalog guard: what of the functions and views in a database is not what ``sql/`` has; empty where all is well."""
+    files, found = set(tree.sources()), objects(url)
+    wrong = [f"{name} is in the database and has no file" for name in sorted(found - files)]
+    wrong += [f"sql/{name}.sql is in no database" for name in sorted(files - found)]
+    before = catalog(url)
+    with psycopg.connect(url) as connection:
+        connection.execute("set local role dot_owner")
+        for name in tree.sources():
+            connection.execute((tree.sql / f"{name}.sql").read_bytes())
+    difference = difflib.unified_diff(before.splitlines(), catalog(url).splitlines(), "database", "sql/", lineterm="")
+    return wrong + list(difference)

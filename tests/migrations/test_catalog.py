@@ -1,0 +1,165 @@
+"""The catalog guard and the snapshot guard: a database at head is what ``sql/`` says. Each is seen to fail."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from catalog import catalog, disagreements, finished, query, start_module
+from conftest import upgrade
+from migrations.frozen_sql import ROOT, FrozenSql
+from migrations.snapshot import SNAPSHOT, difference, dump, normalise, snapshot_of
+from servers import fresh_database, server
+from support import Database
+
+ORPHAN = """
+set role dot_owner;
+create function dot.fn_orphan() returns integer language sql return 1;
+create view dot.v_orphan as select 1 as one;
+"""
+
+
+# What the catalog guard shows, and the line of its diff. An additional grant it does not see: the snapshot does.
+CHANGED_OBJECTS = [
+    (
+        "create or replace function dot.fn_is_ref(p_value text) returns boolean language sql immutable parallel safe"
+        " return true",
+        "-    RETURN true;",
+    ),
+    ("alter function dot.fn_gates_assert(text, boolean) stable", "-    LANGUAGE plpgsql STABLE"),
+    ("comment on function dot.fn_gates_assert(text, boolean) is 'x'", "-COMMENT ON FUNCTION dot.fn_gates_assert"),
+    ("comment on view dot.v_process_run is null", "+COMMENT ON VIEW dot.v_process_run"),
+    (
+        "revoke select on dot.v_process_run from dot_reader",
+        "+GRANT SELECT ON TABLE dot.v_process_run TO dot_reader;",
+    ),
+    (
+        "create or replace view dot.v_dot_funnel_total with (security_barrier = true) as select 0::bigint declared_dots,"
+        " 0::bigint executed_dots, 0::bigint observed_dots, 0::bigint simulated_dots, 0::bigint verified_dots,"
+        " 0::bigint backfilled_dots",
+        "- SELECT (0)::bigint AS declared_dots,",
+    ),
+    ("alter view dot.v_dot_outbox reset (security_barrier)", "-CREATE VIEW dot.v_dot_outbox AS"),
+]
+
+
+# What the snapshot shows.
+CHANGED_SCHEMA = [
+    "alter table dot.process_candidate add column note text",
+    "alter table dot.process_candidate alter column actor drop not null",
+    "alter table dot.process_candidate drop constraint process_candidate_pair_check",
+    "drop index dot.process_run_observation_real_run_idx",
+    "alter table dot.event_outbox disable trigger event_outbox_append_only",
+    "grant select on dot.process_candidate to dot_reader",
+    "grant usage on schema dot to public",
+    "comment on table dot.process_candidate is null",
+    "alter function dot.fn_gates_assert(text, boolean) security definer",
+    "grant execute on function dot.fn_gates_assert(text, boolean) to public",
+    "grant execute on function dot.fn_gates_assert(text, boolean) to dot_writer",
+    "alter default privileges for role dot_owner grant execute on functions to public",
+    "alter view dot.v_process_run owner to dot_bridge",
+]
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> FrozenSql:
+    """A copy of sql/ that a test may change."""
+    shutil.copytree(ROOT / "sql", tmp_path / "sql")
+    return FrozenSql(tmp_path)
+
+
+def test_applying_sql_again_changes_nothing_and_every_object_has_a_file(db: Database) -> None:
+    assert disagreements(db.url, FrozenSql()) == []
+
+
+def test_an_object_without_a_file_and_a_file_without_an_object_are_reported(db: Database, tree: FrozenSql) -> None:
+    query(db.url, ORPHAN)
+    shutil.move(tree.sql / "functions" / "fn_is_ref.sql", tree.sql / "functions" / "fn_is_link.sql")
+    assert disagreements(db.url, tree) == [
+        "functions/fn_is_ref is in the database and has no file",
+        "functions/fn_orphan is in the database and has no file",
+        "views/v_orphan is in the database and has no file",
+        "sql/functions/fn_is_link.sql is in no database",
+    ]
+
+
+def test_an_object_changed_in_the_database_is_reported(db: Database) -> None:
+    for change, shown in CHANGED_OBJECTS:
+        query(db.url, f"set role dot_owner; {change}")
+        found = disagreements(db.url, FrozenSql())  # which puts the object right
+        assert [line for line in found if line.startswith(shown)] != [], change
+
+
+def test_the_snapshot_is_the_schema_of_head(db: Database) -> None:
+    if query(db.url, "show server_version_num")[0]["server_version_num"] < "180000":
+        pytest.skip("the snapshot is that of PostgreSQL 18")
+    assert difference(SNAPSHOT.read_text(encoding="utf-8"), snapshot_of(db.url)) == "", "run make snapshot"
+
+
+def test_the_snapshot_command_writes_what_its_check_accepts_and_says_what_to_do_where_they_differ(
+    tmp_path: Path,
+) -> None:
+    written = tmp_path / "schema.snapshot.sql"
+    assert finished(start_module("migrations.snapshot", "--file", str(written))) == (0, "")
+    assert written.read_text(encoding="utf-8") == SNAPSHOT.read_text(encoding="utf-8"), "run make snapshot"
+    written.write_text(written.read_text(encoding="utf-8").replace("ENABLE ALWAYS", "DISABLE"), encoding="utf-8")
+    status, printed = finished(start_module("migrations.snapshot", "--check", "--file", str(written)))
+    assert (status, "run make snapshot" in printed) == (1, True), printed
+    assert "-ALTER TABLE dot.event_outbox DISABLE TRIGGER event_outbox_append_only;" in printed
+    assert "+ALTER TABLE dot.event_outbox ENABLE ALWAYS TRIGGER event_outbox_append_only;" in printed
+
+
+def test_the_snapshot_shows_a_change_of_the_schema(db: Database) -> None:
+    before = snapshot_of(db.url)
+    for change in CHANGED_SCHEMA:
+        query(db.url, change)
+        after = snapshot_of(db.url)
+        assert difference(before, after) != "", change
+        before = after
+
+
+def test_the_snapshot_leaves_bodies_to_their_files(db: Database) -> None:
+    before = snapshot_of(db.url)
+    query(
+        db.url,
+        "set role dot_owner; create or replace function dot.fn_gates_assert(p_evidence_type text, p_latched boolean)"
+        " returns jsonb language plpgsql volatile as $$ begin return '{}'; end $$;"
+        " create or replace view dot.v_process_run_component with (security_barrier = true) as select c.* from ("
+        "select process_candidate_code, process_run_id, component_id, component_role, dot_code, correlation_id,"
+        " evidence_type, status, observed_at, actor, session_actor, idempotency_key, input_ref, output_ref, error_ref,"
+        " evidence_ref, lease_token, admission from dot.process_component_observation) as c",
+    )
+    assert snapshot_of(db.url) == before
+    for body in ("begin\n", "SELECT count(*)", "RETURN (", "$function$", "$$"):
+        assert body not in before, body
+
+
+def test_normalised_dumps_differ_by_version_lines_and_settings_alone(db: Database) -> None:
+    """The normaliser drops nothing of the schema: every statement of the dump is in it, in some order."""
+    dumped = dump(db.url)
+    normalised = normalise(dumped)
+    session = ("SET ", "SELECT pg_catalog.set_config", "\\restrict ", "\\unrestrict ", "--")
+    kept = [line for line in dumped.splitlines() if line and not line.startswith(session)]
+    assert sorted(line for line in normalised.splitlines() if line and not line.startswith("--")) == sorted(kept)
+
+
+def test_a_body_that_looks_like_a_setting_is_compared(db: Database) -> None:
+    texts = []
+    for timeout in ("1s", "2s"):
+        query(
+            db.url,
+            "set role dot_owner; create or replace function dot.fn_gates_assert(p_evidence_type text, p_latched boolean)"
+            f" returns jsonb language plpgsql as $$\nbegin\nSET lock_timeout = '{timeout}';\n-- {timeout}\nend\n$$",
+        )
+        texts.append(catalog(db.url))
+    assert texts[0] != texts[1]
+
+
+@pytest.mark.parametrize("version", [15, 16])
+def test_the_catalog_guard_holds_on_older_servers(version: int) -> None:
+    with server(version) as url:
+        upgraded = fresh_database(url, "guard")
+        upgrade(upgraded)
+        assert disagreements(upgraded, FrozenSql()) == []

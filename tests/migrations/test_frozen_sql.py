@@ -1,0 +1,321 @@
+"""The guards of versioned SQL, each seen to fail on a copy of the tree that was tampered with, and a revision made as a
+developer makes one."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
+
+from catalog import (
+    HEAD,
+    catalog,
+    downgrade_script,
+    finished,
+    psql,
+    query,
+    start_alembic,
+    start_module,
+    upgrade_script,
+    version,
+)
+from harness.database import connect
+from migrations.frozen_sql import ROOT, FrozenSql, FrozenSqlError, released_manifest, statement
+from support import Database, value
+
+NAME = "functions/fn_is_ref"
+OTHER = "functions/fn_is_prose"
+LAST = sorted(FrozenSql().revisions())[-1]
+
+# What a text of ours may hold and SQLAlchemy, psycopg or alembic could take for something else.
+AWKWARD = """100%, %s, %(name)s, %%, ':1', '{"a":1}', array[1:2], ::text, :note, {braces}, \\restrict and a final ;"""
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> FrozenSql:
+    """A copy of sql/ and migrations/ that a test may spoil."""
+    for folder in ("sql", "migrations"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    return FrozenSql(tmp_path)
+
+
+def append(path: Path, text: str = "-- edited\n") -> None:
+    path.write_text(path.read_text(encoding="utf-8") + text, encoding="utf-8")
+
+
+def test_every_file_in_sql_equals_its_newest_frozen_copy_and_the_manifest_agrees() -> None:
+    assert FrozenSql().problems() == []
+    assert FrozenSql().rewritten(released_manifest()) == []
+
+
+def test_a_dba_can_check_the_frozen_copies_with_sha256sum(tree: FrozenSql) -> None:
+    def check(folder: Path) -> int:
+        return subprocess.run(
+            ["sha256sum", "--check", "--strict", "MANIFEST.sha256"], cwd=folder, capture_output=True, check=False
+        ).returncode
+
+    assert check(ROOT / "migrations") == 0
+    append(tree.frozen / "0001" / f"{NAME}.sql")
+    assert check(tree.migrations) == 1
+
+
+def test_an_untouched_copy_of_the_tree_has_no_problem(tree: FrozenSql) -> None:
+    assert tree.problems() == []
+
+
+def test_a_file_edited_without_a_revision_is_reported(tree: FrozenSql) -> None:
+    append(tree.sql / f"{NAME}.sql")
+    assert tree.problems() == [f"sql/{NAME}.sql differs from its newest copy, frozen/0001/{NAME}.sql"]
+
+
+def test_a_file_in_no_revision_is_reported(tree: FrozenSql) -> None:
+    (tree.sql / "views" / "v_new.sql").write_text("create view dot.v_new as select 1;\n")
+    assert tree.problems() == ["sql/views/v_new.sql is in no revision: list it in APPLIES of one and run make freeze"]
+
+
+def test_an_edited_frozen_copy_is_reported_by_text_and_manifest(tree: FrozenSql) -> None:
+    append(tree.frozen / "0001" / f"{NAME}.sql")
+    assert tree.problems() == [
+        f"sql/{NAME}.sql differs from its newest copy, frozen/0001/{NAME}.sql",
+        f"frozen/0001/{NAME}.sql was changed after it was frozen",
+    ]
+
+
+def test_a_frozen_copy_edited_together_with_its_source_is_reported(tree: FrozenSql) -> None:
+    append(tree.frozen / "0001" / f"{NAME}.sql")
+    append(tree.sql / f"{NAME}.sql")
+    assert tree.problems() == [f"frozen/0001/{NAME}.sql was changed after it was frozen"]
+
+
+def test_a_missing_copy_a_missing_line_an_extra_line_and_a_wrong_line_are_reported(tree: FrozenSql) -> None:
+    lines = tree.manifest.read_text().splitlines(keepends=True)
+    place = next(number for number, line in enumerate(lines) if line.endswith(f"{NAME}.sql\n"))
+
+    tree.manifest.write_text("".join(lines[:place] + lines[place + 1 :]))
+    assert tree.problems() == [f"frozen/0001/{NAME}.sql is not in the manifest"]
+
+    tree.manifest.write_text("".join(lines) + f"{'0' * 64}  frozen/0001/functions/fn_gone.sql\n")
+    assert tree.problems() == ["frozen/0001/functions/fn_gone.sql is in the manifest and missing"]
+
+    tree.manifest.write_text("".join([*lines[:place], "0" * 64 + lines[place][64:], *lines[place + 1 :]]))
+    assert tree.problems() == [f"frozen/0001/{NAME}.sql was changed after it was frozen"]
+
+    tree.manifest.write_text("".join(lines))
+    (tree.frozen / "0001" / f"{NAME}.sql").unlink()
+    assert f"frozen/0001/{NAME}.sql is in the manifest and missing" in tree.problems()
+
+
+def test_a_file_that_nobody_froze_is_reported(tree: FrozenSql) -> None:
+    (tree.frozen / "0001" / "notes.txt").write_text("a note\n")
+    assert tree.problems() == ["frozen/0001/notes.txt is not in the manifest"]
+
+
+def test_a_released_line_that_is_gone_is_reported_and_a_new_one_is_not(tree: FrozenSql) -> None:
+    released = tree.manifest.read_text()
+    append(tree.sql / f"{NAME}.sql")
+    tree.freeze("0005", [NAME])
+    assert tree.rewritten(released) == []
+    tree.freeze("0001", [NAME], force=True)
+    gone = [line for line in released.splitlines() if "frozen/0001/" in line]
+    assert tree.rewritten(released) == [f"released and gone: {line}" for line in gone]
+
+
+def test_freeze_keeps_the_files_of_a_revision_and_leaves_the_others_alone(tree: FrozenSql) -> None:
+    before = tree.manifest.read_text()
+    append(tree.sql / f"{NAME}.sql")
+    tree.freeze("0005", [NAME])
+    copy = tree.frozen / "0005" / f"{NAME}.sql"
+    assert copy.read_bytes() == (tree.sql / f"{NAME}.sql").read_bytes()
+    line = f"{hashlib.sha256(copy.read_bytes()).hexdigest()}  frozen/0005/{NAME}.sql\n"
+    assert tree.manifest.read_text() == before + line
+    assert tree.problems() == []
+    assert tree.newest(NAME) == copy
+    assert tree.newest(NAME, before="0005") == tree.frozen / "0001" / f"{NAME}.sql"
+
+
+def test_freeze_refuses_a_frozen_revision_and_force_rewrites_it(tree: FrozenSql) -> None:
+    append(tree.sql / f"{NAME}.sql")
+    tree.freeze("0005", [NAME])
+    before = tree.manifest.read_text()
+    append(tree.sql / f"{NAME}.sql", "-- edited again\n")
+    append(tree.sql / f"{OTHER}.sql")
+    with pytest.raises(FrozenSqlError, match="revision 0005 is frozen"):
+        tree.freeze("0005", [NAME, OTHER])
+    assert tree.manifest.read_text() == before
+
+    tree.freeze("0005", [NAME, OTHER], force=True)
+    assert tree.problems() == []
+    shutil.copy(tree.frozen / "0001" / f"{NAME}.sql", tree.sql / f"{NAME}.sql")
+    tree.freeze("0005", [OTHER], force=True)
+    assert tree.problems() == [], "a file that left the revision must leave its folder and the manifest"
+    assert not (tree.frozen / "0005" / f"{NAME}.sql").exists()
+
+
+@pytest.mark.parametrize(("text", "why"), [(None, "does not exist"), ("", "is empty"), (" \n\n", "is empty")])
+def test_freeze_refuses_a_missing_or_empty_file_and_keeps_nothing(tree: FrozenSql, text: str | None, why: str) -> None:
+    before = tree.manifest.read_text()
+    path = tree.sql / "functions" / "fn_new.sql"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(FrozenSqlError, match=f"fn_new.sql {why}"):
+        tree.freeze("0005", [NAME, "functions/fn_new"])
+    assert tree.manifest.read_text() == before
+    assert not (tree.frozen / "0005").exists()
+
+
+def test_a_failed_forced_freeze_keeps_the_old_copies(tree: FrozenSql) -> None:
+    (tree.sql / f"{NAME}.sql").write_text("")
+    with pytest.raises(FrozenSqlError, match="is empty"):
+        tree.freeze("0001", [NAME], force=True)
+    assert (tree.frozen / "0001" / f"{NAME}.sql").exists()
+
+
+def test_a_statement_reaches_the_server_letter_by_letter(db: Database) -> None:
+    quoted = AWKWARD.replace("'", "''")
+    engine = create_engine("postgresql+psycopg://", creator=lambda: connect(db.url), poolclass=NullPool)
+    with engine.connect() as connection:
+        connection.execute(
+            statement(
+                f"create function public.awkward() returns text language sql return '{quoted}'; -- {AWKWARD}\n"
+                f"comment on function public.awkward() is '{quoted}';\n"
+            )
+        )
+        connection.commit()
+    engine.dispose()
+    superuser = db.connect("superuser")
+    assert value(superuser, "select obj_description('public.awkward'::regproc)") == AWKWARD
+    assert value(superuser, "select public.awkward()") == AWKWARD
+
+
+def executed_texts() -> list[str]:
+    """What the revisions themselves execute, as far as it is written out in them."""
+    calls = [
+        node
+        for path in sorted((ROOT / "migrations" / "versions").glob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "execute"
+    ]
+    return [str(call.args[0].value) for call in calls if isinstance(call.args[0], ast.Constant)]
+
+
+def test_the_scripts_hold_every_text_letter_by_letter() -> None:
+    copies = [copy.read_text(encoding="utf-8") for copy in FrozenSql().frozen.rglob("*.sql")]
+    executed = executed_texts()
+    assert (len(copies) > 60, len(executed) > 4) == (True, True)
+    scripts = upgrade_script() + downgrade_script()
+    roles = (ROOT / "sql" / "roles.sql").read_text(encoding="utf-8")
+    assert [text for text in [roles, *copies, *executed] if text.rstrip().removesuffix(";") not in scripts] == []
+
+
+class Checkout:
+    """A copy of the project in which a developer adds a revision, with the programs a developer uses."""
+
+    def __init__(self, root: Path) -> None:
+        for folder in ("sql", "migrations", "harness"):
+            shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "alembic.ini", root)
+        self.root = root
+        self.tree = FrozenSql(root)
+
+    def alembic(self, *arguments: str, url: str = "") -> str:
+        status, printed = finished(start_alembic(*arguments, url=url, root=self.root))
+        assert status == 0, printed
+        return printed
+
+    def frozen_sql(self, *arguments: str) -> tuple[int, str]:
+        return finished(start_module("migrations.frozen_sql", *arguments, root=self.root))
+
+    def revision(self, number: str, *names: str) -> None:
+        """Adds a revision from the template and lists the files it applies."""
+        self.alembic("revision", "--rev-id", number, "-m", "change a function")
+        path = self.root / "migrations" / "versions" / f"{number}_change_a_function.py"
+        applies = "APPLIES: tuple[str, ...] = ()"
+        text = path.read_text(encoding="utf-8")
+        assert applies in text
+        path.write_text(text.replace(applies, f"APPLIES = {names!r}"), encoding="utf-8")
+
+    def git(self, *arguments: str) -> None:
+        """Git without anybody's settings or hooks."""
+        nobody = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+        who = ["-c", "user.name=tester", "-c", "user.email=tester@example.org"]
+        subprocess.run(
+            ["git", *who, *arguments], cwd=self.root, env={**os.environ, **nobody}, check=True, capture_output=True
+        )
+
+
+def test_a_new_revision_changes_a_function_and_its_downgrade_restores_the_old_body(
+    empty_url: str, tmp_path: Path
+) -> None:
+    checkout = Checkout(tmp_path)
+    checkout.alembic("upgrade", "head", url=empty_url)
+    before = catalog(empty_url)
+
+    source = checkout.tree.sql / f"{NAME}.sql"
+    quoted = AWKWARD.replace("'", "''")
+    changed = re.sub(
+        "comment on function.*", "", source.read_text(encoding="utf-8").replace("1024", "512"), flags=re.DOTALL
+    )
+    source.write_text(f"{changed}\ncomment on function dot.fn_is_ref(text) is '{quoted}';\n", encoding="utf-8")
+    assert checkout.frozen_sql("check")[0] == 1
+    checkout.revision("0005", NAME)
+    assert checkout.frozen_sql("freeze", "0005") == (0, "")
+    assert checkout.frozen_sql("check") == (0, "")
+
+    checkout.alembic("upgrade", "head", url=empty_url)
+    after = catalog(empty_url)
+    definition = (
+        "select pg_get_functiondef('dot.fn_is_ref'::regproc) as d, obj_description('dot.fn_is_ref'::regproc) as c"
+    )
+    (changed_row,) = query(empty_url, definition)
+    assert (version(empty_url), "512" in changed_row["d"], changed_row["c"]) == (["0005"], True, AWKWARD)
+
+    checkout.alembic("downgrade", "-1", url=empty_url)
+    assert (version(empty_url), catalog(empty_url)) == ([HEAD], before)
+
+    script = checkout.alembic("upgrade", f"{HEAD}:0005", "--sql")
+    assert source.read_text(encoding="utf-8").rstrip().removesuffix(";") in script
+    assert psql(empty_url, script) == (0, "")
+    assert catalog(empty_url) == after
+    assert psql(empty_url, checkout.alembic("downgrade", f"0005:{HEAD}", "--sql")) == (0, "")
+    assert catalog(empty_url) == before
+
+
+def test_a_revision_that_was_not_frozen_installs_nothing(empty_url: str, tmp_path: Path) -> None:
+    checkout = Checkout(tmp_path)
+    checkout.revision("0005", NAME)
+    status, printed = finished(start_alembic("upgrade", "head", url=empty_url, root=tmp_path))
+    assert (status, f"frozen/0005/{NAME}.sql" in printed) == (1, True), printed
+    assert query(empty_url, "select nspname from pg_namespace where nspname = 'dot'") == []
+
+
+def test_freeze_says_in_one_line_that_a_revision_does_not_exist(tmp_path: Path) -> None:
+    checkout = Checkout(tmp_path)
+    for wrong in ("head", "5", "0099"):
+        status, printed = checkout.frozen_sql("freeze", wrong)
+        assert (status, len(printed.splitlines()), wrong in printed) == (1, 1, True), printed
+    assert checkout.frozen_sql("check") == (0, "")
+
+
+def test_freeze_with_force_rewrites_until_the_revision_is_released(tmp_path: Path) -> None:
+    checkout = Checkout(tmp_path)
+    status, printed = checkout.frozen_sql("freeze", LAST)
+    assert (status, f"revision {LAST} is frozen" in printed) == (1, True), printed
+    checkout.git("init", "--quiet")
+    checkout.git("add", "--all")
+    checkout.git("commit", "--quiet", "--message", "a release")
+    assert checkout.frozen_sql("freeze", LAST, "--force") == (0, ""), "no release tag yet"
+    checkout.git("tag", "v0.1.0")
+    assert f"revision {LAST} is frozen" in checkout.frozen_sql("freeze", LAST, "--force")[1]
+
+    append(checkout.tree.sql / f"{NAME}.sql")
+    checkout.tree.freeze("0001", [NAME], force=True)
+    status, printed = checkout.frozen_sql("check")
+    assert (status, "released and gone: " in printed) == (1, True), printed

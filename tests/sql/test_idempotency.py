@@ -1,0 +1,367 @@
+"""One key, one row: a replay answers with what is stored, another payload is an error, and races end the same way."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import pytest
+
+from support import (
+    PAIR,
+    Connection,
+    Database,
+    acquire,
+    define_pair,
+    ledger_counts,
+    observe_component,
+    observe_run,
+    ready_for_real_runs,
+    refused,
+    row,
+    value,
+)
+
+RUN, COMPONENT = "process_run_observation", "process_component_observation"
+PARENT = uuid.uuid4()
+FULL: dict[str, Any] = {"input_ref": "in", "output_ref": "out", "error_ref": "err", "evidence_ref": '{"rows": 3}'}
+
+# What belongs to the attempt, what says which row it is, and what no legal second call can change.
+NO_PAYLOAD_OF_A_RUN = {"process_run_id", "correlation_id", "lease_token", "process_candidate_code", "idempotency_key"}
+NO_PAYLOAD_OF_A_COMPONENT = {"lease_token", "process_candidate_code", "idempotency_key"}
+REFS_AND_ACTOR: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("actor", {"actor": "someone-else"}),
+    ("input_ref", {"input_ref": "other"}),
+    ("input_ref", {"input_ref": None}),
+    ("output_ref", {"output_ref": "other"}),
+    ("output_ref", {"output_ref": None}),
+    ("error_ref", {"error_ref": "other"}),
+    ("error_ref", {"error_ref": None}),
+    ("evidence_ref", {"evidence_ref": '{"rows": 4}'}),
+    ("evidence_ref", {"evidence_ref": "{}"}),
+    ("actor, input_ref", {"actor": "someone-else", "input_ref": "other"}),
+)
+
+
+@pytest.fixture
+def writer(db: Database) -> Connection:
+    define_pair(db)
+    return db.connect("writer")
+
+
+def arguments(db: Database, function: str) -> set[str]:
+    names: list[str] = value(db.connect("superuser"), "select proargnames from pg_proc where proname = %s", function)
+    return {name.removeprefix("p_") for name in names if name.startswith("p_")}
+
+
+def stored(db: Database, table: str) -> dict[str, Any]:
+    return row(db.connect("owner"), f"select * from dot.{table}")
+
+
+def count(db: Database, table: str) -> int:
+    return ledger_counts(db)[table]
+
+
+def waiting(
+    connection: Connection, call: Callable[[], dict[str, Any]], pool: ThreadPoolExecutor, db: Database
+) -> Future[Any]:
+    """Starts the call in a thread and returns once its backend waits for a lock."""
+    connection.execute("set statement_timeout = '20s'")  # a wait that never ends fails the test instead of hanging it
+    future = pool.submit(call)
+    pid = connection.info.backend_pid
+    with db.connect("superuser") as watcher:
+        while value(watcher, "select wait_event_type from pg_stat_activity where pid = %s", pid) != "Lock":
+            assert not future.done(), f"the call did not wait: {future.exception() or future.result()}"
+    return future
+
+
+def test_a_replayed_run_is_answered_with_the_stored_run_and_correlation(db: Database, writer: Connection) -> None:
+    first = observe_run(writer, idempotency_key="key-1", correlation_id="corr-1", **FULL)
+    again = observe_run(writer, idempotency_key="key-1", correlation_id="corr-of-the-retry", **FULL)
+    assert first["created"] is True
+    assert again == {"process_run_id": first["process_run_id"], "correlation_id": "corr-1", "created": False}
+    assert stored(db, RUN)["correlation_id"] == "corr-1"
+
+
+def test_a_replayed_component_is_answered_with_the_stored_component(writer: Connection) -> None:
+    run_id = observe_run(writer)["process_run_id"]
+    first = observe_component(writer, run_id, "producer", idempotency_key="key-1", **FULL)
+    again = observe_component(writer, run_id, "producer", idempotency_key="key-1", **FULL)
+    assert first["created"] is True
+    assert again == {"component_id": first["component_id"], "created": False}
+
+
+def test_same_key_other_payload_of_a_run_is_refused_naming_the_fields(db: Database, subtests: pytest.Subtests) -> None:
+    ready_for_real_runs(db)
+    writer = db.connect("writer")
+    token = acquire(writer)
+    call = partial(observe_run, writer, idempotency_key="key-1", parent_run_id=PARENT, lease_token=token, **FULL)
+    call()
+    before = ledger_counts(db)
+    flips = (
+        *REFS_AND_ACTOR,
+        ("status", {"status": "completed"}),
+        ("status, evidence_ref", {"status": "skipped"}),
+        ("status, evidence_ref", {"status": "prepared"}),
+        ("parent_run_id", {"parent_run_id": uuid.uuid4()}),
+        ("parent_run_id", {"parent_run_id": None}),
+        ("evidence_type", {"evidence_type": "DRY_RUN"}),
+        ("evidence_type", {"evidence_type": "REAL_RUN", "dry_run": False}),
+    )
+    for fields, flipped in flips:
+        with (
+            subtests.test(flipped=flipped),
+            refused("23505", "idempotency_payload_mismatch", f"Differing fields: {fields}."),
+        ):
+            call(**flipped)
+    assert ledger_counts(db) == before
+    # dot_code cannot differ: a candidate has one producer for ever, and step 2 refuses every other.
+    assert {name for _, flipped in flips for name in flipped} == (
+        arguments(db, "fn_process_run_observe") - NO_PAYLOAD_OF_A_RUN - {"dot_code"}
+    )
+
+
+def test_same_key_other_payload_of_a_component_is_refused_naming_the_fields(
+    db: Database, writer: Connection, subtests: pytest.Subtests
+) -> None:
+    run_id, same_correlation = (observe_run(writer)["process_run_id"] for _ in range(2))
+    other_correlation = observe_run(writer, correlation_id="corr-2")["process_run_id"]
+    call = partial(observe_component, writer, run_id, "producer", idempotency_key="key-1", **FULL)
+    call()
+    before = ledger_counts(db)
+    flips: tuple[tuple[str, dict[str, Any]], ...] = (
+        *REFS_AND_ACTOR,
+        ("status", {"status": "started"}),
+        ("status", {"status": "failed"}),
+        ("status, evidence_ref", {"status": "skipped"}),
+        ("process_run_id", {"process_run_id": same_correlation}),
+        ("process_run_id, correlation_id", {"process_run_id": other_correlation, "correlation_id": "corr-2"}),
+        ("component_role, dot_code", {"component_role": "verifier", "dot_code": "dot.check_orders"}),
+    )
+    for fields, flipped in flips:
+        with (
+            subtests.test(flipped=flipped),
+            refused("23505", "idempotency_payload_mismatch", f"Stored for run {run_id}. Differing fields: {fields}."),
+        ):
+            call(**flipped)
+    assert ledger_counts(db) == before
+    assert {name for _, flipped in flips for name in flipped} == (
+        arguments(db, "fn_process_component_observe") - NO_PAYLOAD_OF_A_COMPONENT
+    )
+
+
+def test_run_id_correlation_and_lease_token_belong_to_the_attempt(db: Database) -> None:
+    ready_for_real_runs(db)
+    writer = db.connect("writer")
+    token = acquire(writer)
+    run = partial(observe_run, writer, idempotency_key="key-1", evidence_type="REAL_RUN")
+    run_id = run(lease_token=token)["process_run_id"]
+    component = partial(observe_component, writer, run_id, "producer", idempotency_key="key-1")
+    component_id = component(lease_token=token)["component_id"]
+    newer = acquire(writer)
+    assert run(lease_token=newer, process_run_id=uuid.uuid4(), correlation_id="corr-2")["process_run_id"] == run_id
+    assert component(lease_token=newer) == {"component_id": component_id, "created": False}
+    assert (stored(db, RUN)["lease_token"], stored(db, COMPONENT)["lease_token"]) == (token, token)
+
+
+def test_without_a_key_nothing_is_deduplicated(db: Database, writer: Connection) -> None:
+    runs = [observe_run(writer, **FULL) for _ in range(2)]
+    components = [observe_component(writer, run["process_run_id"], "producer", **FULL) for run in runs]
+    assert [one["created"] for one in runs + components] == [True] * 4
+    assert (count(db, RUN), count(db, COMPONENT)) == (2, 2)
+
+
+def test_a_key_is_its_candidate_s_own_and_so_is_its_replay(db: Database, writer: Connection) -> None:
+    define_pair(db, "shop.other")
+    runs: dict[str, uuid.UUID] = {}
+    components: dict[str, uuid.UUID] = {}
+    for created in (True, False):
+        for code in (PAIR, "shop.other"):
+            run = observe_run(writer, process_candidate_code=code, idempotency_key="key-1")
+            component = observe_component(
+                writer, run["process_run_id"], "producer", process_candidate_code=code, idempotency_key="key-1"
+            )
+            assert (run["created"], component["created"]) == (created, created)
+            assert runs.setdefault(code, run["process_run_id"]) == run["process_run_id"]
+            assert components.setdefault(code, component["component_id"]) == component["component_id"]
+    assert len(set(runs.values())) == len(set(components.values())) == 2
+
+
+def test_the_same_run_id_under_two_candidates_is_two_runs(db: Database, writer: Connection) -> None:
+    define_pair(db, "shop.other")
+    run_id = uuid.uuid4()
+    for code in (PAIR, "shop.other"):
+        assert observe_run(writer, process_candidate_code=code, process_run_id=run_id)["created"]
+        assert observe_component(writer, run_id, "producer", process_candidate_code=code)["created"]
+
+
+def test_a_second_header_for_a_run_is_refused_by_the_key_it_clashes_with(db: Database, writer: Connection) -> None:
+    run_id = observe_run(writer, idempotency_key="key-1")["process_run_id"]
+    before = ledger_counts(db)
+    for key in (None, "key-2"):
+        with refused("23505", "process_run_observation_pkey"):
+            observe_run(writer, process_run_id=run_id, idempotency_key=key)
+    assert ledger_counts(db) == before
+
+
+def test_a_second_row_of_a_role_and_status_is_refused_by_the_key_it_clashes_with(
+    db: Database, writer: Connection
+) -> None:
+    run_id = observe_run(writer)["process_run_id"]
+    for status in ("prepared", "started", "completed"):
+        observe_component(writer, run_id, "producer", status=status, idempotency_key=f"key-1:{status}")
+        before = ledger_counts(db)
+        for key in (None, "key-2"):
+            with refused("23505", "process_component_observation_pkey"):
+                observe_component(writer, run_id, "producer", status=status, idempotency_key=key)
+        assert ledger_counts(db) == before
+        assert observe_component(writer, run_id, "verifier", status=status)["created"]
+
+
+def test_a_component_ends_once(db: Database, writer: Connection, subtests: pytest.Subtests) -> None:
+    terminal = ("completed", "failed", "skipped")
+    for first in terminal:
+        run_id = observe_run(writer)["process_run_id"]
+        observe_component(writer, run_id, "producer", status=first)
+        before = ledger_counts(db)
+        for second in set(terminal) - {first}:
+            for key in (None, f"{first}:{second}"):
+                with (
+                    subtests.test(first=first, second=second, key=key),
+                    refused("23505", "process_component_observation_terminal_key"),
+                ):
+                    observe_component(writer, run_id, "producer", status=second, idempotency_key=key)
+        assert ledger_counts(db) == before
+        assert observe_component(writer, run_id, "verifier", status=first)["created"]
+
+
+def test_evidence_that_says_the_same_in_other_words_is_the_same_payload(writer: Connection) -> None:
+    run = partial(observe_run, writer, idempotency_key="key-1")
+    first = run(evidence_ref='{"a": 1, "b": {"c": [1, 2]}}')["process_run_id"]
+    component = partial(observe_component, writer, first, "producer", idempotency_key="key-1")
+    component(evidence_ref='{"a": 1, "b": {"c": [1, 2]}}')
+    for observe in (run, component):
+        for same in (
+            '{"b": {"c": [1, 2]}, "a": 1}',
+            '{"a": 1.0, "b": {"c": [1.00, 2e0]}}',
+            '{"a": 9, "a": 1, "b": {"c": [1,2]}}',
+        ):
+            assert observe(evidence_ref=same)["created"] is False
+        for other in (
+            '{"a": "1", "b": {"c": [1, 2]}}',
+            '{"a": 1, "b": {"c": [2, 1]}}',
+            '{"a": 1, "b": {"c": [1, 2]}, "d": null}',
+        ):
+            with refused("23505", "idempotency_payload_mismatch", "Differing fields: evidence_ref."):
+                observe(evidence_ref=other)
+
+
+def test_a_replay_writes_nothing_and_takes_no_transaction_id(db: Database, subtests: pytest.Subtests) -> None:
+    ready_for_real_runs(db)
+    owner, writer = db.connect("owner"), db.connect("writer")
+    owner.execute("update dot.event_type set active = true")
+    token = acquire(writer)
+    for evidence_type in ("SIMULATED_DRY_RUN", "REAL_RUN"):
+        for status in ("started", "skipped"):
+            key = f"{evidence_type}:{status}"
+            run = partial(
+                observe_run, writer, evidence_type=evidence_type, status=status, lease_token=token, idempotency_key=key
+            )
+            run_id = run()["process_run_id"]
+            if status == "skipped":
+                run_id = observe_run(writer, evidence_type=evidence_type, lease_token=token)["process_run_id"]
+            component = partial(
+                observe_component, writer, run_id, "producer", status=status, lease_token=token, idempotency_key=key
+            )
+            component()
+            before = ledger_counts(db)
+            for observe in (run, component):
+                with subtests.test(evidence_type=evidence_type, status=status, observe=observe.func.__name__):
+                    writer.execute("begin")
+                    assert observe()["created"] is False
+                    assert value(writer, "select pg_current_xact_id_if_assigned()") is None
+                    writer.execute("commit")
+            assert ledger_counts(db) == before
+    assert before["event_outbox"] == before[RUN] + before[COMPONENT]
+
+
+@pytest.mark.parametrize("same_run", [False, True], ids=["run ids of their own", "the same run id"])
+def test_of_sixteen_concurrent_calls_one_creates_and_all_return_its_run(db: Database, same_run: bool) -> None:
+    define_pair(db)
+    sessions, rounds = [db.connect("writer") for _ in range(16)], range(10)
+    run_ids = [uuid.uuid4() for _ in rounds]
+    barrier = threading.Barrier(len(sessions), timeout=20)
+
+    def session(writer: Connection) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+        answers = []
+        for number in rounds:
+            barrier.wait()
+            run = observe_run(
+                writer,
+                idempotency_key=f"key-{number}",
+                process_run_id=run_ids[number] if same_run else uuid.uuid4(),
+                correlation_id=f"corr-{number}",
+            )
+            barrier.wait()
+            component = observe_component(
+                writer,
+                run["process_run_id"],
+                "producer",
+                idempotency_key=f"key-{number}:producer",
+                correlation_id=run["correlation_id"],
+            )
+            answers.append((run, component))
+        return answers
+
+    with ThreadPoolExecutor(len(sessions)) as pool:
+        answers = list(pool.map(session, sessions))
+    for number in rounds:
+        for part, identity in ((0, "process_run_id"), (1, "component_id")):
+            answered = [one[number][part] for one in answers]
+            assert [one["created"] for one in answered].count(True) == 1
+            assert [one["created"] for one in answered].count(False) == len(sessions) - 1
+            assert len({one[identity] for one in answered}) == 1
+    assert (count(db, RUN), count(db, COMPONENT)) == (len(rounds), len(rounds))
+
+
+def test_a_call_that_waits_for_a_first_one_replays_what_commits_and_creates_what_does_not(db: Database) -> None:
+    define_pair(db)
+    first, second = db.connect("writer"), db.connect("writer")
+    for number, end in enumerate(("commit", "rollback")):
+        run = partial(observe_run, idempotency_key=f"key-{number}")
+        first.execute("begin")
+        run_id = run(first)["process_run_id"]
+        with ThreadPoolExecutor(1) as pool:
+            late = waiting(second, partial(run, second), pool, db)
+            first.execute(end)
+            answer = late.result()
+        assert answer["created"] is (end == "rollback")
+        assert (answer["process_run_id"] == run_id) is (end == "commit")
+
+
+def test_a_key_committed_after_the_snapshot_is_a_serialization_failure_and_never_null(
+    db: Database, subtests: pytest.Subtests
+) -> None:
+    define_pair(db)
+    first, second = db.connect("writer"), db.connect("writer")
+    header = observe_run(first)["process_run_id"]
+    for number, level in enumerate(("repeatable read", "serializable")):
+        run_id = uuid.uuid4()
+        for what, observe in (
+            ("key of a run", partial(observe_run, idempotency_key=f"key-{number}")),
+            ("id of a run", partial(observe_run, process_run_id=run_id)),
+            ("key of a component", partial(observe_component, run_id=header, idempotency_key=f"key-{number}")),
+            ("role and status of a component", partial(observe_component, run_id=header, status="started")),
+        ):
+            role = {} if observe.func is observe_run else {"role": ("producer", "verifier")[number]}
+            with subtests.test(level=level, what=what):
+                second.execute(f"begin isolation level {level}")
+                value(second, "select 1")  # takes the snapshot
+                assert observe(first, **role)["created"]
+                with refused("40001"):
+                    observe(second, **role)
+                second.execute("rollback")
