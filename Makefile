@@ -10,7 +10,7 @@ FORCE ?=
 .PHONY: run test check format bench freeze snapshot lock stop clean
 
 run: $(VENV)/installed
-	@$(BIN)/python -m harness.demo $(INPUT)
+	@$(BIN)/python -m harness.demo "$(INPUT)"
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -n 2

@@ -190,9 +190,15 @@ def caller_path(
             idempotency_key=idempotency_key,
             steps=steps,
         )
-    finally:
-        released = ledger.release_lease(pair.code, holder, token)
-        steps.append(Step("release", "released" if released else "was over already"))
+    except BaseException as error:
+        # What went wrong in the body is what the caller must see, whatever becomes of the lease.
+        try:
+            ledger.release_lease(pair.code, holder, token)
+        except DotWrapperError as release:
+            error.add_note(f"and the lease was not released, it runs out by itself: {release.message}")
+        raise
+    released = ledger.release_lease(pair.code, holder, token)
+    steps.append(Step("release", "released" if released else "was over already"))
 
 
 def _pass_gates(ledger: Ledger, evidence_type: EvidenceType) -> str:

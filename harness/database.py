@@ -17,8 +17,6 @@ from psycopg import sql
 
 from harness import embedded
 
-ROLES = ("dot_owner", "dot_bridge", "dot_writer", "dot_cataloguer", "dot_gatekeeper", "dot_relay", "dot_reader")
-
 
 def conninfo() -> str:
     """The connection string of this process: ``DATABASE_URL``, else that of the embedded server, started where needed."""

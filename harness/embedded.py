@@ -48,8 +48,8 @@ def start(version: int = DEFAULT_VERSION, folder: Path | None = None) -> str:
         EmbeddedServerError: the server does not start here.
     """
     data = _data(version, folder)
-    data.parent.mkdir(parents=True, exist_ok=True)
     try:
+        data.parent.mkdir(parents=True, exist_ok=True)
         server = _server(version, data)
     except Exception as error:  # the package raises what its tools raise: process errors, assertions, OS errors
         raise EmbeddedServerError(f"the embedded PostgreSQL {version} does not start in {data}: {error}") from error

@@ -161,5 +161,5 @@ def from_database(error: psycopg.Error) -> DotWrapperError:
 def is_retryable(error: psycopg.Error) -> bool:
     """Whether the same call may succeed when it is made again: 40001, 40P01, or a lost connection."""
     if error.sqlstate is None:
-        return isinstance(error, psycopg.OperationalError)
+        return isinstance(error, psycopg.OperationalError)  # lost, or not there yet
     return error.sqlstate in ("40001", "40P01") or error.sqlstate.startswith(("08", "57P"))

@@ -6,6 +6,7 @@ candidate verified. A run is stored whole, header and components in one transact
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -94,16 +95,14 @@ def import_dbt(
     summary = _found(given)
     done = progress or (lambda _what, _count: None)
 
-    def register(connection: psycopg.Connection[Any], dots: Sequence[tuple[object, ...]]) -> None:
-        outcomes = [row[0] for row in _pipelined(connection, _REGISTER, dots)]
-        summary.dots_created += outcomes.count("created")
-        summary.dots_updated += outcomes.count("updated")
+    def register(connection: psycopg.Connection[Any], dots: Sequence[tuple[object, ...]]) -> Counter[str]:
+        return Counter(f"dots_{row[0]}" for row in _pipelined(connection, _REGISTER, dots))
 
-    def define(connection: psycopg.Connection[Any], pairs: Sequence[Pair]) -> None:
+    def define(connection: psycopg.Connection[Any], pairs: Sequence[Pair]) -> Counter[str]:
         parameters = [(pair.code, pair.producer, pair.verifier, actor) for pair in pairs]
-        summary.candidates_created += sum(row[0] for row in _pipelined(connection, _DEFINE, parameters))
+        return Counter(candidates_created=sum(row[0] for row in _pipelined(connection, _DEFINE, parameters)))
 
-    def record(connection: psycopg.Connection[Any], runs: Sequence[PairRun]) -> None:
+    def record(connection: psycopg.Connection[Any], runs: Sequence[PairRun]) -> Counter[str]:
         headers = _pipelined(connection, _RUN, [_header(run, actor) for run in runs])
         components = [
             parameters
@@ -111,8 +110,20 @@ def import_dbt(
             for parameters in _components(run, run_id, correlation_id, actor)
         ]
         created = _pipelined(connection, _COMPONENT, components)
-        summary.runs_created += sum(header[2] for header in headers)
-        summary.components_created += sum(component[0] for component in created)
+        return Counter(
+            runs_created=sum(header[2] for header in headers),
+            components_created=sum(component[0] for component in created),
+        )
+
+    def store(
+        what: str,
+        role: str,
+        items: Sequence[_T],
+        work: Callable[[psycopg.Connection[Any], Sequence[_T]], Counter[str]],
+        name: Callable[[_T], str],
+    ) -> None:
+        for count in _each(ledger, role, items, work, created, lambda item, why: conflict(name(item), why)):
+            done(what, count)
 
     def conflict(what: str, refusal: Refusal) -> None:
         fields = refusal.fields if isinstance(refusal, PayloadMismatch) else ()
@@ -124,17 +135,15 @@ def import_dbt(
         if path != node.path:
             summary.paths_left_out.append(node.unique_id)
         dots.append((node.unique_id, node.resource_type, "dbt", path))
-    cataloguer, writer = "dot_cataloguer", "dot_writer"
-    for count in _each(ledger, cataloguer, dots, register, lambda dot, why: conflict(f"DOT {dot[0]}", why)):
-        done("DOTs", count)
-    for count in _each(
-        ledger, cataloguer, given.pairs, define, lambda pair, why: conflict(f"candidate {pair.code}", why)
-    ):
-        done("candidates", count)
-    for count in _each(
-        ledger, writer, given.runs, record, lambda run, why: conflict(f"{run.pair.code}, run {run.correlation_id}", why)
-    ):
-        done("runs", count)
+    created: Counter[str] = Counter()
+    store("DOTs", "dot_cataloguer", dots, register, lambda dot: f"DOT {dot[0]}")
+    store("candidates", "dot_cataloguer", given.pairs, define, lambda pair: f"candidate {pair.code}")
+    store("runs", "dot_writer", given.runs, record, lambda run: f"{run.pair.code}, run {run.correlation_id}")
+    summary.dots_created = created["dots_created"]
+    summary.dots_updated = created["dots_updated"]
+    summary.candidates_created = created["candidates_created"]
+    summary.runs_created = created["runs_created"]
+    summary.components_created = created["components_created"]
     return summary
 
 
@@ -212,29 +221,28 @@ def _each(
     ledger: Ledger,
     role: str,
     items: Sequence[_T],
-    work: Callable[[psycopg.Connection[Any], Sequence[_T]], None],
+    work: Callable[[psycopg.Connection[Any], Sequence[_T]], Counter[str]],
+    created: Counter[str],
     refused: Callable[[_T, Refusal], None],
 ) -> Iterator[int]:
-    """Does the work chunk by chunk, one transaction each, and yields how many items each had.
+    """Does the work chunk by chunk, one transaction each, counts what it created, and yields how many items each chunk had.
 
-    A chunk in which something is refused is undone and done again item by item: the others are kept.
+    A chunk in which something is refused is undone and done again item by item: the others are kept. Every call has a key, or
+    is the same when it is made again, so a transaction may be repeated; only one that was committed counts.
     """
+
+    def attempt(some: Sequence[_T]) -> Refusal | None:
+        try:
+            created.update(ledger.transaction(role, lambda connection: work(connection, some), repeatable=True))
+        except Refusal as refusal:
+            return refusal
+        return None
+
     remaining = iter(items)
     while chunk := list(islice(remaining, CHUNK)):
-        if _attempt(ledger, role, chunk, work) is not None:
+        if attempt(chunk) is not None:
             for item in chunk:
-                refusal = _attempt(ledger, role, [item], work)
+                refusal = attempt([item])
                 if refusal is not None:
                     refused(item, refusal)
         yield len(chunk)
-
-
-def _attempt(
-    ledger: Ledger, role: str, items: Sequence[_T], work: Callable[[psycopg.Connection[Any], Sequence[_T]], None]
-) -> Refusal | None:
-    """One transaction; the refusal that undid it, if any. Every call has a key, or is the same when it is made again."""
-    try:
-        ledger.transaction(role, lambda connection: work(connection, items), repeatable=True)
-    except Refusal as refusal:
-        return refusal
-    return None

@@ -6,6 +6,8 @@ repeat: serialization failures, deadlocks, and lost connections where the call c
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, LiteralString, Self, TypeVar
@@ -14,6 +16,7 @@ from uuid import UUID
 import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
+from psycopg.types.numeric import Int4
 
 from harness import database
 from harness.errors import UnknownReference, from_database, is_retryable
@@ -23,6 +26,7 @@ Status = Literal["prepared", "started", "completed", "failed", "skipped"]
 Role = Literal["producer", "verifier"]
 
 ATTEMPTS: Final = 5
+FIRST_PAUSE: Final = 0.05  # seconds before the second attempt; doubled for each further one
 
 GATES: Final = (
     "iu_core.operator_runtime_enabled",
@@ -208,7 +212,7 @@ class Ledger:
         token: int | None = self._call(
             "dot_writer",
             "fn_dot_iu_runtime_lease_acquire",
-            {"lease_key": lease_key(process_candidate_code), "holder": holder, "ttl_seconds": ttl_seconds},
+            {"lease_key": lease_key(process_candidate_code), "holder": holder, "ttl_seconds": Int4(ttl_seconds)},
         )[0]
         return token
 
@@ -218,7 +222,7 @@ class Ledger:
             "lease_key": lease_key(process_candidate_code),
             "holder": holder,
             "token": token,
-            "ttl_seconds": ttl_seconds,
+            "ttl_seconds": Int4(ttl_seconds),
         }
         return bool(self._call("dot_writer", "fn_dot_iu_runtime_lease_renew", arguments)[0])
 
@@ -258,7 +262,7 @@ class Ledger:
         """
         found = self._query(
             "dot_reader",
-            "select process_candidate_code, producer_dot_code, verifier_dot_code from dot.v_process_verification_v3"
+            "select process_candidate_code, producer_dot_code, verifier_dot_code from dot.v_process_candidate"
             " where process_candidate_code = %s",
             (process_candidate_code,),
         )
@@ -316,22 +320,21 @@ class Ledger:
         Raises:
             DotWrapperError: the class for what the database said, see ``harness.errors``.
         """
-        attempt = 0
-        while True:
-            attempt += 1
+        for attempt in range(1, ATTEMPTS + 1):
             try:
                 if self._connection is None:
                     self._connection = self._connect()
                 with database.transaction(self._connection, role) as connection:
                     return work(connection)
             except psycopg.Error as error:
-                if self._connection is not None and self._connection.closed:
+                lost = self._connection is None or self._connection.closed
+                if lost:
                     self._connection = None
-                    repeat = repeatable
-                else:
-                    repeat = error.sqlstate in ("40001", "40P01")
-                if not repeat or not is_retryable(error) or attempt == ATTEMPTS:
+                if attempt == ATTEMPTS or not is_retryable(error) or (lost and not repeatable):
                     raise from_database(error) from error
+                # Longer each time, and not the same for everybody who failed together.
+                time.sleep(FIRST_PAUSE * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))  # noqa: S311  not a secret
+        raise AssertionError("the last attempt returns or raises")
 
 
 def lease_key(process_candidate_code: str) -> str:

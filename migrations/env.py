@@ -58,10 +58,33 @@ end
 $enter$;
 """
 
+# What the upgrade finds is not trusted: who owns the schema, or can become its owner, owns the evidence.
 SCHEMA = """
 do $schema$
+declare
+    v_members text;
 begin
+    if exists (
+        select from pg_roles r where r.rolname in ('dot_owner', 'dot_bridge') and (r.rolcanlogin or r.rolsuper)
+    ) then
+        raise insufficient_privilege using
+            message = 'dot_owner or dot_bridge can log in or is a superuser',
+            hint = 'Nobody may enter them: alter role dot_owner nologin nosuperuser; the same for dot_bridge.';
+    end if;
+    select string_agg(distinct m.member::regrole::text, ', ') into v_members
+    from pg_auth_members m
+    where m.roleid = to_regrole('dot_owner') and m.member <> to_regrole(current_user)
+        and pg_has_role(m.member, m.roleid, 'usage');
+    if v_members is not null then
+        raise warning 'dot_owner has members that act with its rights: %', v_members
+            using hint = 'Whoever owns the ledger can change it. Revoke the membership after the deploy.';
+    end if;
     if to_regnamespace('dot') is not null then
+        if (select n.nspowner from pg_namespace n where n.nspname = 'dot') <> to_regrole('dot_owner') then
+            raise insufficient_privilege using
+                message = 'schema dot belongs to somebody else',
+                hint = 'Its owner could replace what the upgrade installs: drop it, or alter schema dot owner to dot_owner.';
+        end if;
         return;
     end if;
     if has_database_privilege(current_user, current_database(), 'create') then
@@ -94,6 +117,13 @@ begin
     reset role;
     if current_setting('dot.owner_granted', true) = 'true' then
         execute format('revoke dot_owner from %I', current_user);
+    end if;
+    -- The schema is there: its owner needs no right to make others.
+    if to_regrole('dot_owner') is not null
+        and has_database_privilege('dot_owner', current_database(), 'create')
+        and pg_has_role(current_user, (select d.datdba from pg_database d where d.datname = current_database()), 'usage')
+    then
+        execute format('revoke create on database %I from dot_owner', current_database());
     end if;
 end
 $leave$;

@@ -201,6 +201,7 @@ CREATE TABLE dot.process_component_observation (
     CONSTRAINT process_component_observation_component_role_check CHECK ((component_role = ANY (ARRAY['producer'::text, 'verifier'::text]))),
     CONSTRAINT process_component_observation_correlation_id_check CHECK (dot.fn_is_code(correlation_id, 200)),
     CONSTRAINT process_component_observation_dot_code_check CHECK (dot.fn_is_code(dot_code, 200)),
+    CONSTRAINT process_component_observation_error_ref_check CHECK (dot.fn_is_ref(error_ref)),
     CONSTRAINT process_component_observation_evidence_type_check CHECK (
 CASE evidence_type
     WHEN 'SIMULATED_DRY_RUN'::text THEN (admission IS NULL)
@@ -209,6 +210,8 @@ CASE evidence_type
     ELSE false
 END),
     CONSTRAINT process_component_observation_idempotency_key_check CHECK (dot.fn_is_code(idempotency_key, 240)),
+    CONSTRAINT process_component_observation_input_ref_check CHECK (dot.fn_is_ref(input_ref)),
+    CONSTRAINT process_component_observation_output_ref_check CHECK (dot.fn_is_ref(output_ref)),
     CONSTRAINT process_component_observation_status_check CHECK (
 CASE status
     WHEN 'observed'::text THEN ((evidence_ref ? 'wrapper_phase'::text) AND (NOT (evidence_ref ? 'skipped'::text)))
@@ -242,6 +245,7 @@ CREATE TABLE dot.process_run_observation (
     CONSTRAINT process_run_observation_actor_check CHECK (dot.fn_is_code(actor, 200)),
     CONSTRAINT process_run_observation_correlation_id_check CHECK (dot.fn_is_code(correlation_id, 200)),
     CONSTRAINT process_run_observation_dot_code_check CHECK (dot.fn_is_code(dot_code, 200)),
+    CONSTRAINT process_run_observation_error_ref_check CHECK (dot.fn_is_ref(error_ref)),
     CONSTRAINT process_run_observation_evidence_type_check CHECK (
 CASE evidence_type
     WHEN 'SIMULATED_DRY_RUN'::text THEN (dry_run AND (admission IS NULL))
@@ -250,6 +254,8 @@ CASE evidence_type
     ELSE false
 END),
     CONSTRAINT process_run_observation_idempotency_key_check CHECK (dot.fn_is_code(idempotency_key, 200)),
+    CONSTRAINT process_run_observation_input_ref_check CHECK (dot.fn_is_ref(input_ref)),
+    CONSTRAINT process_run_observation_output_ref_check CHECK (dot.fn_is_ref(output_ref)),
     CONSTRAINT process_run_observation_process_candidate_code_check CHECK (dot.fn_is_code(process_candidate_code, 200)),
     CONSTRAINT process_run_observation_process_run_id_check CHECK (dot.fn_is_run_id(process_run_id)),
     CONSTRAINT process_run_observation_status_check CHECK (
@@ -381,7 +387,7 @@ ALTER TABLE ONLY dot.process_component_observation
 
 CREATE INDEX dot_config_audit_key_idx ON dot.dot_config_audit USING btree (key, audit_id DESC);
 
-CREATE INDEX preflight_attestation_check_name_idx ON dot.preflight_attestation USING btree (check_name, attested_at DESC, attestation_id DESC);
+CREATE INDEX preflight_attestation_check_name_idx ON dot.preflight_attestation USING btree (check_name, attestation_id DESC);
 
 CREATE UNIQUE INDEX process_component_observation_idempotency_key_key ON dot.process_component_observation USING btree (process_candidate_code, idempotency_key) WHERE (idempotency_key IS NOT NULL);
 
@@ -772,9 +778,9 @@ CREATE VIEW dot.v_dot_outbox WITH (security_barrier='true')
 
 ALTER VIEW dot.v_dot_outbox OWNER TO dot_owner;
 
-CREATE VIEW dot.v_process_real_run WITH (security_barrier='true')
+CREATE VIEW dot.v_process_candidate WITH (security_barrier='true')
 
-ALTER VIEW dot.v_process_real_run OWNER TO dot_owner;
+ALTER VIEW dot.v_process_candidate OWNER TO dot_owner;
 
 CREATE VIEW dot.v_process_run WITH (security_barrier='true')
 
@@ -944,7 +950,7 @@ COMMENT ON VIEW dot.v_dot_gate IS 'The gates: stored value, whether it opens, th
 
 COMMENT ON VIEW dot.v_dot_outbox IS 'Depth and lag of the outbox, counted from the cursor.';
 
-COMMENT ON VIEW dot.v_process_real_run IS 'REAL_RUN rows only, with what a verdict needs of their components: the relation that verdicts are made from.';
+COMMENT ON VIEW dot.v_process_candidate IS 'The candidates as they were defined: producer, verifier, by whom, when.';
 
 COMMENT ON VIEW dot.v_process_run IS 'One row per run with its end_state: failed, skipped, completed, prepared, stale or open.';
 
@@ -952,7 +958,7 @@ COMMENT ON VIEW dot.v_process_run_component IS 'The components of each run as th
 
 COMMENT ON VIEW dot.v_process_run_count IS 'Per candidate the number of simulated, dry and real runs, apart from each other.';
 
-COMMENT ON VIEW dot.v_process_run_runtime_v2 IS 'Per real run: has_real_runtime and cross_component_correlation, the facts a verdict is made of.';
+COMMENT ON VIEW dot.v_process_run_runtime_v2 IS 'REAL_RUN rows only: has_real_runtime, cross_component_correlation, and what they are made of.';
 
 COMMENT ON VIEW dot.v_process_run_verification_v3 IS 'Per real run: verified, the reasons why not, and which logins recorded producer and verifier.';
 
@@ -1139,7 +1145,7 @@ GRANT SELECT ON TABLE dot.v_dot_gate TO dot_reader;
 
 GRANT SELECT ON TABLE dot.v_dot_outbox TO dot_reader;
 
-GRANT SELECT ON TABLE dot.v_process_real_run TO dot_reader;
+GRANT SELECT ON TABLE dot.v_process_candidate TO dot_reader;
 
 GRANT SELECT ON TABLE dot.v_process_run TO dot_reader;
 

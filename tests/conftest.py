@@ -9,12 +9,9 @@ from typing import Any
 
 import psycopg
 import pytest
-from alembic import command
-from alembic.config import Config
 from pytest_postgresql import factories
 
-from migrations.frozen_sql import ROOT
-from servers import database_url, fresh_database, server
+from servers import database_url, fresh_database, server, upgrade
 from support import ROLES, Database
 
 _stack = ExitStack()
@@ -37,13 +34,6 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure() -> None:
     """Stops the server."""
     _stack.close()
-
-
-def upgrade(url: str, revision: str = "head") -> None:
-    """`alembic upgrade` of the database at the URL."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DATABASE_URL", url)
-        command.upgrade(Config(str(ROOT / "alembic.ini")), revision)
 
 
 def install(host: str, dbname: str, **_: Any) -> None:

@@ -12,8 +12,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from alembic import command
+from alembic.config import Config
 
 from harness import embedded
+from migrations.frozen_sql import ROOT
 
 DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
 VERSIONS = (15, 16, 18)
@@ -91,3 +94,10 @@ def fresh_database(server_url: str, name: str, owner: str = "postgres") -> str:
         admin.execute(f'drop database if exists "{name}" with (force)')
         admin.execute(f'create database "{name}" owner "{owner}"')
     return database_url(server_url, name)
+
+
+def upgrade(url: str, revision: str = "head") -> None:
+    """`alembic upgrade` of the database at the URL."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DATABASE_URL", url)
+        command.upgrade(Config(str(ROOT / "alembic.ini")), revision)

@@ -5,10 +5,12 @@ Exit codes: 0 done; 1 the database or the machine does not allow it; 2 bad use o
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 
 import typer
+from alembic.util.exc import CommandError
 
 from harness.cli import catalogue, server, switches, verdicts
 from harness.cli.output import stderr
@@ -36,7 +38,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         app(list(arguments), prog_name="dot-wrapper")
     except SystemExit as end:  # how Typer ends every command, good or bad
-        return end.code if isinstance(end.code, int) else DONE
+        return end.code if isinstance(end.code, int) else DONE if end.code is None else FAILED
     except DbtInputError as error:
         _say("input", str(error))
         return BAD_INPUT
@@ -46,25 +48,34 @@ def run(arguments: Sequence[str]) -> int:
     except DotWrapperError as error:
         _say("error", error.message, error)
         return FAILED
-    except EmbeddedServerError as error:
+    except (EmbeddedServerError, CommandError) as error:
+        _say("error", str(error))
+        return FAILED
+    except UnicodeEncodeError as error:
+        _say("input", f"{error.object!a} is not text that can be stored")
+        return BAD_INPUT
+    except OSError as error:
         _say("error", str(error))
         return FAILED
     return DONE
 
 
 def main() -> None:
-    """Entry point of ``dot-wrapper``."""
+    """Entry point of ``dot-wrapper``. A terminal that cannot show a character gets its escape, not a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
 
 
 def _say(kind: str, message: str, error: DotWrapperError | None = None) -> None:
-    stderr.print(f"{kind}: {message}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+    stderr.print(f"{kind}: {message}", style="bold red", soft_wrap=True)
     for label, text in (
         ("detail", error and error.detail),
         ("next", error and error.hint),
         ("name", error and error.constraint),
     ):
         if text:
-            stderr.print(f"{label}: {text}", markup=False, highlight=False, soft_wrap=True)
+            stderr.print(f"{label}: {text}", soft_wrap=True)
     for note in getattr(error, "__notes__", ()):
-        stderr.print(note, markup=False, highlight=False, soft_wrap=True)
+        stderr.print(note, soft_wrap=True)

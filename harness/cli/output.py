@@ -12,9 +12,11 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
-stdout = Console()
-stderr = Console(stderr=True)
+# What is printed is data: no part of it is markup, an emoji code or a thing to highlight.
+stdout = Console(markup=False, emoji=False, highlight=False)
+stderr = Console(markup=False, emoji=False, highlight=False, stderr=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -39,17 +41,23 @@ def print_rows(
         unfolded: the column whose lines are kept whole; the others fold where the terminal is narrow.
         lines: a line between rows, for rows of several lines.
     """
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", show_lines=lines)
+    table = Table(
+        title=Text(title) if title else None,
+        title_justify="left",
+        title_style="bold",
+        header_style="bold",
+        show_lines=lines,
+    )
     for key, heading in columns.items():
         table.add_column(heading, overflow="fold", no_wrap=key == unfolded)
     for row in rows:
-        table.add_row(*(_cell(row[key]) for key in columns))
+        table.add_row(*(Text(_cell(row[key])) for key in columns))
     stdout.print(table)
 
 
 def say(text: str, style: str | None = None) -> None:
     """A line of text for people, on standard output, printed as it is."""
-    stdout.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+    stdout.print(text, style=style, soft_wrap=True)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import sqlalchemy.exc
 import typer
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 
 from harness import database, embedded
 from harness.cli.output import Json, print_json, say
@@ -45,13 +46,13 @@ def upgrade(
         before = _revision()
         with redirect_stdout(io.StringIO()):
             command.upgrade(config, "head")
-        after = _revision()
     except psycopg.Error as error:
         raise from_database(error) from error
     except sqlalchemy.exc.DBAPIError as error:
         if isinstance(error.orig, psycopg.Error):
             raise from_database(error.orig) from error
         raise
+    after = ScriptDirectory.from_config(config).get_current_head()
     if as_json:
         print_json({"before": before, "after": after})
     elif before == after:
@@ -61,23 +62,16 @@ def upgrade(
 
 
 def _revision() -> str | None:
-    """The revision the database is at; None where the wrapper is not installed or this login may not look."""
+    """The revision the database is at: None where the wrapper is not installed, ``unknown`` where this login may not look."""
     with database.connect() as connection:
-        try:
-            found = connection.execute("select version_num from dot.alembic_version").fetchone()
-        except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+        installed = connection.execute("select to_regclass('dot.alembic_version') is not null").fetchone()
+        if installed == (False,):
             return None
+        try:
+            with database.transaction(connection, "dot_owner"):
+                found = connection.execute("select version_num from dot.alembic_version").fetchone()
         except psycopg.errors.InsufficientPrivilege:
-            return _revision_as_owner(connection)
-    return found[0] if found else None
-
-
-def _revision_as_owner(connection: psycopg.Connection[tuple[object, ...]]) -> str | None:
-    try:
-        with database.transaction(connection, "dot_owner"):
-            found = connection.execute("select version_num from dot.alembic_version").fetchone()
-    except psycopg.Error:
-        return None  # alembic grants itself what it needs; only this line of output goes without
+            return "unknown"
     return str(found[0]) if found else None
 
 

@@ -88,7 +88,7 @@ def preflight_show(as_json: Json = False) -> None:
 def preflight_attest(
     actor: Annotated[str, typer.Option(help="Who attests.")],
     finding: Annotated[str, typer.Option(help="What was found, for instance the snapshot's name.")],
-    seconds: Annotated[int, typer.Option(help="For how long it holds: 1 to 604,800.")] = 3600,
+    seconds: Annotated[int, typer.Option(min=1, max=604_800, help="For how long it holds.")] = 3600,
     verdict: Annotated[Verdict, typer.Option(help="PASS, WARN or BLOCK.")] = Verdict.PASS,
     check: Annotated[str, typer.Option(help="The check.")] = "fs_snapshot_present",
     as_json: Json = False,

@@ -57,8 +57,7 @@ comment on table dot.process_candidate is 'Named pairs of a producer DOT and a v
 
 -- The header: one row per run, and a run is (candidate, process_run_id). The candidate leads every key, so the ledger can be
 -- distributed by it. No foreign key points at a shared row: a hot one would cost a multixact per insert.
--- The CHECKs hold for whoever writes, the owner included. References and the size of evidence are checked by the functions
--- alone, the only way in for everybody else: the server reads each CHECK anew for every statement, about 5 us apiece.
+-- The CHECKs hold for whoever writes, the owner included; only the size of evidence is the functions' business alone.
 create table dot.process_run_observation (
     process_run_id uuid not null,
     parent_run_id uuid,
@@ -86,6 +85,9 @@ create table dot.process_run_observation (
     constraint process_run_observation_correlation_id_check check (dot.fn_is_code(correlation_id, 200)),
     constraint process_run_observation_actor_check check (dot.fn_is_code(actor, 200)),
     constraint process_run_observation_idempotency_key_check check (dot.fn_is_code(idempotency_key, 200)),
+    constraint process_run_observation_input_ref_check check (dot.fn_is_ref(input_ref)),
+    constraint process_run_observation_output_ref_check check (dot.fn_is_ref(output_ref)),
+    constraint process_run_observation_error_ref_check check (dot.fn_is_ref(error_ref)),
     -- The evidence ladder. A simulation was asked for nothing; what let a dry or real run in is stored with it, and so is its
     -- lease token. A dry run says so, a real run cannot; prepared is a simulation.
     constraint process_run_observation_evidence_type_check check (
@@ -145,6 +147,9 @@ create table dot.process_component_observation (
     constraint process_component_observation_correlation_id_check check (dot.fn_is_code(correlation_id, 200)),
     constraint process_component_observation_actor_check check (dot.fn_is_code(actor, 200)),
     constraint process_component_observation_idempotency_key_check check (dot.fn_is_code(idempotency_key, 240)),
+    constraint process_component_observation_input_ref_check check (dot.fn_is_ref(input_ref)),
+    constraint process_component_observation_output_ref_check check (dot.fn_is_ref(output_ref)),
+    constraint process_component_observation_error_ref_check check (dot.fn_is_ref(error_ref)),
     -- The evidence ladder. A simulation was asked for nothing; what let a dry or real run in is stored with it, and so is its
     -- lease token. A dry run says so, a real run cannot; prepared is a simulation.
     constraint process_component_observation_evidence_type_check check (
@@ -189,7 +194,7 @@ create table dot.preflight_attestation (
 );
 comment on table dot.preflight_attestation is 'Attested preflight checks with an expiry, append-only; the newest decides.';
 create index preflight_attestation_check_name_idx
-    on dot.preflight_attestation (check_name, attested_at desc, attestation_id desc);
+    on dot.preflight_attestation (check_name, attestation_id desc);
 
 -- Who moved a gate or an event type, when and why. system_identifier tells this cluster from one that was restored elsewhere.
 create table dot.dot_config_audit (

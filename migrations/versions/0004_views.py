@@ -9,9 +9,9 @@ depends_on = None
 
 # Each view comes after the views it reads.
 APPLIES = (
+    "views/v_process_candidate",
     "views/v_process_run",
     "views/v_process_run_component",
-    "views/v_process_real_run",
     "views/v_process_run_runtime_v2",
     "views/v_process_runtime_v2",
     "views/v_process_run_count",

@@ -32,19 +32,22 @@ begin
 
     begin
         lock table dot.gate_latch in exclusive mode;
+        v_old := dot.fn_host_gate_set(p_key, p_value);
     exception when lock_not_available then
         raise lock_not_available using
-            message = format('gate %s was not moved: observations in flight hold it', p_key),
+            message = format('gate %s was not moved: transactions in flight hold the gates', p_key),
             detail = 'Backends: ' || coalesce((
-                select string_agg(l.pid::text, ', ' order by l.pid)
+                select string_agg(distinct l.pid::text, ', ')
                 from pg_locks l
                 join pg_database d on d.oid = l.database and d.datname = current_database()
-                where l.relation = 'dot.gate_latch'::regclass and l.granted and l.pid <> pg_backend_pid()
-            ), 'gone since'),
-            hint = 'Repeat the call. A backend that stays is ended with pg_terminate_backend(pid).';
+                where l.relation in ('dot.gate_latch'::regclass, 'dot.dot_config'::regclass)
+                    and l.mode in ('RowShareLock', 'RowExclusiveLock', 'ExclusiveLock')
+                    and l.granted and l.pid <> pg_backend_pid()
+            ), 'none that shows: gone since, or a prepared transaction'),
+            hint = 'Repeat the call. A backend that stays is ended with pg_terminate_backend(pid), by a member of '
+                'pg_signal_backend.';
     end;
 
-    v_old := dot.fn_host_gate_set(p_key, p_value);
     insert into dot.dot_config_audit
         (key, old_value, new_value, actor, session_actor, reason, changed_at, system_identifier)
     values (

@@ -7,6 +7,10 @@ returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $function$
 begin
+    if current_user <> 'dot_bridge' then
+        raise insufficient_privilege using
+            message = 'a bridge function runs as dot_bridge and as nobody else', constraint = 'bridge_definer_check';
+    end if;
     return (
         select exists (select from dot.event_type e where e.event_type = p_event_type and e.active)
         from dot.dot_tools t

@@ -8,8 +8,17 @@ as $function$
 declare
     v_old boolean;
 begin
+    if current_user <> 'dot_bridge' then
+        raise insufficient_privilege using
+            message = 'a bridge function runs as dot_bridge and as nobody else', constraint = 'bridge_definer_check';
+    end if;
     select e.active into v_old from dot.event_type e where e.event_type = p_event_type for update;
     update dot.event_type set active = p_active where event_type = p_event_type and active is distinct from p_active;
+    if v_old is not null and (
+        select e.active from dot.event_type e where e.event_type = p_event_type
+    ) is distinct from p_active then
+        raise exception 'the host did not store % in event_type', p_event_type;
+    end if;
     return v_old;
 end
 $function$;

@@ -10,6 +10,10 @@ as $function$
 declare
     v_token bigint;
 begin
+    if current_user <> 'dot_bridge' then
+        raise insufficient_privilege using
+            message = 'a bridge function runs as dot_bridge and as nobody else', constraint = 'bridge_definer_check';
+    end if;
     if exists (
         select from dot.dot_iu_runtime_lease l
         where l.lease_key = p_lease_key

@@ -9,6 +9,10 @@ as $function$
 declare
     v_table regclass := to_regclass('dot.dot_iu_runtime_lease');
 begin
+    if current_user <> 'dot_bridge' then
+        raise insufficient_privilege using
+            message = 'a bridge function runs as dot_bridge and as nobody else', constraint = 'bridge_definer_check';
+    end if;
     if v_table is null then
         return false;
     end if;

@@ -7,6 +7,10 @@ returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $function$
 begin
+    if current_user <> 'dot_bridge' then
+        raise insufficient_privilege using
+            message = 'a bridge function runs as dot_bridge and as nobody else', constraint = 'bridge_definer_check';
+    end if;
     return p_xact_id < pg_snapshot_xmin(pg_current_snapshot())
         and exists (select from dot.event_outbox o where o.xact_id = p_xact_id and o.id = p_id);
 end

@@ -153,6 +153,8 @@ begin
         if v_header.evidence_type is distinct from c_simulated then
             perform dot.fn_gates_assert(v_header.evidence_type, true);
             perform dot.fn_lease_assert(p_process_candidate_code, p_lease_token, v_header.lease_token, true);
+            -- Asked again too: the event type may have been switched while this call waited for the latch or the lease.
+            v_event_wanted := dot.fn_host_dot_event_wanted(p_dot_code, 'process.component.' || v_status);
         end if;
 
         -- 6. Insert. No conflict target: a concurrent retry clashes in several unique indexes at once.

@@ -122,6 +122,8 @@ begin
         if p_evidence_type is distinct from c_simulated then
             perform dot.fn_gates_assert(p_evidence_type, true);
             perform dot.fn_lease_assert(p_process_candidate_code, p_lease_token, null, true);
+            -- Asked again too: the event type may have been switched while this call waited for the latch or the lease.
+            v_event_wanted := dot.fn_host_dot_event_wanted(p_dot_code, 'process.run.' || v_status);
         end if;
 
         -- 6. Insert. No conflict target: a concurrent retry clashes in several unique indexes at once.

@@ -22,17 +22,29 @@ select
     latest.verifier_session_actor,
     latest.same_session_actor
 from dot.process_candidate as c
-join dot.v_process_runtime_v2 as v2 on v2.process_candidate_code = c.code
+cross join lateral (
+    select v.latest_real_run_id, v.latest_real_run_at, v.has_real_runtime, v.cross_component_correlation
+    from dot.v_process_runtime_v2 as v
+    where v.process_candidate_code = c.code
+    limit 1
+) as v2
 left join lateral (
-    select v3.reasons, v3.producer_session_actor, v3.verifier_session_actor, v3.same_session_actor
-    from dot.v_process_run_verification_v3 as v3
-    where v3.process_candidate_code = c.code and v3.process_run_id = v2.latest_real_run_id
+    select run.reasons, run.producer_session_actor, run.verifier_session_actor, run.same_session_actor
+    from dot.v_process_run_verification_v3 as run
+    where run.process_candidate_code = c.code and run.process_run_id = v2.latest_real_run_id
+    limit 1
 ) as latest on true
 left join lateral (
-    select v3.process_run_id, v3.observed_at
-    from dot.v_process_run_verification_v3 as v3
-    where v3.process_candidate_code = c.code and v3.verified
-    order by v3.observed_at desc, v3.process_run_id desc
+    -- Backwards along the index of real runs, as far as the first one that is verified.
+    select r.process_run_id, r.observed_at
+    from dot.process_run_observation as r
+    cross join lateral (
+        select from dot.v_process_run_verification_v3 as run
+        where run.process_candidate_code = c.code and run.process_run_id = r.process_run_id and run.verified
+        limit 1
+    ) as verified_run
+    where r.process_candidate_code = c.code and r.evidence_type = 'REAL_RUN'
+    order by r.observed_at desc, r.process_run_id desc
     limit 1
 ) as last_verified on true;
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from harness import database
 from harness.caller_path import Run, caller_path
 from harness.errors import GateClosed, LeaseHeld, LeaseNotLive, PayloadMismatch, PreflightBlocked, Refusal
 from harness.ledger import EvidenceType, Ledger, Pair
@@ -249,3 +250,21 @@ def test_a_refusal_that_cannot_be_logged_is_still_the_refusal(db: Database, ledg
     assert refused.value.constraint == "dot_iu_runtime_lease_holder_check"
     assert "could not be logged" in refused.value.__notes__[0]
     assert refusals(db) == []
+
+
+def test_what_went_wrong_in_the_body_is_seen_even_when_the_server_is_gone(db: Database) -> None:
+    define_pair(db)
+    attest(db)
+    url = db.url_as("t_operator")
+    ledger = Ledger(lambda: database.connect(url))
+
+    def path() -> None:
+        nonlocal url
+        with caller_path(ledger, THE_PAIR, evidence_type="SIMULATED_DRY_RUN", actor="ci"):
+            url = "postgresql://x@/x?host=/nonexistent"
+            ledger.close()
+            raise RuntimeError("the DOT broke")
+
+    with pytest.raises(RuntimeError, match="the DOT broke") as caught:
+        path()
+    assert "the lease was not released" in caught.value.__notes__[0]

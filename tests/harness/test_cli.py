@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness import cli
+from harness.cli import output
 from support import PAIR, Database, DotWrapper, attest, define_pair, ready_for_real_runs, value
 
 ROOT = Path(__file__).parents[2]
@@ -216,3 +217,46 @@ def test_the_installed_command_runs_without_colour_and_without_progress_where_th
     assert done.stderr == ""
     assert "\x1b" not in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_what_people_wrote_is_printed_as_they_wrote_it(
+    monkeypatch: pytest.MonkeyPatch, dot_wrapper: DotWrapper
+) -> None:
+    """Neither markup nor emoji codes nor highlighting: an audit shows the words that were stored."""
+    monkeypatch.setattr(output.stdout, "width", 250)
+    for reason in ("see [/INC-1] for why", "[red]NOT REALLY[/red]", "a :warning: b", "cand:100:x"):
+        gate = ("gates", "set", "queue.worker.enabled", "true")
+        assert dot_wrapper(*gate, "--actor", "ana", "--reason", reason).code == 0
+        assert reason in dot_wrapper("gates", "show").out
+
+
+def test_odd_input_is_an_exit_code_and_one_line(
+    db: Database, monkeypatch: pytest.MonkeyPatch, dot_wrapper: DotWrapper
+) -> None:
+    for code, arguments in (
+        (cli.BAD_INPUT, ("why", "\udcff")),
+        (cli.BAD_INPUT, ("preflight", "attest", "--actor", "a", "--finding", "b", "--seconds", "9999999999")),
+        (cli.BAD_INPUT, ("import", "dbt", "/dev/null")),
+    ):
+        assert dot_wrapper(*arguments).code == code, arguments
+    db.connect("owner").execute("update dot.alembic_version set version_num = '9999'")
+    monkeypatch.setenv("DATABASE_URL", db.url)
+    newer = dot_wrapper("upgrade")
+    assert (newer.code, "9999" in newer.err) == (cli.FAILED, True)
+    monkeypatch.delenv("DATABASE_URL")
+    monkeypatch.setenv("DOT_WRAPPER_HOME", "/dev/null/x")
+    nowhere = dot_wrapper("board")
+    assert (nowhere.code, nowhere.err.startswith("error: ")) == (cli.FAILED, True)
+
+
+def test_a_full_disk_and_a_terminal_without_unicode_are_no_tracebacks(db: Database) -> None:
+    program = Path(sys.executable).parent / "dot-wrapper"
+    environment = {**os.environ, "DATABASE_URL": db.url_as("t_operator")}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [program, "board"], env=environment, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (done.returncode, "Traceback" in done.stderr) == (cli.FAILED, False)
+    ascii_only = {**environment, "PYTHONIOENCODING": "ascii"}
+    shown = subprocess.run([program, "inventory"], env=ascii_only, capture_output=True, text=True, check=False)
+    assert (shown.returncode, shown.stderr) == (0, "")

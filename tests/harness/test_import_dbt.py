@@ -252,9 +252,11 @@ def test_an_interrupted_import_goes_on_where_it_stopped(db: Database, tmp_path: 
 
 
 def test_a_path_that_cannot_be_stored_is_left_out_and_named(db: Database, ledger: Ledger, tmp_path: Path) -> None:
-    (tmp_path / "manifest.json").write_text(
+    target = tmp_path / "project" / "target"
+    target.mkdir(parents=True)
+    (target / "manifest.json").write_text(
         json.dumps({"nodes": {"model.a.b": {"resource_type": "model", "original_file_path": "modèles/b.sql"}}})
     )
-    summary = imported(ledger, tmp_path)
+    summary = imported(ledger, target)
     assert (summary.dots_created, summary.paths_left_out) == (1, ["model.a.b"])
     assert value(db.connect("owner"), "select file_path from dot.dot_tools") is None

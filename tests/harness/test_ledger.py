@@ -241,3 +241,24 @@ def test_a_lease_can_be_taken_renewed_and_released(db: Database, ledger: Ledger)
     assert ledger.release_lease(PAIR, "worker", token)
     assert not ledger.release_lease(PAIR, "worker", token)
     assert acquire(db.connect("writer")) == 2
+
+
+def test_a_server_that_is_away_for_a_moment_is_waited_for(db: Database) -> None:
+    define_pair(db)
+    attempts = 0
+
+    def connect() -> psycopg.Connection[Any]:
+        nonlocal attempts
+        attempts += 1
+        if attempts < 3:
+            raise psycopg.OperationalError("the database system is starting up")
+        return database.connect(db.url_as("t_operator"))
+
+    with Ledger(connect) as ledger:
+        assert header(ledger, idempotency_key="k").created
+    assert attempts == 3
+
+
+def test_a_time_that_is_no_integer_of_the_database_is_invalid_input(db: Database, ledger: Ledger) -> None:
+    with pytest.raises(errors.InvalidInput):
+        ledger.acquire_lease(PAIR, "worker", 10**10)

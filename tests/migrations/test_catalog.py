@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from catalog import catalog, disagreements, finished, query, start_module
-from conftest import upgrade
 from migrations.frozen_sql import ROOT, FrozenSql
 from migrations.snapshot import SNAPSHOT, difference, dump, normalise, snapshot_of
-from servers import fresh_database, server
+from servers import fresh_database, server, upgrade
 from support import Database
 
 ORPHAN = """

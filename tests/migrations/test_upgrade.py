@@ -25,9 +25,8 @@ from catalog import (
     upgrade_script,
     version,
 )
-from conftest import upgrade
 from migrations.frozen_sql import ROOT
-from servers import VERSIONS, database_url, fresh_database, server
+from servers import VERSIONS, database_url, fresh_database, server, upgrade
 from support import refused
 
 ROLES_SQL, ROLES_DROP_SQL = ROOT / "sql" / "roles.sql", ROOT / "sql" / "roles_drop.sql"
@@ -253,11 +252,11 @@ def test_concurrent_upgrades_of_many_databases_and_of_one_all_succeed(cluster: C
 
 
 def test_concurrent_upgrades_by_one_creator_succeed_and_leave_no_member(cluster: Cluster) -> None:
-    admins = [cluster.database(f"u_{number}") for number in range(3)]
+    admins = [cluster.database(f"u_{number}") for number in range(2)]
     query(cluster.url, "create role m_creator login createrole")
-    for number in range(3):
+    for number in range(2):
         query(cluster.url, f"grant create on database u_{number} to m_creator")
-    urls = [database_url(cluster.url, f"u_{number}", "m_creator") for number in range(3)]
+    urls = [database_url(cluster.url, f"u_{number}", "m_creator") for number in range(2)]
     running = [start_alembic("upgrade", "head", url=url) for url in urls * 2]
     assert [result for result in map(finished, running) if result[0] != 0] == []
     assert len({catalog(admin) for admin in admins}) == 1

@@ -182,6 +182,7 @@ def test_a_switch_waits_for_observations_in_flight_and_names_those_it_did_not_ge
     token = acquire(writer)
     run_id = observe_run(writer, evidence_type="REAL_RUN", lease_token=token)["process_run_id"]
     audited = count(db, "dot_config_audit")
+    gatekeeper.execute("set statement_timeout = '20s'")  # a wait that never ends fails the test instead of hanging it
     writer.execute("begin")
     observe_component(writer, run_id, "producer", lease_token=token)
     with refused("55P03", saying=f"Backends: {writer.info.backend_pid}"):

@@ -202,6 +202,7 @@ def test_lease_functions_refuse_missing_and_illegal_arguments_by_name(db: Databa
 def test_acquire_answers_at_once_while_the_holder_s_transaction_holds_the_row(db: Database) -> None:
     ready_for_real_runs(db)
     holder, thief = db.connect("writer"), db.connect("writer")
+    thief.execute("set statement_timeout = '20s'")  # a wait that never ends fails the test instead of hanging it
     token = acquire(holder)
     holder.execute("begin")
     observe_run(holder, evidence_type="REAL_RUN", lease_token=token)
@@ -215,7 +216,7 @@ def test_acquire_answers_at_once_while_the_holder_s_transaction_holds_the_row(db
 
 def test_acquire_does_not_wait_for_ever_for_a_first_acquisition_in_flight(db: Database) -> None:
     first, second = db.connect("writer"), db.connect("writer")
-    second.execute("set lock_timeout = 0")
+    second.execute("set lock_timeout = 0; set statement_timeout = '20s'")
     first.execute("begin")
     assert take(first) == 1
     with refused("55P03"):

@@ -96,7 +96,8 @@ def test_the_newest_attestation_alone_decides(db: Database) -> None:
     attested(db, "PASS", now - 30 * minute, now - minute)
     with refused("23514", "preflight_check", "fs_snapshot_present (BLOCK: the newest attestation, by me, expired"):
         assert_safe(writer)
-    attested(db, "PASS", now - 40 * minute, tomorrow)  # written later, attested earlier
+    attested(db, "PASS", now, tomorrow)
+    attested(db, "BLOCK", now - 40 * minute, tomorrow)  # the clock was put back: what was written last is the newest
     assert verdicts(writer)["fs_snapshot_present"] == "BLOCK"
     for verdict in ("PASS", "BLOCK", "WARN"):  # of one moment, the one written last
         attested(db, verdict, now - 10 * minute, tomorrow)

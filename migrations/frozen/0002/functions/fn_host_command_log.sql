@@ -16,10 +16,17 @@ as $function$
 declare
     v_run_id uuid;
 begin
+    if current_user <> 'dot_bridge' then
+        raise insufficient_privilege using
+            message = 'a bridge function runs as dot_bridge and as nobody else', constraint = 'bridge_definer_check';
+    end if;
     insert into dot.dot_iu_command_run as r
         (command_name, run_mode, run_status, mutating, actor, session_actor, detail)
     values (p_command_name, p_run_mode, p_run_status, p_mutating, p_actor, p_session_actor, p_detail)
     returning r.run_id into v_run_id;
+    if v_run_id is null then
+        raise exception 'the host did not store the command %', p_command_name;
+    end if;
     return v_run_id;
 end
 $function$;

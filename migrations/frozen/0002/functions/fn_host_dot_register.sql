@@ -16,6 +16,10 @@ as $function$
 declare
     v_created boolean;
 begin
+    if current_user <> 'dot_bridge' then
+        raise insufficient_privilege using
+            message = 'a bridge function runs as dot_bridge and as nobody else', constraint = 'bridge_definer_check';
+    end if;
     -- Asked first without a lock, and again below by whoever had to wait for another registration.
     if exists (
         select from dot.dot_tools t

@@ -9,6 +9,10 @@ as $function$
 declare
     v_value text;
 begin
+    if current_user <> 'dot_bridge' then
+        raise insufficient_privilege using
+            message = 'a bridge function runs as dot_bridge and as nobody else', constraint = 'bridge_definer_check';
+    end if;
     if p_locked then
         select c.value::text into v_value from dot.dot_config c where c.key = p_key for share;
     else

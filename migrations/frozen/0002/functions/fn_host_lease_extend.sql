@@ -7,6 +7,10 @@ returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $function$
 begin
+    if current_user <> 'dot_bridge' then
+        raise insufficient_privilege using
+            message = 'a bridge function runs as dot_bridge and as nobody else', constraint = 'bridge_definer_check';
+    end if;
     update dot.dot_iu_runtime_lease l
     set expires_at = clock_timestamp() + make_interval(secs => p_ttl_seconds)
     where l.lease_key = p_lease_key

@@ -6,8 +6,15 @@ returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $function$
 begin
+    if current_user <> 'dot_bridge' then
+        raise insufficient_privilege using
+            message = 'a bridge function runs as dot_bridge and as nobody else', constraint = 'bridge_definer_check';
+    end if;
     insert into dot.event_outbox (aggregatetype, aggregateid, type, payload)
     values (p_aggregatetype, p_aggregateid, p_type, p_payload);
+    if not found then
+        raise exception 'the host did not store the event %', p_type;
+    end if;
 end
 $function$;
 

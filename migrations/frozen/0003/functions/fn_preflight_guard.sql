@@ -13,7 +13,7 @@ begin
     select a.* into v_attestation
     from dot.preflight_attestation a
     where a.check_name = 'fs_snapshot_present'
-    order by a.attested_at desc, a.attestation_id desc
+    order by a.attestation_id desc
     limit 1;
     verdict := case
         when v_attestation.expires_at > clock_timestamp() then v_attestation.verdict

@@ -1,5 +1,5 @@
 -- Per DOT how far it came: declared, invoked, observed, verified. Invoked needs a usage figure or a producer row of a dry or
--- real run; a last_executed that several DOTs share and no other DOT differs from is a backfill, and no date ever counts.
+-- real run; a last_executed that all DOTs share is a backfill, and no date ever counts.
 -- Simulated runs are shown apart: they are proof of the ledger, not of the DOT.
 create or replace view dot.v_dot_funnel with (security_barrier = true) as
 select
@@ -8,7 +8,7 @@ select
     t.execution_engine,
     coalesce(t.usage_count, 0) as usage_count,
     t.last_executed,
-    t.last_executed is not null and shared.dots > 1 and shared.values_seen = 1 as last_executed_is_backfill,
+    t.last_executed is not null and shared.dots > 1 and shared.dated = shared.dots and shared.values_seen = 1 as last_executed_is_backfill,
     true as declared,
     coalesce(t.usage_count, 0) > 0 or coalesce(k.invoked, false) as invoked,
     coalesce(k.observed, false) as observed,
@@ -16,7 +16,7 @@ select
     coalesce(v.verified, false) as verified
 from dot.dot_tools as t
 cross join (
-    select count(d.last_executed) as dots, count(distinct d.last_executed) as values_seen
+    select count(*) as dots, count(d.last_executed) as dated, count(distinct d.last_executed) as values_seen
     from dot.dot_tools as d
 ) as shared
 left join (

@@ -3,28 +3,26 @@
 -- shown beside the verdict and does not enter it.
 create or replace view dot.v_process_run_verification_v3 with (security_barrier = true) as
 select
-    r.process_candidate_code,
-    r.process_run_id,
-    r.correlation_id,
-    r.observed_at,
+    v2.process_candidate_code,
+    v2.process_run_id,
+    v2.correlation_id,
+    v2.observed_at,
     v2.has_real_runtime and v2.cross_component_correlation as verified,
     array_remove(array[
-        case when not r.producer_seen then 'producer_missing' end,
-        case when r.producer_seen and r.producer_completed_at is null then 'producer_not_completed' end,
-        case when not r.verifier_seen then 'verifier_missing' end,
-        case when r.verifier_seen and r.verifier_completed_at is null then 'verifier_not_completed' end,
+        case when not v2.producer_seen then 'producer_missing' end,
+        case when v2.producer_seen and v2.producer_completed_at is null then 'producer_not_completed' end,
+        case when not v2.verifier_seen then 'verifier_missing' end,
+        case when v2.verifier_seen and v2.verifier_completed_at is null then 'verifier_not_completed' end,
         case
-            when r.producer_correlation_id <> r.correlation_id or r.verifier_correlation_id <> r.correlation_id
+            when v2.producer_correlation_id <> v2.correlation_id or v2.verifier_correlation_id <> v2.correlation_id
             then 'correlation_differs'
         end,
-        case when r.verifier_first_at <= r.producer_completed_at then 'verifier_not_after_producer' end
+        case when v2.verifier_first_at <= v2.producer_completed_at then 'verifier_not_after_producer' end
     ], null) as reasons,
-    r.producer_session_actor,
-    r.verifier_session_actor,
-    r.producer_session_actor = r.verifier_session_actor as same_session_actor
-from dot.v_process_real_run as r
-join dot.v_process_run_runtime_v2 as v2
-    on v2.process_candidate_code = r.process_candidate_code and v2.process_run_id = r.process_run_id;
+    v2.producer_session_actor,
+    v2.verifier_session_actor,
+    v2.producer_session_actor = v2.verifier_session_actor as same_session_actor
+from dot.v_process_run_runtime_v2 as v2;
 
 revoke all on dot.v_process_run_verification_v3 from public;
 grant select on dot.v_process_run_verification_v3 to dot_reader;

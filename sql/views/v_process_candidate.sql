@@ -1,0 +1,16 @@
+-- The candidates as they were defined.
+create or replace view dot.v_process_candidate with (security_barrier = true) as
+select
+    c.code as process_candidate_code,
+    c.producer_dot_code,
+    c.verifier_dot_code,
+    c.description,
+    c.defined_at,
+    c.actor,
+    c.session_actor
+from dot.process_candidate as c;
+
+revoke all on dot.v_process_candidate from public;
+grant select on dot.v_process_candidate to dot_reader;
+
+comment on view dot.v_process_candidate is 'The candidates as they were defined: producer, verifier, by whom, when.';

@@ -1,0 +1,149 @@
+"""What a host may do to its own tables, and why the ledger does not follow: regressions of a hostile review."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy.exc import DBAPIError
+
+from servers import fresh_database, upgrade
+from support import (
+    Connection,
+    Database,
+    acquire,
+    define_pair,
+    observe_run,
+    ready_for_real_runs,
+    refused,
+    rows,
+    set_gates,
+    value,
+)
+
+
+def host_trigger(superuser: Connection, table: str, body: str, when: str = "insert or update") -> None:
+    """A trigger of the host's on one of its tables."""
+    superuser.execute(
+        f"create function public.host_trigger() returns trigger language plpgsql as $host$ begin {body} end $host$"
+    )
+    superuser.execute(
+        f"create trigger host_trigger before {when} on dot.{table} for each row execute function public.host_trigger()"
+    )
+
+
+def test_a_trigger_cannot_turn_the_bridge_into_the_owner(db: Database) -> None:
+    """dot_bridge owns its functions: it may make one run with the caller's rights, and the second call would be dot_owner."""
+    define_pair(db)
+    with db.connect("gatekeeper") as gatekeeper:
+        gatekeeper.execute("select dot.fn_event_type_set('process.run.started', true, 'tester', 'for a test')")
+    host_trigger(
+        db.session("superuser"),
+        "event_outbox",
+        "if current_user = 'dot_bridge' then"
+        " alter function dot.fn_host_outbox_append(text, text, text, jsonb) security invoker;"
+        " else"
+        " alter table dot.process_run_observation disable trigger user; delete from dot.process_run_observation;"
+        " end if; return new;",
+    )
+    writer = db.session("writer")
+    observe_run(writer)
+    with refused("42501", "bridge_definer_check"):
+        observe_run(writer)
+    assert value(db.session("reader"), "select count(*) from dot.v_process_run") == 1
+
+
+def test_every_bridge_function_refuses_to_run_as_anybody_else(db: Database) -> None:
+    superuser, owner = db.session("superuser"), db.session("owner")
+    bridge = rows(
+        superuser,
+        "select p.oid::regprocedure::text as signature, p.proname, (select coalesce(string_agg("
+        "format('null::%s', t::regtype), ', '), '') from unnest(p.proargtypes) t) as nulls"
+        " from pg_proc p where p.pronamespace = 'dot'::regnamespace and p.proname like 'fn\\_host\\_%' order by 1",
+    )
+    assert len(bridge) == 17
+    for one in bridge:
+        superuser.execute(f"alter function {one['signature']} security invoker")
+        with refused("42501", "bridge_definer_check"):
+            owner.execute(f"select dot.{one['proname']}({one['nulls']})")
+
+
+@pytest.mark.parametrize(
+    ("table", "call"),
+    [
+        ("dot_config", "select dot.fn_dot_config_set('process_dot_runtime.real_run_enabled', 'false', 'ana', 'stop')"),
+        ("event_type", "select dot.fn_event_type_set('process.run.started', true, 'ana', 'listen')"),
+    ],
+)
+def test_a_switch_that_the_host_did_not_store_is_an_error_and_not_audited(db: Database, table: str, call: str) -> None:
+    set_gates(db)
+    superuser = db.session("superuser")
+    host_trigger(superuser, table, "return null;")
+    before = value(superuser, "select count(*) from dot.dot_config_audit")
+    with db.connect("gatekeeper") as gatekeeper, refused("P0001", saying="the host did not store"):
+        gatekeeper.execute(call)
+    assert value(superuser, "select count(*) from dot.dot_config_audit") == before
+
+
+def test_an_event_or_refusal_that_the_host_did_not_store_is_an_error(db: Database) -> None:
+    define_pair(db)
+    with db.connect("gatekeeper") as gatekeeper:
+        gatekeeper.execute("select dot.fn_event_type_set('process.run.started', true, 'ana', 'listen')")
+    superuser, writer = db.session("superuser"), db.session("writer")
+    host_trigger(superuser, "event_outbox", "return null;")
+    with refused("P0001", saying="the host did not store"):
+        observe_run(writer)
+    assert value(db.session("reader"), "select count(*) from dot.v_process_run") == 0
+    superuser.execute("create trigger host_trigger before insert on dot.dot_iu_command_run"
+                      " for each row execute function public.host_trigger()")  # fmt: skip
+    with refused("P0001", saying="the host did not store"):
+        writer.execute("select dot.fn_dot_iu_command_log('dot_wrapper.rehearse', 'plan', 'refused', 'ana')")
+
+
+def test_an_event_type_switched_on_while_a_run_waits_gets_its_event(db: Database) -> None:
+    """The switch and the gate are one transaction: the run that waited for it must see both."""
+    ready_for_real_runs(db)
+    writer, gatekeeper, watcher = db.connect("writer"), db.connect("gatekeeper"), db.session("superuser")
+    token = acquire(writer)
+    writer.execute("set statement_timeout = '20s'")
+    gatekeeper.execute("begin")
+    gatekeeper.execute("select dot.fn_dot_config_set('queue.worker.enabled', 'true', 'ana', 'takes the latch')")
+    gatekeeper.execute("select dot.fn_event_type_set('process.run.started', true, 'ana', 'listen')")
+    with ThreadPoolExecutor(1) as pool:
+        run = pool.submit(observe_run, writer, evidence_type="REAL_RUN", lease_token=token)
+        waiting = "select wait_event_type from pg_stat_activity where pid = %s"
+        while value(watcher, waiting, writer.info.backend_pid) != "Lock":
+            assert not run.done(), "the run did not wait"
+        gatekeeper.execute("commit")
+        assert run.result()["created"]
+    assert value(watcher, "select count(*) from dot.event_outbox") == 1
+
+
+def test_a_replay_in_an_old_snapshot_that_holds_the_gates_is_named_by_the_switch(db: Database) -> None:
+    ready_for_real_runs(db)
+    writer = db.connect("writer")
+    token = acquire(writer)
+    observe_run(writer, evidence_type="REAL_RUN", lease_token=token, idempotency_key="k")
+    writer.execute("begin isolation level repeatable read")
+    observe_run(writer, evidence_type="REAL_RUN", lease_token=token, idempotency_key="k")
+    pid = writer.info.backend_pid
+    with db.connect("gatekeeper") as gatekeeper, refused("55P03", saying=f"Backends: {pid}"):
+        gatekeeper.execute("select dot.fn_dot_config_set('process_dot_runtime.real_run_enabled', 'false', 'ana', 'x')")
+    writer.execute("rollback")
+
+
+@pytest.mark.parametrize("prepared", ["a schema", "an owner that can log in"])
+def test_an_upgrade_into_what_somebody_else_prepared_is_refused(db: Database, prepared: str) -> None:
+    superuser = db.session("superuser")
+    url = fresh_database(db.url, "dot_prepared")
+    try:
+        if prepared == "a schema":
+            with Database(url).connect("superuser") as other:
+                other.execute("create schema dot authorization t_nobody")
+        else:
+            superuser.execute("alter role dot_owner login")
+        with pytest.raises(DBAPIError, match=r"belongs to somebody else|can log in"):
+            upgrade(url)
+    finally:
+        superuser.execute("alter role dot_owner nologin")
+        superuser.execute("drop database dot_prepared with (force)")
