@@ -202,6 +202,7 @@ CREATE TABLE dot.process_component_observation (
     CONSTRAINT process_component_observation_correlation_id_check CHECK (dot.fn_is_code(correlation_id, 200)),
     CONSTRAINT process_component_observation_dot_code_check CHECK (dot.fn_is_code(dot_code, 200)),
     CONSTRAINT process_component_observation_error_ref_check CHECK (dot.fn_is_ref(error_ref)),
+    CONSTRAINT process_component_observation_evidence_ref_check CHECK (dot.fn_is_evidence(evidence_ref)),
     CONSTRAINT process_component_observation_evidence_type_check CHECK (
 CASE evidence_type
     WHEN 'SIMULATED_DRY_RUN'::text THEN (admission IS NULL)
@@ -246,6 +247,7 @@ CREATE TABLE dot.process_run_observation (
     CONSTRAINT process_run_observation_correlation_id_check CHECK (dot.fn_is_code(correlation_id, 200)),
     CONSTRAINT process_run_observation_dot_code_check CHECK (dot.fn_is_code(dot_code, 200)),
     CONSTRAINT process_run_observation_error_ref_check CHECK (dot.fn_is_ref(error_ref)),
+    CONSTRAINT process_run_observation_evidence_ref_check CHECK (dot.fn_is_evidence(evidence_ref)),
     CONSTRAINT process_run_observation_evidence_type_check CHECK (
 CASE evidence_type
     WHEN 'SIMULATED_DRY_RUN'::text THEN (dry_run AND (admission IS NULL))
@@ -256,6 +258,7 @@ END),
     CONSTRAINT process_run_observation_idempotency_key_check CHECK (dot.fn_is_code(idempotency_key, 200)),
     CONSTRAINT process_run_observation_input_ref_check CHECK (dot.fn_is_ref(input_ref)),
     CONSTRAINT process_run_observation_output_ref_check CHECK (dot.fn_is_ref(output_ref)),
+    CONSTRAINT process_run_observation_parent_run_id_check CHECK (dot.fn_is_run_id(parent_run_id)),
     CONSTRAINT process_run_observation_process_candidate_code_check CHECK (dot.fn_is_code(process_candidate_code, 200)),
     CONSTRAINT process_run_observation_process_run_id_check CHECK (dot.fn_is_run_id(process_run_id)),
     CONSTRAINT process_run_observation_status_check CHECK (

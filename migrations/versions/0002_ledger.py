@@ -57,7 +57,7 @@ comment on table dot.process_candidate is 'Named pairs of a producer DOT and a v
 
 -- The header: one row per run, and a run is (candidate, process_run_id). The candidate leads every key, so the ledger can be
 -- distributed by it. No foreign key points at a shared row: a hot one would cost a multixact per insert.
--- The CHECKs hold for whoever writes, the owner included; only the size of evidence is the functions' business alone.
+-- The CHECKs hold for whoever writes, the owner included, under the names by which the functions refuse.
 create table dot.process_run_observation (
     process_run_id uuid not null,
     parent_run_id uuid,
@@ -80,6 +80,7 @@ create table dot.process_run_observation (
     admission jsonb,
     constraint process_run_observation_pkey primary key (process_candidate_code, process_run_id),
     constraint process_run_observation_process_run_id_check check (dot.fn_is_run_id(process_run_id)),
+    constraint process_run_observation_parent_run_id_check check (dot.fn_is_run_id(parent_run_id)),
     constraint process_run_observation_process_candidate_code_check check (dot.fn_is_code(process_candidate_code, 200)),
     constraint process_run_observation_dot_code_check check (dot.fn_is_code(dot_code, 200)),
     constraint process_run_observation_correlation_id_check check (dot.fn_is_code(correlation_id, 200)),
@@ -88,6 +89,7 @@ create table dot.process_run_observation (
     constraint process_run_observation_input_ref_check check (dot.fn_is_ref(input_ref)),
     constraint process_run_observation_output_ref_check check (dot.fn_is_ref(output_ref)),
     constraint process_run_observation_error_ref_check check (dot.fn_is_ref(error_ref)),
+    constraint process_run_observation_evidence_ref_check check (dot.fn_is_evidence(evidence_ref)),
     -- The evidence ladder. A simulation was asked for nothing; what let a dry or real run in is stored with it, and so is its
     -- lease token. A dry run says so, a real run cannot; prepared is a simulation.
     constraint process_run_observation_evidence_type_check check (
@@ -150,6 +152,7 @@ create table dot.process_component_observation (
     constraint process_component_observation_input_ref_check check (dot.fn_is_ref(input_ref)),
     constraint process_component_observation_output_ref_check check (dot.fn_is_ref(output_ref)),
     constraint process_component_observation_error_ref_check check (dot.fn_is_ref(error_ref)),
+    constraint process_component_observation_evidence_ref_check check (dot.fn_is_evidence(evidence_ref)),
     -- The evidence ladder. A simulation was asked for nothing; what let a dry or real run in is stored with it, and so is its
     -- lease token. A dry run says so, a real run cannot; prepared is a simulation.
     constraint process_component_observation_evidence_type_check check (
