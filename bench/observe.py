@@ -27,7 +27,7 @@ from rich.table import Table
 from harness import embedded
 
 ROOT = Path(__file__).resolve().parents[1]
-SLICES = 20
+SLICES = 4
 
 # One row per prepared call; %s: run id, correlation id, key.
 OBSERVE = """
@@ -141,23 +141,22 @@ def prepare(url: str) -> None:
 def measure(url: str, rounds: int, calls: int, progress: Console) -> dict[str, object]:
     """The figures of one run: microseconds and ratios with their spread, and multixacts."""
     figures: dict[str, list[float]] = {"bare": [], "observe": [], "replay": []}
-    with psycopg.connect(url, autocommit=True) as one, psycopg.connect(url, autocommit=True) as other:
-        for connection in (one, other):
-            connection.execute("set synchronous_commit = off")
-        one.execute("set role dot_owner")  # whom the function inserts as, too
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("set synchronous_commit = off")
+        connection.execute("set role dot_owner")  # whom the function inserts as: both pay for the same checks of rights
         for number in range(rounds + 1):
             spent = dict.fromkeys(figures, 0.0)
             for _ in range(SLICES):  # short turns: what the machine does meanwhile falls on all three alike
-                spent["bare"] += cpu_per_call(one, BARE, calls // SLICES) / SLICES
-                spent["observe"] += cpu_per_call(other, OBSERVE, calls // SLICES) / SLICES
-                spent["replay"] += cpu_per_call(other, OBSERVE, calls // SLICES, again=True) / SLICES
+                spent["bare"] += cpu_per_call(connection, BARE, calls // SLICES) / SLICES
+                spent["observe"] += cpu_per_call(connection, OBSERVE, calls // SLICES) / SLICES
+                spent["replay"] += cpu_per_call(connection, OBSERVE, calls // SLICES, again=True) / SLICES
             if number > 0:  # the first round warms the caches
                 for what, microseconds in spent.items():
                     figures[what].append(microseconds)
                 progress.print(f"round {number} of {rounds}", highlight=False)
     ratios = [observe / bare for observe, bare in zip(figures["observe"], figures["bare"], strict=True)]
     replays = [replay / observe for replay, observe in zip(figures["replay"], figures["observe"], strict=True)]
-    used = {kind: multixacts(url, kind, 8, calls // 4) for kind in ("SIMULATED_DRY_RUN", "DRY_RUN", "REAL_RUN")}
+    used = {kind: multixacts(url, kind, 8, calls // 6) for kind in ("SIMULATED_DRY_RUN", "DRY_RUN", "REAL_RUN")}
     return {
         "bare_insert_us": statistics.median(figures["bare"]),
         "observe_us": statistics.median(figures["observe"]),
@@ -172,7 +171,7 @@ def main() -> int:
     """Runs on a server of its own and prints one table, or JSON; 1 where a target is missed."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--rounds", type=int, default=12, help="interleaved rounds (default 12)")
-    parser.add_argument("--calls", type=int, default=1000, help="calls per round (default 1000)")
+    parser.add_argument("--calls", type=int, default=1600, help="calls per round (default 1600)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     given = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="dotb"))
