@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -166,6 +167,17 @@ def refused(sqlstate: str, constraint: str | None = None, saying: str | None = N
     if saying is not None:
         said = " ".join(filter(None, (diagnostic.message_primary, diagnostic.message_detail, diagnostic.message_hint)))
         assert saying in said, said
+
+
+def waiting(connection: Connection, call: Callable[[], Any], pool: ThreadPoolExecutor, db: Database) -> Future[Any]:
+    """Starts the call in a thread and returns once its backend waits for a lock."""
+    connection.execute("set statement_timeout = '20s'")  # a wait that never ends fails the test instead of hanging it
+    future = pool.submit(call)
+    pid = connection.info.backend_pid
+    with db.connect("superuser") as watcher:
+        while value(watcher, "select wait_event_type from pg_stat_activity where pid = %s", pid) != "Lock":
+            assert not future.done(), f"the call did not wait: {future.exception() or future.result()}"
+    return future
 
 
 def ledger_counts(db: Database) -> dict[str, int]:

@@ -19,6 +19,7 @@ from support import (
     rows,
     set_gates,
     value,
+    waiting,
 )
 
 
@@ -103,20 +104,16 @@ def test_an_event_or_refusal_that_the_host_did_not_store_is_an_error(db: Databas
 def test_an_event_type_switched_on_while_a_run_waits_gets_its_event(db: Database) -> None:
     """The switch and the gate are one transaction: the run that waited for it must see both."""
     ready_for_real_runs(db)
-    writer, gatekeeper, watcher = db.connect("writer"), db.connect("gatekeeper"), db.session("superuser")
+    writer, gatekeeper = db.connect("writer"), db.connect("gatekeeper")
     token = acquire(writer)
-    writer.execute("set statement_timeout = '20s'")
     gatekeeper.execute("begin")
     gatekeeper.execute("select dot.fn_dot_config_set('queue.worker.enabled', 'true', 'ana', 'takes the latch')")
     gatekeeper.execute("select dot.fn_event_type_set('process.run.started', true, 'ana', 'listen')")
     with ThreadPoolExecutor(1) as pool:
-        run = pool.submit(observe_run, writer, evidence_type="REAL_RUN", lease_token=token)
-        waiting = "select wait_event_type from pg_stat_activity where pid = %s"
-        while value(watcher, waiting, writer.info.backend_pid) != "Lock":
-            assert not run.done(), "the run did not wait"
+        run = waiting(writer, lambda: observe_run(writer, evidence_type="REAL_RUN", lease_token=token), pool, db)
         gatekeeper.execute("commit")
         assert run.result()["created"]
-    assert value(watcher, "select count(*) from dot.event_outbox") == 1
+    assert value(db.session("superuser"), "select count(*) from dot.event_outbox") == 1
 
 
 def test_a_replay_in_an_old_snapshot_that_holds_the_gates_is_named_by_the_switch(db: Database) -> None:

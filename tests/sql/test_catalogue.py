@@ -21,6 +21,7 @@ from support import (
     refused,
     row,
     value,
+    waiting,
 )
 
 DESCRIPTION = {
@@ -89,15 +90,11 @@ def test_registering_a_dot_unchanged_writes_nothing(db: Database) -> None:
 
 
 def test_registering_a_dot_that_another_session_registers_at_that_moment_changes_nothing(db: Database) -> None:
-    first, second, watcher = db.connect("cataloguer"), db.connect("cataloguer"), db.connect("superuser")
-    second.execute("set statement_timeout = '20s'")  # a wait that never ends fails the test instead of hanging it
+    first, second = db.connect("cataloguer"), db.connect("cataloguer")
     first.execute("begin")
     assert register(first, **DESCRIPTION) == "created"
     with ThreadPoolExecutor(1) as pool:
-        late = pool.submit(register, second, **DESCRIPTION)
-        pid = second.info.backend_pid
-        while value(watcher, "select wait_event_type from pg_stat_activity where pid = %s", pid) != "Lock":
-            assert not late.done(), "the second registration did not wait"
+        late = waiting(second, lambda: register(second, **DESCRIPTION), pool, db)
         first.execute("commit")
         assert late.result() == "unchanged"
 

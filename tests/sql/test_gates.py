@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -27,6 +26,7 @@ from support import (
     rows,
     set_gates,
     value,
+    waiting,
 )
 
 OPERATOR, EXECUTE, REAL = GATES
@@ -57,17 +57,6 @@ def config_set(
     connection: Connection, key: str | None, to: str | None, actor: str | None = "me", reason: str | None = "why"
 ) -> Any:
     return value(connection, "select dot.fn_dot_config_set(%s, %s, %s, %s)", key, to, actor, reason)
-
-
-def waiting(connection: Connection, call: Callable[[], Any], pool: ThreadPoolExecutor, db: Database) -> Future[Any]:
-    """Starts the call in a thread and returns once its backend waits for a lock."""
-    connection.execute("set statement_timeout = '20s'")  # a wait that never ends fails the test instead of hanging it
-    future = pool.submit(call)
-    pid = connection.info.backend_pid
-    with db.connect("superuser") as watcher:
-        while value(watcher, "select wait_event_type from pg_stat_activity where pid = %s", pid) != "Lock":
-            assert not future.done(), f"the call did not wait: {future.exception() or future.result()}"
-    return future
 
 
 def test_only_exactly_true_opens_a_gate(db: Database, subtests: pytest.Subtests) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -24,6 +23,7 @@ from support import (
     refused,
     row,
     value,
+    waiting,
 )
 
 RUN, COMPONENT = "process_run_observation", "process_component_observation"
@@ -64,19 +64,6 @@ def stored(db: Database, table: str) -> dict[str, Any]:
 
 def count(db: Database, table: str) -> int:
     return ledger_counts(db)[table]
-
-
-def waiting(
-    connection: Connection, call: Callable[[], dict[str, Any]], pool: ThreadPoolExecutor, db: Database
-) -> Future[Any]:
-    """Starts the call in a thread and returns once its backend waits for a lock."""
-    connection.execute("set statement_timeout = '20s'")  # a wait that never ends fails the test instead of hanging it
-    future = pool.submit(call)
-    pid = connection.info.backend_pid
-    with db.connect("superuser") as watcher:
-        while value(watcher, "select wait_event_type from pg_stat_activity where pid = %s", pid) != "Lock":
-            assert not future.done(), f"the call did not wait: {future.exception() or future.result()}"
-    return future
 
 
 def test_a_replayed_run_is_answered_with_the_stored_run_and_correlation(db: Database, writer: Connection) -> None:

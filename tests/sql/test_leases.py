@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -27,6 +27,7 @@ from support import (
     refused,
     row,
     value,
+    waiting,
 )
 
 KEY = f"dot_exec:{PAIR}"
@@ -73,17 +74,6 @@ def other_login(db: Database) -> Iterator[Connection]:
             yield connection
     finally:
         admin.execute(f"drop role {name}")
-
-
-def waiting(connection: Connection, call: Callable[[], Any], pool: ThreadPoolExecutor, db: Database) -> Future[Any]:
-    """Starts the call in a thread and returns once its backend waits for a lock."""
-    connection.execute("set statement_timeout = '20s'")  # a wait that never ends fails the test instead of hanging it
-    future = pool.submit(call)
-    pid = connection.info.backend_pid
-    with db.connect("superuser") as watcher:
-        while value(watcher, "select wait_event_type from pg_stat_activity where pid = %s", pid) != "Lock":
-            assert not future.done(), f"the call did not wait: {future.exception() or future.result()}"
-    return future
 
 
 def test_tokens_of_a_key_grow_by_every_acquisition_and_never_start_again(db: Database) -> None:
