@@ -327,7 +327,8 @@ class Ledger:
                 with database.transaction(self._connection, role) as connection:
                     return work(connection)
             except psycopg.Error as error:
-                lost = self._connection is None or self._connection.closed
+                # Where no connection was had at all nothing was sent, and anything may be tried again.
+                lost = self._connection is not None and self._connection.closed
                 if lost:
                     self._connection = None
                 if attempt == ATTEMPTS or not is_retryable(error) or (lost and not repeatable):

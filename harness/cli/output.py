@@ -12,7 +12,6 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
-from rich.text import Text
 
 # What is printed is data: no part of it is markup, an emoji code or a thing to highlight.
 stdout = Console(markup=False, emoji=False, highlight=False)
@@ -42,7 +41,7 @@ def print_rows(
         lines: a line between rows, for rows of several lines.
     """
     table = Table(
-        title=Text(title) if title else None,
+        title=title,
         title_justify="left",
         title_style="bold",
         header_style="bold",
@@ -51,7 +50,7 @@ def print_rows(
     for key, heading in columns.items():
         table.add_column(heading, overflow="fold", no_wrap=key == unfolded)
     for row in rows:
-        table.add_row(*(Text(_cell(row[key])) for key in columns))
+        table.add_row(*(_cell(row[key]) for key in columns))
     stdout.print(table)
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -12,14 +11,6 @@ from harness.ledger import Ledger
 
 gates = typer.Typer(no_args_is_help=True, help="The gates that DRY_RUN and REAL_RUN need.")
 preflight = typer.Typer(no_args_is_help=True, help="The checks that a wrapped action needs.")
-
-
-class Verdict(StrEnum):
-    """The verdicts of an attestation."""
-
-    PASS = "PASS"  # noqa: S105  not a password
-    WARN = "WARN"
-    BLOCK = "BLOCK"
 
 
 def register(app: typer.Typer) -> None:
@@ -89,7 +80,7 @@ def preflight_attest(
     actor: Annotated[str, typer.Option(help="Who attests.")],
     finding: Annotated[str, typer.Option(help="What was found, for instance the snapshot's name.")],
     seconds: Annotated[int, typer.Option(min=1, max=604_800, help="For how long it holds.")] = 3600,
-    verdict: Annotated[Verdict, typer.Option(help="PASS, WARN or BLOCK.")] = Verdict.PASS,
+    verdict: Annotated[Literal["PASS", "WARN", "BLOCK"], typer.Option(help="What it comes to.")] = "PASS",
     check: Annotated[str, typer.Option(help="The check.")] = "fs_snapshot_present",
     as_json: Json = False,
 ) -> None:
@@ -103,13 +94,13 @@ def preflight_attest(
             "fn_preflight_attest",
             {
                 "check_name": check,
-                "verdict": verdict.value,
+                "verdict": verdict,
                 "valid_seconds": seconds,
                 "actor": actor,
                 "finding": finding,
             },
         )
     if as_json:
-        print_json({"check_name": check, "verdict": verdict.value, "expires_at": expires_at})
+        print_json({"check_name": check, "verdict": verdict, "expires_at": expires_at})
     else:
-        say(f"{check}: {verdict.value} until {expires_at:%Y-%m-%d %H:%M:%S %Z}")
+        say(f"{check}: {verdict} until {expires_at:%Y-%m-%d %H:%M:%S %Z}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 from sqlalchemy.exc import DBAPIError
@@ -13,6 +14,7 @@ from support import (
     Database,
     acquire,
     define_pair,
+    observe_component,
     observe_run,
     ready_for_real_runs,
     refused,
@@ -101,19 +103,34 @@ def test_an_event_or_refusal_that_the_host_did_not_store_is_an_error(db: Databas
         writer.execute("select dot.fn_dot_iu_command_log('dot_wrapper.rehearse', 'plan', 'refused', 'ana')")
 
 
-def test_an_event_type_switched_on_while_a_run_waits_gets_its_event(db: Database) -> None:
-    """The switch and the gate are one transaction: the run that waited for it must see both."""
+@pytest.mark.parametrize("what", ["run", "component"])
+def test_an_event_type_switched_on_while_an_observation_waits_gets_its_event(db: Database, what: str) -> None:
+    """The switch and the gate are one transaction: the observation that waited for it must see both."""
     ready_for_real_runs(db)
     writer, gatekeeper = db.connect("writer"), db.connect("gatekeeper")
     token = acquire(writer)
+    event_type, observe = (
+        "process.run.started",
+        partial(observe_run, writer, evidence_type="REAL_RUN", lease_token=token),
+    )
+    if what == "component":
+        run = observe()["process_run_id"]
+        event_type = "process.component.step_completed"
+        observe = partial(observe_component, writer, run, "producer", lease_token=token)
     gatekeeper.execute("begin")
     gatekeeper.execute("select dot.fn_dot_config_set('queue.worker.enabled', 'true', 'ana', 'takes the latch')")
-    gatekeeper.execute("select dot.fn_event_type_set('process.run.started', true, 'ana', 'listen')")
+    gatekeeper.execute("select dot.fn_event_type_set(%s, true, 'ana', 'listen')", (event_type,))
     with ThreadPoolExecutor(1) as pool:
-        run = waiting(writer, lambda: observe_run(writer, evidence_type="REAL_RUN", lease_token=token), pool, db)
+        observed = waiting(writer, observe, pool, db)
         gatekeeper.execute("commit")
-        assert run.result()["created"]
-    assert value(db.session("superuser"), "select count(*) from dot.event_outbox") == 1
+        assert observed.result()["created"]
+    assert value(db.session("superuser"), "select array_agg(type) from dot.event_outbox") == [event_type]
+
+
+def test_the_owner_keeps_no_right_to_create_schemas(empty_url: str) -> None:
+    upgrade(empty_url)
+    with Database(empty_url).connect("superuser") as superuser:
+        assert not value(superuser, "select has_database_privilege('dot_owner', current_database(), 'create')")
 
 
 def test_a_replay_in_an_old_snapshot_that_holds_the_gates_is_named_by_the_switch(db: Database) -> None:

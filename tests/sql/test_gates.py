@@ -405,3 +405,14 @@ def test_only_a_known_process_event_type_is_switched_with_an_actor_and_a_reason(
             event_type_set(gatekeeper, *{**legal, "event_type": unknown}.values())
     assert ledger_counts(db) == before
     assert value(owner, "select bool_or(active) from dot.event_type") is False
+
+
+def test_a_switch_is_audited_at_the_moment_it_was_made_not_when_its_transaction_began(db: Database) -> None:
+    gatekeeper = db.connect("gatekeeper")
+    gatekeeper.execute("begin")
+    began = value(gatekeeper, "select now()")
+    config_set(gatekeeper, GATES[0], "true")
+    gatekeeper.execute("select dot.fn_event_type_set('process.run.started', true, 'me', 'why')")
+    gatekeeper.execute("commit")
+    for audited in rows(db.connect("owner"), "select key, changed_at from dot.dot_config_audit"):
+        assert audited["changed_at"] > began, audited["key"]
