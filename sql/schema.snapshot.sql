@@ -761,6 +761,10 @@ CREATE FUNCTION dot.fn_process_run_observe(p_process_candidate_code text, p_dot_
 
 ALTER FUNCTION dot.fn_process_run_observe(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_lease_token bigint, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean) OWNER TO dot_owner;
 
+CREATE VIEW dot.v_dot_event_type WITH (security_barrier='true')
+
+ALTER VIEW dot.v_dot_event_type OWNER TO dot_owner;
+
 CREATE VIEW dot.v_dot_execution_inventory WITH (security_barrier='true')
 
 ALTER VIEW dot.v_dot_execution_inventory OWNER TO dot_owner;
@@ -777,9 +781,21 @@ CREATE VIEW dot.v_dot_gate WITH (security_barrier='true')
 
 ALTER VIEW dot.v_dot_gate OWNER TO dot_owner;
 
+CREATE VIEW dot.v_dot_lease WITH (security_barrier='true')
+
+ALTER VIEW dot.v_dot_lease OWNER TO dot_owner;
+
 CREATE VIEW dot.v_dot_outbox WITH (security_barrier='true')
 
 ALTER VIEW dot.v_dot_outbox OWNER TO dot_owner;
+
+CREATE VIEW dot.v_dot_schema_revision WITH (security_barrier='true')
+
+ALTER VIEW dot.v_dot_schema_revision OWNER TO dot_owner;
+
+CREATE VIEW dot.v_dot_tool WITH (security_barrier='true')
+
+ALTER VIEW dot.v_dot_tool OWNER TO dot_owner;
 
 CREATE VIEW dot.v_process_candidate WITH (security_barrier='true')
 
@@ -943,6 +959,8 @@ COMMENT ON TABLE dot.process_run_observation IS 'The header of a run: one row pe
 
 COMMENT ON TABLE dot.universal_edges IS 'Host layer: a business table that the wrapper never touches.';
 
+COMMENT ON VIEW dot.v_dot_event_type IS 'The event types of the wrapper, and which of them fill the outbox.';
+
 COMMENT ON VIEW dot.v_dot_execution_inventory IS 'What could execute a DOT here, one row per mechanism: figures, basis (measured, attested, not observable) and verdict.';
 
 COMMENT ON VIEW dot.v_dot_funnel IS 'Per DOT: declared, invoked, observed (simulated apart), verified.';
@@ -951,7 +969,13 @@ COMMENT ON VIEW dot.v_dot_funnel_total IS 'The funnel in one row: declared, exec
 
 COMMENT ON VIEW dot.v_dot_gate IS 'The gates: stored value, whether it opens, the last audited move, and whether the two agree.';
 
+COMMENT ON VIEW dot.v_dot_lease IS 'The leases: live or over, holder, token, and the candidate they are for.';
+
 COMMENT ON VIEW dot.v_dot_outbox IS 'Depth and lag of the outbox, counted from the cursor.';
+
+COMMENT ON VIEW dot.v_dot_schema_revision IS 'The revision that this database is at.';
+
+COMMENT ON VIEW dot.v_dot_tool IS 'The catalogue of DOTs: what could be executed.';
 
 COMMENT ON VIEW dot.v_process_candidate IS 'The candidates as they were defined: producer, verifier, by whom, when.';
 
@@ -1138,6 +1162,8 @@ GRANT SELECT,INSERT ON TABLE dot.event_outbox TO dot_bridge;
 
 GRANT SELECT,UPDATE ON TABLE dot.event_type TO dot_bridge;
 
+GRANT SELECT ON TABLE dot.v_dot_event_type TO dot_reader;
+
 GRANT SELECT ON TABLE dot.v_dot_execution_inventory TO dot_reader;
 
 GRANT SELECT ON TABLE dot.v_dot_funnel TO dot_reader;
@@ -1146,7 +1172,13 @@ GRANT SELECT ON TABLE dot.v_dot_funnel_total TO dot_reader;
 
 GRANT SELECT ON TABLE dot.v_dot_gate TO dot_reader;
 
+GRANT SELECT ON TABLE dot.v_dot_lease TO dot_reader;
+
 GRANT SELECT ON TABLE dot.v_dot_outbox TO dot_reader;
+
+GRANT SELECT ON TABLE dot.v_dot_schema_revision TO dot_reader;
+
+GRANT SELECT ON TABLE dot.v_dot_tool TO dot_reader;
 
 GRANT SELECT ON TABLE dot.v_process_candidate TO dot_reader;
 

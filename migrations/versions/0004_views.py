@@ -1,4 +1,4 @@
-"""Views: runs and their end state, the v2 facts, the v3 verdict, counts, gates, outbox, funnel and inventory."""
+"""Views: runs and their end state, the v2 facts, the v3 verdict, counts, catalogue, leases, gates, outbox, funnel and inventory."""
 
 from migrations.frozen_sql import apply, revert
 
@@ -9,6 +9,10 @@ depends_on = None
 
 # Each view comes after the views it reads.
 APPLIES = (
+    "views/v_dot_schema_revision",
+    "views/v_dot_tool",
+    "views/v_dot_lease",
+    "views/v_dot_event_type",
     "views/v_process_candidate",
     "views/v_process_run",
     "views/v_process_run_component",

@@ -1,0 +1,17 @@
+-- The leases as they stand. A row is never deleted, so one that is over still shows who had it last.
+create or replace view dot.v_dot_lease with (security_barrier = true) as
+select
+    l.lease_key,
+    case when starts_with(l.lease_key, 'dot_exec:') then substr(l.lease_key, 10) end as process_candidate_code,
+    l.expires_at > statement_timestamp() as is_live,
+    l.holder,
+    l.session_actor,
+    l.token,
+    l.acquired_at,
+    l.expires_at
+from dot.dot_iu_runtime_lease as l;
+
+revoke all on dot.v_dot_lease from public;
+grant select on dot.v_dot_lease to dot_reader;
+
+comment on view dot.v_dot_lease is 'The leases: live or over, holder, token, and the candidate they are for.';

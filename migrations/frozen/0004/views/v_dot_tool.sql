@@ -1,0 +1,17 @@
+-- The catalogue: what could be executed. How far each came is in v_dot_funnel.
+create or replace view dot.v_dot_tool with (security_barrier = true) as
+select
+    t.code as dot_code,
+    t.category,
+    t.execution_engine,
+    t.script_path,
+    t.file_path,
+    t.trigger_type,
+    t.usage_count,
+    t.last_executed
+from dot.dot_tools as t;
+
+revoke all on dot.v_dot_tool from public;
+grant select on dot.v_dot_tool to dot_reader;
+
+comment on view dot.v_dot_tool is 'The catalogue of DOTs: what could be executed.';
