@@ -11,22 +11,56 @@ the same key takes the run up again: the same run, the same rows, none twice.
 
 A refusal is raised as its own exception class, and recorded in a second transaction as a refused command, because whatever
 the refusing function wrote is rolled back with it.
+
+``async_caller_path`` is the same for asyncio: ``async with``, and ``await run.producer(...)``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Final, Required, TypedDict, TypeVar, Unpack
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+from harness import calls
+from harness.calls import GATES, EvidenceType, ObservedComponent, Pair, Role, Status, Steps
 from harness.errors import DotWrapperError, GateClosed, LeaseHeld, Refusal
-from harness.ledger import GATES, EvidenceType, Ledger, ObservedComponent, Pair, Role, Status
+from harness.ledger import AsyncLedger, Ledger
 
 LEASE_SECONDS: Final = 300
+
+T = TypeVar("T")
+
+
+class Options(TypedDict, total=False):
+    """How a run is asked for.
+
+    ``evidence_type`` is never changed: where a gate is off, DRY_RUN and REAL_RUN are refused and SIMULATED_DRY_RUN goes on.
+    ``holder`` holds the lease, by default the actor; two processes must not share one. The same ``idempotency_key`` takes the
+    same run up again. ``lease_seconds`` is 1 to 3,600, by default ``LEASE_SECONDS``. ``mint`` makes the ids.
+    """
+
+    evidence_type: Required[EvidenceType]
+    actor: Required[str]
+    holder: str | None
+    idempotency_key: str | None
+    parent_run_id: UUID | None
+    input_ref: str | None
+    evidence_ref: Mapping[str, object] | None
+    lease_seconds: int
+    mint: Callable[[], UUID]
+
+
+class Refs(TypedDict, total=False):
+    """Where a component's input, output and error lie, and what else is evidence of it: an object of at most 8 KB."""
+
+    input_ref: str | None
+    output_ref: str | None
+    error_ref: str | None
+    evidence_ref: Mapping[str, object] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,173 +71,217 @@ class Step:
     outcome: str
 
 
-@dataclass(slots=True)
-class Run:
-    """A run in flight: what the body of ``caller_path`` works with."""
+class _Path:
+    """The path as sequences of calls, for ``Run`` and ``AsyncRun`` alike.
 
-    ledger: Ledger
-    pair: Pair
-    evidence_type: EvidenceType
-    actor: str
-    holder: str
-    lease_token: int
+    Attributes:
+        process_run_id, correlation_id: the run the caller goes on with: its own, or the one stored under the same key.
+        created: whether this call stored the header.
+        lease_token: the fencing token; ``holder`` holds it.
+        steps: what was done so far, for people.
+    """
+
     process_run_id: UUID
     correlation_id: str
     created: bool
-    idempotency_key: str | None
-    steps: list[Step] = field(default_factory=list)
+    lease_token: int
 
-    def producer(
-        self,
-        status: Status,
-        *,
-        input_ref: str | None = None,
-        output_ref: str | None = None,
-        error_ref: str | None = None,
-        evidence_ref: Mapping[str, object] | None = None,
-    ) -> ObservedComponent:
+    def __init__(self, pair: Pair, options: Options) -> None:
+        self.pair = pair
+        self.evidence_type: EvidenceType = options["evidence_type"]
+        self.actor = options["actor"]
+        self.holder = options.get("holder") or self.actor
+        self.idempotency_key = options.get("idempotency_key")
+        self.steps: list[Step] = []
+        self._options = options
+
+    def _enter(self) -> Steps[None]:
+        """All that comes before the DOT. The lease is not kept where the header is refused."""
+        mint = self._options.get("mint", uuid7)
+        self.process_run_id, self.correlation_id = mint(), str(mint())
+        self._did("mint", f"run {self.process_run_id}")
+        yield from self._logged(self._permission())
+        try:
+            yield from self._logged(self._header())
+        except BaseException as error:
+            yield from self._abandon(error)
+            raise
+
+    def _permission(self) -> Steps[None]:
+        """Gates, preflight, lease."""
+        gates = yield from calls.open_gates()
+        self._did("gates", _pass_gates(gates, self.evidence_type))
+        checks = yield from calls.assert_preflight()
+        self._did("preflight", ", ".join(f"{one['check_name']} {one['verdict']}" for one in checks))
+        token = yield from calls.acquire_lease(
+            self.pair.code, self.holder, self._options.get("lease_seconds", LEASE_SECONDS)
+        )
+        if token is None:
+            raise LeaseHeld(
+                f"another holder has the lease of {self.pair.code}",
+                constraint="lease_held",
+                hint="One run of a pair is in flight at a time: wait for it to end, or for its lease to run out.",
+            )
+        self.lease_token = token
+        self._did("lease", f"token {token}")
+
+    def _header(self) -> Steps[None]:
+        header = yield from calls.observe_run(
+            process_candidate_code=self.pair.code,
+            dot_code=self.pair.producer_dot_code,
+            process_run_id=self.process_run_id,
+            correlation_id=self.correlation_id,
+            evidence_type=self.evidence_type,
+            status="started",
+            actor=self.actor,
+            idempotency_key=self.idempotency_key,
+            parent_run_id=self._options.get("parent_run_id"),
+            input_ref=self._options.get("input_ref"),
+            evidence_ref=self._options.get("evidence_ref"),
+            lease_token=self.lease_token,
+        )
+        self.process_run_id, self.correlation_id = header.process_run_id, header.correlation_id
+        self.created = header.created
+        self._did("header", f"{_stored('started', header.created)} as {header.process_run_id}")
+
+    def _component(self, role: Role, status: Status, refs: Refs) -> Steps[ObservedComponent]:
+        component = yield from self._logged(
+            iter(
+                calls.observe_component(
+                    process_candidate_code=self.pair.code,
+                    dot_code=self.pair.producer_dot_code if role == "producer" else self.pair.verifier_dot_code,
+                    process_run_id=self.process_run_id,
+                    correlation_id=self.correlation_id,
+                    component_role=role,
+                    status=status,
+                    actor=self.actor,
+                    idempotency_key=calls.component_key(self.idempotency_key, role, status),
+                    lease_token=self.lease_token,
+                    **refs,
+                )
+            )
+        )
+        self._did(role, _stored(status, component.created))
+        return component
+
+    def _renew(self, ttl_seconds: int) -> Steps[bool]:
+        return (yield from calls.renew_lease(self.pair.code, self.holder, self.lease_token, ttl_seconds))
+
+    def _leave(self) -> Steps[None]:
+        released = yield from calls.release_lease(self.pair.code, self.holder, self.lease_token)
+        self._did("release", "released" if released else "was over already")
+
+    def _abandon(self, error: BaseException) -> Steps[None]:
+        """Releases the lease after an error, which is what the caller must see, whatever becomes of the lease."""
+        try:
+            yield from calls.release_lease(self.pair.code, self.holder, self.lease_token)
+        except DotWrapperError as release:
+            error.add_note(f"and the lease was not released, it runs out by itself: {release.message}")
+
+    def _logged(self, steps: Steps[T]) -> Steps[T]:
+        """Some steps, of which a refusal is logged. The refusal is what the caller must see, logged or not."""
+        try:
+            return (yield from steps)
+        except Refusal as refusal:
+            command, mode = {
+                "SIMULATED_DRY_RUN": ("dot_wrapper.rehearse", "plan"),
+                "DRY_RUN": ("dot_wrapper.execute", "plan"),
+                "REAL_RUN": ("dot_wrapper.execute", "apply"),
+            }.get(self.evidence_type, ("dot_wrapper.execute", "apply"))
+            detail = {
+                "process_candidate_code": self.pair.code,
+                "process_run_id": str(self.process_run_id),
+                "evidence_type": self.evidence_type,
+                "sqlstate": refusal.sqlstate,
+                "constraint": refusal.constraint,
+                "message": refusal.message[:1000],
+            }
+            try:
+                yield from calls.log_command(command, mode, "refused", self.actor, detail)
+            except DotWrapperError as error:
+                refusal.add_note(f"and could not be logged: {error.message}")
+            raise
+
+    def _did(self, step: str, outcome: str) -> None:
+        self.steps.append(Step(step, outcome))
+
+
+class Run(_Path):
+    """A run in flight: what the body of ``caller_path`` works with."""
+
+    def __init__(self, ledger: Ledger, pair: Pair, options: Options) -> None:
+        super().__init__(pair, options)
+        self.ledger = ledger
+
+    def producer(self, status: Status, **refs: Unpack[Refs]) -> ObservedComponent:
         """Records how the producer stands. Raises as ``Ledger.observe_component``; a refusal is logged."""
-        return self._component(
-            "producer", self.pair.producer_dot_code, status, input_ref, output_ref, error_ref, evidence_ref
-        )
+        return self.ledger.walk(self._component("producer", status, refs))
 
-    def verifier(
-        self,
-        status: Status,
-        *,
-        input_ref: str | None = None,
-        output_ref: str | None = None,
-        error_ref: str | None = None,
-        evidence_ref: Mapping[str, object] | None = None,
-    ) -> ObservedComponent:
+    def verifier(self, status: Status, **refs: Unpack[Refs]) -> ObservedComponent:
         """Records how the verifier stands. Raises as ``Ledger.observe_component``; a refusal is logged."""
-        return self._component(
-            "verifier", self.pair.verifier_dot_code, status, input_ref, output_ref, error_ref, evidence_ref
-        )
+        return self.ledger.walk(self._component("verifier", status, refs))
 
     def renew(self, ttl_seconds: int = LEASE_SECONDS) -> bool:
         """Keeps the lease for longer; False where it is over, and the run with it."""
-        return self.ledger.renew_lease(self.pair.code, self.holder, self.lease_token, ttl_seconds)
+        return self.ledger.walk(self._renew(ttl_seconds))
 
-    def _component(
-        self,
-        role: Role,
-        dot_code: str,
-        status: Status,
-        input_ref: str | None,
-        output_ref: str | None,
-        error_ref: str | None,
-        evidence_ref: Mapping[str, object] | None,
-    ) -> ObservedComponent:
-        key = None if self.idempotency_key is None else f"{self.idempotency_key}:{role}:{status}"
-        with _refusals_logged(self.ledger, self.pair, self.evidence_type, self.actor, self.process_run_id):
-            component = self.ledger.observe_component(
-                process_candidate_code=self.pair.code,
-                dot_code=dot_code,
-                process_run_id=self.process_run_id,
-                correlation_id=self.correlation_id,
-                component_role=role,
-                status=status,
-                actor=self.actor,
-                idempotency_key=key,
-                input_ref=input_ref,
-                output_ref=output_ref,
-                error_ref=error_ref,
-                evidence_ref=evidence_ref,
-                lease_token=self.lease_token,
-            )
-        self.steps.append(Step(role, _stored(status, component.created)))
-        return component
+
+class AsyncRun(_Path):
+    """A run in flight: what the body of ``async_caller_path`` works with."""
+
+    def __init__(self, ledger: AsyncLedger, pair: Pair, options: Options) -> None:
+        super().__init__(pair, options)
+        self.ledger = ledger
+
+    async def producer(self, status: Status, **refs: Unpack[Refs]) -> ObservedComponent:
+        """Records how the producer stands. Raises as ``AsyncLedger.observe_component``; a refusal is logged."""
+        return await self.ledger.walk(self._component("producer", status, refs))
+
+    async def verifier(self, status: Status, **refs: Unpack[Refs]) -> ObservedComponent:
+        """Records how the verifier stands. Raises as ``AsyncLedger.observe_component``; a refusal is logged."""
+        return await self.ledger.walk(self._component("verifier", status, refs))
+
+    async def renew(self, ttl_seconds: int = LEASE_SECONDS) -> bool:
+        """Keeps the lease for longer; False where it is over, and the run with it."""
+        return await self.ledger.walk(self._renew(ttl_seconds))
 
 
 @contextmanager
-def caller_path(
-    ledger: Ledger,
-    pair: Pair,
-    *,
-    evidence_type: EvidenceType,
-    actor: str,
-    holder: str | None = None,
-    idempotency_key: str | None = None,
-    parent_run_id: UUID | None = None,
-    input_ref: str | None = None,
-    evidence_ref: Mapping[str, object] | None = None,
-    lease_seconds: int = LEASE_SECONDS,
-    mint: Callable[[], UUID] = uuid7,
-) -> Iterator[Run]:
+def caller_path(ledger: Ledger, pair: Pair, **options: Unpack[Options]) -> Iterator[Run]:
     """Runs the caller path (seed 03 "Layered design") around the body.
 
     Args:
-        evidence_type: what the caller asks for. It is never changed: where a gate is off, DRY_RUN and REAL_RUN are refused
-            and SIMULATED_DRY_RUN goes on.
-        holder: who holds the lease; the actor by default. Two processes must not share one.
-        idempotency_key: the same key takes the same run up again.
-        lease_seconds: 1 to 3,600.
+        options: see ``Options``; ``evidence_type`` and ``actor`` are required.
 
     Raises:
         GateClosed, PreflightBlocked, LeaseHeld: before anything is recorded.
         All of ``Ledger.observe_run``: by the header.
     """
-    holder = holder or actor
-    run_id = mint()
-    correlation_id = str(mint())
-    steps = [Step("mint", f"run {run_id}")]
-    with _refusals_logged(ledger, pair, evidence_type, actor, run_id):
-        steps.append(Step("gates", _pass_gates(ledger, evidence_type)))
-        checks = ledger.assert_preflight()
-        steps.append(Step("preflight", ", ".join(f"{one['check_name']} {one['verdict']}" for one in checks)))
-        token = ledger.acquire_lease(pair.code, holder, lease_seconds)
-        if token is None:
-            raise LeaseHeld(
-                f"another holder has the lease of {pair.code}",
-                constraint="lease_held",
-                hint="One run of a pair is in flight at a time: wait for it to end, or for its lease to run out.",
-            )
-        steps.append(Step("lease", f"token {token}"))
+    run = Run(ledger, pair, options)
+    ledger.walk(run._enter())
     try:
-        with _refusals_logged(ledger, pair, evidence_type, actor, run_id):
-            header = ledger.observe_run(
-                process_candidate_code=pair.code,
-                dot_code=pair.producer_dot_code,
-                process_run_id=run_id,
-                correlation_id=correlation_id,
-                evidence_type=evidence_type,
-                status="started",
-                actor=actor,
-                idempotency_key=idempotency_key,
-                parent_run_id=parent_run_id,
-                input_ref=input_ref,
-                evidence_ref=evidence_ref,
-                lease_token=token,
-            )
-        steps.append(Step("header", f"{_stored('started', header.created)} as {header.process_run_id}"))
-        yield Run(
-            ledger=ledger,
-            pair=pair,
-            evidence_type=evidence_type,
-            actor=actor,
-            holder=holder,
-            lease_token=token,
-            process_run_id=header.process_run_id,
-            correlation_id=header.correlation_id,
-            created=header.created,
-            idempotency_key=idempotency_key,
-            steps=steps,
-        )
+        yield run
     except BaseException as error:
-        # What went wrong in the body is what the caller must see, whatever becomes of the lease.
-        try:
-            ledger.release_lease(pair.code, holder, token)
-        except DotWrapperError as release:
-            error.add_note(f"and the lease was not released, it runs out by itself: {release.message}")
+        ledger.walk(run._abandon(error))
         raise
-    released = ledger.release_lease(pair.code, holder, token)
-    steps.append(Step("release", "released" if released else "was over already"))
+    ledger.walk(run._leave())
 
 
-def _pass_gates(ledger: Ledger, evidence_type: EvidenceType) -> str:
+@asynccontextmanager
+async def async_caller_path(ledger: AsyncLedger, pair: Pair, **options: Unpack[Options]) -> AsyncIterator[AsyncRun]:
+    """``caller_path`` for asyncio: the same order, the same refusals."""
+    run = AsyncRun(ledger, pair, options)
+    await ledger.walk(run._enter())
+    try:
+        yield run
+    except BaseException as error:
+        await ledger.walk(run._abandon(error))
+        raise
+    await ledger.walk(run._leave())
+
+
+def _pass_gates(gates: Mapping[str, bool], evidence_type: EvidenceType) -> str:
     """Gates are read, not moved: off means no execution, and no other evidence type than the one asked for."""
-    gates = ledger.open_gates()
     if evidence_type == "SIMULATED_DRY_RUN":
         closed = [key for key, is_open in gates.items() if not is_open]
         return f"no-execute ({len(closed)} of {len(gates)} off); a simulation needs none"
@@ -217,34 +295,6 @@ def _pass_gates(ledger: Ledger, evidence_type: EvidenceType) -> str:
                 hint="SIMULATED_DRY_RUN needs no gate. A gatekeeper opens a gate with `dot-wrapper gates set`.",
             )
     return ", ".join(f"{key} on" for key in needed)
-
-
-@contextmanager
-def _refusals_logged(
-    ledger: Ledger, pair: Pair, evidence_type: EvidenceType, actor: str, process_run_id: UUID
-) -> Iterator[None]:
-    try:
-        yield
-    except Refusal as refusal:
-        command, mode = {
-            "SIMULATED_DRY_RUN": ("dot_wrapper.rehearse", "plan"),
-            "DRY_RUN": ("dot_wrapper.execute", "plan"),
-            "REAL_RUN": ("dot_wrapper.execute", "apply"),
-        }.get(evidence_type, ("dot_wrapper.execute", "apply"))
-        detail = {
-            "process_candidate_code": pair.code,
-            "process_run_id": str(process_run_id),
-            "evidence_type": evidence_type,
-            "sqlstate": refusal.sqlstate,
-            "constraint": refusal.constraint,
-            "message": refusal.message[:1000],
-        }
-        try:
-            ledger.log_command(command, mode, "refused", actor, detail)
-        except DotWrapperError as error:
-            # The refusal is what the caller must see; that it was not logged is said with it.
-            refusal.add_note(f"and could not be logged: {error.message}")
-        raise
 
 
 def _stored(status: str, created: bool) -> str:

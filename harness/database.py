@@ -6,16 +6,21 @@ work as libpq has them. Without it the embedded server is used.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
 from harness import embedded
+
+AsyncConnection = psycopg.AsyncConnection[Any]
+
+_BACKEND = "select pg_backend_pid()"
 
 
 def conninfo() -> str:
@@ -30,12 +35,39 @@ def conninfo() -> str:
 
 def connect(url: str | None = None) -> psycopg.Connection[tuple[Any, ...]]:
     """Opens a connection in autocommit mode: each ``transaction`` block below is one transaction, nothing is left open."""
-    return psycopg.connect(url or conninfo(), autocommit=True, client_encoding="utf8", application_name="dot-wrapper")
+    connection = psycopg.connect(
+        url or conninfo(), autocommit=True, client_encoding="utf8", application_name="dot-wrapper"
+    )
+    _prepare_unless_pooled(connection, connection.execute(_BACKEND).fetchone())
+    return connection
+
+
+async def connect_async(url: str | None = None) -> psycopg.AsyncConnection[tuple[Any, ...]]:
+    """``connect`` for asyncio."""
+    if url is None:
+        url = await asyncio.to_thread(conninfo)  # which may start the embedded server
+    connection = await psycopg.AsyncConnection.connect(
+        url,
+        autocommit=True,
+        client_encoding="utf8",
+        application_name="dot-wrapper",
+    )
+    _prepare_unless_pooled(connection, await (await connection.execute(_BACKEND)).fetchone())
+    return connection
 
 
 def connect_for_alembic() -> psycopg.Connection[tuple[Any, ...]]:
     """A connection as SQLAlchemy expects one: transactions begin by themselves."""
     return psycopg.connect(conninfo(), client_encoding="utf8", application_name="dot-wrapper alembic")
+
+
+def _prepare_unless_pooled(
+    connection: psycopg.Connection[Any] | AsyncConnection, backend: tuple[Any, ...] | None
+) -> None:
+    """A pooler answers with a process id of its own, and the next transaction may be another server process, where what was
+    prepared is not known: then nothing is prepared."""
+    if backend != (connection.info.backend_pid,):
+        connection.prepare_threshold = None
 
 
 @contextmanager
@@ -46,10 +78,20 @@ def transaction(connection: psycopg.Connection[Any], role: str) -> Iterator[psyc
     survive a crash, so ``synchronous_commit`` is not left off, whatever the session says.
     """
     with connection.transaction():
-        connection.execute(
-            sql.SQL(
-                "set local role {}; select set_config('synchronous_commit', 'on', true)"
-                " where current_setting('synchronous_commit') = 'off'"
-            ).format(sql.Identifier(role))
-        )
+        connection.execute(_as_role(role))
         yield connection
+
+
+@asynccontextmanager
+async def transaction_async(connection: AsyncConnection, role: str) -> AsyncIterator[AsyncConnection]:
+    """``transaction`` for asyncio."""
+    async with connection.transaction():
+        await connection.execute(_as_role(role))
+        yield connection
+
+
+def _as_role(role: str) -> sql.Composed:
+    return sql.SQL(
+        "set local role {}; select set_config('synchronous_commit', 'on', true)"
+        " where current_setting('synchronous_commit') = 'off'"
+    ).format(sql.Identifier(role))

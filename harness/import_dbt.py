@@ -16,6 +16,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 from uuid_utils.compat import uuid7
 
+from harness.calls import component_key
 from harness.dbt import WRAPPER_STATUS, DbtInput, Pair, PairRun, Result
 from harness.errors import PayloadMismatch, Refusal
 from harness.ledger import Ledger
@@ -188,7 +189,7 @@ def _components(run: PairRun, run_id: object, correlation_id: str, actor: str) -
     ):
         if result is not None:
             status = WRAPPER_STATUS[result.status]
-            key = f"{run.idempotency_key}:{role}:{status}"
+            key = component_key(run.idempotency_key, role, status)
             evidence = Jsonb(_evidence(result))
             yield (run.pair.code, dot_code, run_id, correlation_id, role, status, actor, key, evidence)
 

@@ -8,8 +8,9 @@ import pytest
 
 from harness import database
 from harness.caller_path import Run, caller_path
+from harness.calls import EvidenceType, Pair
 from harness.errors import GateClosed, LeaseHeld, LeaseNotLive, PayloadMismatch, PreflightBlocked, Refusal
-from harness.ledger import EvidenceType, Ledger, Pair
+from harness.ledger import Ledger
 from support import (
     PAIR,
     PRODUCER,

@@ -1,0 +1,330 @@
+"""What the wrapper's functions are called with and what they answer, without a connection.
+
+Each function below describes one call as a ``Call``: the role it is made as, the statement, its parameters, and how the rows
+become an answer. ``Ledger`` and ``AsyncLedger`` (``harness.ledger``) make the calls, and have a method of the same name and
+arguments for each.
+
+A sequence of calls that depend on each other is written once, for both, as a generator: ``answer = yield from a_call()``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final, Generic, Literal, LiteralString, TypeVar
+from uuid import UUID
+
+from psycopg import sql
+from psycopg.types.json import Jsonb
+from psycopg.types.numeric import Int4
+
+from harness.errors import UnknownReference
+
+EvidenceType = Literal["SIMULATED_DRY_RUN", "DRY_RUN", "REAL_RUN"]
+Status = Literal["prepared", "started", "completed", "failed", "skipped"]
+Role = Literal["producer", "verifier"]
+
+GATES: Final = (
+    "iu_core.operator_runtime_enabled",
+    "process_dot_runtime.execute_enabled",
+    "process_dot_runtime.real_run_enabled",
+)
+
+Rows = Sequence[tuple[Any, ...]]
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+Steps = Generator["Call[Any]", Any, T]
+"""Calls that depend on each other: yields each, is sent its answer or thrown its refusal, and returns what they come to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T_co]):
+    """One statement, made in one transaction as one role.
+
+    Attributes:
+        role: the wrapper's role it is made as.
+        query: the statement, with psycopg's placeholders.
+        parameters: its parameters.
+        answer: makes the answer of the rows that come back.
+        repeatable: whether it may be made twice, because it has an idempotency key or only reads. Then it is made again after
+            a lost connection, when nobody knows whether it was committed.
+    """
+
+    role: str
+    query: sql.Composed | LiteralString
+    parameters: Mapping[str, object] | tuple[object, ...]
+    answer: Callable[[Rows], T_co]
+    repeatable: bool = False
+
+    def __iter__(self) -> Generator[Call[Any], Any, T_co]:
+        """Lets a sequence of steps say ``answer = yield from call``."""
+        answer: T_co = yield self
+        return answer
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A process candidate: its code, and the DOTs that produce and verify."""
+
+    code: str
+    producer_dot_code: str
+    verifier_dot_code: str
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedRun:
+    """The run the caller goes on with; ``created`` is False where a call with the same key had stored it before."""
+
+    process_run_id: UUID
+    correlation_id: str
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedComponent:
+    """A stored component row; ``created`` is False where a call with the same key had stored it before."""
+
+    component_id: UUID
+    created: bool
+
+
+# Observations (role dot_writer)
+
+
+def observe_run(
+    *,
+    process_candidate_code: str,
+    dot_code: str,
+    process_run_id: UUID,
+    correlation_id: str,
+    evidence_type: EvidenceType,
+    status: Status,
+    actor: str,
+    idempotency_key: str | None = None,
+    parent_run_id: UUID | None = None,
+    input_ref: str | None = None,
+    output_ref: str | None = None,
+    error_ref: str | None = None,
+    evidence_ref: Mapping[str, object] | None = None,
+    lease_token: int | None = None,
+) -> Call[ObservedRun]:
+    """Records the header of a run (``fn_process_run_observe``, seed 03 "Layered design").
+
+    Go on with what is returned: under a known key that is the run stored before. ``dry_run`` follows from the type.
+
+    Raises:
+        MissingInput, InvalidInput, UnknownReference, GateClosed, PreflightBlocked, LeaseNotLive, PayloadMismatch,
+        DuplicateObservation: see ``harness.errors``; nothing was stored.
+    """
+    return _function(
+        "dot_writer",
+        "fn_process_run_observe",
+        {
+            "process_candidate_code": process_candidate_code,
+            "dot_code": dot_code,
+            "process_run_id": process_run_id,
+            "correlation_id": correlation_id,
+            "evidence_type": evidence_type,
+            "dry_run": evidence_type != "REAL_RUN",
+            "status": status,
+            "actor": actor,
+            "idempotency_key": idempotency_key,
+            "parent_run_id": parent_run_id,
+            "input_ref": input_ref,
+            "output_ref": output_ref,
+            "error_ref": error_ref,
+            "evidence_ref": Jsonb(dict(evidence_ref or {})),
+            "lease_token": lease_token,
+        },
+        lambda rows: ObservedRun(*rows[0]),
+        repeatable=idempotency_key is not None,
+    )
+
+
+def observe_component(
+    *,
+    process_candidate_code: str,
+    dot_code: str,
+    process_run_id: UUID,
+    correlation_id: str,
+    component_role: Role,
+    status: Status,
+    actor: str,
+    idempotency_key: str | None = None,
+    input_ref: str | None = None,
+    output_ref: str | None = None,
+    error_ref: str | None = None,
+    evidence_ref: Mapping[str, object] | None = None,
+    lease_token: int | None = None,
+) -> Call[ObservedComponent]:
+    """Records the producer's or verifier's part of a run (``fn_process_component_observe``).
+
+    Raises: as ``observe_run``; UnknownReference too where the run has no header.
+    """
+    return _function(
+        "dot_writer",
+        "fn_process_component_observe",
+        {
+            "process_candidate_code": process_candidate_code,
+            "dot_code": dot_code,
+            "process_run_id": process_run_id,
+            "correlation_id": correlation_id,
+            "component_role": component_role,
+            "status": status,
+            "actor": actor,
+            "idempotency_key": idempotency_key,
+            "input_ref": input_ref,
+            "output_ref": output_ref,
+            "error_ref": error_ref,
+            "evidence_ref": Jsonb(dict(evidence_ref or {})),
+            "lease_token": lease_token,
+        },
+        lambda rows: ObservedComponent(*rows[0]),
+        repeatable=idempotency_key is not None,
+    )
+
+
+# Gates, preflight, lease, command log (role dot_writer)
+
+
+def open_gates() -> Call[dict[str, bool]]:
+    """Which of the three gates are exactly ``true`` now, by key: a plain read, for information."""
+    return Call(
+        "dot_writer",
+        "select dot.fn_dot_iu_operator_runtime_enabled(), dot.fn_process_dot_runtime_execute_enabled(),"
+        " dot.fn_process_dot_runtime_real_run_enabled()",
+        (),
+        lambda rows: dict(zip(GATES, rows[0], strict=True)),
+        repeatable=True,
+    )
+
+
+def preflight() -> Call[list[dict[str, str]]]:
+    """The preflight checks as they stand: check_name, verdict (PASS, WARN, BLOCK), detail (``fn_preflight_guard``)."""
+    return Call(
+        "dot_writer",
+        "select check_name, verdict, detail from dot.fn_preflight_guard()",
+        (),
+        lambda rows: [dict(zip(("check_name", "verdict", "detail"), row, strict=True)) for row in rows],
+        repeatable=True,
+    )
+
+
+def assert_preflight() -> Call[list[dict[str, str]]]:
+    """The preflight checks, each PASS or WARN (``fn_assert_safe_for_dot_action``).
+
+    Raises:
+        PreflightBlocked: one is not; the message names all that block.
+    """
+    return _function("dot_writer", "fn_assert_safe_for_dot_action", {}, _value, repeatable=True)
+
+
+def acquire_lease(process_candidate_code: str, holder: str, ttl_seconds: int) -> Call[int | None]:
+    """Takes the candidate's lease for 1 to 3,600 seconds; its token, or None where a live different holder has it."""
+    arguments = {"lease_key": lease_key(process_candidate_code), "holder": holder, "ttl_seconds": Int4(ttl_seconds)}
+    return _function("dot_writer", "fn_dot_iu_runtime_lease_acquire", arguments, _value)
+
+
+def renew_lease(process_candidate_code: str, holder: str, token: int, ttl_seconds: int) -> Call[bool]:
+    """Moves the end of a live lease; False where it is not live under this holder and token any more."""
+    arguments = {
+        "lease_key": lease_key(process_candidate_code),
+        "holder": holder,
+        "token": token,
+        "ttl_seconds": Int4(ttl_seconds),
+    }
+    return _function("dot_writer", "fn_dot_iu_runtime_lease_renew", arguments, _value)
+
+
+def release_lease(process_candidate_code: str, holder: str, token: int) -> Call[bool]:
+    """Ends a live lease; False where it is not live under this holder and token any more."""
+    arguments = {"lease_key": lease_key(process_candidate_code), "holder": holder, "token": token}
+    return _function("dot_writer", "fn_dot_iu_runtime_lease_release", arguments, _value)
+
+
+def log_command(
+    command_name: str, run_mode: str, run_status: str, actor: str, detail: Mapping[str, object] | None = None
+) -> Call[UUID]:
+    """Appends to the command log, where refusals are kept (``fn_dot_iu_command_log``); returns its run_id.
+
+    Raises:
+        UnknownReference: the command is not catalogued.
+    """
+    arguments = {
+        "command_name": command_name,
+        "run_mode": run_mode,
+        "run_status": run_status,
+        "actor": actor,
+        "detail": Jsonb(dict(detail or {})),
+    }
+    return _function("dot_writer", "fn_dot_iu_command_log", arguments, _value)
+
+
+# Reading (role dot_reader) and the rest
+
+
+def pair(process_candidate_code: str) -> Call[Pair]:
+    """The DOTs of a candidate.
+
+    Raises:
+        UnknownReference: it is not defined.
+    """
+
+    def answer(rows: Rows) -> Pair:
+        if not rows:
+            raise UnknownReference(
+                f"process candidate {process_candidate_code} is not defined",
+                constraint="process_run_observation_process_candidate_code_fkey",
+                hint="`dot-wrapper board` lists the candidates.",
+            )
+        return Pair(*rows[0])
+
+    return Call(
+        "dot_reader",
+        "select process_candidate_code, producer_dot_code, verifier_dot_code from dot.v_process_candidate"
+        " where process_candidate_code = %s",
+        (process_candidate_code,),
+        answer,
+        repeatable=True,
+    )
+
+
+def call(role: str, function: str, arguments: Mapping[str, object]) -> Call[Any]:
+    """Calls one of the other functions of schema ``dot`` by named arguments (without ``p_``), as a role; its value."""
+    return _function(role, function, arguments, _value)
+
+
+def lease_key(process_candidate_code: str) -> str:
+    """The lease of a candidate (seed 03: ``dot_exec:<pair>``)."""
+    return f"dot_exec:{process_candidate_code}"
+
+
+def component_key(run_key: str | None, role: str, status: str) -> str | None:
+    """The idempotency key of a component, from its run's (at most 240 bytes; a run's has at most 200)."""
+    return None if run_key is None else f"{run_key}:{role}:{status}"
+
+
+def _function(
+    role: str,
+    function: str,
+    arguments: Mapping[str, object],
+    answer: Callable[[Rows], T],
+    *,
+    repeatable: bool = False,
+) -> Call[T]:
+    return Call(role, _statement(function, tuple(arguments)), arguments, answer, repeatable)
+
+
+@cache
+def _statement(function: str, arguments: tuple[str, ...]) -> sql.Composed:
+    return sql.SQL("select * from dot.{}({})").format(
+        sql.Identifier(function),
+        sql.SQL(", ").join(
+            sql.SQL("{} => {}").format(sql.Identifier(f"p_{name}"), sql.Placeholder(name)) for name in arguments
+        ),
+    )
+
+
+def _value(rows: Rows) -> Any:
+    return rows[0][0]
