@@ -32,6 +32,7 @@ GATES: Final = (
 )
 
 Rows = Sequence[tuple[Any, ...]]
+Parameters = Mapping[str, object] | tuple[object, ...]
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 Steps = Generator["Call[Any]", Any, T]
@@ -53,7 +54,7 @@ class Call(Generic[T_co]):
 
     role: str
     query: sql.Composed | LiteralString
-    parameters: Mapping[str, object] | tuple[object, ...]
+    parameters: Parameters
     answer: Callable[[Rows], T_co]
     repeatable: bool = False
 
@@ -259,6 +260,55 @@ def log_command(
         "detail": Jsonb(dict(detail or {})),
     }
     return _function("dot_writer", "fn_dot_iu_command_log", arguments, _value)
+
+
+# Catalogue (role dot_cataloguer)
+
+
+def register_dot(
+    code: str,
+    *,
+    category: str | None = None,
+    execution_engine: str | None = None,
+    script_path: str | None = None,
+    file_path: str | None = None,
+    trigger_type: str | None = None,
+) -> Call[str]:
+    """Adds a DOT or updates what describes it; says created, updated or unchanged (``fn_dot_tool_register``)."""
+    arguments = {
+        "code": code,
+        "category": category,
+        "execution_engine": execution_engine,
+        "script_path": script_path,
+        "file_path": file_path,
+        "trigger_type": trigger_type,
+    }
+    return _function("dot_cataloguer", "fn_dot_tool_register", arguments, _value, repeatable=True)
+
+
+def define_candidate(
+    code: str, producer_dot_code: str, verifier_dot_code: str, actor: str, description: str | None = None
+) -> Call[bool]:
+    """Names a pair for good; whether it is new (``fn_process_candidate_define``).
+
+    Raises:
+        DefinitionConflict: the code names another pair.
+        UnknownReference: a DOT is not in the catalogue.
+    """
+    arguments = {
+        "code": code,
+        "producer_dot_code": producer_dot_code,
+        "verifier_dot_code": verifier_dot_code,
+        "actor": actor,
+        "description": description,
+    }
+    return _function(
+        "dot_cataloguer",
+        "fn_process_candidate_define",
+        arguments,
+        lambda rows: bool(rows[0][1]),
+        repeatable=True,
+    )
 
 
 # Reading (role dot_reader) and the rest

@@ -16,7 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-WRAPPER_STATUS: Final[Mapping[str, str]] = {
+from harness.calls import Status
+from harness.errors import InputError
+
+WRAPPER_STATUS: Final[Mapping[str, Status]] = {
     "success": "completed",
     "pass": "completed",
     "warn": "completed",
@@ -56,7 +59,7 @@ _quoted = reprlib.Repr()
 _quoted.maxstring = _quoted.maxother = 120
 
 
-class DbtInputError(ValueError):
+class DbtInputError(InputError):
     """The input cannot be imported; the message names the file, the place and, where useful, what to do."""
 
 

@@ -7,6 +7,10 @@ import re
 import psycopg
 
 
+class InputError(ValueError):
+    """A file that was given cannot be used: the message says which, where, and why. Nothing was stored."""
+
+
 class DotWrapperError(Exception):
     """Anything the database refused or could not do.
 
@@ -93,7 +97,11 @@ class NotPermitted(DotWrapperError):
 
 
 class NotInstalled(DotWrapperError):
-    """The schema, or the object that was called, is not there (3F000, 42P01, 42883, 22023 for a role)."""
+    """The schema, or what was called in it, is not there (3F000, 42P01, 42703, 42883, 42704; 22023 for a role)."""
+
+
+class ReadOnlyDatabase(DotWrapperError):
+    """The server is a standby, or the session or database is read-only (25006)."""
 
 
 class LockTimeout(DotWrapperError):
@@ -124,22 +132,27 @@ _BY_SQLSTATE: tuple[tuple[str, type[DotWrapperError]], ...] = (
     (r"22023", NotInstalled),
     (r"22...", InvalidInput),
     (r"42501", NotPermitted),
-    (r"3F000|42P01|42883|42704", NotInstalled),
+    (r"3F000|42P01|42883|42703|42704", NotInstalled),
+    (r"25006", ReadOnlyDatabase),
     (r"55P03", LockTimeout),
     (r"40001|40P01", RetryExhausted),
     (r"08...|57P..", DatabaseUnavailable),
 )
 _HINTS: dict[type[DotWrapperError], str] = {
     NotInstalled: "Run `dot-wrapper upgrade` (or `alembic upgrade head`) on this database.",
-    NotPermitted: "The login needs the role the call is made as. A DBA grants what it is for: dot_writer, dot_cataloguer,"
-    " dot_gatekeeper, dot_relay, dot_reader.",
+    NotPermitted: "The login needs the role that the call is made as. A DBA grants it.",
+    ReadOnlyDatabase: "Connect to the primary: with several hosts, target_session_attrs=read-write in DATABASE_URL.",
     DatabaseUnavailable: "Check DATABASE_URL and that the server runs; without DATABASE_URL, `dot-wrapper db start`.",
     RetryExhausted: "Repeat the call with the same idempotency key.",
 }
 
 
-def from_database(error: psycopg.Error) -> DotWrapperError:
-    """The exception class of a refusal, with everything the database said about it."""
+def from_database(error: psycopg.Error, role: str | None = None) -> DotWrapperError:
+    """The exception class of a refusal, with everything the database said about it.
+
+    Args:
+        role: the role the call was made as, to say what has to be granted where it was not permitted.
+    """
     constraint = error.diag.constraint_name
     kind: type[DotWrapperError] = DotWrapperError
     if error.sqlstate is None:
@@ -149,12 +162,15 @@ def from_database(error: psycopg.Error) -> DotWrapperError:
         matches = [one for pattern, one in _BY_CONSTRAINT if constraint and re.fullmatch(pattern, constraint)]
         matches += [one for pattern, one in _BY_SQLSTATE if re.fullmatch(pattern, error.sqlstate)]
         kind = matches[0] if matches else DotWrapperError
+    hint = error.diag.message_hint or _HINTS.get(kind)
+    if kind is NotPermitted and role is not None:
+        hint = f"The call is made as {role}. A DBA runs, with the login's name: grant {role} to ..."
     return kind(
-        error.diag.message_primary or str(error).strip(),
+        error.diag.message_primary or " ".join(str(error).split()),
         sqlstate=error.sqlstate,
         constraint=constraint,
         detail=error.diag.message_detail,
-        hint=error.diag.message_hint or _HINTS.get(kind),
+        hint=hint,
     )
 
 

@@ -7,37 +7,34 @@ candidate verified. A run is stored whole, header and components in one transact
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Required, TypedDict, TypeVar
 
 import psycopg
-from psycopg.types.json import Jsonb
 from uuid_utils.compat import uuid7
 
-from harness.calls import component_key
+from harness import calls
+from harness.bulk import chunk_by_chunk, pipelined
+from harness.calls import Call, ObservedComponent, ObservedRun, Role
 from harness.dbt import WRAPPER_STATUS, DbtInput, Pair, PairRun, Result
 from harness.errors import PayloadMismatch, Refusal
 from harness.ledger import Ledger
 
-CHUNK: Final = 250  # runs or definitions in one transaction: large enough for the pipeline, small enough to do again
 ACTOR: Final = "dbt-import"
-
-_REGISTER = "select dot.fn_dot_tool_register(%s, %s, %s, null, %s, null)"
-_DEFINE = "select created from dot.fn_process_candidate_define(%s, %s, %s, %s)"
-_RUN = """
-select process_run_id, correlation_id, created from dot.fn_process_run_observe(
-    %s, %s, %s, %s, 'SIMULATED_DRY_RUN', true, 'started', %s, %s, p_evidence_ref => %s)
-"""
-_COMPONENT = """
-select created from dot.fn_process_component_observe(
-    %s, %s, %s, %s, %s, %s, %s, %s, p_evidence_ref => %s)
-"""
 
 _T = TypeVar("_T")
 Progress = Callable[[str, int], None]
 """Called with what is being imported and how many were done since the last call."""
+
+
+class Dot(TypedDict, total=False):
+    """What is registered of a node."""
+
+    code: Required[str]
+    category: str
+    execution_engine: str
+    file_path: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,24 +93,23 @@ def import_dbt(
     summary = _found(given)
     done = progress or (lambda _what, _count: None)
 
-    def register(connection: psycopg.Connection[Any], dots: Sequence[tuple[object, ...]]) -> Counter[str]:
-        return Counter(f"dots_{row[0]}" for row in _pipelined(connection, _REGISTER, dots))
+    def register(connection: psycopg.Connection[Any], dots: Sequence[Dot]) -> Counter[str]:
+        made = (calls.register_dot(**dot) for dot in dots)
+        return Counter(f"dots_{outcome}" for outcome in pipelined(connection, made))
 
     def define(connection: psycopg.Connection[Any], pairs: Sequence[Pair]) -> Counter[str]:
-        parameters = [(pair.code, pair.producer, pair.verifier, actor) for pair in pairs]
-        return Counter(candidates_created=sum(row[0] for row in _pipelined(connection, _DEFINE, parameters)))
+        made = (calls.define_candidate(pair.code, pair.producer, pair.verifier, actor) for pair in pairs)
+        return Counter(candidates_created=sum(pipelined(connection, made)))
 
     def record(connection: psycopg.Connection[Any], runs: Sequence[PairRun]) -> Counter[str]:
-        headers = _pipelined(connection, _RUN, [_header(run, actor) for run in runs])
-        components = [
-            parameters
-            for run, (run_id, correlation_id, _) in zip(runs, headers, strict=True)
-            for parameters in _components(run, run_id, correlation_id, actor)
-        ]
-        created = _pipelined(connection, _COMPONENT, components)
+        headers = pipelined(connection, (_header(run, actor) for run in runs))
+        components = pipelined(
+            connection,
+            (call for run, stored in zip(runs, headers, strict=True) for call in _components(run, stored, actor)),
+        )
         return Counter(
-            runs_created=sum(header[2] for header in headers),
-            components_created=sum(component[0] for component in created),
+            runs_created=sum(header.created for header in headers),
+            components_created=sum(component.created for component in components),
         )
 
     def store(
@@ -123,21 +119,26 @@ def import_dbt(
         work: Callable[[psycopg.Connection[Any], Sequence[_T]], Counter[str]],
         name: Callable[[_T], str],
     ) -> None:
-        for count in _each(ledger, role, items, work, created, lambda item, why: conflict(name(item), why)):
+        # Every call has a key, or is the same when it is made again, so a transaction may be repeated; one counts once it is
+        # committed.
+        def committed(some: Sequence[_T]) -> None:
+            created.update(ledger.transaction(role, lambda connection: work(connection, some), repeatable=True))
+
+        for count in chunk_by_chunk(items, committed, lambda item, refusal: conflict(name(item), refusal)):
             done(what, count)
 
     def conflict(what: str, refusal: Refusal) -> None:
         fields = refusal.fields if isinstance(refusal, PayloadMismatch) else ()
         summary.conflicts.append(Conflict(what, " ".join(filter(None, (refusal.message, refusal.detail))), fields))
 
-    dots = []
+    dots: list[Dot] = []
     for node in given.nodes:
         path = node.path if node.path is None or _is_prose(node.path) else None
         if path != node.path:
             summary.paths_left_out.append(node.unique_id)
-        dots.append((node.unique_id, node.resource_type, "dbt", path))
+        dots.append(Dot(code=node.unique_id, category=node.resource_type, execution_engine="dbt", file_path=path))
     created: Counter[str] = Counter()
-    store("DOTs", "dot_cataloguer", dots, register, lambda dot: f"DOT {dot[0]}")
+    store("DOTs", "dot_cataloguer", dots, register, lambda dot: f"DOT {dot['code']}")
     store("candidates", "dot_cataloguer", given.pairs, define, lambda pair: f"candidate {pair.code}")
     store("runs", "dot_writer", given.runs, record, lambda run: f"{run.pair.code}, run {run.correlation_id}")
     summary.dots_created = created["dots_created"]
@@ -169,29 +170,40 @@ def _found(given: DbtInput) -> ImportSummary:
     )
 
 
-def _header(run: PairRun, actor: str) -> tuple[object, ...]:
-    return (
-        run.pair.code,
-        run.pair.producer,
-        uuid7(),
-        run.correlation_id,
-        actor,
-        run.idempotency_key,
-        Jsonb({"source": "dbt", "result_digest": run.result_digest}),
+def _header(run: PairRun, actor: str) -> Call[ObservedRun]:
+    return calls.observe_run(
+        process_candidate_code=run.pair.code,
+        dot_code=run.pair.producer,
+        process_run_id=uuid7(),
+        correlation_id=run.correlation_id,
+        evidence_type="SIMULATED_DRY_RUN",
+        status="started",
+        actor=actor,
+        idempotency_key=run.idempotency_key,
+        evidence_ref={"source": "dbt", "result_digest": run.result_digest},
     )
 
 
-def _components(run: PairRun, run_id: object, correlation_id: str, actor: str) -> Iterator[tuple[object, ...]]:
+def _components(run: PairRun, stored: ObservedRun, actor: str) -> Iterator[Call[ObservedComponent]]:
     """The producer's row before the verifier's: the verifier's must be the later one."""
-    for role, dot_code, result in (
+    parts: tuple[tuple[Role, str, Result | None], ...] = (
         ("producer", run.pair.producer, run.producer),
         ("verifier", run.pair.verifier, run.verifier),
-    ):
+    )
+    for role, dot_code, result in parts:
         if result is not None:
             status = WRAPPER_STATUS[result.status]
-            key = component_key(run.idempotency_key, role, status)
-            evidence = Jsonb(_evidence(result))
-            yield (run.pair.code, dot_code, run_id, correlation_id, role, status, actor, key, evidence)
+            yield calls.observe_component(
+                process_candidate_code=run.pair.code,
+                dot_code=dot_code,
+                process_run_id=stored.process_run_id,
+                correlation_id=stored.correlation_id,
+                component_role=role,
+                status=status,
+                actor=actor,
+                idempotency_key=calls.component_key(run.idempotency_key, role, status),
+                evidence_ref=_evidence(result),
+            )
 
 
 def _evidence(result: Result) -> dict[str, object]:
@@ -207,43 +219,3 @@ def _evidence(result: Result) -> dict[str, object]:
 def _is_prose(path: str) -> bool:
     """Whether the catalogue stores a path (``dot.fn_is_prose``): one line of printable ASCII, at most 1,024 bytes."""
     return len(path) <= 1024 and path.isascii() and path.isprintable() and not path.isspace()
-
-
-def _pipelined(
-    connection: psycopg.Connection[Any], statement: str, parameters: Iterable[tuple[object, ...]]
-) -> list[tuple[Any, ...]]:
-    """Sends one statement many times without waiting in between; the rows that came back, in order."""
-    with connection.pipeline():
-        cursors = [connection.execute(statement, given, prepare=True) for given in parameters]
-        return [row for cursor in cursors for row in cursor.fetchall()]
-
-
-def _each(
-    ledger: Ledger,
-    role: str,
-    items: Sequence[_T],
-    work: Callable[[psycopg.Connection[Any], Sequence[_T]], Counter[str]],
-    created: Counter[str],
-    refused: Callable[[_T, Refusal], None],
-) -> Iterator[int]:
-    """Does the work chunk by chunk, one transaction each, counts what it created, and yields how many items each chunk had.
-
-    A chunk in which something is refused is undone and done again item by item: the others are kept. Every call has a key, or
-    is the same when it is made again, so a transaction may be repeated; only one that was committed counts.
-    """
-
-    def attempt(some: Sequence[_T]) -> Refusal | None:
-        try:
-            created.update(ledger.transaction(role, lambda connection: work(connection, some), repeatable=True))
-        except Refusal as refusal:
-            return refusal
-        return None
-
-    remaining = iter(items)
-    while chunk := list(islice(remaining, CHUNK)):
-        if attempt(chunk) is not None:
-            for item in chunk:
-                refusal = attempt([item])
-                if refusal is not None:
-                    refused(item, refusal)
-        yield len(chunk)

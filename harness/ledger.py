@@ -20,7 +20,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from harness import calls, database
-from harness.calls import Call, Steps
+from harness.calls import Call, Parameters, Steps
 from harness.errors import from_database, is_retryable
 
 ATTEMPTS: Final = 5
@@ -97,17 +97,21 @@ class Ledger:
     renew_lease = _method(calls.renew_lease)
     release_lease = _method(calls.release_lease)
     log_command = _method(calls.log_command)
+    register_dot = _method(calls.register_dot)
+    define_candidate = _method(calls.define_candidate)
     pair = _method(calls.pair)
     call = _method(calls.call)
 
-    def select(self, query: LiteralString, parameters: tuple[object, ...] = ()) -> list[dict[str, Any]]:
-        """Rows of the views as dictionaries, read as ``dot_reader``."""
+    def select(
+        self, query: LiteralString, parameters: Parameters = (), *, role: str = "dot_reader"
+    ) -> list[dict[str, Any]]:
+        """Rows as dictionaries, by default of the views."""
 
         def work(connection: psycopg.Connection[Any]) -> list[dict[str, Any]]:
             with connection.cursor(row_factory=dict_row) as cursor:
                 return cursor.execute(query, parameters).fetchall()
 
-        return self.transaction("dot_reader", work, repeatable=True)
+        return self.transaction(role, work, repeatable=True)
 
     def run(self, call: Call[T]) -> T:
         """Makes one call in a transaction of its own."""
@@ -154,7 +158,7 @@ class Ledger:
                 lost = self._connection is not None and self._connection.closed
                 if lost:
                     self._connection = None
-                time.sleep(_pause(error, attempt, lost=lost, repeatable=repeatable))
+                time.sleep(_pause(error, attempt, role, lost=lost, repeatable=repeatable))
         raise AssertionError("the last attempt returns or raises")
 
 
@@ -192,17 +196,21 @@ class AsyncLedger:
     renew_lease = _async_method(calls.renew_lease)
     release_lease = _async_method(calls.release_lease)
     log_command = _async_method(calls.log_command)
+    register_dot = _async_method(calls.register_dot)
+    define_candidate = _async_method(calls.define_candidate)
     pair = _async_method(calls.pair)
     call = _async_method(calls.call)
 
-    async def select(self, query: LiteralString, parameters: tuple[object, ...] = ()) -> list[dict[str, Any]]:
-        """Rows of the views as dictionaries, read as ``dot_reader``."""
+    async def select(
+        self, query: LiteralString, parameters: Parameters = (), *, role: str = "dot_reader"
+    ) -> list[dict[str, Any]]:
+        """Rows as dictionaries, by default of the views."""
 
         async def work(connection: psycopg.AsyncConnection[Any]) -> list[dict[str, Any]]:
             async with connection.cursor(row_factory=dict_row) as cursor:
                 return await (await cursor.execute(query, parameters)).fetchall()
 
-        return await self.transaction("dot_reader", work, repeatable=True)
+        return await self.transaction(role, work, repeatable=True)
 
     async def run(self, call: Call[T]) -> T:
         """Makes one call in a transaction of its own."""
@@ -241,16 +249,16 @@ class AsyncLedger:
                 lost = self._connection is not None and self._connection.closed
                 if lost:
                     self._connection = None
-                await asyncio.sleep(_pause(error, attempt, lost=lost, repeatable=repeatable))
+                await asyncio.sleep(_pause(error, attempt, role, lost=lost, repeatable=repeatable))
         raise AssertionError("the last attempt returns or raises")
 
 
-def _pause(error: psycopg.Error, attempt: int, *, lost: bool, repeatable: bool) -> float:
+def _pause(error: psycopg.Error, attempt: int, role: str, *, lost: bool, repeatable: bool) -> float:
     """The seconds to wait before the next attempt: longer each time, and not the same for everybody who failed together.
 
     Raises:
         DotWrapperError: there is no next attempt.
     """
     if attempt == ATTEMPTS or not is_retryable(error) or (lost and not repeatable):
-        raise from_database(error) from error
+        raise from_database(error, role) from error
     return FIRST_PAUSE * 2.0 ** (attempt - 1) * random.uniform(0.5, 1.5)  # noqa: S311  not a secret

@@ -1,4 +1,4 @@
-"""The command line, ``dot-wrapper``.
+"""The command line, ``dot-wrapper``. ``docs/cli.md`` has each command with its output, its JSON, and the exit codes.
 
 Exit codes: 0 done; 1 the database or the machine does not allow it; 2 bad use or bad input; 3 the wrapper refused.
 """
@@ -9,14 +9,14 @@ import io
 import sys
 from collections.abc import Sequence
 
+import psycopg
 import typer
-from alembic.util.exc import CommandError
 
-from harness.cli import catalogue, server, switches, verdicts
+from harness import database, schema
+from harness.cli import catalogue, outbox, recording, runs, server, switches, verdicts
 from harness.cli.output import stderr
-from harness.dbt import DbtInputError
 from harness.embedded import EmbeddedServerError
-from harness.errors import DotWrapperError, Refusal
+from harness.errors import DotWrapperError, InputError, NotInstalled, Refusal
 
 DONE, FAILED, BAD_INPUT, REFUSED = 0, 1, 2, 3
 
@@ -27,10 +27,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-server.register(app)
-catalogue.register(app)
-verdicts.register(app)
-switches.register(app)
+for module in (server, catalogue, recording, runs, verdicts, switches, outbox):
+    module.register(app)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -39,16 +37,18 @@ def run(arguments: Sequence[str]) -> int:
         app(list(arguments), prog_name="dot-wrapper")
     except SystemExit as end:  # how Typer ends every command, good or bad
         return end.code if isinstance(end.code, int) else DONE if end.code is None else FAILED
-    except DbtInputError as error:
+    except InputError as error:
         _say("input", str(error))
         return BAD_INPUT
     except Refusal as refusal:
         _say("refused", refusal.message, refusal)
         return REFUSED
     except DotWrapperError as error:
+        if isinstance(error, NotInstalled):
+            error.hint = _advice() or error.hint
         _say("error", error.message, error)
         return FAILED
-    except (EmbeddedServerError, CommandError) as error:
+    except EmbeddedServerError as error:
         _say("error", str(error))
         return FAILED
     except UnicodeEncodeError as error:
@@ -66,6 +66,15 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
+
+
+def _advice() -> str | None:
+    """What exactly is missing, where something that was called is not there."""
+    try:
+        with database.connect() as connection:
+            return schema.state(connection).advice
+    except (psycopg.Error, EmbeddedServerError):
+        return None
 
 
 def _say(kind: str, message: str, error: DotWrapperError | None = None) -> None:

@@ -1,4 +1,4 @@
-"""``import`` and ``rehearse``: what brings rows into the ledger."""
+"""``catalogue``: the DOTs and candidates, and defining them from a file."""
 
 from __future__ import annotations
 
@@ -8,118 +8,86 @@ from typing import Annotated
 
 import typer
 
-from harness.caller_path import caller_path
+from harness.catalogue import define, read_catalogue
 from harness.cli.output import Json, print_json, print_rows, progress_bar, say
-from harness.dbt import read_dbt
-from harness.import_dbt import ACTOR, ImportSummary, import_dbt
 from harness.ledger import Ledger
 
-imports = typer.Typer(no_args_is_help=True, help="Record what another tool ran, as simulated runs.")
-
-CONFLICT = 3
+catalogue = typer.Typer(
+    no_args_is_help=True, help="What could be executed: DOTs, and candidates, which are pairs of them."
+)
 
 
 def register(app: typer.Typer) -> None:
     """Adds the commands of this module."""
-    app.add_typer(imports, name="import")
-    app.command()(rehearse)
+    app.add_typer(catalogue, name="catalogue")
 
 
-@imports.command("dbt")
-def dbt(
-    target_dir: Annotated[Path, typer.Argument(help="A dbt target directory, or the project directory above it.")],
-    manifest: Annotated[Path | None, typer.Option(help="The manifest, where it lies elsewhere.")] = None,
-    results: Annotated[
-        Path | None, typer.Option(help="run_results.json or a structured log, where it lies elsewhere.")
-    ] = None,
-    actor: Annotated[str, typer.Option(help="Who records this.")] = ACTOR,
-    as_json: Json = False,
-) -> None:
-    """Record a dbt invocation: nodes as DOTs, tests and what they test as candidates, results as simulated runs.
+@catalogue.command("show")
+def catalogue_show(as_json: Json = False) -> None:
+    """List the DOTs, and the candidates with their producer and verifier.
 
-    The input is read whole before anything is stored. The same input again records nothing; a run that is recorded with
-    other results is a conflict: it is named, the others are kept, and the exit code is 3.
-
-    Example: dot-wrapper import dbt examples/dbt
-    """
-    given = read_dbt(target_dir, manifest=manifest, results=results)
-    total = len(given.nodes) + len(given.pairs) + len(given.runs)
-    with Ledger() as ledger, progress_bar(total) as progress:
-        summary = import_dbt(ledger, given, actor=actor, progress=progress)
-    if as_json:
-        print_json({**asdict(summary), "nothing_new": summary.nothing_new})
-    else:
-        _print_summary(summary)
-    if summary.conflicts:
-        raise typer.Exit(CONFLICT)
-
-
-def _print_summary(summary: ImportSummary) -> None:
-    rows = [
-        ("DOTs", summary.dots, _new(summary.dots_created, summary.dots_updated)),
-        ("candidates", summary.candidates, _new(summary.candidates_created)),
-        ("runs", summary.runs, _new(summary.runs_created)),
-        (
-            "  correlated pairs",
-            summary.correlated_pairs,
-            f"{summary.verifiers_passed} passed, {summary.verifiers_failed} failed"
-            + (f", {summary.verifiers_skipped} skipped" if summary.verifiers_skipped else ""),
-        ),
-        ("  producer only", summary.producer_only, ""),
-        ("  verifier only", summary.verifier_only, ""),
-        ("candidates never observed", summary.never_observed, ""),
-        ("results that belong to no pair", summary.unpaired_results, ""),
-        ("tests on something that is no node", len(summary.sourceless_tests), ""),
-    ]
-    print_rows(
-        [{"what": what, "found": found, "recorded": recorded} for what, found, recorded in rows],
-        {"what": "import", "found": "found", "recorded": ""},
-    )
-    for unique_id in summary.paths_left_out:
-        say(f"left out: the path of {unique_id} is not one line of printable ASCII of at most 1,024 bytes")
-    for conflict in summary.conflicts:
-        say(f"conflict: {conflict.what}: {conflict.reason}")
-    if summary.nothing_new:
-        say("nothing new")
-
-
-def _new(created: int, updated: int = 0) -> str:
-    return f"{created} new" + (f", {updated} updated" if updated else "")
-
-
-def rehearse(
-    candidate: Annotated[str, typer.Argument(help="The process candidate to rehearse.")],
-    key: Annotated[
-        str | None, typer.Option(help="Idempotency key: the same key takes the same rehearsal up again.")
-    ] = None,
-    actor: Annotated[str, typer.Option(help="Who rehearses.")] = "operator",
-    as_json: Json = False,
-) -> None:
-    """Walk the full caller path of a candidate without executing anything: gates, preflight, lease, header, components.
-
-    Records one SIMULATED_DRY_RUN. Refused (exit code 3) while preflight blocks or another holder has the lease.
-
-    Example: dot-wrapper rehearse bakery.orders --key 2026-11-21
+    Example: dot-wrapper catalogue show
     """
     with Ledger() as ledger:
-        pair = ledger.pair(candidate)
-        with caller_path(ledger, pair, evidence_type="SIMULATED_DRY_RUN", actor=actor, idempotency_key=key) as run:
-            # A runner would invoke the DOTs here. The wrapper never does.
-            run.producer("completed")
-            run.verifier("completed")
+        dots = ledger.select("select * from dot.v_dot_tool order by dot_code")
+        candidates = ledger.select("select * from dot.v_process_candidate order by process_candidate_code")
     if as_json:
-        print_json(
-            {
-                "process_candidate_code": pair.code,
-                "process_run_id": run.process_run_id,
-                "correlation_id": run.correlation_id,
-                "evidence_type": run.evidence_type,
-                "created": run.created,
-                "steps": [asdict(step) for step in run.steps],
-            }
-        )
+        print_json({"dots": dots, "candidates": candidates})
         return
+    for dot in dots:
+        dot["path"] = dot["script_path"] or dot["file_path"]
+    print_rows(dots, {"dot_code": "DOT", "category": "category", "execution_engine": "engine", "path": "path"})
     print_rows(
-        [asdict(step) for step in run.steps], {"name": "step", "outcome": "outcome"}, title=f"rehearsal of {pair.code}"
+        candidates,
+        {
+            "process_candidate_code": "candidate",
+            "producer_dot_code": "producer",
+            "verifier_dot_code": "verifier",
+            "description": "description",
+        },
     )
-    say("recorded" if run.created else "nothing new: this key was rehearsed before")
+    say(f"{len(dots)} DOTs, {len(candidates)} candidates")
+
+
+@catalogue.command("define")
+def catalogue_define(
+    file: Annotated[
+        Path, typer.Argument(help="A .yaml file with dots and candidates, or a .csv file of the one or the other.")
+    ],
+    actor: Annotated[str, typer.Option(help="Who defines them.")],
+    as_json: Json = False,
+) -> None:
+    """Register DOTs and define candidates from a file.
+
+    The file is checked whole before anything is stored. The same file again is nothing new. A candidate is never changed: a
+    code that names another pair is a conflict, it is named, the others are kept, and the exit code is 3.
+
+    Example: dot-wrapper catalogue define examples/catalogue.yaml --actor ana
+    """
+    given = read_catalogue(file)
+    with Ledger() as ledger, progress_bar(len(given.dots) + len(given.candidates)) as progress:
+        summary = define(ledger, given, actor=actor, progress=progress)
+    if as_json:
+        print_json(asdict(summary))
+    else:
+        print_rows(
+            [
+                {
+                    "what": "DOTs",
+                    "new": summary.dots_created,
+                    "updated": summary.dots_updated,
+                    "unchanged": summary.dots_unchanged,
+                },
+                {
+                    "what": "candidates",
+                    "new": summary.candidates_created,
+                    "updated": "",
+                    "unchanged": summary.candidates_unchanged,
+                },
+            ],
+            {"what": "define", "new": "new", "updated": "updated", "unchanged": "unchanged"},
+        )
+        for conflict in summary.conflicts:
+            say(f"conflict: {conflict.what}: {conflict.reason}")
+    if summary.conflicts:
+        raise typer.Exit(3)

@@ -10,7 +10,15 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 
 # What is printed is data: no part of it is markup, an emoji code or a thing to highlight.
@@ -59,13 +67,33 @@ def say(text: str, style: str | None = None) -> None:
     stdout.print(text, style=style, soft_wrap=True)
 
 
+def local(time: datetime) -> str:
+    """A time as people read it, in the zone of their terminal."""
+    return time.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
 @contextmanager
 def progress_bar(total: int) -> Iterator[Callable[[str, int], None]]:
     """A progress bar on standard error, only where that is a terminal; yields what to call with a label and a count."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=stderr, disable=not stderr.is_terminal, transient=True) as progress:
-        task = progress.add_task("import", total=total)
+        task = progress.add_task("", total=total)
         yield lambda what, count: progress.update(task, description=what, advance=count)
+
+
+@contextmanager
+def byte_progress(total: int | None) -> Iterator[Callable[[int], None]]:
+    """The same for a file, by bytes; ``total`` is None for a stream whose end is not known."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=stderr, disable=not stderr.is_terminal, transient=True) as progress:
+        task = progress.add_task("record", total=total)
+        yield lambda count: progress.update(task, advance=count)
 
 
 def _cell(value: object) -> str:
@@ -75,7 +103,7 @@ def _cell(value: object) -> str:
         case bool():
             return "yes" if value else "no"
         case datetime():
-            return value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+            return local(value)
         case list():
             return ", ".join(map(_cell, value))
         case dict():

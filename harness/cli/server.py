@@ -1,25 +1,19 @@
-"""``upgrade`` and ``db``: the schema, and the embedded server."""
+"""``upgrade``, ``version`` and ``db``: the schema, and the embedded server."""
 
 from __future__ import annotations
 
 import io
 import os
 from contextlib import redirect_stdout
-from pathlib import Path
+from importlib import metadata
 from typing import Annotated
 
 import psycopg
-import sqlalchemy.exc
 import typer
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 
-from harness import database, embedded
+from harness import database, embedded, schema
 from harness.cli.output import Json, print_json, say
-from harness.errors import from_database
-
-ROOT = Path(__file__).resolve().parents[2]
+from harness.errors import DotWrapperError, from_database
 
 db = typer.Typer(no_args_is_help=True, help="The embedded PostgreSQL: for a machine that has no server.")
 
@@ -27,6 +21,7 @@ db = typer.Typer(no_args_is_help=True, help="The embedded PostgreSQL: for a mach
 def register(app: typer.Typer) -> None:
     """Adds the commands of this module."""
     app.command()(upgrade)
+    app.command()(version)
     app.add_typer(db, name="db")
 
 
@@ -36,23 +31,32 @@ def upgrade(
 ) -> None:
     """Install the wrapper or bring its schema to the newest revision (`alembic upgrade head`).
 
-    Example: DATABASE_URL=postgresql://deployer@db/prod dot-wrapper upgrade
+    Example: dot-wrapper upgrade --sql
     """
-    config = Config(str(ROOT / "alembic.ini"))
+    # Imported late, as in harness.schema.
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util.exc import CommandError
+    from sqlalchemy.exc import DBAPIError
+
+    config = Config(str(schema.ROOT / "alembic.ini"))
     if sql:
         command.upgrade(config, "head", sql=True)
         return
     try:
-        before = _revision()
+        with database.connect() as connection:
+            before = schema.state(connection).installed
         with redirect_stdout(io.StringIO()):
             command.upgrade(config, "head")
     except psycopg.Error as error:
         raise from_database(error) from error
-    except sqlalchemy.exc.DBAPIError as error:
+    except DBAPIError as error:
         if isinstance(error.orig, psycopg.Error):
             raise from_database(error.orig) from error
         raise
-    after = ScriptDirectory.from_config(config).get_current_head()
+    except CommandError as error:
+        raise DotWrapperError(str(error)) from error
+    after = schema.head()
     if as_json:
         print_json({"before": before, "after": after})
     elif before == after:
@@ -61,18 +65,33 @@ def upgrade(
         say(f"The schema is at revision {after} (before: {before or 'none'}).")
 
 
-def _revision() -> str | None:
-    """The revision the database is at: None where the wrapper is not installed, ``unknown`` where this login may not look."""
+def version(as_json: Json = False) -> None:
+    """Say which software and which schema this is, and what to do where they do not belong together (exit code 1).
+
+    Example: dot-wrapper version --json
+    """
     with database.connect() as connection:
-        installed = connection.execute("select to_regclass('dot.alembic_version') is not null").fetchone()
-        if installed == (False,):
-            return None
-        try:
-            with database.transaction(connection, "dot_owner"):
-                found = connection.execute("select version_num from dot.alembic_version").fetchone()
-        except psycopg.errors.InsufficientPrivilege:
-            return "unknown"
-    return str(found[0]) if found else None
+        found = schema.state(connection)
+        server = connection.info.parameter_status("server_version")
+    software = metadata.version("dot-wrapper")
+    if as_json:
+        print_json(
+            {
+                "software": software,
+                "revision_needed": found.software,
+                "revision_installed": found.installed,
+                "in_step": found.in_step,
+                "differing": found.differing,
+                "advice": found.advice,
+                "server_version": server,
+            }
+        )
+    else:
+        say(f"dot-wrapper {software}, schema revision {found.software}")
+        say(f"database: schema revision {found.installed or 'none'}, PostgreSQL {server}")
+        say(found.advice or "in step")
+    if not found.in_step:
+        raise typer.Exit(1)
 
 
 @db.command()

@@ -1,4 +1,4 @@
-"""``gates`` and ``preflight``: what lets a run in, and who said so."""
+"""``gates``, ``preflight`` and ``attest``: what lets a run in, what SQL cannot see, and who said so."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ def register(app: typer.Typer) -> None:
     """Adds the commands of this module."""
     app.add_typer(gates, name="gates")
     app.add_typer(preflight, name="preflight")
+    app.command()(attest)
 
 
 @gates.command("show")
@@ -104,3 +105,26 @@ def preflight_attest(
         print_json({"check_name": check, "verdict": verdict, "expires_at": expires_at})
     else:
         say(f"{check}: {verdict} until {expires_at:%Y-%m-%d %H:%M:%S %Z}")
+
+
+def attest(
+    mechanism: Annotated[Literal["scheduler", "api_endpoint"], typer.Argument(help="What was looked at.")],
+    present: Annotated[bool, typer.Option("--present/--absent", help="Whether it executes DOTs here.")],
+    actor: Annotated[str, typer.Option(help="Who looked.")],
+    finding: Annotated[str, typer.Option(help="What was found, and where.")],
+    as_json: Json = False,
+) -> None:
+    """Attest for the inventory a mechanism that SQL cannot see. The newest attestation of each stands.
+
+    Example: dot-wrapper attest scheduler --absent --actor ana --finding 'no crontab on the two hosts'
+    """
+    with Ledger() as ledger:
+        attested_at = ledger.call(
+            "dot_gatekeeper",
+            "fn_dot_mechanism_attest",
+            {"mechanism": mechanism, "present": present, "actor": actor, "finding": finding},
+        )
+    if as_json:
+        print_json({"mechanism": mechanism, "present": present, "attested_at": attested_at})
+    else:
+        say(f"{mechanism}: {'present' if present else 'absent'}, attested at {attested_at:%Y-%m-%d %H:%M:%S %Z}")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
-from harness.cli.output import Json, print_json, print_rows, say
+from harness.cli.output import Json, local, print_json, print_rows, say
+from harness.cli.runs import OfCandidate, run_by_id
 from harness.errors import UnknownReference
 from harness.ledger import Ledger
 
@@ -14,13 +15,23 @@ REASONS: Final = {
     "no_run": "No run of this candidate was ever observed. Record one.",
     "no_real_run": "Only simulated or dry runs were observed, and they can never verify. It takes a REAL_RUN.",
     "producer_missing": "The latest real run has no producer row.",
-    "producer_not_completed": "The producer of the latest real run has not completed.",
+    "producer_not_completed": "The producer of the real run has not completed.",
     "verifier_missing": "The latest real run has no verifier row: nothing looked at what it produced.",
-    "verifier_not_completed": "The verifier of the latest real run has not completed.",
-    "correlation_differs": "A component of the latest real run carries another correlation id than its header.",
+    "verifier_not_completed": "The verifier of the real run has not completed.",
+    "correlation_differs": "A component of the real run carries another correlation id than its header.",
     "verifier_not_after_producer": "The verifier began before the producer had ended: it did not look at this output.",
+    "not_a_real_run": "The run is simulated or dry, and such a run can never verify. It takes a REAL_RUN.",
 }
-"""What each reason of ``v_process_verification_v3`` means, for people."""
+"""What each reason of ``v_process_verification_v3`` means, for people; the last is only said of a single run."""
+
+NEVER: Final = {
+    "verified": False,
+    "reasons": ["not_a_real_run"],
+    "producer_session_actor": None,
+    "verifier_session_actor": None,
+    "same_session_actor": None,
+}
+"""The verdict of a run that is not a REAL_RUN."""
 
 
 def register(app: typer.Typer) -> None:
@@ -62,39 +73,74 @@ def board(as_json: Json = False) -> None:
 
 
 def why(
-    candidate: Annotated[str, typer.Argument(help="The process candidate.")],
+    subject: Annotated[str, typer.Argument(help="A process candidate, or the id of a run.")],
+    candidate: OfCandidate = None,
     as_json: Json = False,
 ) -> None:
-    """Say why a candidate is not verified, one line per missing condition.
+    """Say why a candidate, or one run of it, is not verified, one line per missing condition.
 
     Example: dot-wrapper why bakery.orders
     """
     with Ledger() as ledger:
-        rows = ledger.select(
-            "select * from dot.v_process_verification_v3 where process_candidate_code = %s", (candidate,)
-        )
-    if not rows:
+        verdict = _candidate_verdict(ledger, subject) or _run_verdict(ledger, subject, candidate)
+    if verdict is None:
         raise UnknownReference(
-            f"process candidate {candidate} is not defined", hint="`dot-wrapper board` lists the candidates."
+            f"{subject} is no process candidate and no run",
+            hint="`dot-wrapper board` lists the candidates, `dot-wrapper runs` the runs.",
         )
-    verdict = rows[0]
+    verdict["explanations"] = {reason: REASONS[reason] for reason in verdict["reasons"]}
     if as_json:
-        print_json({**verdict, "explanations": {reason: REASONS[reason] for reason in verdict["reasons"]}})
+        print_json(verdict)
         return
-    say(f"{candidate}: {'verified' if verdict['verified'] else 'not verified'}", style="bold")
-    say(f"producer {verdict['producer_dot_code']}, verifier {verdict['verifier_dot_code']}")
-    if verdict["latest_real_run_id"]:
-        say(f"latest real run: {verdict['latest_real_run_id']} at {verdict['latest_real_run_at']}")
-    if verdict["last_verified_run_id"] and not verdict["verified"]:
-        say(
-            f"last verified run: {verdict['last_verified_run_id']} at {verdict['last_verified_at']}; a newer one is not"
-        )
+    is_run = "process_run_id" in verdict
+    say(
+        f"{f'run {subject} of ' if is_run else ''}{verdict['process_candidate_code']}:"
+        f" {'verified' if verdict['verified'] else 'not verified'}",
+        style="bold",
+    )
+    if is_run:
+        say(f"{verdict['evidence_type']}, {verdict['end_state']}")
+    else:
+        _print_candidate(verdict)
     if verdict["same_session_actor"]:
         say(f"producer and verifier were recorded by the same login, {verdict['producer_session_actor']}")
     if verdict["reasons"]:
         print_rows(
-            [{"reason": reason, "meaning": REASONS[reason]} for reason in verdict["reasons"]],
+            [{"reason": reason, "meaning": meaning} for reason, meaning in verdict["explanations"].items()],
             {"reason": "reason", "meaning": "meaning"},
+        )
+
+
+def _candidate_verdict(ledger: Ledger, candidate: str) -> dict[str, Any] | None:
+    found = ledger.select("select * from dot.v_process_verification_v3 where process_candidate_code = %s", (candidate,))
+    return found[0] if found else None
+
+
+def _run_verdict(ledger: Ledger, run_id: str, candidate: str | None) -> dict[str, Any] | None:
+    """The verdict of one run: v3's for a real one; any other can never be verified."""
+    run = run_by_id(ledger, run_id, candidate)
+    if run is None:
+        return None
+    found = ledger.select(
+        """
+        select verified, reasons, producer_session_actor, verifier_session_actor, same_session_actor
+        from dot.v_process_run_verification_v3
+        where process_candidate_code = %(process_candidate_code)s and process_run_id = %(process_run_id)s
+        """,
+        run,
+    )
+    of_run = {key: run[key] for key in ("process_candidate_code", "process_run_id", "evidence_type", "end_state")}
+    return of_run | (found[0] if found else NEVER)
+
+
+def _print_candidate(verdict: dict[str, Any]) -> None:
+    say(f"producer {verdict['producer_dot_code']}, verifier {verdict['verifier_dot_code']}")
+    if verdict["latest_real_run_id"]:
+        say(f"latest real run: {verdict['latest_real_run_id']} at {local(verdict['latest_real_run_at'])}")
+    if verdict["last_verified_run_id"] and not verdict["verified"]:
+        say(
+            f"last verified run: {verdict['last_verified_run_id']} at {local(verdict['last_verified_at'])};"
+            " a newer one is not"
         )
 
 

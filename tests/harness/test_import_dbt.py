@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.bulk import CHUNK
 from harness.dbt import read_dbt
-from harness.import_dbt import CHUNK, ImportSummary, import_dbt
+from harness.import_dbt import ImportSummary, import_dbt
 from harness.ledger import Ledger
 from support import Database, rows, value
 

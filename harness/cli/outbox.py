@@ -1,0 +1,105 @@
+"""``outbox``: what observations tell the outside, how far that is delivered, and delivering it by hand."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from harness.cli.output import Json, print_json, print_rows, say
+from harness.ledger import Ledger
+
+outbox = typer.Typer(no_args_is_help=True, help="The events that observations write, and how far they are delivered.")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands of this module."""
+    app.add_typer(outbox, name="outbox")
+
+
+@outbox.command("show")
+def outbox_show(as_json: Json = False) -> None:
+    """Show depth and lag of the outbox, counted from the cursor, and which event types are active.
+
+    Example: dot-wrapper outbox show
+    """
+    with Ledger() as ledger:
+        (state,) = ledger.select("select * from dot.v_dot_outbox")
+        types = ledger.select("select * from dot.v_dot_event_type order by event_type")
+    if as_json:
+        print_json({**state, "event_types": types})
+        return
+    say(f"{state['depth']} events wait, the oldest for {state['lag_seconds']} s")
+    say(f"the cursor stands at {state['cursor_xact_id']} {state['cursor_id']}")
+    print_rows(types, {"event_type": "event type", "active": "active"})
+
+
+@outbox.command("poll")
+def outbox_poll(
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many, the oldest first.")] = 100,
+    as_json: Json = False,
+) -> None:
+    """Show the events after the cursor, the oldest first. Nothing moves until `dot-wrapper outbox ack`.
+
+    Example: dot-wrapper outbox poll --limit 10 --json
+    """
+
+    with Ledger() as ledger:
+        events = ledger.select("select * from dot.fn_dot_outbox_poll(%s)", (limit,), role="dot_relay")
+    if as_json:
+        print_json(events)
+        return
+    print_rows(
+        [
+            {**event, "position": f"{event['xact_id']} {event['id']}", "payload": _lines(event["payload"])}
+            for event in events
+        ],
+        {"position": "position", "type": "type", "payload": "payload"},
+        lines=True,
+    )
+    say(f"{len(events)} events")
+
+
+@outbox.command("ack")
+def outbox_ack(
+    xact_id: Annotated[str, typer.Argument(help="The transaction of the last event delivered, as poll shows it.")],
+    event_id: Annotated[
+        int, typer.Argument(metavar="ID", min=0, max=2**63 - 1, help="The id of the last event delivered.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Say that everything up to a position, which poll has shown, is delivered.
+
+    Example: dot-wrapper outbox ack 1234 17
+    """
+    with Ledger() as ledger:
+        ledger.call("dot_relay", "fn_dot_outbox_ack", {"xact_id": xact_id, "id": event_id})
+    if as_json:
+        print_json({"xact_id": xact_id, "id": event_id})
+    else:
+        say(f"delivered up to {xact_id} {event_id}")
+
+
+@outbox.command("switch")
+def outbox_switch(
+    event_type: Annotated[str, typer.Argument(help="The event type, as `dot-wrapper outbox show` names it.")],
+    active: Annotated[bool, typer.Option("--on/--off", help="Whether observations of that type write an event.")],
+    actor: Annotated[str, typer.Option(help="Who switches it.")],
+    reason: Annotated[str, typer.Option(help="Why, for the audit.")],
+    as_json: Json = False,
+) -> None:
+    """Switch an event type on or off, audited.
+
+    Example: dot-wrapper outbox switch process.run.failed --on --actor ana --reason 'pager wants it'
+    """
+    arguments = {"event_type": event_type, "active": active, "actor": actor, "reason": reason}
+    with Ledger() as ledger:
+        before = ledger.call("dot_gatekeeper", "fn_event_type_set", arguments)
+    if as_json:
+        print_json({"event_type": event_type, "before": before, "after": active})
+    else:
+        say(f"{event_type}: {'on' if before else 'off'} -> {'on' if active else 'off'}")
+
+
+def _lines(payload: dict[str, Any]) -> str:
+    return "\n".join(f"{key}: {value}" for key, value in payload.items() if value is not None)

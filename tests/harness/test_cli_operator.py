@@ -1,0 +1,413 @@
+"""The operator's commands end to end: runs, show, why of a run, leases, outbox, attest, version, completion, colour and width."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import shlex
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from harness import cli, embedded
+from harness.caller_path import caller_path
+from harness.cli.verdicts import REASONS
+from harness.ledger import Ledger
+from support import (
+    PAIR,
+    Database,
+    DotWrapper,
+    acquire,
+    define_pair,
+    observe_component,
+    observe_run,
+    ready_for_real_runs,
+    rows,
+    value,
+)
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = Path(sys.executable).parent / "dot-wrapper"
+
+
+def commands(group: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command that dot-wrapper has, with its words."""
+    for name, command in sorted(group.commands.items()):
+        if hasattr(command, "commands"):
+            yield from commands(command, *path, name)
+        else:
+            yield (*path, name), command
+
+
+ALL = dict(commands(typer.main.get_group(cli.app)))
+
+
+def real_run(ledger: Ledger, key: str = "today") -> uuid.UUID:
+    with caller_path(ledger, ledger.pair(PAIR), evidence_type="REAL_RUN", actor="ci", idempotency_key=key) as run:
+        run.producer("completed", output_ref="s3://out")
+        run.verifier("completed")
+    return run.process_run_id
+
+
+@pytest.mark.parametrize("words", ALL, ids=" ".join)
+def test_every_command_has_an_example_and_if_it_prints_json(words: tuple[str, ...]) -> None:
+    command = ALL[words]
+    assert re.search(rf"Example: .*dot-wrapper {' '.join(words)}", command.help)
+    assert ("--json" in {name for option in command.params for name in option.opts}) == (words != ("db", "psql"))
+
+
+def examples() -> dict[tuple[str, ...], str]:
+    found = {}
+    for words, command in ALL.items():
+        (found[words],) = re.findall(r"Example: (.*)", command.help or "")
+    return found
+
+
+def test_every_example_of_a_help_text_runs(
+    db: Database, ledger: Ledger, dot_wrapper: DotWrapper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the order that gives each what it needs. Those of `db` run in the next test."""
+    monkeypatch.chdir(ROOT)
+    first = (("catalogue", "define"), ("record",), ("preflight", "attest"), ("outbox", "switch"))
+    for words in (*first, *(words for words in ALL if words[0] != "db" and words not in first)):
+        example = examples()[words]
+        if words == ("outbox", "ack"):
+            failed = {"process_candidate_code": "bakery.orders", "dot_code": "bakery.load_orders", "status": "failed"}
+            observe_run(db.connect("writer"), **failed)
+            (event,) = ledger.select("select xact_id::text, id from dot.fn_dot_outbox_poll(1)", role="dot_relay")
+            example = example.replace("1234 17", f"{event['xact_id']} {event['id']}")
+        program, *arguments = shlex.split(example)
+        outcome = dot_wrapper(*arguments)
+        assert (program, outcome.code) == ("dot-wrapper", 0), (example, outcome)
+
+
+def test_every_example_of_the_embedded_server_runs(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    environment = {key: said for key, said in os.environ.items() if key != "DATABASE_URL"}
+    environment["DOT_WRAPPER_HOME"] = str(tmp_path)
+    environment["PATH"] = f"{PROGRAM.parent}:{embedded.bin_folder()}:{environment['PATH']}"
+
+    def run(example: str) -> None:
+        done = subprocess.run(["bash", "-c", example], env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, (example, done.stdout, done.stderr)
+
+    try:
+        for words in (("db", "start"), ("db", "url"), ("db", "psql"), ("db", "stop")):
+            if words == ("db", "psql"):
+                run("dot-wrapper upgrade")
+            run(examples()[words])
+    finally:
+        embedded.stop(folder=tmp_path)
+
+
+def test_runs_are_listed_newest_first_and_filtered(db: Database, ledger: Ledger, dot_wrapper: DotWrapper) -> None:
+    ready_for_real_runs(db)
+    define_pair(db, "other.pair", "dot.a", "dot.b")
+    writer = db.connect("writer")
+    failed = observe_run(writer, status="failed")["process_run_id"]
+    prepared = observe_run(writer, status="prepared")["process_run_id"]
+    other = observe_run(writer, process_candidate_code="other.pair", dot_code="dot.a")["process_run_id"]
+    real = real_run(ledger)
+
+    def listed(*arguments: str) -> list[uuid.UUID]:
+        return [uuid.UUID(one["process_run_id"]) for one in dot_wrapper("runs", *arguments, "--json").json]
+
+    assert listed() == [real, other, prepared, failed]
+    assert listed("--candidate", PAIR) == [real, prepared, failed]
+    assert listed("--state", "failed") == [failed]
+    assert listed("--state", "open") == [other]
+    assert listed("--evidence-type", "REAL_RUN") == [real]
+    assert listed("--limit", "1") == [real]
+    at = {
+        one["process_run_id"]: one["observed_at"]
+        for one in rows(db.connect("reader"), "select * from dot.v_process_run")
+    }
+    assert listed("--since", at[other].isoformat()) == [real, other]
+    assert listed("--until", at[other].isoformat()) == [prepared, failed]
+    assert listed("--since", "2999-01-01") == []
+    shown = dot_wrapper("runs", "--limit", "4")
+    assert "and perhaps more" in shown.out
+    for bad in (("--since", "yesterday"), ("--since", "0001-01-01T00:00+23:59"), ("--state", "done"), ("--limit", "0")):
+        assert dot_wrapper("runs", *bad).code == cli.BAD_INPUT, bad
+
+
+def test_show_has_header_components_admission_and_timeline(
+    db: Database, ledger: Ledger, dot_wrapper: DotWrapper
+) -> None:
+    ready_for_real_runs(db)
+    run_id = str(real_run(ledger))
+    shown = dot_wrapper("show", run_id).out
+    for part in ("header", "producer", "verifier", "admission", "timeline", "fs_snapshot_present", "s3://out", "PASS"):
+        assert part in shown
+    as_json = dot_wrapper("show", run_id, "--json").json
+    assert as_json["end_state"] == "completed"
+    assert [one["component_role"] for one in as_json["component_rows"]] == ["producer", "verifier"]
+    assert as_json["admission"]["gates"]
+    simulated = str(observe_run(db.connect("writer"))["process_run_id"])
+    assert "a simulated run asks no gate" in dot_wrapper("show", simulated).out
+    for unknown in (str(uuid.uuid4()), "nonsense"):
+        outcome = dot_wrapper("show", unknown)
+        assert (outcome.code, "is no run" in outcome.err) == (cli.REFUSED, True)
+
+
+def test_why_of_a_run_is_that_run_s_verdict(db: Database, ledger: Ledger, dot_wrapper: DotWrapper) -> None:
+    ready_for_real_runs(db)
+    verified = str(real_run(ledger))
+    writer = db.connect("writer")
+    token = acquire(writer)
+    half = observe_run(writer, evidence_type="REAL_RUN", lease_token=token)["process_run_id"]
+    observe_component(writer, half, "producer", lease_token=token)
+    simulated = str(observe_run(writer)["process_run_id"])
+    assert dot_wrapper("why", verified, "--json").json["verified"] is True
+    assert dot_wrapper("why", str(half), "--json").json["explanations"] == {
+        "verifier_missing": REASONS["verifier_missing"]
+    }
+    assert dot_wrapper("why", simulated, "--json").json["reasons"] == ["not_a_real_run"]
+    assert f"run {simulated} of {PAIR}: not verified" in dot_wrapper("why", simulated).out
+    assert dot_wrapper("why", PAIR, "--json").json["reasons"] == ["verifier_missing"]
+    assert f"last verified run: {verified}" in dot_wrapper("why", PAIR).out
+
+
+def test_a_run_id_of_two_candidates_asks_for_the_candidate(db: Database, dot_wrapper: DotWrapper) -> None:
+    define_pair(db)
+    define_pair(db, "other.pair", "dot.a", "dot.b")
+    writer = db.connect("writer")
+    run_id = observe_run(writer)["process_run_id"]
+    observe_run(writer, process_run_id=run_id, process_candidate_code="other.pair", dot_code="dot.a")
+    for command in ("show", "why"):
+        outcome = dot_wrapper(command, str(run_id))
+        assert (outcome.code, "--candidate" in outcome.err) == (cli.BAD_INPUT, True)
+        found = dot_wrapper(command, str(run_id), "--candidate", "other.pair", "--json").json
+        assert found["process_candidate_code"] == "other.pair"
+
+
+def test_every_reason_of_the_view_is_explained(db: Database) -> None:
+    definition = value(db.connect("owner"), "select pg_get_viewdef('dot.v_process_run_verification_v3'::regclass)")
+    definition += value(db.connect("owner"), "select pg_get_viewdef('dot.v_process_verification_v3'::regclass)")
+    words = set(re.findall(r"'([a-z]+_[a-z_]+)'::text", definition))
+    assert words <= set(REASONS) | {"step_completed"}
+    assert set(REASONS) - {"not_a_real_run"} <= words
+
+
+def test_leases_show_who_has_what(db: Database, dot_wrapper: DotWrapper) -> None:
+    define_pair(db)
+    writer = db.connect("writer")
+    token = acquire(writer, holder="worker-1")
+    acquire(writer, "gone.pair", holder="worker-2")
+    writer.execute("select dot.fn_dot_iu_runtime_lease_release('dot_exec:gone.pair', 'worker-2', 1)")
+    found = {one["process_candidate_code"]: one for one in dot_wrapper("leases", "--json").json}
+    assert (found[PAIR]["holder"], found[PAIR]["token"], found[PAIR]["is_live"]) == ("worker-1", token, True)
+    assert found["gone.pair"]["is_live"] is False
+    assert [one["lease_key"] for one in dot_wrapper("leases", "--live", "--json").json] == [f"dot_exec:{PAIR}"]
+    assert "2 leases, 1 live" in dot_wrapper("leases").out
+
+
+def test_the_outbox_is_switched_polled_and_acknowledged(db: Database, dot_wrapper: DotWrapper) -> None:
+    define_pair(db)
+    switched = dot_wrapper("outbox", "switch", "process.run.started", "--on", "--actor", "ana", "--reason", "wanted")
+    assert switched.out == "process.run.started: off -> on\n"
+    writer = db.connect("writer")
+    for _ in range(3):
+        observe_run(writer)
+    assert dot_wrapper("outbox", "show", "--json").json["depth"] == 3
+    assert "3 events wait" in dot_wrapper("outbox", "show").out
+    polled = dot_wrapper("outbox", "poll", "--limit", "2", "--json").json
+    assert [event["type"] for event in polled] == ["process.run.started"] * 2
+    assert "2 events" in dot_wrapper("outbox", "poll", "--limit", "2").out
+    position = (str(polled[1]["xact_id"]), str(polled[1]["id"]))
+    assert dot_wrapper("outbox", "ack", *position).code == 0
+    again = dot_wrapper("outbox", "ack", *position)
+    assert (again.code, "outbox_cursor_ahead_check" in again.err) == (cli.REFUSED, True)
+    assert dot_wrapper("outbox", "show", "--json").json["depth"] == 1
+    for bad in (("x", "1"), ("-1", "1"), ("99999999999999999999", "1"), ("1", "99999999999999999999")):
+        outcome = dot_wrapper("outbox", "ack", "--", *bad)
+        assert outcome.code in (cli.BAD_INPUT, cli.REFUSED), (bad, outcome)
+        assert "Traceback" not in outcome.err
+    unknown = dot_wrapper("outbox", "switch", "process.nonsense", "--on", "--actor", "ana", "--reason", "x")
+    assert unknown.code == cli.REFUSED
+
+
+def test_a_mechanism_is_attested_and_the_newest_attestation_stands(dot_wrapper: DotWrapper) -> None:
+    def scheduler() -> dict[str, Any]:
+        found = dot_wrapper("inventory", "--json").json
+        return next(one for one in found if one["position"] == 5)
+
+    before = scheduler()
+    assert before["basis"] == "not observable"
+    for flag, present in (("--present", True), ("--absent", False)):
+        outcome = dot_wrapper(
+            "attest", "scheduler", flag, "--actor", "ana", "--finding", "looked at both hosts", "--json"
+        )
+        assert (outcome.code, outcome.json["present"]) == (0, present)
+        assert scheduler()["basis"] == "attested"
+    assert dot_wrapper("attest", "cron", "--absent", "--actor", "a", "--finding", "b").code == cli.BAD_INPUT
+
+
+def test_version_says_whether_software_and_schema_belong_together(
+    db: Database, monkeypatch: pytest.MonkeyPatch, dot_wrapper: DotWrapper
+) -> None:
+    assert dot_wrapper("version").out.splitlines()[-1] == "in step"
+    owner = db.connect("owner")
+    body = "create or replace function dot.fn_is_prose(p_value text) returns boolean language sql immutable return true"
+    owner.execute(body)  # one in SQL's own form is kept parsed: not told
+    owner.execute("""
+        create or replace function dot.fn_process_dot_runtime_execute_enabled() returns boolean
+        language plpgsql stable security definer set search_path = pg_catalog, pg_temp as 'begin return true; end'
+    """)
+    owner.execute("drop view dot.v_dot_event_type")
+    outcome = dot_wrapper("version", "--json")
+    assert outcome.code == cli.FAILED
+    assert outcome.json["differing"] == ["fn_process_dot_runtime_execute_enabled", "v_dot_event_type"]
+    assert "-f sql/views/v_dot_event_type.sql" in outcome.json["advice"]
+    # The command it prints mends it.
+    psql = embedded.bin_folder() / "psql"
+    files = re.findall(r"-f (\S+)", outcome.json["advice"])
+    mend: list[str | Path] = [psql, "-q", db.url, "-v", "ON_ERROR_STOP=1", "-c", "set role dot_owner"]
+    subprocess.run([*mend, *(part for file in files for part in ("-f", file))], cwd=ROOT, check=True)
+    assert dot_wrapper("version", "--json").json["in_step"] is True
+    for other, said in (("0003", "needs 0004. Run `dot-wrapper upgrade`"), ("9999", "does not know")):
+        owner.execute("update dot.alembic_version set version_num = %s", (other,))
+        outcome = dot_wrapper("version")
+        assert (outcome.code, said in outcome.out) == (cli.FAILED, True), outcome
+
+
+def test_a_database_that_cannot_serve_says_in_one_line_what_to_do(
+    db: Database, empty_url: str, monkeypatch: pytest.MonkeyPatch, dot_wrapper: DotWrapper
+) -> None:
+    define_pair(db)
+
+    def said(*command: str) -> str:
+        outcome = dot_wrapper(*command)
+        assert outcome.code == cli.FAILED, outcome
+        first, *others = outcome.err.splitlines()
+        assert first.startswith("error: ")
+        return " ".join(one.removeprefix("next: ") for one in others if one.startswith("next: "))
+
+    rehearse = ("rehearse", PAIR)
+    owner = db.connect("owner")
+    owner.execute("drop view dot.v_process_candidate cascade")
+    owner.execute("update dot.alembic_version set version_num = '0003'")
+    assert said(*rehearse) == "The database is at revision 0003, this software needs 0004. Run `dot-wrapper upgrade`."
+    owner.execute("update dot.alembic_version set version_num = '9999'")
+    assert said(*rehearse).startswith("The database is at revision 9999, which this software (0004) does not know.")
+    superuser = db.connect("superuser")
+    name = value(superuser, "select current_database()")
+    superuser.execute(f'alter database "{name}" set default_transaction_read_only = on')
+    gate = ("gates", "set", "queue.worker.enabled", "true", "--actor", "a", "--reason", "b")
+    assert said(*gate).startswith("Connect to the primary")
+    assert dot_wrapper("gates", "show").code == 0  # reading is what a standby is for
+    monkeypatch.setenv("DATABASE_URL", db.url_as("t_nobody"))
+    assert "grant dot_reader to" in said("board")
+    assert "grant dot_gatekeeper to" in said(*gate)
+    monkeypatch.setenv("DATABASE_URL", empty_url)
+    assert said("board") == (
+        "The wrapper is not installed in this database. Run `dot-wrapper upgrade` (to revision 0004)."
+    )
+    monkeypatch.setenv("DATABASE_URL", "postgresql://x@/x?host=/nonexistent")
+    assert said("board").startswith("Check DATABASE_URL and that the server runs")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://x@/x?nonsense=1")
+    assert said("board")
+
+
+def in_terminal(*arguments: str, **environment: str) -> str:
+    """What dot-wrapper prints where standard output and error are a terminal of 80 columns."""
+    controller, terminal = pty.openpty()
+    child = subprocess.Popen(
+        [PROGRAM, *arguments],
+        env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "80", **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=terminal,
+        stderr=terminal,
+        cwd=ROOT,
+    )
+    os.close(terminal)
+    said = b""
+    while True:
+        try:
+            part = os.read(controller, 65536)
+        except OSError:  # how Linux tells that the other end is closed
+            break
+        if not part:
+            break
+        said += part
+    child.wait()
+    os.close(controller)
+    return said.decode()
+
+
+def test_colour_and_progress_are_for_terminals_and_no_colour_is_honoured(db: Database) -> None:
+    url = db.url_as("t_operator")
+    colour = re.compile(r"\x1b\[[0-9;]*3[0-7]m|\x1b\[38;")
+    refusal = ("why", "nobody.knows")
+    assert colour.search(in_terminal(*refusal, DATABASE_URL=url))
+    assert not colour.search(in_terminal(*refusal, DATABASE_URL=url, NO_COLOR="1"))
+    assert "DOTs" in in_terminal("catalogue", "define", "examples/catalogue.yaml", "--actor", "a", DATABASE_URL=url)
+    recording = in_terminal("record", "examples/observations.ndjson", DATABASE_URL=url)
+    assert "━━" in recording
+    assert "kB" in recording
+    quiet = subprocess.run(
+        [PROGRAM, "record", "examples/observations.ndjson"],
+        env={**os.environ, "DATABASE_URL": url},
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert (quiet.returncode, quiet.stderr, "\x1b" in quiet.stdout) == (0, "", False)
+
+
+def test_every_table_folds_at_80_columns_and_keeps_ids_whole(
+    db: Database, ledger: Ledger, dot_wrapper: DotWrapper
+) -> None:
+    ready_for_real_runs(db)
+    run_id = str(real_run(ledger))
+    long = f"candidate.{'x' * 150}"
+    define_pair(db, long, f"dot.{'y' * 150}", f"dot.{'z' * 150}")
+    with db.connect("gatekeeper") as gatekeeper:
+        gatekeeper.execute("select dot.fn_event_type_set('process.run.started', true, 'ana', 'wanted')")
+    observe_run(db.connect("writer"), process_candidate_code=long, dot_code=f"dot.{'y' * 150}")
+    for command in (
+        ("board",),
+        ("runs",),
+        ("show", run_id),
+        ("why", PAIR),
+        ("why", long),
+        ("leases",),
+        ("outbox", "show"),
+        ("outbox", "poll"),
+        ("catalogue", "show"),
+        ("inventory",),
+        ("funnel",),
+        ("funnel", "--dots"),
+        ("gates", "show"),
+        ("preflight", "show"),
+    ):
+        outcome = dot_wrapper(*command)
+        assert outcome.code == 0, outcome
+        tables = [line for line in outcome.out.splitlines() if line[:1] in "│┃┏┡├└"]
+        assert max(map(len, tables), default=0) <= 80, command
+        if command[0] in ("runs", "show"):
+            assert run_id in outcome.out
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shell_completion_is_printed(shell: str) -> None:
+    done = subprocess.run([PROGRAM, "--show-completion", shell], capture_output=True, text=True, check=True)
+    assert "_DOT_WRAPPER_COMPLETE" in done.stdout
+
+
+def test_completion_knows_the_commands() -> None:
+    environment = {
+        **os.environ,
+        "_DOT_WRAPPER_COMPLETE": "complete_bash",
+        "COMP_WORDS": "dot-wrapper outbox ",
+        "COMP_CWORD": "2",
+    }
+    done = subprocess.run([PROGRAM], env=environment, capture_output=True, text=True)
+    assert done.stdout.split() == ["show", "poll", "ack", "switch"]
