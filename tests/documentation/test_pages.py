@@ -1,0 +1,55 @@
+"""Every page is true: its blocks run and print what it shows, its files exist. A page is any file in docs/, and README.md."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from documents import Session, blocks, check
+from support import Database
+
+ROOT = Path(__file__).parents[2]
+PAGES = ["README.md", *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_block_of_a_page_does_what_the_page_shows(page: str, db: Database, tmp_path: Path) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    environment = {
+        "DATABASE_URL": db.url_as("t_operator"),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+    }
+    with Session(db.url_as("t_operator"), tmp_path, environment) as session:
+        assert check(page, text, session) == sum(block.not_run is None for block in blocks(text))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_block_that_is_not_run_says_why(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    reasons = [block.not_run for block in blocks(text) if block.not_run is not None]
+    assert all(reasons)
+    assert len(reasons) == text.count("not run:"), "a comment that is not directly above a block that would be run"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_file_a_page_names_exists(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:sql|migrations|harness|tests|bench|docs|examples)/[\w./]*)`", text))
+    folder = (ROOT / page).parent
+    linked = set(re.findall(r"\]\(([\w./-]+\.md)(?:#[\w-]*)?\)", text))
+    assert named | linked
+    assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
+    assert [path for path in sorted(linked) if not (folder / path).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_within_a_page_has_a_heading(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL), re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    assert [link for link in re.findall(r"\]\(#([\w-]+)\)", text) if link not in anchors] == []
