@@ -4,7 +4,7 @@ It is pg_dump's text, in an order of its own and without what differs from run t
 signature, attributes, comment and grants; their bodies have files of their own in ``sql/``.
 
     python -m migrations.snapshot            upgrades a scratch embedded server and writes the file
-    python -m migrations.snapshot --check    the same, and compares
+    python -m migrations.snapshot --check    the same, and compares; and docs/sql-reference.md with that database
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 
 from harness import embedded
+from migrations import reference
 from migrations.frozen_sql import ROOT
 
 SNAPSHOT = ROOT / "sql" / "schema.snapshot.sql"
@@ -114,15 +116,16 @@ def difference(stored: str, current: str) -> str:
     )
 
 
-def snapshot_of_head() -> str:
-    """The snapshot of a scratch embedded server that is upgraded to head."""
+@contextmanager
+def head() -> Iterator[str]:
+    """A scratch embedded server that is upgraded to head: its URL."""
     folder = Path(tempfile.mkdtemp(prefix="dotw"))
     folder.chmod(0o755)
     before = os.environ.get("DATABASE_URL")
     try:
         os.environ["DATABASE_URL"] = url = embedded.start(18, folder)
         command.upgrade(Config(str(ROOT / "alembic.ini")), "head")
-        return snapshot_of(url)
+        yield url
     finally:
         if before is None:
             os.environ.pop("DATABASE_URL", None)
@@ -133,20 +136,26 @@ def snapshot_of_head() -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line: writes the snapshot, or with ``--check`` compares it; 1 where it differs."""
+    """Command line: writes the snapshot, or with ``--check`` compares it and the SQL reference; 1 where either differs."""
     parser = argparse.ArgumentParser(prog="snapshot", description="Write or check sql/schema.snapshot.sql.")
-    parser.add_argument("--check", action="store_true", help="compare instead of write")
+    parser.add_argument("--check", action="store_true", help="compare instead of write, docs/sql-reference.md too")
     parser.add_argument("--file", type=Path, default=SNAPSHOT, help="the snapshot (default: sql/schema.snapshot.sql)")
+    parser.add_argument("--page", type=Path, default=reference.PAGE, help="the SQL reference, compared by --check")
     given = parser.parse_args(arguments)
-    current = snapshot_of_head()
+    with head() as url:
+        current = snapshot_of(url)
+        drift = reference.drift(given.page.read_text(encoding="utf-8"), url) if given.check else []
     if not given.check:
         given.file.write_text(current, encoding="utf-8")
         return 0
     stored = given.file.read_text(encoding="utf-8") if given.file.exists() else ""
-    if stored == current:
-        return 0
-    print(f"{given.file} is not the schema of head: run make snapshot\n{difference(stored, current)}", file=sys.stderr)
-    return 1
+    if stored != current:
+        print(
+            f"{given.file} is not the schema of head: run make snapshot\n{difference(stored, current)}", file=sys.stderr
+        )
+    if drift:
+        print("\n".join([f"{given.page} is not the catalog of head:", *drift]), file=sys.stderr)
+    return int(stored != current or bool(drift))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import pytest
 
 from catalog import catalog, disagreements, finished, query, start_module
 from migrations.frozen_sql import ROOT, FrozenSql
+from migrations.reference import PAGE
 from migrations.snapshot import SNAPSHOT, difference, dump, normalise, snapshot_of
 from servers import fresh_database, server, upgrade
 from support import Database
@@ -104,8 +105,13 @@ def test_the_snapshot_command_writes_what_its_check_accepts_and_says_what_to_do_
     assert finished(start_module("migrations.snapshot", "--file", str(written))) == (0, "")
     assert written.read_text(encoding="utf-8") == SNAPSHOT.read_text(encoding="utf-8"), "run make snapshot"
     written.write_text(written.read_text(encoding="utf-8").replace("ENABLE ALWAYS", "DISABLE"), encoding="utf-8")
-    status, printed = finished(start_module("migrations.snapshot", "--check", "--file", str(written)))
+    page = tmp_path / "reference.md"
+    page.write_text(PAGE.read_text(encoding="utf-8").replace("### fn_is_ref", "### fn_is_link"), encoding="utf-8")
+    arguments = ("--check", "--file", str(written), "--page", str(page))
+    status, printed = finished(start_module("migrations.snapshot", *arguments))
     assert (status, "run make snapshot" in printed) == (1, True), printed
+    assert "\nadd: fn_is_ref\n" in printed
+    assert "\nremove: fn_is_link\n" in printed
     assert "-ALTER TABLE dot.event_outbox DISABLE TRIGGER event_outbox_append_only;" in printed
     assert "+ALTER TABLE dot.event_outbox ENABLE ALWAYS TRIGGER event_outbox_append_only;" in printed
 
