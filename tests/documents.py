@@ -5,8 +5,8 @@ r"""Documentation that is run: the fenced blocks of a Markdown page, in order, i
                       below is what it prints; without one it must not fail.
 ```console            lines that begin with ``$ `` are commands (a trailing backslash continues one), the lines below each
                       are what it prints, standard output and error as they come; one bash per block, and all blocks in the
-                      same folder. A line ``...`` stands for any number of lines. ``$ echo $?`` shows an exit code; a
-                      command without it that shows nothing, or ``...``, must succeed.
+                      same folder. ``$ echo $?`` shows an exit code; a command without it that shows nothing, or ``...``,
+                      must succeed.
 ```python             run by this interpreter in the same folder and environment; it must end with exit code 0. A ```text
                       block directly below is what it prints.
 ====================  ==========================================================================================
@@ -14,7 +14,8 @@ r"""Documentation that is run: the fenced blocks of a Markdown page, in order, i
 Other fences are shown and not run; they are named in ``SHOWN_ONLY``, so that a misspelt one is no way out of being run. The
 one way out is a comment directly above the fence: ``<!-- not run: reason -->``.
 
-What is printed must be what the page shows, exactly, once both are normalised: ``NORMALISED`` and uuids, see ``Session``.
+What is printed must be what the page shows, exactly, once both are normalised: ``NORMALISED`` and uuids, see ``Session``. A
+line ``...`` of the page stands for any number of lines.
 """
 
 from __future__ import annotations

@@ -97,6 +97,14 @@ def test_widths_of_tables_times_paths_and_ports_are_no_difference(session: Sessi
         check("page.md", fenced("sql", code, shown.replace("2026-11-21 23:34:04.12+00", "today")), session)
 
 
+def test_widths_of_drawn_tables_are_no_difference_and_their_cells_are(plain: Session) -> None:
+    page = fenced("console", "$ printf '%s\\n' '│ a    │' '├──────┤' '│ b    │'\n│ a │\n├───┤\n│ b │")
+    assert check("page.md", page, plain) == 1
+    for was, becomes in (("├───┤", "│───┤"), ("│ b │", "│ b"), ("│ a │", "│ aa │")):
+        with pytest.raises(Mismatch):
+            check("page.md", page.replace(was, becomes), plain)
+
+
 A, B = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
 TWO = "select gen_random_uuid() as a, gen_random_uuid() as b \\gset"
 
