@@ -127,9 +127,9 @@ def test_uuids_swapped_in_a_later_block_fail(session: Session) -> None:
 
 
 def test_a_uuid_that_the_code_names_is_compared_as_it_is(session: Session) -> None:
-    assert check("page.md", fenced("sql", f"\\echo {A} {B}", f"{A} {B}"), session) == 1
     with pytest.raises(Mismatch):
         check("page.md", fenced("sql", f"\\echo {A} {B}", f"{B} {A}"), session)
+    assert check("page.md", fenced("sql", f"\\echo {A} {B}", f"{A} {B}"), session) == 1
 
 
 CONSOLE = """\
@@ -172,6 +172,14 @@ def test_a_console_block_that_is_not_true_fails(plain: Session, was: str, become
     assert found
     with pytest.raises(Mismatch, match=r"^page\.md:1: ```console\n"):
         check("page.md", fenced("console", before + becomes + after), plain)
+
+
+@pytest.mark.parametrize("shown", ["two\n...", "...\ntwo", "one\n...\none\n...", "one\n...\ntwo\n...\ntwo\nthree"])
+def test_any_lines_stand_for_none_of_the_lines_around_them(session: Session, shown: str) -> None:
+    code = "\\echo one\n\\echo two\n\\echo three"
+    assert check("page.md", fenced("sql", code, "one\n...\nthree") + fenced("sql", code, "..."), session) == 2
+    with pytest.raises(Mismatch):
+        check("page.md", fenced("sql", code, shown), session)
 
 
 def test_any_lines_may_be_no_lines_and_lets_uuids_pass(session: Session) -> None:

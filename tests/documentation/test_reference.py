@@ -155,13 +155,16 @@ def test_a_new_function_and_a_new_view_are_reported(db: Database) -> None:
     query(
         db.url,
         "set role dot_owner; create function dot.fn_new(p_a text default 'x') returns integer language sql return 1;"
-        " grant execute on function dot.fn_new to public; create view dot.v_new as select 1 as one",
+        " create view dot.v_new as select 1 as one; grant select on dot.v_new to public;"
+        " reset role; create function dot.fn_of_another_owner() returns integer language sql return 1",
     )
     assert drift(TEXT, db.url) == [
         "add: fn_new",
-        "add: fn_new: argument p_a text, 'x'",
         "add: fn_new: dot.fn_new(p_a text default 'x') returns integer",
-        "add: fn_new: role PUBLIC",
+        "add: fn_of_another_owner",
+        "add: fn_of_another_owner: dot.fn_of_another_owner() returns integer",
+        "add: fn_of_another_owner: role PUBLIC",
         "add: v_new",
         "add: v_new: column one integer",
+        "add: v_new: role PUBLIC",
     ]
