@@ -1,6 +1,6 @@
 -- Moves a gate, and writes who, when, why, old and new into dot_config_audit: the only way to move one. Once it has
 -- committed no observation that needed the old value commits: it takes dot.gate_latch EXCLUSIVE, which waits for the writes
--- in flight, at most 2 s; then 55P03 names the backends that hold it. Repeat it, or end them with pg_terminate_backend.
+-- in flight, at most 2 s for each lock; then 55P03 names the backends that hold it. Repeat it, or end them with pg_terminate_backend.
 -- Returns the value before. Raises 23502, 23514 (dot_config_*_check), 55P03.
 create or replace function dot.fn_dot_config_set(p_key text, p_value text, p_actor text, p_reason text)
 returns text

@@ -1,5 +1,5 @@
--- Adds a DOT to the catalogue, or updates what describes it; never its usage figures. Says which: created, updated or
--- unchanged. Raises 23502, 23514 (dot_tools_*_check).
+-- Adds a DOT to the catalogue, or replaces what describes it, all five descriptions, so one that is left out becomes NULL; never
+-- its usage figures. Says which: created, updated or unchanged. Raises 23502, 23514 (dot_tools_*_check).
 create or replace function dot.fn_dot_tool_register(
     p_code text,
     p_category text default null,

@@ -42,6 +42,15 @@ begin
             excluded.category, excluded.execution_engine, excluded.script_path, excluded.file_path, excluded.trigger_type
         )
     returning t.xmax = 0 into v_created;
+    -- A trigger of the host's may have kept or changed the write: what did not happen must not be said.
+    if not exists (
+        select from dot.dot_tools t
+        where t.code = p_code
+            and (t.category, t.execution_engine, t.script_path, t.file_path, t.trigger_type)
+            is not distinct from (p_category, p_execution_engine, p_script_path, p_file_path, p_trigger_type)
+    ) then
+        raise exception 'the host did not store % in dot_tools', p_code;
+    end if;
     return case when v_created then 'created' when not v_created then 'updated' else 'unchanged' end;
 end
 $function$;

@@ -4,8 +4,9 @@
 -- Order: (1) NULLs, domains, reserved keys; (2) DOT and candidate; (3) gates, preflight, lease; (4) replay; (5) gates and
 -- lease again, now so that no switch and no rival overtakes; (6) insert, event. A replay passes 1 to 3 like a first call,
 -- because a returned run is taken as permission to go on.
--- Locks: for DRY_RUN and REAL_RUN dot.gate_latch in ROW SHARE mode and the lease row, both until the transaction ends.
--- Raises 23502 and 23514 (input, gate_*_check, preflight_check, lease_*_check), 23503 (unknown DOT or candidate), 23505
+-- Locks: for a new DRY_RUN or REAL_RUN dot.gate_latch in ROW SHARE mode and the lease row, both until the transaction ends;
+-- outside READ COMMITTED gate and lease rows wherever they are read, in a replay too.
+-- Raises 23502 and 23514 (input, gate_*_check, preflight_check, lease_live_check), 23503 (unknown DOT or candidate), 23505
 -- (process_run_observation_pkey, idempotency_payload_mismatch), 40001 (retry).
 create or replace function dot.fn_process_run_observe(
     p_process_candidate_code text,
