@@ -24,7 +24,6 @@ from migrations.frozen_sql import ROOT, FrozenSql
 from migrations.snapshot import dump, normalise
 
 HEAD = "0004"
-OWN_ROLES = ("dot_reader", "dot_relay", "dot_gatekeeper", "dot_cataloguer", "dot_writer", "dot_bridge", "dot_owner")
 
 
 def catalog(url: str) -> str:

@@ -1,71 +1,67 @@
-"""Fixtures: one embedded PostgreSQL 18 per test process, a template database with the wrapper, a clone of it per test."""
+"""Fixtures: a server, a template database with the wrapper in it, and a clone of that per test.
+
+Without ``DATABASE_URL`` each test process starts an embedded server of its own. With it that server is used: pytest itself
+prepares it and takes everything back at the end, and xdist's workers only clone.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import asdict
 from typing import Any
 
-import psycopg
 import pytest
-from pytest_postgresql import factories
 
-from servers import database_url, fresh_database, server, upgrade
-from support import ROLES, Database
+from harness import database
+from prepared import Prepared, prepared
+from servers import server
+from support import Database
 
+_SERVER = pytest.StashKey[Prepared]()
 _stack = ExitStack()
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Starts this process's server and tells pytest-postgresql where it is (xdist's controller runs no test)."""
-    os.environ.pop("DATABASE_URL", None)
-    if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
-        return
-    url = _stack.enter_context(server(int(os.environ.get("DOT_TEST_POSTGRES", "18"))))
-    parts = psycopg.conninfo.conninfo_to_dict(url)
-    config.option.postgresql_host = parts["host"]
-    config.option.postgresql_port = 5432
-    config.option.postgresql_user = "postgres"
-    config.option.postgresql_password = ""
-    config.option.postgresql_dbname = "dot_test"
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Prepares the server that this process, or its workers, use."""
+    config = session.config
+    given = database.conninfo() if os.environ.get("DATABASE_URL") else None
+    os.environ.pop("DATABASE_URL", None)  # from here on no test gets there but by its fixtures
+    from_controller: dict[str, Any] | None = getattr(config, "workerinput", {}).get("prepared")
+    if from_controller:
+        config.stash[_SERVER] = Prepared(**from_controller)
+    elif given:
+        config.stash[_SERVER] = _stack.enter_context(prepared(given, own=False))
+    elif hasattr(config, "workerinput") or not getattr(config.option, "numprocesses", None):
+        url = _stack.enter_context(server(int(os.environ.get("DOT_TEST_POSTGRES", "18"))))
+        config.stash[_SERVER] = _stack.enter_context(prepared(url, own=True))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tells a worker of xdist's about the server that this process has prepared."""
+    if _SERVER in node.config.stash:
+        node.workerinput["prepared"] = asdict(node.config.stash[_SERVER])
 
 
 def pytest_unconfigure() -> None:
-    """Stops the server."""
+    """Takes everything back, after failures and Ctrl-C too."""
     _stack.close()
 
 
-def install(host: str, dbname: str, **_: Any) -> None:
-    """Fills the template database: the wrapper, and one login per role (roles are the cluster's)."""
-    url = database_url(f"postgresql://postgres@/postgres?host={host}", dbname)
-    upgrade(url)
-    with psycopg.connect(url, autocommit=True) as admin:
-        for role in ROLES:
-            admin.execute(f"drop role if exists t_{role}")
-            admin.execute(f"create role t_{role} login in role dot_{role}")
-        for login, roles in (("t_nobody", ""), ("t_operator", "in role " + ", ".join(f"dot_{role}" for role in ROLES))):
-            admin.execute(f"drop role if exists {login}")
-            admin.execute(f"create role {login} login {roles}")
-
-
-postgresql_noproc = factories.postgresql_noproc(load=[install])
-postgresql = factories.postgresql("postgresql_noproc")
-
-
 @pytest.fixture
-def db(postgresql: psycopg.Connection[Any]) -> Iterator[Database]:
+def db(pytestconfig: pytest.Config) -> Iterator[Database]:
     """A database of the test's own with the wrapper installed and nothing in it."""
-    info = postgresql.info
-    database = Database(database_url(f"postgresql://postgres@/postgres?host={info.host}", info.dbname))
-    yield database
-    database.close()
+    prepared_server = pytestconfig.stash[_SERVER]
+    with prepared_server.database(prepared_server.template) as url:
+        database = Database(url, prepared_server)
+        yield database
+        database.close()
 
 
 @pytest.fixture
-def empty_url(postgresql_noproc: Any) -> Iterator[str]:
-    """The superuser URL of an empty database on this process's server."""
-    server_url = f"postgresql://postgres@/postgres?host={postgresql_noproc.host}"
-    yield fresh_database(server_url, "dot_empty")
-    with psycopg.connect(server_url, autocommit=True) as admin:
-        admin.execute('drop database if exists "dot_empty" with (force)')
+def empty_url(pytestconfig: pytest.Config) -> Iterator[str]:
+    """The URL of an empty database, as the login that made it: a superuser on a server of the tests' own."""
+    with pytestconfig.stash[_SERVER].database() as url:
+        yield url

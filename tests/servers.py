@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ import psycopg
 import pytest
 from alembic import command
 from alembic.config import Config
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from harness import embedded
 from migrations.frozen_sql import ROOT
@@ -55,45 +58,78 @@ def _debian(folder: Path) -> Iterator[str]:
     if not DEBIAN_15.exists():
         pytest.skip("Debian's postgresql-15 is not installed")
     data = folder / "pg15"
-    as_postgres = []
     if os.geteuid() == 0:
         shutil.chown(folder, "postgres")
-        as_postgres = ["runuser", "-u", "postgres", "--"]
-
-    def run(*command: str) -> None:
-        subprocess.run([*as_postgres, *command], cwd="/", check=True, capture_output=True, stdin=subprocess.DEVNULL)
-
-    run(f"{DEBIAN_15}/initdb", "-D", str(data), "--auth=trust", "-U", "postgres", "--encoding=UTF8", "--no-sync")
-    settings = "".join(f" -c {line.replace(' ', '')}" for line in UNSAFE.splitlines())
-    run(
-        f"{DEBIAN_15}/pg_ctl",
-        "-w",
-        "-D",
-        str(data),
-        "-l",
-        str(folder / "log"),
-        "-o",
-        f"-h '' -k {folder}{settings}",
-        "start",
-    )
+    _run(folder, DEBIAN_15, "initdb", "-D", str(data), "--auth=trust", "-U", "postgres", "--encoding=UTF8", "--no-sync")
+    with (data / "postgresql.conf").open("a") as settings:
+        settings.write(UNSAFE)
+    log = str(folder / "log")
+    _run(data, DEBIAN_15, "pg_ctl", "-w", "-D", str(data), "-l", log, "-o", f"-h '' -k {folder}", "start")
     try:
         yield f"postgresql://postgres@/postgres?host={folder}"
     finally:
-        run(f"{DEBIAN_15}/pg_ctl", "-w", "-D", str(data), "-m", "immediate", "stop")
+        _run(data, DEBIAN_15, "pg_ctl", "-w", "-D", str(data), "-m", "immediate", "stop")
 
 
-def database_url(server_url: str, database: str, login: str = "postgres") -> str:
-    """The URL of another database or login on the same server."""
-    parts = psycopg.conninfo.conninfo_to_dict(server_url)
-    return f"postgresql://{login}@/{database}?host={parts['host']}"
+def _run(data: Path, programs: Path, program: str, *arguments: str) -> None:
+    """Runs a program of a server as the user whose data it is: no server runs as root."""
+    switch = ["runuser", "-u", data.owner(), "--"] if os.geteuid() == 0 else []
+    command = [*switch, str(programs / program), *arguments]
+    subprocess.run(command, cwd="/", check=True, capture_output=True, stdin=subprocess.DEVNULL)
 
 
-def fresh_database(server_url: str, name: str, owner: str = "postgres") -> str:
-    """Makes an empty database and returns its superuser URL."""
+def listen_on_tcp(version: int, url: str, *settings: str) -> int:
+    """Restarts a server of ours as other people's are: it listens on 127.0.0.1, where it wants a password, and, still without
+    one, on its socket. Both with the port that is returned."""
+    with psycopg.connect(url, autocommit=True) as admin:
+        found = admin.execute(
+            "select current_setting('data_directory'), current_setting('unix_socket_directories')"
+        ).fetchone()
+    assert found
+    data, sockets = Path(found[0]), found[1]
+    (data / "pg_hba.conf").write_text("local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
+    with (data / "postgresql.conf").open("a") as file:
+        file.writelines(f"{line}\n" for line in settings)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    programs = DEBIAN_15 if version == 15 else embedded.bin_folder(version)
+    options = f"-h 127.0.0.1 -p {port} -k {sockets}"
+    log = str(data / "tcp.log")
+    _run(data, programs, "pg_ctl", "-w", "-D", str(data), "-l", log, "-m", "fast", "-o", options, "restart")
+    return port
+
+
+def database_url(server_url: str, database: str, login: str | None = None, password: str | None = None) -> str:
+    """The connection string of another database, or another login, on the same server."""
+    return make_conninfo(server_url, dbname=database, user=login, password=password)
+
+
+def owner_url(url: str) -> str:
+    """The connection string of the same login acting as dot_owner from the first statement on, in any program."""
+    given = conninfo_to_dict(url).get("options") or ""
+    return make_conninfo(url, options=f"{given} -c role=dot_owner".strip())
+
+
+def fresh_database(server_url: str, name: str, template: str = "template1") -> str:
+    """Makes a database, empty or a copy, and returns its URL for the same login."""
+    drop_database(server_url, name)
     with psycopg.connect(server_url, autocommit=True) as admin:
-        admin.execute(f'drop database if exists "{name}" with (force)')
-        admin.execute(f'create database "{name}" owner "{owner}"')
+        admin.execute(sql.SQL("create database {} template {}").format(sql.Identifier(name), sql.Identifier(template)))
     return database_url(server_url, name)
+
+
+def drop_database(server_url: str, name: str) -> None:
+    """Drops a database with the sessions in it.
+
+    Not ``with (force)``: where autovacuum is in the database, that is refused to whoever is no superuser.
+    """
+    with psycopg.connect(server_url, autocommit=True) as admin:
+        admin.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where datname = %s and backend_type = 'client backend' and pg_has_role(usesysid, 'usage')",
+            (name,),
+        )
+        admin.execute(sql.SQL("drop database if exists {}").format(sql.Identifier(name)))
 
 
 def upgrade(url: str, revision: str = "head") -> None:

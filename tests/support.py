@@ -14,16 +14,16 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from servers import database_url
+from prepared import Prepared
 
 Connection = psycopg.Connection[dict[str, Any]]
 
-ROLES = ("writer", "cataloguer", "gatekeeper", "relay", "reader")
 GATES = (
     "iu_core.operator_runtime_enabled",
     "process_dot_runtime.execute_enabled",
     "process_dot_runtime.real_run_enabled",
 )
+WAITS = "select exists (select from pg_locks where pid = %s and not granted)"  # everybody may see that
 PAIR, PRODUCER, VERIFIER = "shop.orders", "dot.load_orders", "dot.check_orders"
 
 
@@ -32,16 +32,18 @@ class Database:
     """A database of the test's own, with the wrapper installed. Each role is a login that has that role and nothing else."""
 
     url: str
+    server: Prepared
     opened: list[Connection] = field(default_factory=list)
     sessions: dict[str, Connection] = field(default_factory=dict)
 
-    def connect(self, role: str = "owner") -> Connection:
-        """A new autocommit connection as ``writer``, ``reader`` ... or as the superuser acting as dot_owner (``owner``), or
-        as the plain superuser (``superuser``)."""
-        login = f"t_{role}" if role in ROLES else "postgres"
-        connection = psycopg.connect(self.url_as(login), autocommit=True, row_factory=dict_row)
-        if role == "owner":
-            connection.execute("set role dot_owner")
+    def connect(self, who: str = "owner") -> Connection:
+        """A new autocommit connection as ``writer``, ``reader``, ``operator`` ..., or as the login that made the database:
+        acting as dot_owner (``owner``), as itself (``creator``), or as the superuser that it is on a server of the tests'
+        own (``superuser``). On any other server a test that needs a superuser is skipped."""
+        if who == "superuser" and not self.server.own:
+            pytest.skip("needs a superuser: the server of DATABASE_URL is not the tests' own")
+        url = self.url if who in ("creator", "superuser") else self.url_as(who)
+        connection = psycopg.connect(url, autocommit=True, row_factory=dict_row)
         self.opened.append(connection)
         return connection
 
@@ -51,9 +53,13 @@ class Database:
             self.sessions[role] = self.connect(role)
         return self.sessions[role]
 
-    def url_as(self, login: str) -> str:
-        """The URL for a login, for instance ``t_operator``, which holds all five roles, or ``t_nobody``, which holds none."""
-        return database_url(self.url, str(psycopg.conninfo.conninfo_to_dict(self.url)["dbname"]), login)
+    def url_as(self, who: str) -> str:
+        """The URL for a role, for instance ``operator``, which holds all five, ``nobody``, which holds none, or ``owner``."""
+        return self.server.url_as(self.url, who)
+
+    def login(self, who: str) -> str:
+        """The name of a role's login."""
+        return self.server.logins[who][0]
 
     def close(self) -> None:
         for connection in self.opened:
@@ -174,24 +180,24 @@ def waiting(connection: Connection, call: Callable[[], Any], pool: ThreadPoolExe
     connection.execute("set statement_timeout = '20s'")  # a wait that never ends fails the test instead of hanging it
     future = pool.submit(call)
     pid = connection.info.backend_pid
-    with db.connect("superuser") as watcher:
-        while value(watcher, "select wait_event_type from pg_stat_activity where pid = %s", pid) != "Lock":
+    with db.connect("owner") as watcher:
+        while not value(watcher, WAITS, pid):
             assert not future.done(), f"the call did not wait: {future.exception() or future.result()}"
     return future
 
 
 def ledger_counts(db: Database) -> dict[str, int]:
     """Rows of every table of schema dot, to show that a refused call left nothing anywhere."""
-    with db.connect("superuser") as superuser:
+    with db.connect("owner") as owner:
         tables = [
             one["relname"]
             for one in rows(
-                superuser,
+                owner,
                 "select relname from pg_class where relkind = 'r' and"
                 " relnamespace = 'dot'::regnamespace order by relname",
             )
         ]
-        return {table: int(value(superuser, f"select count(*) from dot.{table}")) for table in tables}
+        return {table: int(value(owner, f"select count(*) from dot.{table}")) for table in tables}
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from prepared import ROLES
 from support import (
     PAIR,
     PRODUCER,
-    ROLES,
     Connection,
     Database,
     acquire,
@@ -91,7 +91,7 @@ RELATIONS = (
 @pytest.fixture
 def nobody(db: Database) -> Iterator[Connection]:
     """A login without any role."""
-    with psycopg.connect(db.url_as("t_nobody"), autocommit=True, row_factory=dict_row) as connection:
+    with psycopg.connect(db.url_as("nobody"), autocommit=True, row_factory=dict_row) as connection:
         yield connection
 
 
@@ -124,18 +124,19 @@ def refused_on(connection: Connection, statement: str, is_view: bool) -> None:
 
 
 def test_each_function_is_executable_by_exactly_the_roles_of_the_design(db: Database) -> None:
-    superuser = db.session("superuser")
-    roles = ["dot_owner", "dot_bridge", "t_nobody", *MAY_EXECUTE, *(f"t_{role}" for role in ROLES)]
-    functions = rows(superuser, FUNCTIONS)
+    owner = db.session("owner")
+    logins = {f"dot_{role}": db.login(role) for role in ROLES}
+    roles = ["dot_owner", "dot_bridge", db.login("nobody"), *MAY_EXECUTE, *logins.values()]
+    functions = rows(owner, FUNCTIONS)
     assert set().union(*MAY_EXECUTE.values()) < {one["name"] for one in functions}
     wrong = {}
     for function in functions:
         expected = expected_executors(function["name"])
-        expected |= {role.replace("dot_", "t_") for role in expected & MAY_EXECUTE.keys()}
+        expected |= {logins[role] for role in expected & MAY_EXECUTE.keys()}
         may = {
             role
             for role in roles
-            if value(superuser, "select has_function_privilege(%s, %s::oid, 'execute')", role, function["oid"])
+            if value(owner, "select has_function_privilege(%s, %s::oid, 'execute')", role, function["oid"])
         }
         if may != expected:
             wrong[function["signature"]] = may ^ expected
@@ -145,7 +146,7 @@ def test_each_function_is_executable_by_exactly_the_roles_of_the_design(db: Data
 def test_a_call_of_a_function_that_is_not_the_roles_own_is_refused_and_its_own_is_let_in(
     db: Database, nobody: Connection
 ) -> None:
-    functions = rows(db.session("superuser"), FUNCTIONS)
+    functions = rows(db.session("owner"), FUNCTIONS)
     sessions = {f"dot_{role}": db.session(role) for role in ROLES} | {"nobody": nobody}
     wrong = []
     for role, session in sessions.items():
@@ -157,17 +158,17 @@ def test_a_call_of_a_function_that_is_not_the_roles_own_is_refused_and_its_own_i
 
 
 def test_the_bridge_calls_nothing_but_its_own_functions_and_the_code_check(db: Database) -> None:
-    superuser = db.session("superuser")
-    functions = rows(superuser, FUNCTIONS)
-    superuser.execute("set role dot_bridge")
-    let_in = {one["name"] for one in functions if attempt(superuser, one["signature"]) != "42501"}
+    owner = db.session("owner")
+    functions = rows(owner, FUNCTIONS)
+    owner.execute("set role dot_bridge")
+    let_in = {one["name"] for one in functions if attempt(owner, one["signature"]) != "42501"}
     assert let_in == {name for name in (one["name"] for one in functions) if "dot_bridge" in expected_executors(name)}
 
 
 def test_no_role_holds_a_right_on_a_table_view_or_sequence_but_those_listed(db: Database) -> None:
-    superuser = db.session("superuser")
+    owner = db.session("owner")
     held = rows(
-        superuser,
+        owner,
         "select c.relname as relation, null as column, a.grantee::regrole::text as grantee, a.privilege_type as right"
         " from pg_class c, aclexplode(c.relacl) a"
         " where c.relnamespace = 'dot'::regnamespace and a.grantee <> 'dot_owner'::regrole"
@@ -176,7 +177,7 @@ def test_no_role_holds_a_right_on_a_table_view_or_sequence_but_those_listed(db: 
         " from pg_class c join pg_attribute t on t.attrelid = c.oid, aclexplode(t.attacl) a"
         " where c.relnamespace = 'dot'::regnamespace and a.grantee <> 'dot_owner'::regrole",
     )
-    views = {one["name"] for one in rows(superuser, RELATIONS) if one["is_view"]}
+    views = {one["name"] for one in rows(owner, RELATIONS) if one["is_view"]}
     expected = {("dot_bridge", *right) for right in BRIDGE_RIGHTS} | {
         ("dot_reader", view, None, "SELECT") for view in views
     }
@@ -186,7 +187,7 @@ def test_no_role_holds_a_right_on_a_table_view_or_sequence_but_those_listed(db: 
 
 def test_the_schema_can_be_used_by_the_roles_and_created_in_by_nobody_but_its_owner(db: Database) -> None:
     held = rows(
-        db.session("superuser"),
+        db.session("owner"),
         "select a.grantee::regrole::text as grantee, a.privilege_type as right, a.is_grantable"
         " from pg_namespace n, aclexplode(n.nspacl) a where n.nspname = 'dot' and a.grantee <> n.nspowner",
     )
@@ -194,9 +195,9 @@ def test_the_schema_can_be_used_by_the_roles_and_created_in_by_nobody_but_its_ow
 
 
 def test_public_holds_nothing_anywhere_and_new_functions_give_it_nothing(db: Database) -> None:
-    superuser = db.session("superuser")
+    owner = db.session("owner")
     held = rows(
-        superuser,
+        owner,
         "select 'schema' as kind, n.nspname::text as name from pg_namespace n,"
         " aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a where n.nspname = 'dot' and a.grantee = 0"
         " union all select 'relation', c.relname from pg_class c,"
@@ -211,13 +212,14 @@ def test_public_holds_nothing_anywhere_and_new_functions_give_it_nothing(db: Dat
         " where a.grantee = 0",
     )
     assert held == []
-    db.session("owner").execute("create function dot.fn_forgot() returns integer language sql return 1")
-    assert value(superuser, "select has_function_privilege('t_nobody', 'dot.fn_forgot()', 'execute')") is False
+    owner.execute("create function dot.fn_forgot() returns integer language sql return 1")
+    may = "select has_function_privilege(%s, 'dot.fn_forgot()', 'execute')"
+    assert value(owner, may, db.login("nobody")) is False
 
 
 def test_a_reader_reads_every_view_and_no_table_and_changes_nothing(db: Database) -> None:
     reader = db.session("reader")
-    for relation in rows(db.session("superuser"), RELATIONS):
+    for relation in rows(db.session("owner"), RELATIONS):
         name = relation["name"]
         if relation["is_view"]:
             reader.execute(f"select * from dot.{name}")
@@ -229,7 +231,7 @@ def test_a_reader_reads_every_view_and_no_table_and_changes_nothing(db: Database
 
 
 def test_nobody_else_reads_a_table_or_view(db: Database, nobody: Connection) -> None:
-    relations = rows(db.session("superuser"), RELATIONS)
+    relations = rows(db.session("owner"), RELATIONS)
     sessions = {role: db.session(role) for role in ROLES if role != "reader"} | {"nobody": nobody}
     for session in sessions.values():
         for relation in relations:
@@ -239,28 +241,30 @@ def test_nobody_else_reads_a_table_or_view(db: Database, nobody: Connection) -> 
 
 def test_no_login_becomes_the_owner_or_another_role(db: Database, nobody: Connection) -> None:
     sessions = {role: db.session(role) for role in ROLES} | {"nobody": nobody}
+    superuser = value(nobody, "select rolname from pg_roles where oid = 10")
     for mine, session in sessions.items():
         for role in ("owner", "bridge", *ROLES):
             if role != mine:
                 with refused("42501"):
                     session.execute(f"set role dot_{role}")
         with refused("42501"):
-            session.execute("set session authorization postgres")
+            session.execute(f'set session authorization "{superuser}"')
         with refused("42501"):
-            session.execute(f"grant dot_owner to {'t_' + mine}")
+            session.execute(f"grant dot_owner to {db.login(mine)}")
         with refused("42501"):
             session.execute("create table dot.mine ()")
 
 
 def test_no_role_but_the_owner_is_a_member_of_the_bridge_and_nobody_of_the_owner(db: Database) -> None:
     members = rows(
-        db.session("superuser"),
+        db.session("owner"),
         "select m.roleid::regrole::text as role, m.member::regrole::text as member from pg_auth_members m"
-        " where m.roleid::regrole::text in ('dot_owner', 'dot_bridge')",
+        " where m.roleid::regrole::text in ('dot_owner', 'dot_bridge')"
+        " and m.member <> session_user::regrole",  # the tests' own login, where it is no superuser
     )
     assert [tuple(one.values()) for one in members] == [("dot_bridge", "dot_owner")]
     attributes = rows(
-        db.session("superuser"),
+        db.session("owner"),
         "select rolname from pg_roles where rolname like 'dot\\_%' and (rolcanlogin or rolsuper or rolcreaterole"
         " or rolcreatedb or rolreplication or rolbypassrls)",
     )
@@ -270,10 +274,10 @@ def test_no_role_but_the_owner_is_a_member_of_the_bridge_and_nobody_of_the_owner
 def test_the_bridge_cannot_reach_the_ledger(db: Database) -> None:
     ready_for_real_runs(db)
     observe_run(db.session("writer"))
-    superuser = db.session("superuser")
-    relations = [one for one in rows(superuser, RELATIONS) if one["name"] not in HOST_TABLES]
+    owner = db.session("owner")
+    relations = [one for one in rows(owner, RELATIONS) if one["name"] not in HOST_TABLES]
     before = ledger_counts(db)
-    superuser.execute("set role dot_bridge")
+    owner.execute("set role dot_bridge")
     for relation in relations:
         name = relation["name"]
         for statement in (
@@ -284,12 +288,12 @@ def test_the_bridge_cannot_reach_the_ledger(db: Database) -> None:
             f"drop table dot.{name}",
             f"lock table dot.{name} in row share mode",
         ):
-            refused_on(superuser, statement, relation["is_view"])
+            refused_on(owner, statement, relation["is_view"])
     with refused("42501"):
-        superuser.execute("select * from dot.universal_edges")
+        owner.execute("select * from dot.universal_edges")
     with refused("42501"):
-        superuser.execute(f"update dot.dot_tools set usage_count = 1 where code = '{PRODUCER}'")
-    superuser.execute("reset role")
+        owner.execute(f"update dot.dot_tools set usage_count = 1 where code = '{PRODUCER}'")
+    owner.execute("reset role")
     assert ledger_counts(db) == before
 
 
@@ -316,7 +320,7 @@ REACHES = (
 
 def test_a_trigger_of_the_host_runs_as_the_bridge_and_cannot_reach_the_ledger(db: Database) -> None:
     define_pair(db)
-    superuser, writer, cataloguer = db.session("superuser"), db.session("writer"), db.session("cataloguer")
+    owner, writer, cataloguer = db.session("owner"), db.session("writer"), db.session("cataloguer")
     with db.connect("gatekeeper") as gatekeeper:
         gatekeeper.execute("select dot.fn_event_type_set('process.run.started', true, 'tester', 'for a test')")
     # Each function that writes a host table, and the table. The host's function writes down who it ran as.
@@ -328,18 +332,19 @@ def test_a_trigger_of_the_host_runs_as_the_bridge_and_cannot_reach_the_ledger(db
             "select dot.fn_dot_iu_command_log('dot_wrapper.rehearse', 'plan', 'refused', 'tester')"
         ),
     }
-    superuser.execute(
+    host = db.session("creator")
+    host.execute(
         "create schema host; grant usage on schema host to public; create table host.seen (who text, what text)"
     )
-    superuser.execute("grant insert on host.seen to public")
+    host.execute("grant insert on host.seen to public")
 
     def install(table: str, statement: str) -> None:
-        superuser.execute(
+        host.execute(
             "create or replace function host.reach() returns trigger language plpgsql as $reach$ begin"
             f" insert into host.seen values (current_user, {psycopg.sql.quote(statement)}); {_run(statement)}; return new;"
             " end $reach$"
         )
-        superuser.execute(
+        owner.execute(
             f"create or replace trigger host_reach before insert or update on dot.{table}"
             " for each row execute function host.reach()"
         )
@@ -353,10 +358,10 @@ def test_a_trigger_of_the_host_runs_as_the_bridge_and_cannot_reach_the_ledger(db
             assert ledger_counts(db) == before, (table, statement)
         install(table, "select 1")
         enter()
-        superuser.execute(f"drop trigger host_reach on dot.{table}")
-    seen = rows(superuser, "select distinct who, what from host.seen")
+        owner.execute(f"drop trigger host_reach on dot.{table}")
+    seen = rows(host, "select distinct who, what from host.seen")
     assert [tuple(one.values()) for one in seen] == [("dot_bridge", "select 1")]
-    assert value(superuser, "select count(*) from host.seen") == len(doors)
+    assert value(host, "select count(*) from host.seen") == len(doors)
 
 
 def _run(statement: str) -> str:
@@ -393,7 +398,7 @@ def shadowed(db: Database) -> Connection:
     superuser = db.session("superuser")
     superuser.execute("update dot.dot_config set value = 'false' where key <> 'queue.worker.enabled'")
     superuser.execute(SHADOWS)  # as a DBA might allow a writer a schema of its own
-    superuser.execute("alter schema mine owner to t_writer")
+    superuser.execute(f"alter schema mine owner to {db.login('writer')}")
     relations = [one["name"] for one in rows(superuser, RELATIONS)]
     columns = {
         name: value(
@@ -430,8 +435,7 @@ def test_no_shadow_opens_a_gate(db: Database, shadowed: Connection) -> None:
 
 
 def test_no_shadow_passes_the_preflight_or_a_lease_that_is_not_live(db: Database, shadowed: Connection) -> None:
-    superuser = db.session("superuser")
-    superuser.execute("update dot.dot_config set value = 'true'")
+    db.session("owner").execute("update dot.dot_config set value = 'true'")
     with refused("23514", "lease_live_check"):
         observe_run(shadowed, evidence_type="REAL_RUN", lease_token=7)
     token = acquire(shadowed)
@@ -449,7 +453,7 @@ def test_what_a_shadowed_session_records_is_what_was_said(db: Database, shadowed
     run_id = observe_run(shadowed)["process_run_id"]
     stored = row(db.session("reader"), "select * from dot.v_process_run where process_run_id = %s", run_id)
     assert (stored["process_candidate_code"], stored["evidence_type"]) == (PAIR, "SIMULATED_DRY_RUN")
-    assert (stored["session_actor"], stored["admission"]) == ("t_writer", None)
+    assert (stored["session_actor"], stored["admission"]) == (db.login("writer"), None)
     assert stored["observed_at"].year > 1970
     for name in ("process_run_observation", "process_component_observation", "event_outbox"):
         assert value(shadowed, f"select count(*) from pg_temp.{name}") == 0

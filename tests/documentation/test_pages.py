@@ -20,11 +20,11 @@ PAGES = ["README.md", *sorted(f"docs/{page.name}" for page in (ROOT / "docs").gl
 def test_every_block_of_a_page_does_what_the_page_shows(page: str, db: Database, tmp_path: Path) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     environment = {
-        "DATABASE_URL": db.url_as("t_operator"),
+        "DATABASE_URL": db.url_as("operator"),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
     }
-    with Session(db.url_as("t_operator"), tmp_path, environment) as session:
+    with Session(db.url_as("operator"), tmp_path, environment) as session:
         assert check(page, text, session) == sum(block.not_run is None for block in blocks(text))
 
 

@@ -132,33 +132,33 @@ def entry(name: str) -> str:
 
 
 def test_the_reference_has_what_the_catalog_has(db: Database) -> None:
-    assert drift(TEXT, db.url) == []
+    assert drift(TEXT, db.url_as("owner")) == []
 
 
 def test_each_kind_of_drift_is_reported_by_what_to_add_or_remove(db: Database) -> None:
     for kind, ((name, was, becomes), reported) in DRIFTS.items():
         changed, times = re.subn(was, becomes, entry(name))
         assert times == 1, kind
-        assert drift(TEXT.replace(entry(name), changed), db.url) == reported, kind
+        assert drift(TEXT.replace(entry(name), changed), db.url_as("owner")) == reported, kind
 
 
 @pytest.mark.parametrize("name", ["fn_is_run_id", "v_dot_schema_revision"])
 def test_an_entry_that_is_missing_or_that_nothing_stands_for_is_reported(db: Database, name: str) -> None:
-    assert f"add: {name}" in drift(TEXT.replace(entry(name), ""), db.url)
+    assert f"add: {name}" in drift(TEXT.replace(entry(name), ""), db.url_as("owner"))
     ghost = entry(name).replace(name, f"{name}_of_old")
-    reported = drift(TEXT + ghost, db.url)
+    reported = drift(TEXT + ghost, db.url_as("owner"))
     assert f"remove: {name}_of_old" in reported
     assert all(line.startswith(f"remove: {name}_of_old") for line in reported)
 
 
 def test_a_new_function_and_a_new_view_are_reported(db: Database) -> None:
     query(
-        db.url,
+        db.url_as("owner"),
         "set role dot_owner; create function dot.fn_new(p_a text default 'x') returns integer language sql return 1;"
         " create view dot.v_new as select 1 as one; grant select on dot.v_new to public;"
-        " reset role; create function dot.fn_of_another_owner() returns integer language sql return 1",
+        " grant create on schema dot to dot_bridge; set role dot_bridge; create function dot.fn_of_another_owner() returns integer language sql return 1",
     )
-    assert drift(TEXT, db.url) == [
+    assert drift(TEXT, db.url_as("owner")) == [
         "add: fn_new",
         "add: fn_new: dot.fn_new(p_a text default 'x') returns integer",
         "add: fn_of_another_owner",

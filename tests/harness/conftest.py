@@ -14,14 +14,14 @@ from support import Database, DotWrapper, Outcome
 @pytest.fixture
 def ledger(db: Database) -> Iterator[Ledger]:
     """The test's database through the Python API, as a login that holds the five roles and nothing else."""
-    with Ledger(lambda: database.connect(db.url_as("t_operator"))) as opened:
+    with Ledger(lambda: database.connect(db.url_as("operator"))) as opened:
         yield opened
 
 
 @pytest.fixture
 def dot_wrapper(db: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> DotWrapper:
     """Runs `dot-wrapper ARGUMENTS` on the test's database, as a login that holds the five roles."""
-    monkeypatch.setenv("DATABASE_URL", db.url_as("t_operator"))
+    monkeypatch.setenv("DATABASE_URL", db.url_as("operator"))
 
     def run(*arguments: str) -> Outcome:
         capsys.readouterr()

@@ -32,7 +32,7 @@ THE_PAIR = Pair(PAIR, PRODUCER, VERIFIER)
 
 
 def connecting(db: Database) -> AsyncLedger:
-    return AsyncLedger(lambda: database.connect_async(db.url_as("t_operator")))
+    return AsyncLedger(lambda: database.connect_async(db.url_as("operator")))
 
 
 async def rehearse(ledger: AsyncLedger, evidence_type: EvidenceType = "SIMULATED_DRY_RUN", **options: Any) -> AsyncRun:
@@ -166,9 +166,9 @@ def test_a_connection_that_the_server_ended_is_opened_again(db: Database) -> Non
     async def ended_in_between() -> Pair:
         async with connecting(db) as ledger:
             await ledger.pair(PAIR)
-            with db.connect("superuser") as superuser:
-                ended = "select pg_terminate_backend(pid) from pg_stat_activity where usename = 't_operator'"
-                assert rows(superuser, ended)
+            with db.connect("creator") as creator:
+                ended = "select pg_terminate_backend(pid) from pg_stat_activity where usename = %s"
+                assert rows(creator, ended, db.login("operator"))
             return await ledger.pair(PAIR)
 
     assert asyncio.run(ended_in_between()) == THE_PAIR
@@ -194,13 +194,13 @@ def test_the_retry_is_bounded_and_a_refusal_is_never_repeated(db: Database, sqls
 
 def test_the_role_ends_with_the_transaction(db: Database) -> None:
     async def roles() -> list[object]:
-        async with await database.connect_async(db.url_as("t_operator")) as connection:
+        async with await database.connect_async(db.url_as("operator")) as connection:
             async with database.transaction_async(connection, "dot_writer"):
                 inside = await (await connection.execute("select current_user::text")).fetchone()
             after = await (await connection.execute("select current_user::text")).fetchone()
         return [inside, after]
 
-    assert asyncio.run(roles()) == [("dot_writer",), ("t_operator",)]
+    assert asyncio.run(roles()) == [("dot_writer",), (db.login("operator"),)]
 
 
 def test_views_are_read_as_dictionaries(db: Database) -> None:

@@ -256,7 +256,7 @@ def test_a_refusal_that_cannot_be_logged_is_still_the_refusal(db: Database, ledg
 def test_what_went_wrong_in_the_body_is_seen_even_when_the_server_is_gone(db: Database) -> None:
     define_pair(db)
     attest(db)
-    url = db.url_as("t_operator")
+    url = db.url_as("operator")
     ledger = Ledger(lambda: database.connect(url))
 
     def path() -> None:

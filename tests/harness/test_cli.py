@@ -152,7 +152,7 @@ def test_upgrade_prints_the_script_without_a_database(monkeypatch: pytest.Monkey
 def test_a_login_without_roles_and_a_server_that_is_down_are_told_in_one_line(
     db: Database, monkeypatch: pytest.MonkeyPatch, dot_wrapper: DotWrapper
 ) -> None:
-    for url in (db.url_as("t_nobody"), "postgresql://x@/x?host=/nonexistent"):
+    for url in (db.url_as("nobody"), "postgresql://x@/x?host=/nonexistent"):
         monkeypatch.setenv("DATABASE_URL", url)
         for command in (("board",), ("rehearse", PAIR), ("gates", "show"), ("upgrade",)):
             outcome = dot_wrapper(*command)
@@ -168,7 +168,7 @@ def test_a_verified_pair_shows_on_the_board(db: Database, dot_wrapper: DotWrappe
     from harness.caller_path import caller_path
     from harness.ledger import Ledger
 
-    with Ledger(lambda: database.connect(db.url_as("t_operator"))) as ledger:
+    with Ledger(lambda: database.connect(db.url_as("operator"))) as ledger:
         pair = ledger.pair(PAIR)
         with caller_path(ledger, pair, evidence_type="REAL_RUN", actor="ci") as run:
             run.producer("completed")
@@ -184,7 +184,7 @@ def test_the_installed_command_runs_without_colour_and_without_progress_where_th
     db: Database,
 ) -> None:
     program = Path(sys.executable).parent / "dot-wrapper"
-    environment = {**os.environ, "DATABASE_URL": db.url_as("t_operator")}
+    environment = {**os.environ, "DATABASE_URL": db.url_as("operator")}
     done = subprocess.run(
         [program, "import", "dbt", EXAMPLE], env=environment, capture_output=True, text=True, check=True
     )
@@ -225,7 +225,7 @@ def test_odd_input_is_an_exit_code_and_one_line(
 
 def test_a_full_disk_and_a_terminal_without_unicode_are_no_tracebacks(db: Database) -> None:
     program = Path(sys.executable).parent / "dot-wrapper"
-    environment = {**os.environ, "DATABASE_URL": db.url_as("t_operator")}
+    environment = {**os.environ, "DATABASE_URL": db.url_as("operator")}
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [program, "board"], env=environment, stdout=full, stderr=subprocess.PIPE, text=True, check=False

@@ -297,13 +297,13 @@ def test_a_database_that_cannot_serve_says_in_one_line_what_to_do(
     assert said(*rehearse) == "The database is at revision 0003, this software needs 0004. Run `dot-wrapper upgrade`."
     owner.execute("update dot.alembic_version set version_num = '9999'")
     assert said(*rehearse).startswith("The database is at revision 9999, which this software (0004) does not know.")
-    superuser = db.connect("superuser")
-    name = value(superuser, "select current_database()")
-    superuser.execute(f'alter database "{name}" set default_transaction_read_only = on')
+    creator = db.connect("creator")
+    name = value(creator, "select current_database()")
+    creator.execute(f'alter database "{name}" set default_transaction_read_only = on')
     gate = ("gates", "set", "queue.worker.enabled", "true", "--actor", "a", "--reason", "b")
     assert said(*gate).startswith("Connect to the primary")
     assert dot_wrapper("gates", "show").code == 0  # reading is what a standby is for
-    monkeypatch.setenv("DATABASE_URL", db.url_as("t_nobody"))
+    monkeypatch.setenv("DATABASE_URL", db.url_as("nobody"))
     assert "grant dot_reader to" in said("board")
     assert "grant dot_gatekeeper to" in said(*gate)
     monkeypatch.setenv("DATABASE_URL", empty_url)
@@ -343,7 +343,7 @@ def in_terminal(*arguments: str, **environment: str) -> str:
 
 
 def test_colour_and_progress_are_for_terminals_and_no_colour_is_honoured(db: Database) -> None:
-    url = db.url_as("t_operator")
+    url = db.url_as("operator")
     colour = re.compile(r"\x1b\[[0-9;]*3[0-7]m|\x1b\[38;")
     refusal = ("why", "nobody.knows")
     assert colour.search(in_terminal(*refusal, DATABASE_URL=url))

@@ -235,18 +235,18 @@ def test_an_interrupted_import_goes_on_where_it_stopped(db: Database, tmp_path: 
     given = read_dbt(large_project(tmp_path, pairs))
     from harness import database
 
-    connection = database.connect(db.url_as("t_operator"))
+    connection = database.connect(db.url_as("operator"))
 
     def kill(what: str, _count: int) -> None:
         if what == "runs":
-            db.connect("superuser").execute("select pg_terminate_backend(%s)", (connection.info.backend_pid,))
+            db.connect("creator").execute("select pg_terminate_backend(%s)", (connection.info.backend_pid,))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt), Ledger(lambda: connection) as ledger:
         import_dbt(ledger, given, progress=kill)
     reader = db.connect("reader")
     assert value(reader, "select count(*) from dot.v_process_run") == CHUNK
-    with Ledger(lambda: database.connect(db.url_as("t_operator"))) as ledger:
+    with Ledger(lambda: database.connect(db.url_as("operator"))) as ledger:
         summary = import_dbt(ledger, given)
     assert (summary.runs_created, summary.conflicts) == (pairs - CHUNK, [])
     assert value(reader, "select count(*) from dot.v_process_run where end_state = 'completed'") == pairs

@@ -104,7 +104,7 @@ def test_what_cannot_even_be_sent_is_invalid_input(db: Database, ledger: Ledger)
 
 def test_a_login_without_the_role_is_told_so(db: Database) -> None:
     with (
-        Ledger(lambda: database.connect(db.url_as("t_nobody"))) as ledger,
+        Ledger(lambda: database.connect(db.url_as("nobody"))) as ledger,
         pytest.raises(errors.NotPermitted) as refused,
     ):
         header(ledger)
@@ -132,16 +132,16 @@ def test_an_unknown_candidate_is_an_unknown_reference(ledger: Ledger) -> None:
 
 
 def test_the_role_ends_with_the_transaction(db: Database) -> None:
-    with database.connect(db.url_as("t_operator")) as connection:
+    with database.connect(db.url_as("operator")) as connection:
         with database.transaction(connection, "dot_writer"):
             inside = connection.execute("select current_user").fetchone()
         after = connection.execute("select current_user").fetchone()
-    assert (inside, after) == (("dot_writer",), ("t_operator",))
+    assert (inside, after) == (("dot_writer",), (db.login("operator"),))
 
 
 @pytest.mark.parametrize(("given", "expected"), [("off", "on"), ("local", "local"), ("on", "on")])
 def test_an_acknowledged_write_is_durable_whatever_the_session_says(db: Database, given: str, expected: str) -> None:
-    with database.connect(db.url_as("t_operator")) as connection:
+    with database.connect(db.url_as("operator")) as connection:
         connection.execute(psycopg.sql.SQL("set synchronous_commit = {}").format(given))
         with database.transaction(connection, "dot_writer"):
             assert connection.execute("show synchronous_commit").fetchone() == (expected,)
@@ -154,11 +154,11 @@ class Flaky:
         self.db, self.cuts, self.opened = db, cuts, 0
 
     def __call__(self) -> psycopg.Connection[Any]:
-        connection = database.connect(self.db.url_as("t_operator"))
+        connection = database.connect(self.db.url_as("operator"))
         self.opened += 1
         if self.opened <= self.cuts:
             connection.close()
-            connection = CutAfterCommit.connect(self.db.url_as("t_operator"), autocommit=True)
+            connection = CutAfterCommit.connect(self.db.url_as("operator"), autocommit=True)
         return connection
 
 
@@ -252,7 +252,7 @@ def test_a_server_that_is_away_for_a_moment_is_waited_for(db: Database) -> None:
         attempts += 1
         if attempts < 3:
             raise psycopg.OperationalError("the database system is starting up")
-        return database.connect(db.url_as("t_operator"))
+        return database.connect(db.url_as("operator"))
 
     with Ledger(connect) as ledger:
         assert header(ledger).created  # without a key, too: nothing had been sent

@@ -31,6 +31,8 @@ ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "docs" / "observation.schema.json"
 Lines = list[dict[str, Any]]
 
+ENDED = "select pg_terminate_backend(pid) from pg_stat_activity where usename = %s"
+
 
 def run_line(**replaced: object) -> dict[str, Any]:
     """A legal run line: a started simulation of the pair under a key."""
@@ -244,17 +246,17 @@ def test_with_atomic_one_refused_line_undoes_all_and_every_refusal_is_told(db: D
 def test_with_atomic_a_lost_connection_stores_nothing(db: Database) -> None:
     define_pair(db)
     before = ledger_counts(db)
-    superuser = db.connect("superuser")
+    creator = db.connect("creator")
     seen = 0
 
     def cut(_count: int) -> None:
         nonlocal seen
         seen += 1
         if seen == CHUNK + 10:
-            rows(superuser, "select pg_terminate_backend(pid) from pg_stat_activity where usename = 't_operator'")
+            rows(creator, ENDED, db.login("operator"))
 
     with (
-        Ledger(lambda: database.connect(db.url_as("t_operator"))) as ledger,
+        Ledger(lambda: database.connect(db.url_as("operator"))) as ledger,
         pytest.raises(errors.DatabaseUnavailable),
     ):
         recorded(ledger, ndjson(whole_runs(CHUNK)), atomic=True, progress=cut)
@@ -263,16 +265,16 @@ def test_with_atomic_a_lost_connection_stores_nothing(db: Database) -> None:
 
 def test_a_connection_that_is_lost_in_the_middle_is_opened_again(db: Database) -> None:
     define_pair(db)
-    superuser = db.connect("superuser")
+    creator = db.connect("creator")
     cuts = 0
 
     def cut(_count: int) -> None:
         nonlocal cuts
         cuts += 1
         if cuts % CHUNK == 0:
-            rows(superuser, "select pg_terminate_backend(pid) from pg_stat_activity where usename = 't_operator'")
+            rows(creator, ENDED, db.login("operator"))
 
-    with Ledger(lambda: database.connect(db.url_as("t_operator"))) as ledger:
+    with Ledger(lambda: database.connect(db.url_as("operator"))) as ledger:
         summary, told = recorded(ledger, ndjson(whole_runs(CHUNK)), progress=cut)
     assert (summary.runs_created, summary.components_created, told) == (CHUNK, 2 * CHUNK, [])
     assert len(stored(db)) == 2 * CHUNK
@@ -284,7 +286,7 @@ def test_two_recorders_of_one_file_make_one_ledger(db: Database) -> None:
     ready = Barrier(4)
 
     def one() -> record.RecordSummary:
-        with Ledger(lambda: database.connect(db.url_as("t_operator"))) as ledger:
+        with Ledger(lambda: database.connect(db.url_as("operator"))) as ledger:
             ledger.open_gates()  # connected
             ready.wait()
             summary, told = recorded(ledger, text)
@@ -304,7 +306,7 @@ def test_killed_half_way_and_started_again_it_ends_in_the_same_ledger(db: Databa
     lines = whole_runs(8 * CHUNK)
     file.write_bytes(ndjson(lines))
     program: list[str | Path] = [Path(sys.executable).parent / "dot-wrapper", "record", file]
-    environment = {**os.environ, "DATABASE_URL": db.url_as("t_operator")}
+    environment = {**os.environ, "DATABASE_URL": db.url_as("operator")}
     reader = db.connect("reader")
     killed = subprocess.Popen(program, env=environment, stdout=subprocess.DEVNULL)
     while value(reader, "select count(*) from dot.v_process_run") == 0:
@@ -346,7 +348,7 @@ def peak_memory(db: Database, file: Path) -> int:
         "import resource, sys; from harness import cli; cli.run(['record', sys.argv[1], '--json']);"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
     )
-    environment = {**os.environ, "DATABASE_URL": db.url_as("t_operator")}
+    environment = {**os.environ, "DATABASE_URL": db.url_as("operator")}
     done = subprocess.run(
         [sys.executable, "-c", code, file], env=environment, capture_output=True, text=True, check=True
     )
@@ -399,7 +401,7 @@ def test_the_command_reads_files_and_standard_input_and_says_what_became_of_them
         ],
     }
     program = Path(sys.executable).parent / "dot-wrapper"
-    environment = {**os.environ, "DATABASE_URL": db.url_as("t_operator")}
+    environment = {**os.environ, "DATABASE_URL": db.url_as("operator")}
     for arguments in (["record"], ["record", "-"], ["record", "-", "--atomic"]):
         done = subprocess.run(
             [program, *arguments, "--json"],

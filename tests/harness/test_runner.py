@@ -21,7 +21,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "runner.py"
 def run_example(db: Database, key: str = "today") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, EXAMPLE, PAIR, "--actor", "nightly", "--key", key],
-        env={**os.environ, "DATABASE_URL": db.url_as("t_operator")},
+        env={**os.environ, "DATABASE_URL": db.url_as("operator")},
         capture_output=True,
         text=True,
     )

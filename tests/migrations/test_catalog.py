@@ -59,6 +59,7 @@ CHANGED_SCHEMA = [
     "grant execute on function dot.fn_gates_assert(text, boolean) to public",
     "grant execute on function dot.fn_gates_assert(text, boolean) to dot_writer",
     "alter default privileges for role dot_owner grant execute on functions to public",
+    "grant create on schema dot to dot_bridge",
     "alter view dot.v_process_run owner to dot_bridge",
 ]
 
@@ -71,13 +72,13 @@ def tree(tmp_path: Path) -> FrozenSql:
 
 
 def test_applying_sql_again_changes_nothing_and_every_object_has_a_file(db: Database) -> None:
-    assert disagreements(db.url, FrozenSql()) == []
+    assert disagreements(db.url_as("owner"), FrozenSql()) == []
 
 
 def test_an_object_without_a_file_and_a_file_without_an_object_are_reported(db: Database, tree: FrozenSql) -> None:
-    query(db.url, ORPHAN)
+    query(db.url_as("owner"), ORPHAN)
     shutil.move(tree.sql / "functions" / "fn_is_ref.sql", tree.sql / "functions" / "fn_is_link.sql")
-    assert disagreements(db.url, tree) == [
+    assert disagreements(db.url_as("owner"), tree) == [
         "functions/fn_is_ref is in the database and has no file",
         "functions/fn_orphan is in the database and has no file",
         "views/v_orphan is in the database and has no file",
@@ -87,15 +88,15 @@ def test_an_object_without_a_file_and_a_file_without_an_object_are_reported(db: 
 
 def test_an_object_changed_in_the_database_is_reported(db: Database) -> None:
     for change, shown in CHANGED_OBJECTS:
-        query(db.url, f"set role dot_owner; {change}")
-        found = disagreements(db.url, FrozenSql())  # which puts the object right
+        query(db.url_as("owner"), f"set role dot_owner; {change}")
+        found = disagreements(db.url_as("owner"), FrozenSql())  # which puts the object right
         assert [line for line in found if line.startswith(shown)] != [], change
 
 
 def test_the_snapshot_is_the_schema_of_head(db: Database) -> None:
-    if query(db.url, "show server_version_num")[0]["server_version_num"] < "180000":
+    if query(db.url_as("owner"), "show server_version_num")[0]["server_version_num"] < "180000":
         pytest.skip("the snapshot is that of PostgreSQL 18")
-    assert difference(SNAPSHOT.read_text(encoding="utf-8"), snapshot_of(db.url)) == "", "run make snapshot"
+    assert difference(SNAPSHOT.read_text(encoding="utf-8"), snapshot_of(db.url_as("owner"))) == "", "run make snapshot"
 
 
 def test_the_snapshot_command_writes_what_its_check_accepts_and_says_what_to_do_where_they_differ(
@@ -117,18 +118,18 @@ def test_the_snapshot_command_writes_what_its_check_accepts_and_says_what_to_do_
 
 
 def test_the_snapshot_shows_a_change_of_the_schema(db: Database) -> None:
-    before = snapshot_of(db.url)
+    before = snapshot_of(db.url_as("owner"))
     for change in CHANGED_SCHEMA:
-        query(db.url, change)
-        after = snapshot_of(db.url)
+        query(db.url_as("owner"), change)
+        after = snapshot_of(db.url_as("owner"))
         assert difference(before, after) != "", change
         before = after
 
 
 def test_the_snapshot_leaves_bodies_to_their_files(db: Database) -> None:
-    before = snapshot_of(db.url)
+    before = snapshot_of(db.url_as("owner"))
     query(
-        db.url,
+        db.url_as("owner"),
         "set role dot_owner; create or replace function dot.fn_gates_assert(p_evidence_type text, p_latched boolean)"
         " returns jsonb language plpgsql volatile as $$ begin return '{}'; end $$;"
         " create or replace view dot.v_process_run_component with (security_barrier = true) as select c.* from ("
@@ -136,14 +137,14 @@ def test_the_snapshot_leaves_bodies_to_their_files(db: Database) -> None:
         " evidence_type, status, observed_at, actor, session_actor, idempotency_key, input_ref, output_ref, error_ref,"
         " evidence_ref, lease_token, admission from dot.process_component_observation) as c",
     )
-    assert snapshot_of(db.url) == before
+    assert snapshot_of(db.url_as("owner")) == before
     for body in ("begin\n", "SELECT count(*)", "RETURN (", "$function$", "$$"):
         assert body not in before, body
 
 
 def test_normalised_dumps_differ_by_version_lines_and_settings_alone(db: Database) -> None:
     """The normaliser drops nothing of the schema: every statement of the dump is in it, in some order."""
-    dumped = dump(db.url)
+    dumped = dump(db.url_as("owner"))
     normalised = normalise(dumped)
     session = ("SET ", "SELECT pg_catalog.set_config", "\\restrict ", "\\unrestrict ", "--")
     kept = [line for line in dumped.splitlines() if line and not line.startswith(session)]
@@ -154,11 +155,11 @@ def test_a_body_that_looks_like_a_setting_is_compared(db: Database) -> None:
     texts = []
     for timeout in ("1s", "2s"):
         query(
-            db.url,
+            db.url_as("owner"),
             "set role dot_owner; create or replace function dot.fn_gates_assert(p_evidence_type text, p_latched boolean)"
             f" returns jsonb language plpgsql as $$\nbegin\nSET lock_timeout = '{timeout}';\n-- {timeout}\nend\n$$",
         )
-        texts.append(catalog(db.url))
+        texts.append(catalog(db.url_as("owner")))
     assert texts[0] != texts[1]
 
 

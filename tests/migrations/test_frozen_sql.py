@@ -29,7 +29,7 @@ from catalog import (
 )
 from harness.database import connect
 from migrations.frozen_sql import ROOT, FrozenSql, FrozenSqlError, released_manifest, statement
-from servers import upgrade
+from servers import owner_url, upgrade
 from support import Database, value
 
 NAME = "functions/fn_is_ref"
@@ -191,9 +191,9 @@ def test_a_statement_reaches_the_server_letter_by_letter(db: Database) -> None:
         )
         connection.commit()
     engine.dispose()
-    superuser = db.connect("superuser")
-    assert value(superuser, "select obj_description('public.awkward'::regproc)") == AWKWARD
-    assert value(superuser, "select public.awkward()") == AWKWARD
+    creator = db.connect("creator")
+    assert value(creator, "select obj_description('public.awkward'::regproc)") == AWKWARD
+    assert value(creator, "select public.awkward()") == AWKWARD
 
 
 def executed_texts() -> list[str]:
@@ -257,7 +257,8 @@ def test_a_new_revision_changes_a_function_and_its_downgrade_restores_the_old_bo
 ) -> None:
     checkout = Checkout(tmp_path)
     upgrade(empty_url)
-    before = catalog(empty_url)
+    owner = owner_url(empty_url)
+    before = catalog(owner)
 
     source = checkout.tree.sql / f"{NAME}.sql"
     quoted = AWKWARD.replace("'", "''")
@@ -271,22 +272,22 @@ def test_a_new_revision_changes_a_function_and_its_downgrade_restores_the_old_bo
     assert checkout.tree.problems() == []
 
     checkout.alembic("upgrade", "head", url=empty_url)
-    after = catalog(empty_url)
+    after = catalog(owner)
     definition = (
         "select pg_get_functiondef('dot.fn_is_ref'::regproc) as d, obj_description('dot.fn_is_ref'::regproc) as c"
     )
-    (changed_row,) = query(empty_url, definition)
-    assert (version(empty_url), "512" in changed_row["d"], changed_row["c"]) == (["0005"], True, AWKWARD)
+    (changed_row,) = query(owner, definition)
+    assert (version(owner), "512" in changed_row["d"], changed_row["c"]) == (["0005"], True, AWKWARD)
 
     checkout.alembic("downgrade", "-1", url=empty_url)
-    assert (version(empty_url), catalog(empty_url)) == ([HEAD], before)
+    assert (version(owner), catalog(owner)) == ([HEAD], before)
 
     script = checkout.alembic("upgrade", f"{HEAD}:0005", "--sql")
     assert source.read_text(encoding="utf-8").rstrip().removesuffix(";") in script
     assert psql(empty_url, script) == (0, "")
-    assert catalog(empty_url) == after
+    assert catalog(owner) == after
     assert psql(empty_url, checkout.alembic("downgrade", f"0005:{HEAD}", "--sql")) == (0, "")
-    assert catalog(empty_url) == before
+    assert catalog(owner) == before
 
 
 def test_a_revision_that_was_not_frozen_installs_nothing(empty_url: str, tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ from alembic import command
 
 from catalog import (
     HEAD,
-    OWN_ROLES,
     catalog,
     downgrade,
     downgrade_script,
@@ -26,6 +25,7 @@ from catalog import (
     version,
 )
 from migrations.frozen_sql import ROOT
+from prepared import OWN_ROLES
 from servers import VERSIONS, database_url, fresh_database, server, upgrade
 from support import refused
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from prepared import ROLES
 from support import (
     GATES,
     PAIR,
     PRODUCER,
-    ROLES,
     VERIFIER,
     Connection,
     Database,
@@ -98,28 +98,28 @@ def fill(db: Database) -> None:
         writer.execute("select dot.fn_dot_iu_command_log('dot_wrapper.execute', 'apply', 'refused', 'me')")
 
 
-def primary_key(superuser: Connection, table: str) -> list[str]:
+def primary_key(owner: Connection, table: str) -> list[str]:
     query = (
         "select array_agg(a.attname::text) from pg_index i join pg_attribute a on a.attrelid = i.indrelid"
         " and a.attnum = any(i.indkey) where i.indrelid = %s::regclass and i.indisprimary"
     )
-    names: list[str] = value(superuser, query, f"dot.{table}")
+    names: list[str] = value(owner, query, f"dot.{table}")
     return names
 
 
-def plain_column(superuser: Connection, table: str) -> str:
+def plain_column(owner: Connection, table: str) -> str:
     """A column that is no identity: those refuse an UPDATE by themselves."""
     query = (
         "select attname::text from pg_attribute where attrelid = %s::regclass and attnum > 0 and attidentity = ''"
         " order by attnum desc limit 1"
     )
-    return str(value(superuser, query, f"dot.{table}"))
+    return str(value(owner, query, f"dot.{table}"))
 
 
-def rewrites(superuser: Connection, table: str) -> dict[str, str]:
+def rewrites(owner: Connection, table: str) -> dict[str, str]:
     """Every statement that would change a stored row."""
-    key = primary_key(superuser, table)
-    column = plain_column(superuser, table)
+    key = primary_key(owner, table)
+    column = plain_column(owner, table)
     on = " and ".join(f"t.{name} = s.{name}" for name in key)
     return {
         "update": f"update dot.{table} set {column} = {column}",
@@ -130,9 +130,9 @@ def rewrites(superuser: Connection, table: str) -> dict[str, str]:
     }
 
 
-def removals(superuser: Connection, table: str) -> dict[str, str]:
+def removals(owner: Connection, table: str) -> dict[str, str]:
     """Every statement that would remove a stored row."""
-    on = " and ".join(f"t.{name} = s.{name}" for name in primary_key(superuser, table))
+    on = " and ".join(f"t.{name} = s.{name}" for name in primary_key(owner, table))
     return {
         "delete": f"delete from dot.{table}",
         "merge delete": f"merge into dot.{table} as t using dot.{table} as s on {on} when matched then delete",
@@ -142,10 +142,10 @@ def removals(superuser: Connection, table: str) -> dict[str, str]:
 
 
 def test_the_tables_that_keep_their_rows_are_these_and_their_triggers_fire_always(db: Database) -> None:
-    superuser = db.connect("superuser")
+    owner = db.connect("owner")
     # tgtype: 1 per row, 2 before, 8 delete, 16 update, 32 truncate
     guarded = rows(
-        superuser,
+        owner,
         "select c.relname as table, array_agg(t.tgtype::int order by t.tgtype) as types, bool_and(t.tgenabled = 'A') as always"
         " from pg_trigger t join pg_class c on c.oid = t.tgrelid"
         " where t.tgfoid = 'dot.fn_append_only_refuse'::regproc and not t.tgisinternal group by c.relname",
@@ -169,23 +169,23 @@ def test_the_tables_that_keep_their_rows_are_these_and_their_triggers_fire_alway
 @pytest.mark.parametrize("who", ["owner", "superuser", "superuser in replica mode"])
 def test_no_statement_changes_or_removes_what_is_stored(db: Database, who: str, subtests: pytest.Subtests) -> None:
     fill(db)
-    superuser = db.connect("superuser")
+    owner = db.connect("owner")
     culprit = db.connect(who.split()[0])
     if who.endswith("replica mode"):
         culprit.execute("set session_replication_role = replica")
-    before = {table: rows(superuser, f"select ctid, xmin, t.* from dot.{table} t") for table in (*APPEND_ONLY, *KEPT)}
+    before = {table: rows(owner, f"select ctid, xmin, t.* from dot.{table} t") for table in (*APPEND_ONLY, *KEPT)}
     assert all(before.values())
     for table in (*APPEND_ONLY, *KEPT):
-        statements = removals(superuser, table)
+        statements = removals(owner, table)
         if table in APPEND_ONLY:
-            statements |= rewrites(superuser, table)
+            statements |= rewrites(owner, table)
         if table != "process_run_observation":  # its plain TRUNCATE is refused for the foreign key, before any trigger
             statements["truncate"] = f"truncate dot.{table}"
         for name, statement in statements.items():
             with subtests.test(table=table, statement=name), refused("23001", f"{table}_append_only", "append-only"):
                 culprit.execute(statement)
     for table, stored in before.items():
-        assert rows(superuser, f"select ctid, xmin, t.* from dot.{table} t") == stored
+        assert rows(owner, f"select ctid, xmin, t.* from dot.{table} t") == stored
 
 
 def test_every_api_call_leaves_the_business_table_alone(db: Database, subtests: pytest.Subtests) -> None:

@@ -121,7 +121,7 @@ def test_a_pair_is_defined_once_and_the_same_again_is_nothing_new(db: Database) 
     assert row(owner, "select ctid, c.* from dot.process_candidate c") == before
     assert (before["actor"], before["session_actor"], before["description"]) == (
         "alice",
-        "t_cataloguer",
+        db.login("cataloguer"),
         "The first words.",
     )
 
@@ -221,7 +221,7 @@ def test_a_logged_command_keeps_the_refusal_and_whether_it_mutates_is_the_catalo
         stored = row(owner, "select * from dot.dot_iu_command_run where run_id = %s", run_id)
         assert (stored["command_name"], stored["run_mode"], stored["run_status"]) == (command, "apply", "refused")
         assert stored["mutating"] is mutating
-        assert (stored["actor"], stored["session_actor"]) == ("me", "t_writer")
+        assert (stored["actor"], stored["session_actor"]) == ("me", db.login("writer"))
         assert stored["detail"]["constraint"] == "gate_real_run_enabled_check"
     assert value(owner, "select detail from dot.dot_iu_command_run where run_id = %s", command_log(writer)) == {}
 

@@ -9,7 +9,6 @@ from typing import Any
 import psycopg
 import pytest
 
-from servers import database_url
 from support import (
     GATES,
     Connection,
@@ -186,12 +185,10 @@ def test_a_switch_waits_for_observations_in_flight_and_names_those_it_did_not_ge
     assert count(db, "process_component_observation") == 1
 
 
-def test_a_switch_that_gives_up_names_no_backend_of_another_database(db: Database, postgresql_noproc: Any) -> None:
+def test_a_switch_that_gives_up_names_no_backend_of_another_database(db: Database) -> None:
     """A copied database has the same oids, and pg_locks shows the whole server's: the hint would end a stranger's backend."""
-    with db.connect("superuser") as admin:
-        admin.execute(f"create database dot_twin template {postgresql_noproc.template_dbname}")
-    try:
-        twin = Database(database_url(db.url, "dot_twin"))
+    with db.server.database(db.server.template) as twin_url:
+        twin = Database(twin_url, db.server)
         holding = []
         for database in (db, twin):
             ready_for_real_runs(database)
@@ -203,10 +200,7 @@ def test_a_switch_that_gives_up_names_no_backend_of_another_database(db: Databas
         with pytest.raises(psycopg.errors.LockNotAvailable) as caught:
             config_set(db.connect("gatekeeper"), REAL, "false")
         assert caught.value.diag.message_detail == f"Backends: {holding[0]}"
-    finally:
         twin.close()
-        with db.connect("superuser") as admin:
-            admin.execute("drop database dot_twin with (force)")
 
 
 def test_a_simulation_or_a_replay_in_flight_holds_no_switch_up(db: Database) -> None:
@@ -311,13 +305,11 @@ def test_a_moved_gate_is_audited_with_who_when_why_old_and_new(db: Database) -> 
             "old_value": old,
             "new_value": to,
             "actor": "alice",
-            "session_actor": "t_gatekeeper",
+            "session_actor": db.login("gatekeeper"),
             "reason": longest,
         }
         assert audited["is_now"]
-        assert audited["system_identifier"] == value(
-            db.connect("superuser"), "select system_identifier from pg_control_system()"
-        )
+        assert audited["system_identifier"] == value(owner, "select system_identifier from pg_control_system()")
         assert value(owner, "select value from dot.dot_config where key = %s", key) == to
 
 
@@ -359,7 +351,7 @@ def test_a_switched_event_type_is_audited_like_a_gate(db: Database) -> None:
         assert (audited["old_value"], audited["new_value"]) == (str(old).lower(), str(active).lower())
         assert (audited["actor"], audited["session_actor"], audited["reason"]) == (
             "alice",
-            "t_gatekeeper",
+            db.login("gatekeeper"),
             "for the relay",
         )
         assert audited["system_identifier"]

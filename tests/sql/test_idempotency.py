@@ -54,7 +54,7 @@ def writer(db: Database) -> Connection:
 
 
 def arguments(db: Database, function: str) -> set[str]:
-    names: list[str] = value(db.connect("superuser"), "select proargnames from pg_proc where proname = %s", function)
+    names: list[str] = value(db.connect("owner"), "select proargnames from pg_proc where proname = %s", function)
     return {name.removeprefix("p_") for name in names if name.startswith("p_")}
 
 

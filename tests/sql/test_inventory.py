@@ -155,7 +155,7 @@ def test_what_sql_cannot_see_has_document_02s_verdict_once_it_is_attested(docume
         "select actor, attested_at, finding, session_actor from dot.dot_mechanism_attestation order by attestation_id",
     )
     for mechanism, attestation in zip((SCHEDULER, ENDPOINT), stored, strict=True):
-        assert attestation.pop("session_actor") == "t_gatekeeper"
+        assert attestation.pop("session_actor") == document_02.login("gatekeeper")
         shown = [seen[mechanism][column] for column in ("attested_by", "attested_at", "finding")]
         assert shown == list(attestation.values()), mechanism
     assert {mechanism: said(seen[mechanism]) for mechanism in MEASURED} == MEASURED
@@ -360,7 +360,7 @@ def test_a_gate_moved_past_its_function_shows_as_not_audited(db: Database) -> No
 
     for key in keys:
         set_gates(db, "true", key)
-        audited = (key, "true", True, True, "tester", "t_gatekeeper", "for a test")
+        audited = (key, "true", True, True, "tester", db.login("gatekeeper"), "for a test")
         assert tuple(row(reader, GATE, key).values()) == audited
         for stored_value, is_open in (("false", False), ("TRUE", False), (None, False)):
             owner.execute("update dot.dot_config set value = %s where key = %s", (stored_value, key))

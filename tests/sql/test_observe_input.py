@@ -116,7 +116,7 @@ def test_null_for_any_required_argument_is_refused_by_name(
     before = ledger_counts(db)
     for table, function in FUNCTIONS.items():
         required: list[str] = value(
-            db.connect("superuser"),
+            db.connect("owner"),
             "select proargnames[1:pronargs - pronargdefaults] || 'p_evidence_ref'::text from pg_proc where proname = %s",
             function,
         )

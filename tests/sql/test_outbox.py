@@ -15,6 +15,7 @@ from support import (
     PAIR,
     PRODUCER,
     VERIFIER,
+    WAITS,
     Connection,
     Database,
     acquire,
@@ -216,7 +217,7 @@ def test_a_lower_transaction_that_commits_later_is_not_lost(db: Database, writer
 
 
 def test_events_of_and_above_a_running_transaction_are_held_back(db: Database, writer: Connection) -> None:
-    relay, idle = db.connect("relay"), db.connect("superuser")
+    relay, idle = db.connect("relay"), db.connect("owner")
     idle.execute("begin")
     idle.execute("select pg_current_xact_id()")
     for _ in range(3):
@@ -261,7 +262,7 @@ def test_ack_moves_forward_and_refuses_what_is_not_ahead(db: Database, writer: C
     assert stored == {
         "xact_id": str(second["xact_id"]),
         "outbox_id": second["id"],
-        "session_actor": "t_relay",
+        "session_actor": db.login("relay"),
         "moved": True,
     }
     ack_event(relay, third)
@@ -271,7 +272,7 @@ def test_ack_moves_forward_and_refuses_what_is_not_ahead(db: Database, writer: C
 
 def test_ack_refuses_a_position_that_poll_cannot_have_returned(db: Database, writer: Connection) -> None:
     observe_run(writer)
-    relay, idle = db.connect("relay"), db.connect("superuser")
+    relay, idle = db.connect("relay"), db.connect("owner")
     (event,) = poll_until(relay, 1)
     xact_id, event_id = int(event["xact_id"]), event["id"]
     ahead = (
@@ -304,11 +305,11 @@ def test_of_two_relays_that_deliver_the_same_events_one_is_told(db: Database, wr
     (event,) = poll_until(relays[0], 1)
     relays[0].execute("begin")
     ack_event(relays[0], event)
-    with ThreadPoolExecutor(1) as pool, db.connect("superuser") as watcher:
+    with ThreadPoolExecutor(1) as pool, db.connect("owner") as watcher:
         relays[1].execute("set statement_timeout = '20s'")
         late = pool.submit(ack_event, relays[1], event)
         pid = relays[1].info.backend_pid
-        while value(watcher, "select wait_event_type from pg_stat_activity where pid = %s", pid) != "Lock":
+        while not value(watcher, WAITS, pid):
             assert not late.done(), "the second relay did not wait"
         relays[0].execute("commit")
         with refused("23514", "outbox_cursor_ahead_check"):

@@ -231,7 +231,7 @@ def test_an_attestation_is_stored_with_who_until_when_and_what_was_found(db: Dat
         )
         assert (stored["actor"], stored["session_actor"], stored["finding"]) == (
             "alice",
-            "t_gatekeeper",
+            db.login("gatekeeper"),
             "snapshot 42 of /srv",
         )
         assert stored["expires_at"] == ends
@@ -300,7 +300,7 @@ def test_attestations_refuse_missing_and_illegal_arguments_by_name(db: Database,
         db.connect("owner"),
         "select mechanism, present, actor, session_actor, finding from dot.dot_mechanism_attestation",
     )
-    assert list(stored.values()) == ["api_endpoint", True, "me", "t_gatekeeper", "seen"]
+    assert list(stored.values()) == ["api_endpoint", True, "me", db.login("gatekeeper"), "seen"]
 
 
 def test_the_guard_writes_nothing_and_holds_no_lock_on_a_host_table(db: Database) -> None:

@@ -167,7 +167,7 @@ def test_a_run_recorded_through_the_functions_is_verified(db: Database) -> None:
     seen = verdict(db)
     assert (seen["verified"], seen["reasons"], seen["last_verified_run_id"]) == (True, [], run_id)
     actors = seen["producer_session_actor"], seen["verifier_session_actor"], seen["same_session_actor"]
-    assert actors == ("t_writer", "t_writer", True)
+    assert actors == (db.login("writer"), db.login("writer"), True)
 
 
 def test_who_recorded_the_two_parts_is_shown_and_does_not_enter_the_verdict(db: Database) -> None:
@@ -178,12 +178,12 @@ def test_who_recorded_the_two_parts_is_shown_and_does_not_enter_the_verdict(db: 
     observe_component(writer, run_id, "producer", lease_token=token)
     seen = verdict(db)
     actors = seen["producer_session_actor"], seen["verifier_session_actor"], seen["same_session_actor"]
-    assert actors == ("t_writer", None, None)
-    with psycopg.connect(db.url_as("t_operator"), autocommit=True, row_factory=dict_row) as operator:
+    assert actors == (db.login("writer"), None, None)
+    with psycopg.connect(db.url_as("operator"), autocommit=True, row_factory=dict_row) as operator:
         observe_component(operator, run_id, "verifier", lease_token=token)
     seen = verdict(db)
     actors = seen["producer_session_actor"], seen["verifier_session_actor"], seen["same_session_actor"]
-    assert (actors, seen["verified"]) == (("t_writer", "t_operator", False), True)
+    assert (actors, seen["verified"]) == ((db.login("writer"), db.login("operator"), False), True)
 
 
 def test_a_claimed_actor_does_not_change_the_session_actor(db: Database) -> None:
