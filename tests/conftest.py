@@ -7,6 +7,7 @@ prepares it and takes everything back at the end, and xdist's workers only clone
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from harness import database
+from harness import database, embedded
 from prepared import Prepared, prepared
 from servers import server
 from support import Database
@@ -58,6 +59,15 @@ def db(pytestconfig: pytest.Config) -> Iterator[Database]:
         database = Database(url, prepared_server)
         yield database
         database.close()
+
+
+@pytest.fixture(scope="session")
+def client_programs(pytestconfig: pytest.Config) -> None:
+    """For tests that run psql or pg_dump: those of the embedded server know no TLS."""
+    psql = [str(embedded.bin_folder() / "psql"), "-X", "-d", pytestconfig.stash[_SERVER].url, "-c", "select"]
+    done = subprocess.run(psql, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"needs psql and pg_dump: {done.stderr.strip()}")
 
 
 @pytest.fixture

@@ -79,7 +79,7 @@ def prepared(url: str, *, own: bool) -> Iterator[Prepared]:
         with psycopg.connect(url, autocommit=True) as admin:
             had_roles = _demand_rights(admin)
     except psycopg.OperationalError as error:
-        raise pytest.UsageError(f"DATABASE_URL: {error}") from error
+        raise pytest.UsageError(f"DATABASE_URL: {' '.join(str(error).split())}") from error
     try:
         _fill(server)
         yield server

@@ -60,48 +60,66 @@ def _debian(folder: Path) -> Iterator[str]:
     data = folder / "pg15"
     if os.geteuid() == 0:
         shutil.chown(folder, "postgres")
-    _run(folder, DEBIAN_15, "initdb", "-D", str(data), "--auth=trust", "-U", "postgres", "--encoding=UTF8", "--no-sync")
+    _run(
+        folder, DEBIAN_15 / "initdb", "-D", str(data), "--auth=trust", "-U", "postgres", "--encoding=UTF8", "--no-sync"
+    )
     with (data / "postgresql.conf").open("a") as settings:
         settings.write(UNSAFE)
     log = str(folder / "log")
-    _run(data, DEBIAN_15, "pg_ctl", "-w", "-D", str(data), "-l", log, "-o", f"-h '' -k {folder}", "start")
+    _run(data, DEBIAN_15 / "pg_ctl", "-w", "-D", str(data), "-l", log, "-o", f"-h '' -k {folder}", "start")
     try:
         yield f"postgresql://postgres@/postgres?host={folder}"
     finally:
-        _run(data, DEBIAN_15, "pg_ctl", "-w", "-D", str(data), "-m", "immediate", "stop")
+        _run(data, DEBIAN_15 / "pg_ctl", "-w", "-D", str(data), "-m", "immediate", "stop")
 
 
-def _run(data: Path, programs: Path, program: str, *arguments: str) -> None:
-    """Runs a program of a server as the user whose data it is: no server runs as root."""
-    switch = ["runuser", "-u", data.owner(), "--"] if os.geteuid() == 0 else []
-    command = [*switch, str(programs / program), *arguments]
+def as_owner(folder: Path) -> list[str]:
+    """How a command begins that runs as the user whose folder it is: no server runs as root."""
+    return ["runuser", "-u", folder.owner(), "--"] if os.geteuid() == 0 else []
+
+
+def _run(data: Path, program: Path, *arguments: str) -> None:
+    command = [*as_owner(data), str(program), *arguments]
     subprocess.run(command, cwd="/", check=True, capture_output=True, stdin=subprocess.DEVNULL)
+
+
+def data_directory(url: str) -> Path:
+    """Where a server of ours keeps its data."""
+    return Path(_setting(url, "data_directory"))
+
+
+def _setting(url: str, name: str) -> str:
+    with psycopg.connect(url) as admin:
+        found = admin.execute("select current_setting(%s)", (name,)).fetchone()
+    assert found
+    return str(found[0])
 
 
 def listen_on_tcp(version: int, url: str, *settings: str) -> int:
     """Restarts a server of ours as other people's are: it listens on 127.0.0.1, where it wants a password, and, still without
     one, on its socket. Both with the port that is returned."""
-    with psycopg.connect(url, autocommit=True) as admin:
-        found = admin.execute(
-            "select current_setting('data_directory'), current_setting('unix_socket_directories')"
-        ).fetchone()
-    assert found
-    data, sockets = Path(found[0]), found[1]
+    data, sockets = data_directory(url), _setting(url, "unix_socket_directories")
     (data / "pg_hba.conf").write_text("local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n")
     with (data / "postgresql.conf").open("a") as file:
         file.writelines(f"{line}\n" for line in settings)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
+    port = free_port()
     programs = DEBIAN_15 if version == 15 else embedded.bin_folder(version)
     options = f"-h 127.0.0.1 -p {port} -k {sockets}"
     log = str(data / "tcp.log")
-    _run(data, programs, "pg_ctl", "-w", "-D", str(data), "-l", log, "-m", "fast", "-o", options, "restart")
+    _run(data, programs / "pg_ctl", "-w", "-D", str(data), "-l", log, "-m", "fast", "-o", options, "restart")
     return port
 
 
 def database_url(server_url: str, database: str, login: str | None = None, password: str | None = None) -> str:
     """The connection string of another database, or another login, on the same server."""
     return make_conninfo(server_url, dbname=database, user=login, password=password)
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    return port
 
 
 def owner_url(url: str) -> str:

@@ -12,7 +12,7 @@ from support import Database
 
 
 @pytest.fixture
-def session(db: Database, tmp_path: Path) -> Iterator[Session]:
+def session(db: Database, tmp_path: Path, client_programs: None) -> Iterator[Session]:
     """A session of an empty ledger, as a login that holds the five roles."""
     with Session(db.url_as("operator"), tmp_path, {"DATABASE_URL": db.url_as("operator")}) as opened:
         yield opened

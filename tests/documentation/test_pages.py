@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = ["README.md", *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))]
 
 
+@pytest.mark.usefixtures("client_programs")
 @pytest.mark.parametrize("page", PAGES)
 def test_every_block_of_a_page_does_what_the_page_shows(page: str, db: Database, tmp_path: Path) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")

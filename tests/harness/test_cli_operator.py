@@ -250,6 +250,7 @@ def test_a_mechanism_is_attested_and_the_newest_attestation_stands(dot_wrapper: 
     assert dot_wrapper("attest", "cron", "--absent", "--actor", "a", "--finding", "b").code == cli.BAD_INPUT
 
 
+@pytest.mark.usefixtures("client_programs")
 def test_version_says_whether_software_and_schema_belong_together(
     db: Database, monkeypatch: pytest.MonkeyPatch, dot_wrapper: DotWrapper
 ) -> None:

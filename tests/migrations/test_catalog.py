@@ -14,6 +14,8 @@ from migrations.snapshot import SNAPSHOT, difference, dump, normalise, snapshot_
 from servers import fresh_database, server, upgrade
 from support import Database
 
+pytestmark = pytest.mark.usefixtures("client_programs")
+
 ORPHAN = """
 set role dot_owner;
 create function dot.fn_orphan() returns integer language sql return 1;

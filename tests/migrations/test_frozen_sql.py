@@ -252,6 +252,7 @@ class Checkout:
         )
 
 
+@pytest.mark.usefixtures("client_programs")
 def test_a_new_revision_changes_a_function_and_its_downgrade_restores_the_old_body(
     empty_url: str, tmp_path: Path
 ) -> None:
