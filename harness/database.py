@@ -33,10 +33,10 @@ def conninfo() -> str:
     return embedded.start()
 
 
-def connect(url: str | None = None) -> psycopg.Connection[tuple[Any, ...]]:
+def connect(url: str | None = None, application_name: str = "dot-wrapper") -> psycopg.Connection[tuple[Any, ...]]:
     """Opens a connection in autocommit mode: each ``transaction`` block below is one transaction, nothing is left open."""
     connection = psycopg.connect(
-        url or conninfo(), autocommit=True, client_encoding="utf8", application_name="dot-wrapper"
+        url or conninfo(), autocommit=True, client_encoding="utf8", application_name=application_name
     )
     _prepare_unless_pooled(connection, connection.execute(_BACKEND).fetchone())
     return connection
@@ -58,7 +58,9 @@ async def connect_async(url: str | None = None) -> psycopg.AsyncConnection[tuple
 
 def connect_for_alembic() -> psycopg.Connection[tuple[Any, ...]]:
     """A connection as SQLAlchemy expects one: transactions begin by themselves."""
-    return psycopg.connect(conninfo(), client_encoding="utf8", application_name="dot-wrapper alembic")
+    connection = connect(application_name="dot-wrapper alembic")
+    connection.autocommit = False
+    return connection
 
 
 def _prepare_unless_pooled(
