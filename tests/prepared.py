@@ -75,16 +75,20 @@ def prepared(url: str, *, own: bool) -> Iterator[Prepared]:
     # A password that breaks whatever puts a connection string together by hand.
     logins = {who: (f"t_{token}_{who}", f"{secrets.token_urlsafe()} @:/?#%'\\") for who in LOGINS}
     server = Prepared(url, own, f"dot_test_{token}", logins)
-    try:
-        with psycopg.connect(url, autocommit=True) as admin:
-            had_roles = _demand_rights(admin)
-    except psycopg.OperationalError as error:
-        raise pytest.UsageError(f"DATABASE_URL: {' '.join(str(error).split())}") from error
+    with _connected(url, "DATABASE_URL") as admin:
+        had_roles = _demand_rights(admin)
     try:
         _fill(server)
         yield server
     finally:
         _remove(server, with_roles=not had_roles)
+
+
+def _connected(url: str, otherwise: str) -> Admin:
+    try:
+        return psycopg.connect(url, autocommit=True)
+    except psycopg.Error as error:
+        raise pytest.UsageError(f"{otherwise}: {' '.join(str(error).split())}") from error
 
 
 def _is_16(admin: Admin) -> bool:
@@ -157,12 +161,7 @@ def _fill(server: Prepared) -> None:
                 admin.execute(sql.SQL("grant {} to {}").format(sql.Identifier(f"dot_{role}"), login))
             # So the creator can see and end the login's sessions.
             admin.execute(sql.SQL("grant {} to current_user").format(login))
-    try:
-        psycopg.connect(server.url_as(template, "nobody")).close()
-    except psycopg.OperationalError as error:
-        raise pytest.UsageError(
-            f"a new login with a password is not let in on this connection, see pg_hba.conf: {error}"
-        ) from error
+    _connected(server.url_as(template, "nobody"), "a new login with a password is not let in, see pg_hba.conf").close()
 
 
 def _remove(server: Prepared, *, with_roles: bool) -> None:
