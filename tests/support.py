@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -116,6 +117,21 @@ def observe_component(connection: Connection, run_id: uuid.UUID, role: str, **re
         "actor": "tester",
     }
     return call(connection, "fn_process_component_observe", defaults, **replaced)
+
+
+def poll(relay: Connection, limit: int = 100) -> list[dict[str, Any]]:
+    """Events that the relay is shown now."""
+    return rows(relay, "select * from dot.fn_dot_outbox_poll(%s)", limit)
+
+
+def poll_until(relay: Connection, number: int) -> list[dict[str, Any]]:
+    """Polls until that many events are shown: any older transaction of the whole server, such
+    as an ANALYZE or another test's, holds them back."""
+    deadline = time.monotonic() + 20
+    while len(events := poll(relay)) < number:
+        assert time.monotonic() < deadline, events
+    assert len(events) == number
+    return events
 
 
 def define_pair(db: Database, code: str = PAIR, producer: str = PRODUCER, verifier: str = VERIFIER) -> None:

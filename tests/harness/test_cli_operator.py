@@ -28,6 +28,7 @@ from support import (
     define_pair,
     observe_component,
     observe_run,
+    poll_until,
     ready_for_real_runs,
     rows,
     value,
@@ -81,7 +82,7 @@ def test_every_example_of_a_help_text_runs(
         if words == ("outbox", "ack"):
             failed = {"process_candidate_code": "bakery.orders", "dot_code": "bakery.load_orders", "status": "failed"}
             observe_run(db.connect("writer"), **failed)
-            (event,) = ledger.select("select xact_id::text, id from dot.fn_dot_outbox_poll(1)", role="dot_relay")
+            (event,) = poll_until(db.connect("relay"), 1)
             example = example.replace("1234 17", f"{event['xact_id']} {event['id']}")
         program, *arguments = shlex.split(example)
         outcome = dot_wrapper(*arguments)
@@ -218,6 +219,7 @@ def test_the_outbox_is_switched_polled_and_acknowledged(db: Database, dot_wrappe
         observe_run(writer)
     assert dot_wrapper("outbox", "show", "--json").json["depth"] == 3
     assert "3 events wait" in dot_wrapper("outbox", "show").out
+    poll_until(db.connect("relay"), 3)
     polled = dot_wrapper("outbox", "poll", "--limit", "2", "--json").json
     assert [event["type"] for event in polled] == ["process.run.started"] * 2
     assert "2 events" in dot_wrapper("outbox", "poll", "--limit", "2").out

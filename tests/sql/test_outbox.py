@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -23,6 +22,8 @@ from support import (
     ledger_counts,
     observe_component,
     observe_run,
+    poll,
+    poll_until,
     ready_for_real_runs,
     refused,
     row,
@@ -62,19 +63,6 @@ def switch_all(db: Database, active: bool) -> None:
 
 def count(db: Database, table: str = "event_outbox") -> int:
     return ledger_counts(db)[table]
-
-
-def poll(relay: Connection, limit: int = 100) -> list[dict[str, Any]]:
-    return rows(relay, "select * from dot.fn_dot_outbox_poll(%s)", limit)
-
-
-def poll_until(relay: Connection, number: int) -> list[dict[str, Any]]:
-    """Polls until that many events are shown: a transaction of the server's own, such as an ANALYZE, may hold them back."""
-    deadline = time.monotonic() + 20
-    while len(events := poll(relay)) < number:
-        assert time.monotonic() < deadline, events
-    assert len(events) == number
-    return events
 
 
 def ack(relay: Connection, xact_id: object, event_id: object) -> None:
