@@ -107,11 +107,11 @@ def test_an_event_or_refusal_that_the_host_did_not_store_is_an_error(db: Databas
 
 @pytest.mark.parametrize("body", ["return null;", "new.category := 'host'; return new;"])
 def test_a_dot_that_the_host_did_not_store_as_it_was_given_is_an_error(db: Database, body: str) -> None:
-    superuser = db.session("superuser")
-    host_trigger(superuser, "dot_tools", body)
+    owner = db.session("owner")
+    host_trigger(owner, "dot_tools", body)
     with db.connect("cataloguer") as cataloguer, refused("P0001", saying="the host did not store dot.x"):
         cataloguer.execute("select dot.fn_dot_tool_register('dot.x', 'load')")
-    assert value(superuser, "select count(*) from dot.dot_tools") == 0
+    assert value(owner, "select count(*) from dot.dot_tools") == 0
 
 
 @pytest.mark.parametrize("what", ["run", "component"])
