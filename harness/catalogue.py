@@ -116,8 +116,7 @@ def define(ledger: Ledger, catalogue: Catalogue, *, actor: str, progress: Callab
     summary = DefineSummary()
 
     def conflict(what: str, refusal: Refusal) -> None:
-        reason = " ".join(filter(None, (refusal.message, refusal.detail)))
-        summary.conflicts.append(Conflict(what, reason, refusal.sqlstate, refusal.constraint))
+        summary.conflicts.append(Conflict(what, refusal.reason, refusal.sqlstate, refusal.constraint))
 
     def dots(some: Sequence[DotEntry]) -> None:
         def work(connection: psycopg.Connection[Any]) -> list[str]:

@@ -38,7 +38,11 @@ def connect(url: str | None = None, application_name: str = "dot-wrapper") -> ps
     connection = psycopg.connect(
         url or conninfo(), autocommit=True, client_encoding="utf8", application_name=application_name
     )
-    _prepare_unless_pooled(connection, connection.execute(_BACKEND).fetchone())
+    try:
+        _prepare_unless_pooled(connection, connection.execute(_BACKEND).fetchone())
+    except psycopg.Error:
+        connection.close()
+        raise
     return connection
 
 
@@ -52,7 +56,11 @@ async def connect_async(url: str | None = None) -> psycopg.AsyncConnection[tuple
         client_encoding="utf8",
         application_name="dot-wrapper",
     )
-    _prepare_unless_pooled(connection, await (await connection.execute(_BACKEND)).fetchone())
+    try:
+        _prepare_unless_pooled(connection, await (await connection.execute(_BACKEND)).fetchone())
+    except psycopg.Error:
+        await connection.close()
+        raise
     return connection
 
 

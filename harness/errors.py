@@ -37,6 +37,11 @@ class DotWrapperError(Exception):
         self.detail = detail
         self.hint = hint
 
+    @property
+    def reason(self) -> str:
+        """Message and detail, for people."""
+        return f"{self.message}. {self.detail}" if self.detail else self.message
+
 
 class Refusal(DotWrapperError):
     """The wrapper said no: nothing was stored."""

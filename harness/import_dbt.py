@@ -129,7 +129,7 @@ def import_dbt(
 
     def conflict(what: str, refusal: Refusal) -> None:
         fields = refusal.fields if isinstance(refusal, PayloadMismatch) else ()
-        summary.conflicts.append(Conflict(what, " ".join(filter(None, (refusal.message, refusal.detail))), fields))
+        summary.conflicts.append(Conflict(what, refusal.reason, fields))
 
     dots: list[Dot] = []
     for node in given.nodes:

@@ -75,6 +75,7 @@ class Ledger:
     def __init__(self, connect: Callable[[], psycopg.Connection[Any]] = database.connect) -> None:
         self._connect = connect
         self._connection: psycopg.Connection[Any] | None = None
+        self._connected_once = False
 
     def __enter__(self) -> Self:
         return self
@@ -151,14 +152,17 @@ class Ledger:
             try:
                 if self._connection is None:
                     self._connection = self._connect()
+                    self._connected_once = True
                 with database.transaction(self._connection, role) as connection:
                     return work(connection)
             except psycopg.Error as error:
-                # Where no connection was had at all nothing was sent, and anything may be tried again.
+                # Where a connection was not had again nothing was sent, and anything may be tried again. The first one is
+                # not waited for: what is wrong with it is most likely the address or the password.
+                may_repeat = self._connected_once
                 lost = self._connection is not None and self._connection.closed
                 if lost:
-                    self._connection = None
-                time.sleep(_pause(error, attempt, role, lost=lost, repeatable=repeatable))
+                    self._connection, may_repeat = None, repeatable
+                time.sleep(_pause(error, attempt, role, may_repeat=may_repeat))
         raise AssertionError("the last attempt returns or raises")
 
 
@@ -174,6 +178,7 @@ class AsyncLedger:
     def __init__(self, connect: Callable[[], Awaitable[psycopg.AsyncConnection[Any]]] = database.connect_async) -> None:
         self._connect = connect
         self._connection: psycopg.AsyncConnection[Any] | None = None
+        self._connected_once = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -243,22 +248,24 @@ class AsyncLedger:
             try:
                 if self._connection is None:
                     self._connection = await self._connect()
+                    self._connected_once = True
                 async with database.transaction_async(self._connection, role) as connection:
                     return await work(connection)
             except psycopg.Error as error:
+                may_repeat = self._connected_once
                 lost = self._connection is not None and self._connection.closed
                 if lost:
-                    self._connection = None
-                await asyncio.sleep(_pause(error, attempt, role, lost=lost, repeatable=repeatable))
+                    self._connection, may_repeat = None, repeatable
+                await asyncio.sleep(_pause(error, attempt, role, may_repeat=may_repeat))
         raise AssertionError("the last attempt returns or raises")
 
 
-def _pause(error: psycopg.Error, attempt: int, role: str, *, lost: bool, repeatable: bool) -> float:
+def _pause(error: psycopg.Error, attempt: int, role: str, *, may_repeat: bool) -> float:
     """The seconds to wait before the next attempt: longer each time, and not the same for everybody who failed together.
 
     Raises:
         DotWrapperError: there is no next attempt.
     """
-    if attempt == ATTEMPTS or not is_retryable(error) or (lost and not repeatable):
+    if attempt == ATTEMPTS or not may_repeat or not is_retryable(error):
         raise from_database(error, role) from error
     return FIRST_PAUSE * 2.0 ** (attempt - 1) * random.uniform(0.5, 1.5)  # noqa: S311  not a secret

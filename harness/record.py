@@ -158,8 +158,7 @@ def _observations(
 
 
 def _refused(number: int, refusal: Refusal) -> RefusedLine:
-    reason = " ".join(filter(None, (refusal.message, refusal.detail)))
-    return RefusedLine(number, _field(refusal), reason, refusal.sqlstate, refusal.constraint)
+    return RefusedLine(number, _field(refusal), refusal.reason, refusal.sqlstate, refusal.constraint)
 
 
 def _field(refusal: Refusal) -> str | None:

@@ -7,7 +7,9 @@ act as their owner, the schema. After the last: that right is given back.
 from __future__ import annotations
 
 from alembic import context
+from alembic.util.exc import CommandError
 from sqlalchemy import create_engine
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from harness.database import connect_for_alembic
@@ -150,6 +152,10 @@ if context.is_offline_mode():
     run()
 else:
     engine = create_engine("postgresql+psycopg://", creator=connect_for_alembic, poolclass=NullPool)
-    with engine.connect() as connection:
+    try:
+        connection = engine.connect()
+    except DBAPIError as error:  # alembic prints this in one line, and anything else as a traceback
+        raise CommandError(f"the database cannot be reached: {' '.join(str(error.orig).split())}") from error
+    with connection:
         context.configure(connection=connection, version_table_schema="dot")
         run()

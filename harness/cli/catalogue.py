@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from harness.catalogue import define, read_catalogue
-from harness.cli.output import Json, print_json, print_rows, progress_bar, say
+from harness.cli.output import Json, counted, print_json, print_rows, progress_bar, say
 from harness.ledger import Ledger
 
 catalogue = typer.Typer(
@@ -46,7 +46,7 @@ def catalogue_show(as_json: Json = False) -> None:
             "description": "description",
         },
     )
-    say(f"{len(dots)} DOTs, {len(candidates)} candidates")
+    say(f"{counted(len(dots), 'DOT')}, {counted(len(candidates), 'candidate')}")
 
 
 @catalogue.command("define")

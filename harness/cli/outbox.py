@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from harness.cli.output import Json, print_json, print_rows, say
+from harness.cli.output import Json, counted, print_json, print_rows, say
 from harness.ledger import Ledger
 
 outbox = typer.Typer(no_args_is_help=True, help="The events that observations write, and how far they are delivered.")
@@ -29,7 +29,7 @@ def outbox_show(as_json: Json = False) -> None:
     if as_json:
         print_json({**state, "event_types": types})
         return
-    say(f"{state['depth']} events wait, the oldest for {state['lag_seconds']} s")
+    say(f"waiting: {counted(state['depth'], 'event')}, the oldest for {state['lag_seconds']} s")
     say(f"the cursor stands at {state['cursor_xact_id']} {state['cursor_id']}")
     print_rows(types, {"event_type": "event type", "active": "active"})
 
@@ -57,7 +57,7 @@ def outbox_poll(
         {"position": "position", "type": "type", "payload": "payload"},
         lines=True,
     )
-    say(f"{len(events)} events")
+    say(counted(len(events), "event"))
 
 
 @outbox.command("ack")

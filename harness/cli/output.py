@@ -67,6 +67,11 @@ def say(text: str, style: str | None = None) -> None:
     stdout.print(text, style=style, soft_wrap=True)
 
 
+def counted(count: int, thing: str) -> str:
+    """For instance `1 run`, `2 runs`."""
+    return f"{count} {thing}{'' if count == 1 else 's'}"
+
+
 def local(time: datetime) -> str:
     """A time as people read it, in the zone of their terminal."""
     return time.astimezone().strftime("%Y-%m-%d %H:%M:%S")

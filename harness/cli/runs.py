@@ -9,7 +9,7 @@ from uuid import UUID
 import typer
 
 from harness.calls import EvidenceType
-from harness.cli.output import Json, local, print_json, print_rows, say
+from harness.cli.output import Json, counted, local, print_json, print_rows, say
 from harness.errors import InputError, UnknownReference
 from harness.ledger import Ledger
 
@@ -82,7 +82,7 @@ def runs(
         {"run": "run, candidate", "state": "state", "at": "observed, by"},
         lines=True,
     )
-    say(f"{len(found)} runs{', and perhaps more: --limit' if len(found) == limit else ''}")
+    say(f"{counted(len(found), 'run')}{', and perhaps more: --limit' if len(found) == limit else ''}")
 
 
 def show(
@@ -203,7 +203,7 @@ def leases(
     print_rows(
         found, {"lease_key": "lease", "is_live": "live", "holder": "holder", "token": "token", "expires_at": "until"}
     )
-    say(f"{len(found)} leases, {sum(one['is_live'] for one in found)} live")
+    say(f"{counted(len(found), 'lease')}, {sum(one['is_live'] for one in found)} live")
 
 
 def _time(option: str, given: str | None) -> datetime | None:

@@ -46,8 +46,9 @@ def upgrade(
     try:
         with database.connect() as connection:
             before = schema.state(connection).installed
-        with redirect_stdout(io.StringIO()):
-            command.upgrade(config, "head")
+        if before != schema.head():
+            with redirect_stdout(io.StringIO()):
+                command.upgrade(config, "head")
     except psycopg.Error as error:
         raise from_database(error) from error
     except DBAPIError as error:

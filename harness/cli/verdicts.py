@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from harness.cli.output import Json, local, print_json, print_rows, say
+from harness.cli.output import Json, counted, local, print_json, print_rows, say
 from harness.cli.runs import OfCandidate, run_by_id
 from harness.errors import UnknownReference
 from harness.ledger import Ledger
@@ -69,7 +69,7 @@ def board(as_json: Json = False) -> None:
             "real_runs": "real",
         },
     )
-    say(f"{len(rows)} candidates, {sum(row['verified'] for row in rows)} verified")
+    say(f"{counted(len(rows), 'candidate')}, {sum(row['verified'] for row in rows)} verified")
 
 
 def why(

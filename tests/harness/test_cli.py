@@ -173,7 +173,7 @@ def test_a_verified_pair_shows_on_the_board(db: Database, dot_wrapper: DotWrappe
         with caller_path(ledger, pair, evidence_type="REAL_RUN", actor="ci") as run:
             run.producer("completed")
             run.verifier("completed")
-    assert "1 candidates, 1 verified" in dot_wrapper("board").out
+    assert "1 candidate, 1 verified" in dot_wrapper("board").out
     outcome = dot_wrapper("why", PAIR)
     assert f"{PAIR}: verified" in outcome.out
     assert "recorded by the same login" in outcome.out

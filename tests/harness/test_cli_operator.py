@@ -218,7 +218,7 @@ def test_the_outbox_is_switched_polled_and_acknowledged(db: Database, dot_wrappe
     for _ in range(3):
         observe_run(writer)
     assert dot_wrapper("outbox", "show", "--json").json["depth"] == 3
-    assert "3 events wait" in dot_wrapper("outbox", "show").out
+    assert "waiting: 3 events" in dot_wrapper("outbox", "show").out
     poll_until(db.connect("relay"), 3)
     polled = dot_wrapper("outbox", "poll", "--limit", "2", "--json").json
     assert [event["type"] for event in polled] == ["process.run.started"] * 2
@@ -401,8 +401,9 @@ def test_every_table_folds_at_80_columns_and_keeps_ids_whole(
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_shell_completion_is_printed(shell: str) -> None:
-    done = subprocess.run([PROGRAM, "--show-completion", shell], capture_output=True, text=True, check=True)
-    assert "_DOT_WRAPPER_COMPLETE" in done.stdout
+    environment = {**os.environ, "_DOT_WRAPPER_COMPLETE": f"source_{shell}"}
+    done = subprocess.run([PROGRAM], env=environment, capture_output=True, text=True, check=True)
+    assert f"complete_{shell}" in done.stdout
 
 
 def test_completion_knows_the_commands() -> None:

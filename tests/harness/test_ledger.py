@@ -250,13 +250,31 @@ def test_a_server_that_is_away_for_a_moment_is_waited_for(db: Database) -> None:
     def connect() -> psycopg.Connection[Any]:
         nonlocal attempts
         attempts += 1
-        if attempts < 3:
+        if attempts in (2, 3):
             raise psycopg.OperationalError("the database system is starting up")
         return database.connect(db.url_as("operator"))
 
     with Ledger(connect) as ledger:
+        assert ledger.pair(PAIR)
+        assert ledger._connection is not None
+        ledger._connection.close()
+        ledger._connection = None
         assert header(ledger).created  # without a key, too: nothing had been sent
-    assert attempts == 3
+    assert attempts == 4
+
+
+def test_a_first_connection_that_fails_is_not_tried_again() -> None:
+    """A wrong password that is tried five times locks the account."""
+    attempts = 0
+
+    def connect() -> psycopg.Connection[Any]:
+        nonlocal attempts
+        attempts += 1
+        raise psycopg.OperationalError("password authentication failed")
+
+    with Ledger(connect) as ledger, pytest.raises(errors.DatabaseUnavailable):
+        ledger.open_gates()
+    assert attempts == 1
 
 
 def test_a_time_that_is_no_integer_of_the_database_is_invalid_input(db: Database, ledger: Ledger) -> None:

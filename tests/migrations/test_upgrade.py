@@ -436,3 +436,10 @@ def test_downgrade_waits_for_a_write_in_flight_and_then_refuses(cluster: Cluster
     assert (status, "would drop rows of dot.process_run_observation" in printed) == (1, True), printed
     assert version(url) == [HEAD]
     assert rows_of(url)["process_run_observation"] == 1
+
+
+def test_a_database_that_cannot_be_reached_is_one_line() -> None:
+    code, printed = finished(start_alembic("upgrade", "head", url="postgresql://x@/x?host=/nonexistent"))
+    assert code != 0
+    assert "FAILED: the database cannot be reached" in printed
+    assert "Traceback" not in printed
