@@ -12,15 +12,15 @@ FORCE ?=
 run: $(VENV)/installed
 	@$(BIN)/python -m harness.demo "$(INPUT)"
 
-# The rules and attacks on 16, and on 15 where Debian's server is installed; everything on the embedded PostgreSQL 18.
+# The rules, attacks and races on 16, and on 15 where Debian's server is installed; everything on the embedded PostgreSQL 18.
 # With DATABASE_URL: everything on that server, see docs/servers.md.
 test: $(VENV)/installed
 ifdef DATABASE_URL
 	$(BIN)/python -m pytest -n 2
 else
-	DOT_TEST_POSTGRES=16 $(BIN)/python -m pytest -n 2 -q tests/sql tests/attacks
+	DOT_TEST_POSTGRES=16 $(BIN)/python -m pytest -n 2 -q tests/sql tests/attacks tests/races
 	@if test -x /usr/lib/postgresql/15/bin/postgres; then \
-	    DOT_TEST_POSTGRES=15 $(BIN)/python -m pytest -n 2 -q tests/sql tests/attacks; \
+	    DOT_TEST_POSTGRES=15 $(BIN)/python -m pytest -n 2 -q tests/sql tests/attacks tests/races; \
 	else echo "PostgreSQL 15 is not tested: Debian's postgresql-15 is not installed"; fi
 	$(BIN)/python -m pytest -n 2
 endif

@@ -5,6 +5,7 @@
 -- p_latched is for the write that follows: it takes dot.gate_latch in ROW SHARE mode until the transaction ends, which
 -- fn_dot_config_set takes EXCLUSIVE, so a switch waits for writes that saw the old value and no such write commits after it.
 -- Outside READ COMMITTED the snapshot may be older than the last switch: the rows are read FOR SHARE, so a stale one is 40001.
+-- The latch then comes before them even where nothing is written: a switch takes both in this order, and would deadlock.
 create or replace function dot.fn_gates_assert(p_evidence_type text, p_latched boolean)
 returns jsonb
 language plpgsql volatile
@@ -19,7 +20,7 @@ begin
     if (p_evidence_type = 'DRY_RUN') is not true then
         v_gates := v_gates || 'process_dot_runtime.real_run_enabled'::text;
     end if;
-    if p_latched then
+    if p_latched or v_stale_snapshot_possible then
         lock table dot.gate_latch in row share mode;
     end if;
     foreach v_gate in array v_gates loop

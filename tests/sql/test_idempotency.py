@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 import uuid
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -23,7 +21,6 @@ from support import (
     refused,
     row,
     value,
-    waiting,
 )
 
 RUN, COMPONENT = "process_run_observation", "process_component_observation"
@@ -274,60 +271,6 @@ def test_a_replay_writes_nothing_and_takes_no_transaction_id(db: Database, subte
                     writer.execute("commit")
             assert ledger_counts(db) == before
     assert before["event_outbox"] == before[RUN] + before[COMPONENT]
-
-
-@pytest.mark.parametrize("same_run", [False, True], ids=["run ids of their own", "the same run id"])
-def test_of_sixteen_concurrent_calls_one_creates_and_all_return_its_run(db: Database, same_run: bool) -> None:
-    define_pair(db)
-    sessions, rounds = [db.connect("writer") for _ in range(16)], range(10)
-    run_ids = [uuid.uuid4() for _ in rounds]
-    barrier = threading.Barrier(len(sessions), timeout=20)
-
-    def session(writer: Connection) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-        answers = []
-        for number in rounds:
-            barrier.wait()
-            run = observe_run(
-                writer,
-                idempotency_key=f"key-{number}",
-                process_run_id=run_ids[number] if same_run else uuid.uuid4(),
-                correlation_id=f"corr-{number}",
-            )
-            barrier.wait()
-            component = observe_component(
-                writer,
-                run["process_run_id"],
-                "producer",
-                idempotency_key=f"key-{number}:producer",
-                correlation_id=run["correlation_id"],
-            )
-            answers.append((run, component))
-        return answers
-
-    with ThreadPoolExecutor(len(sessions)) as pool:
-        answers = list(pool.map(session, sessions))
-    for number in rounds:
-        for part, identity in ((0, "process_run_id"), (1, "component_id")):
-            answered = [one[number][part] for one in answers]
-            assert [one["created"] for one in answered].count(True) == 1
-            assert [one["created"] for one in answered].count(False) == len(sessions) - 1
-            assert len({one[identity] for one in answered}) == 1
-    assert (count(db, RUN), count(db, COMPONENT)) == (len(rounds), len(rounds))
-
-
-def test_a_call_that_waits_for_a_first_one_replays_what_commits_and_creates_what_does_not(db: Database) -> None:
-    define_pair(db)
-    first, second = db.connect("writer"), db.connect("writer")
-    for number, end in enumerate(("commit", "rollback")):
-        run = partial(observe_run, idempotency_key=f"key-{number}")
-        first.execute("begin")
-        run_id = run(first)["process_run_id"]
-        with ThreadPoolExecutor(1) as pool:
-            late = waiting(second, partial(run, second), pool, db)
-            first.execute(end)
-            answer = late.result()
-        assert answer["created"] is (end == "rollback")
-        assert (answer["process_run_id"] == run_id) is (end == "commit")
 
 
 def test_a_key_committed_after_the_snapshot_is_a_serialization_failure_and_never_null(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -196,22 +195,6 @@ def test_acquire_does_not_wait_for_ever_for_a_first_acquisition_in_flight(db: Da
         take(second, "thief")
     first.execute("rollback")
     assert take(second, "thief") == 1
-
-
-def test_of_twenty_thieves_of_an_expired_lease_one_wins(db: Database) -> None:
-    thieves, rounds = [db.connect("writer") for _ in range(20)], range(5)
-    take(thieves[0], "the-holder-that-died")
-    barrier = threading.Barrier(len(thieves), timeout=20)
-
-    def steal(thief: Connection) -> int | None:
-        barrier.wait()
-        return take(thief, f"thief-{thief.info.backend_pid}")
-
-    with ThreadPoolExecutor(len(thieves)) as pool:
-        for number in rounds:
-            expire(db)
-            tokens = list(pool.map(steal, thieves))
-            assert [token for token in tokens if token is not None] == [number + 2]
 
 
 def test_a_real_run_needs_the_candidate_s_live_token(db: Database, subtests: pytest.Subtests) -> None:
