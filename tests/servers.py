@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -108,6 +110,54 @@ def listen_on_tcp(version: int, url: str, *settings: str) -> int:
     log = str(data / "tcp.log")
     _run(data, programs / "pg_ctl", "-w", "-D", str(data), "-l", log, "-m", "fast", "-o", options, "restart")
     return port
+
+
+def kill(data: Path) -> None:
+    """Kills a server of ours as a power cut would: every process of it at once, none has time to write anything.
+
+    The postmaster is stopped first, so that it starts nobody while its children are counted.
+    """
+    postmaster = int((data / "postmaster.pid").read_text().splitlines()[0])
+    os.kill(postmaster, signal.SIGSTOP)
+    family = [pid for pid in _processes() if _parent(pid) == postmaster] + [postmaster]
+    handles = [os.pidfd_open(pid) for pid in family]
+    for pid in family:
+        os.kill(pid, signal.SIGKILL)
+    for handle in handles:
+        select.select([handle], [], [])  # readable once the process has ended
+        os.close(handle)
+
+
+def _processes() -> list[int]:
+    return [int(path.name) for path in Path("/proc").glob("[0-9]*")]
+
+
+def _parent(pid: int) -> int | None:
+    try:
+        # The name before it stands in parentheses and may hold anything.
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:  # it has ended
+        return None
+
+
+def start_again(version: int, data: Path, sockets: str) -> None:
+    """Starts a killed server of ours: it recovers, and this returns when it lets clients in."""
+    programs = DEBIAN_15 if version == 15 else embedded.bin_folder(version)
+    # Who is dead and not waited for looks alive to the next postmaster.
+    for lock in (data / "postmaster.pid", *Path(sockets).glob(".s.PGSQL.*.lock")):
+        lock.unlink()
+    _run(
+        data,
+        programs / "pg_ctl",
+        "-w",
+        "-D",
+        str(data),
+        "-l",
+        str(data / "again.log"),
+        "-o",
+        f"-h '' -k {sockets}",
+        "start",
+    )
 
 
 def database_url(server_url: str, database: str, login: str | None = None, password: str | None = None) -> str:
