@@ -17,10 +17,11 @@ the refusing function wrote is rolled back with it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import Final, Required, TypedDict, TypeVar, Unpack
+from typing import Any, Final, TypedDict, TypeVar, Unpack
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
@@ -35,16 +36,19 @@ LEASE_SECONDS: Final = 300
 T = TypeVar("T")
 
 
-class Options(TypedDict, total=False):
+class _Required(TypedDict):
+    evidence_type: EvidenceType
+    actor: str
+
+
+class Options(_Required, total=False):
     """How a run is asked for.
 
     ``evidence_type`` is never changed: where a gate is off, DRY_RUN and REAL_RUN are refused and SIMULATED_DRY_RUN goes on.
-    ``holder`` holds the lease, by default the actor; two processes must not share one. The same ``idempotency_key`` takes the
-    same run up again. ``lease_seconds`` is 1 to 3,600, by default ``LEASE_SECONDS``. ``mint`` makes the ids.
+    ``holder`` holds the lease, by default a name of this path's own: who shares one takes the lease from each other. The same
+    ``idempotency_key`` takes the same run up again. ``lease_seconds`` is 1 to 3,600, by default ``LEASE_SECONDS``. ``mint`` makes the ids.
     """
 
-    evidence_type: Required[EvidenceType]
-    actor: Required[str]
     holder: str | None
     idempotency_key: str | None
     parent_run_id: UUID | None
@@ -77,20 +81,26 @@ class _Path:
     Attributes:
         process_run_id, correlation_id: the run the caller goes on with: its own, or the one stored under the same key.
         created: whether this call stored the header.
-        lease_token: the fencing token; ``holder`` holds it.
+        holder: who holds the lease, with the fencing token ``lease_token``.
         steps: what was done so far, for people.
     """
 
     process_run_id: UUID
     correlation_id: str
     created: bool
-    lease_token: int
+    _token: int | None = None
+    _asked_for_lease = False
 
     def __init__(self, pair: Pair, options: Options) -> None:
+        # A misspelt option would be an idempotency key that is not there.
+        unknown = set(options) - Options.__required_keys__ - Options.__optional_keys__
+        missing = Options.__required_keys__ - set(options)
+        if unknown or missing:
+            raise TypeError(f"caller_path: unknown {sorted(unknown)}, missing {sorted(missing)}")
         self.pair = pair
         self.evidence_type: EvidenceType = options["evidence_type"]
         self.actor = options["actor"]
-        self.holder = options.get("holder") or self.actor
+        self.holder = options.get("holder") or f"path-{uuid7().hex[-12:]}"
         self.idempotency_key = options.get("idempotency_key")
         self.steps: list[Step] = []
         self._options = options
@@ -100,8 +110,8 @@ class _Path:
         mint = self._options.get("mint", uuid7)
         self.process_run_id, self.correlation_id = mint(), str(mint())
         self._did("mint", f"run {self.process_run_id}")
-        yield from self._logged(self._permission())
         try:
+            yield from self._logged(self._permission())
             yield from self._logged(self._header())
         except BaseException as error:
             yield from self._abandon(error)
@@ -113,16 +123,18 @@ class _Path:
         self._did("gates", _pass_gates(gates, self.evidence_type))
         checks = yield from calls.assert_preflight()
         self._did("preflight", ", ".join(f"{one['check_name']} {one['verdict']}" for one in checks))
+        self._asked_for_lease = True
         token = yield from calls.acquire_lease(
             self.pair.code, self.holder, self._options.get("lease_seconds", LEASE_SECONDS)
         )
         if token is None:
+            self._asked_for_lease = False
             raise LeaseHeld(
                 f"another holder has the lease of {self.pair.code}",
                 constraint="lease_held",
-                hint="One run of a pair is in flight at a time: wait for it to end, or for its lease to run out.",
+                hint="One run of a pair is in flight at a time: `dot-wrapper leases` shows whose, and until when.",
             )
-        self.lease_token = token
+        self._token = token
         self._did("lease", f"token {token}")
 
     def _header(self) -> Steps[None]:
@@ -173,8 +185,13 @@ class _Path:
 
     def _abandon(self, error: BaseException) -> Steps[None]:
         """Releases the lease after an error, which is what the caller must see, whatever becomes of the lease."""
+        if not self._asked_for_lease:
+            return
         try:
-            yield from calls.release_lease(self.pair.code, self.holder, self.lease_token)
+            # Where the answer was lost the token is not known, and the same holder gets another one.
+            token = self._token or (yield from calls.acquire_lease(self.pair.code, self.holder, 1))
+            if token is not None:
+                yield from calls.release_lease(self.pair.code, self.holder, token)
         except DotWrapperError as release:
             error.add_note(f"and the lease was not released, it runs out by itself: {release.message}")
 
@@ -201,6 +218,12 @@ class _Path:
             except DotWrapperError as error:
                 refusal.add_note(f"and could not be logged: {error.message}")
             raise
+
+    @property
+    def lease_token(self) -> int:
+        """The fencing token of the path's lease."""
+        assert self._token is not None, "the path has not been entered"  # noqa: S101  the two ways in enter it first
+        return self._token
 
     def _did(self, step: str, outcome: str) -> None:
         self.steps.append(Step(step, outcome))
@@ -275,9 +298,19 @@ async def async_caller_path(ledger: AsyncLedger, pair: Pair, **options: Unpack[O
     try:
         yield run
     except BaseException as error:
-        await ledger.walk(run._abandon(error))
+        await _to_its_end(ledger.walk(run._abandon(error)))
         raise
-    await ledger.walk(run._leave())
+    await _to_its_end(ledger.walk(run._leave()))
+
+
+async def _to_its_end(last: Coroutine[Any, Any, None]) -> None:
+    """A task that is cancelled while it gives its lease back does that first."""
+    task = asyncio.ensure_future(last)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
 
 
 def _pass_gates(gates: Mapping[str, bool], evidence_type: EvidenceType) -> str:

@@ -224,7 +224,9 @@ def assert_preflight() -> Call[list[dict[str, str]]]:
 def acquire_lease(process_candidate_code: str, holder: str, ttl_seconds: int) -> Call[int | None]:
     """Takes the candidate's lease for 1 to 3,600 seconds; its token, or None where a live different holder has it."""
     arguments = {"lease_key": lease_key(process_candidate_code), "holder": holder, "ttl_seconds": Int4(ttl_seconds)}
-    return _function("dot_writer", "fn_dot_iu_runtime_lease_acquire", arguments, _value)
+    # The same holder gets a new token, so a call that was perhaps answered already may be made again; the other two are bound
+    # to their token.
+    return _function("dot_writer", "fn_dot_iu_runtime_lease_acquire", arguments, _value, repeatable=True)
 
 
 def renew_lease(process_candidate_code: str, holder: str, token: int, ttl_seconds: int) -> Call[bool]:
@@ -235,13 +237,13 @@ def renew_lease(process_candidate_code: str, holder: str, token: int, ttl_second
         "token": token,
         "ttl_seconds": Int4(ttl_seconds),
     }
-    return _function("dot_writer", "fn_dot_iu_runtime_lease_renew", arguments, _value)
+    return _function("dot_writer", "fn_dot_iu_runtime_lease_renew", arguments, _value, repeatable=True)
 
 
 def release_lease(process_candidate_code: str, holder: str, token: int) -> Call[bool]:
     """Ends a live lease; False where it is not live under this holder and token any more."""
     arguments = {"lease_key": lease_key(process_candidate_code), "holder": holder, "token": token}
-    return _function("dot_writer", "fn_dot_iu_runtime_lease_release", arguments, _value)
+    return _function("dot_writer", "fn_dot_iu_runtime_lease_release", arguments, _value, repeatable=True)
 
 
 def log_command(

@@ -11,16 +11,17 @@ import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import psycopg
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from harness import calls
 from harness.bulk import chunk_by_chunk, pipelined
 from harness.errors import InputError, Refusal
 from harness.ledger import Ledger
+from harness.observation import printable
 
 LIMIT: Final = 64 * 1024 * 1024  # bytes of a file: it is read whole
 
@@ -33,24 +34,33 @@ class _Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _storable(text: str) -> str:
+    if "\0" in text or (not text.isascii() and any("\ud800" <= one <= "\udfff" for one in text)):
+        raise ValueError("it has a character that no database can store")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+
+
 class DotEntry(_Entry):
     """A DOT, as ``fn_dot_tool_register`` takes it."""
 
-    code: str
-    category: str | None = None
-    execution_engine: str | None = None
-    script_path: str | None = None
-    file_path: str | None = None
-    trigger_type: str | None = None
+    code: Text
+    category: Text | None = None
+    execution_engine: Text | None = None
+    script_path: Text | None = None
+    file_path: Text | None = None
+    trigger_type: Text | None = None
 
 
 class CandidateEntry(_Entry):
     """A candidate, as ``fn_process_candidate_define`` takes it."""
 
-    code: str
-    producer_dot_code: str
-    verifier_dot_code: str
-    description: str | None = None
+    code: Text
+    producer_dot_code: Text
+    verifier_dot_code: Text
+    description: Text | None = None
 
 
 class Catalogue(_Entry):
@@ -95,7 +105,7 @@ def read_catalogue(path: Path) -> Catalogue:
     try:
         if path.stat().st_size > LIMIT:
             raise CatalogueFileError(f"{path}: it is larger than {LIMIT} bytes")
-        return Catalogue.model_validate(reader(path))
+        found = Catalogue.model_validate(reader(path))
     except OSError as error:
         raise CatalogueFileError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -106,6 +116,9 @@ def read_catalogue(path: Path) -> Catalogue:
         problems = [_problem(problem["loc"], problem["msg"]) for problem in error.errors(include_url=False)]
         more = f"\nand {len(problems) - 20} more" if len(problems) > 20 else ""
         raise CatalogueFileError("\n".join(f"{path}: {one}" for one in problems[:20]) + more) from error
+    if not found.dots and not found.candidates:
+        raise CatalogueFileError(f"{path}: it defines nothing")
+    return found
 
 
 def define(ledger: Ledger, catalogue: Catalogue, *, actor: str, progress: Callable[[str, int], None]) -> DefineSummary:
@@ -144,13 +157,21 @@ def define(ledger: Ledger, catalogue: Catalogue, *, actor: str, progress: Callab
     return summary
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML without aliases, of which a few lines can stand for more than fits in memory, and without a key twice."""
+class _Loader(yaml.BaseLoader):
+    """YAML in which everything is text, as it is written: a code that looks like a date or a number is one too.
+
+    No aliases, of which a few lines can stand for more than fits in memory, and no key twice.
+    """
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.events.AliasEvent):
             raise yaml.YAMLError("aliases (*name) are not read: write each entry out")
         return super().compose_node(parent, index)
+
+    def construct_scalar(self, node: yaml.ScalarNode) -> str | None:  # type: ignore[override]
+        if node.style is None and node.value in ("", "~", "null"):
+            return None
+        return super().construct_scalar(node)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -162,13 +183,15 @@ class _Loader(yaml.SafeLoader):
 
 
 def _read_yaml(path: Path) -> object:
-    # S506: the loader is SafeLoader, which makes nothing but plain values.
+    # S506: BaseLoader makes nothing but text, lists and mappings.
     return yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_Loader)  # noqa: S506
 
 
 def _read_csv(path: Path) -> dict[str, list[dict[str, str | None]]]:
     with path.open(encoding="utf-8-sig", newline="") as lines:
         reader = csv.DictReader(lines, strict=True, restkey="a cell beyond the header")
+        if not reader.fieldnames:
+            raise csv.Error("it has no header")
         entries = [{name: cell or None for name, cell in row.items()} for row in reader]
         header = reader.fieldnames or []
     if len(set(header)) < len(header):
@@ -178,5 +201,5 @@ def _read_csv(path: Path) -> dict[str, list[dict[str, str | None]]]:
 
 def _problem(where: tuple[int | str, ...], reason: str) -> str:
     """For instance `candidates 3, producer_dot_code: Field required`; entries are counted from 1."""
-    parts = [str(part + 1) if isinstance(part, int) else part for part in where]
+    parts = [str(part + 1) if isinstance(part, int) else printable(part) for part in where]
     return f"{' '.join(parts[:2])}{''.join(f', {part}' for part in parts[2:])}: {reason}".lstrip(": ")

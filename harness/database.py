@@ -35,9 +35,10 @@ def conninfo() -> str:
 
 def connect(url: str | None = None, application_name: str = "dot-wrapper") -> psycopg.Connection[tuple[Any, ...]]:
     """Opens a connection in autocommit mode: each ``transaction`` block below is one transaction, nothing is left open."""
-    connection = psycopg.connect(
-        url or conninfo(), autocommit=True, client_encoding="utf8", application_name=application_name
-    )
+    with _one_kind_of_failure():
+        connection = psycopg.connect(
+            url or conninfo(), autocommit=True, client_encoding="utf8", application_name=application_name
+        )
     try:
         _prepare_unless_pooled(connection, connection.execute(_BACKEND).fetchone())
     except psycopg.Error:
@@ -50,12 +51,10 @@ async def connect_async(url: str | None = None) -> psycopg.AsyncConnection[tuple
     """``connect`` for asyncio."""
     if url is None:
         url = await asyncio.to_thread(conninfo)  # which may start the embedded server
-    connection = await psycopg.AsyncConnection.connect(
-        url,
-        autocommit=True,
-        client_encoding="utf8",
-        application_name="dot-wrapper",
-    )
+    with _one_kind_of_failure():
+        connection = await psycopg.AsyncConnection.connect(
+            url, autocommit=True, client_encoding="utf8", application_name="dot-wrapper"
+        )
     try:
         _prepare_unless_pooled(connection, await (await connection.execute(_BACKEND)).fetchone())
     except psycopg.Error:
@@ -69,6 +68,15 @@ def connect_for_alembic() -> psycopg.Connection[tuple[Any, ...]]:
     connection = connect(application_name="dot-wrapper alembic")
     connection.autocommit = False
     return connection
+
+
+@contextmanager
+def _one_kind_of_failure() -> Iterator[None]:
+    """A connection string that libpq cannot read is a server that cannot be reached, as far as a caller is concerned."""
+    try:
+        yield
+    except psycopg.ProgrammingError as error:
+        raise psycopg.OperationalError(str(error)) from error
 
 
 def _prepare_unless_pooled(

@@ -15,8 +15,8 @@ from typing import Final
 
 from harness import cli
 from harness.cli.output import say
+from harness.cli.session import open_ledger
 from harness.errors import DotWrapperError
-from harness.ledger import Ledger
 
 ROOT = Path(__file__).resolve().parents[1]
 KEY: Final = "demonstration"
@@ -43,7 +43,7 @@ def _import(target: Path) -> int:
 def _rehearse() -> int:
     """Rehearses the first candidate; where preflight blocks, attests, logs that, and rehearses again."""
     try:
-        with Ledger() as ledger:
+        with open_ledger() as ledger:
             found = ledger.select(
                 "select process_candidate_code from dot.v_process_candidate order by process_candidate_code limit 1"
             )
@@ -57,7 +57,7 @@ def _rehearse() -> int:
     code = _show(*rehearsal)
     if code != cli.REFUSED:
         return code
-    with Ledger() as ledger:
+    with open_ledger() as ledger:
         blocked = [one["check_name"] for one in ledger.preflight() if one["verdict"] not in ("PASS", "WARN")]
         if blocked != ["fs_snapshot_present"]:
             return cli.REFUSED

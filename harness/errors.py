@@ -113,6 +113,14 @@ class LockTimeout(DotWrapperError):
     """A lock was not got in time: DETAIL of a gate switch names the backends that hold it (55P03)."""
 
 
+class StatementCancelled(DotWrapperError):
+    """The statement was cancelled: by a statement_timeout, or by somebody (57014)."""
+
+
+class LedgerInUse(DotWrapperError):
+    """The ledger, or its connection, is in the middle of something else: nothing was sent."""
+
+
 class RetryExhausted(DotWrapperError):
     """Serialization failures or deadlocks went on through every retry (40001, 40P01)."""
 
@@ -141,6 +149,7 @@ _BY_SQLSTATE: tuple[tuple[str, type[DotWrapperError]], ...] = (
     (r"25006", ReadOnlyDatabase),
     (r"55P03", LockTimeout),
     (r"40001|40P01", RetryExhausted),
+    (r"57014", StatementCancelled),
     (r"08...|57P..", DatabaseUnavailable),
 )
 _HINTS: dict[type[DotWrapperError], str] = {
@@ -148,6 +157,7 @@ _HINTS: dict[type[DotWrapperError], str] = {
     NotPermitted: "The login needs the role that the call is made as. A DBA grants it.",
     ReadOnlyDatabase: "Connect to the primary: with several hosts, target_session_attrs=read-write in DATABASE_URL.",
     DatabaseUnavailable: "Check DATABASE_URL and that the server runs; without DATABASE_URL, `dot-wrapper db start`.",
+    StatementCancelled: "Where statement_timeout did it, set a longer one for this login. What was committed stays.",
     RetryExhausted: "Repeat the call with the same idempotency key.",
 }
 
@@ -161,8 +171,11 @@ def from_database(error: psycopg.Error, role: str | None = None) -> DotWrapperEr
     constraint = error.diag.constraint_name
     kind: type[DotWrapperError] = DotWrapperError
     if error.sqlstate is None:
-        # psycopg itself refuses what cannot be sent at all, a NUL byte for instance; all else is a lost server.
-        kind = InvalidInput if isinstance(error, psycopg.DataError) else DatabaseUnavailable
+        # psycopg itself refuses what cannot be sent at all, a NUL byte for instance.
+        if isinstance(error, psycopg.DataError):
+            kind = InvalidInput
+        elif isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+            kind = DatabaseUnavailable
     else:
         matches = [one for pattern, one in _BY_CONSTRAINT if constraint and re.fullmatch(pattern, constraint)]
         matches += [one for pattern, one in _BY_SQLSTATE if re.fullmatch(pattern, error.sqlstate)]

@@ -11,20 +11,24 @@ from __future__ import annotations
 import asyncio
 import inspect
 import random
+import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import wraps
 from typing import Any, Concatenate, Final, LiteralString, ParamSpec, Self, TypeVar
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
 
 from harness import calls, database
 from harness.calls import Call, Parameters, Steps
-from harness.errors import from_database, is_retryable
+from harness.errors import LedgerInUse, from_database, is_retryable
 
 ATTEMPTS: Final = 5
 FIRST_PAUSE: Final = 0.05  # seconds before the second attempt; doubled for each further one
+
+IN_USE: Final = "one ledger makes one call at a time: give each thread or task one of its own"
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -76,6 +80,7 @@ class Ledger:
         self._connect = connect
         self._connection: psycopg.Connection[Any] | None = None
         self._connected_once = False
+        self._one_at_a_time = threading.Lock()
 
     def __enter__(self) -> Self:
         return self
@@ -138,21 +143,41 @@ class Ledger:
             value: T = end.value
             return value
 
-    def transaction(self, role: str, work: Callable[[psycopg.Connection[Any]], T], *, repeatable: bool) -> T:
-        """Does some work in one transaction as a role; again, at most ``ATTEMPTS`` times, on 40001 and 40P01.
+    def transaction(
+        self,
+        role: str,
+        work: Callable[[psycopg.Connection[Any]], T],
+        *,
+        repeatable: bool,
+        attempts: int = ATTEMPTS,
+    ) -> T:
+        """Does some work in one transaction as a role; again, at most ``attempts`` times, on 40001 and 40P01.
 
         Args:
             repeatable: whether the work may be done twice, because its calls carry idempotency keys or only read. Then it is
                 done again after a lost connection too, when nobody knows whether it was committed.
+            attempts: 1 for work that cannot be done a second time at all, because it has read a stream for instance.
 
         Raises:
+            LedgerInUse: another thread is in the middle of a call.
             DotWrapperError: the class for what the database said, see ``harness.errors``.
         """
-        for attempt in range(1, ATTEMPTS + 1):
+        if not self._one_at_a_time.acquire(blocking=False):
+            raise LedgerInUse(IN_USE)
+        try:
+            return self._transaction(role, work, repeatable, attempts)
+        finally:
+            self._one_at_a_time.release()
+
+    def _transaction(
+        self, role: str, work: Callable[[psycopg.Connection[Any]], T], repeatable: bool, attempts: int
+    ) -> T:
+        for attempt in range(1, attempts + 1):
             try:
                 if self._connection is None:
                     self._connection = self._connect()
                     self._connected_once = True
+                _demand_idle(self._connection)
                 with database.transaction(self._connection, role) as connection:
                     return work(connection)
             except psycopg.Error as error:
@@ -162,7 +187,7 @@ class Ledger:
                 lost = self._connection is not None and self._connection.closed
                 if lost:
                     self._connection, may_repeat = None, repeatable
-                time.sleep(_pause(error, attempt, role, may_repeat=may_repeat))
+                time.sleep(_pause(error, attempt, attempts, role, may_repeat=may_repeat))
         raise AssertionError("the last attempt returns or raises")
 
 
@@ -179,6 +204,7 @@ class AsyncLedger:
         self._connect = connect
         self._connection: psycopg.AsyncConnection[Any] | None = None
         self._connected_once = False
+        self._in_use = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -241,14 +267,35 @@ class AsyncLedger:
             return value
 
     async def transaction(
-        self, role: str, work: Callable[[psycopg.AsyncConnection[Any]], Awaitable[T]], *, repeatable: bool
+        self,
+        role: str,
+        work: Callable[[psycopg.AsyncConnection[Any]], Awaitable[T]],
+        *,
+        repeatable: bool,
+        attempts: int = ATTEMPTS,
     ) -> T:
         """Does some work in one transaction as a role, and again where that is safe: as ``Ledger.transaction``."""
-        for attempt in range(1, ATTEMPTS + 1):
+        if self._in_use:
+            raise LedgerInUse(IN_USE)
+        self._in_use = True
+        try:
+            return await self._transaction(role, work, repeatable, attempts)
+        finally:
+            self._in_use = False
+
+    async def _transaction(
+        self,
+        role: str,
+        work: Callable[[psycopg.AsyncConnection[Any]], Awaitable[T]],
+        repeatable: bool,
+        attempts: int,
+    ) -> T:
+        for attempt in range(1, attempts + 1):
             try:
                 if self._connection is None:
                     self._connection = await self._connect()
                     self._connected_once = True
+                _demand_idle(self._connection)
                 async with database.transaction_async(self._connection, role) as connection:
                     return await work(connection)
             except psycopg.Error as error:
@@ -256,16 +303,25 @@ class AsyncLedger:
                 lost = self._connection is not None and self._connection.closed
                 if lost:
                     self._connection, may_repeat = None, repeatable
-                await asyncio.sleep(_pause(error, attempt, role, may_repeat=may_repeat))
+                await asyncio.sleep(_pause(error, attempt, attempts, role, may_repeat=may_repeat))
         raise AssertionError("the last attempt returns or raises")
 
 
-def _pause(error: psycopg.Error, attempt: int, role: str, *, may_repeat: bool) -> float:
+def _demand_idle(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
+    """Inside a transaction of somebody else's a call would be acknowledged and not committed."""
+    if connection.info.transaction_status not in (TransactionStatus.IDLE, TransactionStatus.UNKNOWN):
+        raise LedgerInUse(
+            "the connection is in the middle of a transaction",
+            hint="The ledger needs one of its own, in autocommit mode.",
+        )
+
+
+def _pause(error: psycopg.Error, attempt: int, attempts: int, role: str, *, may_repeat: bool) -> float:
     """The seconds to wait before the next attempt: longer each time, and not the same for everybody who failed together.
 
     Raises:
         DotWrapperError: there is no next attempt.
     """
-    if attempt == ATTEMPTS or not may_repeat or not is_retryable(error):
+    if attempt == attempts or not may_repeat or not is_retryable(error):
         raise from_database(error, role) from error
     return FIRST_PAUSE * 2.0 ** (attempt - 1) * random.uniform(0.5, 1.5)  # noqa: S311  not a secret

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
+from math import isfinite
 from typing import Annotated, Any, Final, Literal, NoReturn, Self
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from pydantic import (
     AfterValidator,
@@ -25,9 +26,6 @@ from pydantic import (
 
 from harness import calls
 from harness.calls import Call, ObservedComponent, ObservedRun
-
-# Any constant: it keeps the derived run ids apart from everybody else's.
-_RUN_IDS: Final = UUID("6f1c2b1e-6b0e-5d0a-9a57-0d07c0de0001")
 
 
 class LineProblem(Exception):
@@ -89,17 +87,9 @@ class _Line(BaseModel):
         return self
 
     @property
-    def run_id(self) -> UUID:
-        """The run: ``process_run_id``, else one derived from candidate and key: the same at each restart, and the same for
-        the components of a run whose line had none."""
-        if self.process_run_id is not None:
-            return UUID(self.process_run_id)
-        return uuid5(_RUN_IDS, f"{self.process_candidate_code} {self.idempotency_key}")
-
-    @property
     def run_key(self) -> str:
-        """The run's idempotency key: the line's, else the run id, so that a restart is a replay and no second header."""
-        return self.idempotency_key or str(self.run_id)
+        """The run's idempotency key: the line's, else its run id, so that a restart is a replay and no second header."""
+        return self.idempotency_key or str(self.process_run_id)
 
 
 class RunLine(_Line):
@@ -109,12 +99,12 @@ class RunLine(_Line):
     parent_run_id: RunId | None = None
     role: None = None
 
-    def call(self) -> Call[ObservedRun]:
-        """The call that records it."""
+    def call(self, run_id: UUID) -> Call[ObservedRun]:
+        """The call that records it under a run id: the line's, where it has one."""
         return calls.observe_run(
             process_candidate_code=self.process_candidate_code,
             dot_code=self.dot_code,
-            process_run_id=self.run_id,
+            process_run_id=run_id,
             correlation_id=self.correlation_id,
             evidence_type=self.evidence_type,
             status=self.status,
@@ -135,12 +125,12 @@ class ComponentLine(_Line):
     role: Literal["producer", "verifier"]
     parent_run_id: None = Field(None, description="The run has a parent, a component has none.")
 
-    def call(self) -> Call[ObservedComponent]:
-        """The call that records it."""
+    def call(self, run_id: UUID) -> Call[ObservedComponent]:
+        """The call that records it as a part of a run: the line's, where it names one."""
         return calls.observe_component(
             process_candidate_code=self.process_candidate_code,
             dot_code=self.dot_code,
-            process_run_id=self.run_id,
+            process_run_id=run_id,
             correlation_id=self.correlation_id,
             component_role=self.role,
             status=self.status,
@@ -192,7 +182,12 @@ def parse(line: bytes) -> Line:
         path = [str(part) for part in problem["loc"][1:]]
         if problem["type"] in ("union_tag_not_found", "union_tag_invalid"):
             raise LineProblem("record", "it must be run or component") from error
-        raise LineProblem(".".join(path) or None, problem["msg"].removeprefix("Value error, ")) from error
+        raise LineProblem(printable(".".join(path)) or None, problem["msg"].removeprefix("Value error, ")) from error
+
+
+def printable(text: str) -> str:
+    """A text of somebody else's on one line: what a terminal would obey is escaped, and what is too long is cut."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text[:200])
 
 
 def _each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -205,7 +200,7 @@ def _each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _kept(text: str) -> float:
     number = float(text)
-    if Decimal(repr(number)) != Decimal(text):
+    if not isfinite(number) or Decimal(repr(number)) != Decimal(text):
         raise ValueError(f"{text[:100]} has more digits than are kept")
     return number
 

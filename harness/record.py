@@ -11,14 +11,17 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO, Final
+from uuid import UUID
 
 import psycopg
+from psycopg import sql
+from uuid_utils.compat import uuid7
 
 from harness.bulk import chunk_by_chunk, pipelined
 from harness.calls import Call, ObservedComponent, ObservedRun
-from harness.errors import PayloadMismatch, Refusal, from_database
+from harness.errors import DotWrapperError, PayloadMismatch, Refusal, UnknownReference, from_database
 from harness.ledger import Ledger
-from harness.observation import Line, LineProblem, parse
+from harness.observation import Line, LineProblem, RunLine, parse
 
 LINE_LIMIT: Final = 65_536
 """Bytes of the longest line: its evidence has at most 8 KB, a reference 1 KB."""
@@ -74,7 +77,8 @@ def record(
     refused: Callable[[RefusedLine], None],
     progress: Progress = lambda _bytes: None,
 ) -> RecordSummary:
-    """Records each line; a line that is refused is told to ``refused`` and left out.
+    """Records each line; a line that is refused is told to ``refused`` and left out (role dot_writer; dot_reader too for lines
+    that do not name their run).
 
     Args:
         atomic: all lines or none, in one transaction. All are tried, so that each refusal is told.
@@ -99,7 +103,13 @@ def record(
             pass
 
     if not atomic:
-        store_all(lambda some: ledger.transaction(ROLE, lambda connection: _store(connection, some), repeatable=True))
+        try:
+            store_all(
+                lambda some: ledger.transaction(ROLE, lambda connection: _store(connection, some), repeatable=True)
+            )
+        except DotWrapperError as error:
+            error.add_note(f"{summary.lines} lines were read; what was recorded stays: record the same file again")
+            raise
         return summary
 
     def at_once(connection: psycopg.Connection[Any]) -> None:
@@ -116,7 +126,7 @@ def record(
             raise _Undo
 
     try:
-        ledger.transaction(ROLE, at_once, repeatable=False)
+        ledger.transaction(ROLE, at_once, repeatable=False, attempts=1)
     except _Undo:
         summary.undone = True
     return summary
@@ -124,11 +134,46 @@ def record(
 
 def _store(connection: psycopg.Connection[Any], some: Sequence[_Numbered]) -> Counter[str]:
     figures: Counter[str] = Counter()
-    made: list[Call[ObservedRun | ObservedComponent]] = [one.line.call() for one in some]
+    runs = _stored_runs(connection, [one.line for one in some if one.line.process_run_id is None])
+    made: list[Call[ObservedRun | ObservedComponent]] = []
+    for one in some:
+        line, run = one.line, (one.line.process_candidate_code, one.line.run_key)
+        run_id = None if line.process_run_id is None else UUID(line.process_run_id)
+        if isinstance(line, RunLine):
+            run_id = run_id or runs.get(run) or uuid7()
+            runs.setdefault(run, run_id)
+        elif run_id is None:
+            run_id = runs.get(run)
+            if run_id is None:
+                raise UnknownReference(
+                    f"no run of {line.process_candidate_code} is recorded under key {line.run_key}",
+                    sqlstate="23503",
+                    constraint="process_component_observation_process_run_id_fkey",
+                    hint="The line of a run comes before those of its components.",
+                )
+        made.append(line.call(run_id))
     for answer in pipelined(connection, made):
         kind = "runs_created" if isinstance(answer, ObservedRun) else "components_created"
         figures[kind if answer.created else "recorded_before"] += 1
     return figures
+
+
+def _stored_runs(connection: psycopg.Connection[Any], lines: Sequence[Line]) -> dict[tuple[str, str], UUID]:
+    """The runs that are recorded by (candidate, key), for lines that do not name theirs. Read as dot_reader, within the
+    transaction, so that an atomic recording sees its own."""
+    if not lines:
+        return {}
+    connection.execute("set local role dot_reader")
+    found = connection.execute(
+        """
+        select asked.candidate, asked.key, r.process_run_id
+        from unnest(%s::text[], %s::text[]) as asked (candidate, key)
+        join dot.v_process_run as r on r.process_candidate_code = asked.candidate and r.idempotency_key = asked.key
+        """,
+        ([line.process_candidate_code for line in lines], [line.run_key for line in lines]),
+    ).fetchall()
+    connection.execute(sql.SQL("set local role {}").format(sql.Identifier(ROLE)))
+    return {(candidate, key): run_id for candidate, key, run_id in found}
 
 
 def _observations(

@@ -7,10 +7,13 @@ prepares it and takes everything back at the end, and xdist's workers only clone
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,6 +71,16 @@ def client_programs(pytestconfig: pytest.Config) -> None:
     done = subprocess.run(psql, capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"needs psql and pg_dump: {done.stderr.strip()}")
+
+
+@pytest.fixture
+def server_home() -> Iterator[Path]:
+    """A folder for an embedded server. Not tmp_path: another run of pytest closes its parent to the server's user."""
+    folder = Path(tempfile.mkdtemp(prefix="dotw", dir="/tmp"))
+    folder.chmod(0o755)
+    yield folder
+    embedded.stop(folder=folder)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

@@ -223,7 +223,7 @@ class Session:
 
     def _environment(self) -> dict[str, str]:
         """Unbuffered, so that both streams come in order; a terminal of one width, so that tables do not fold."""
-        return {**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "100", "NO_COLOR": "1", **self.environment}
+        return {**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "80", "NO_COLOR": "1", **self.environment}
 
     def _sql(self, text: str) -> str:
         """What the page's psql prints for a block. It is asked for a mark afterwards: `;` ends a statement that the block left

@@ -1,24 +1,26 @@
-"""The command line, ``dot-wrapper``. ``docs/cli.md`` has each command with its output, its JSON, and the exit codes.
-
-Exit codes: 0 done; 1 the database or the machine does not allow it; 2 bad use or bad input; 3 the wrapper refused.
-"""
+"""The command line, ``dot-wrapper``. ``docs/cli.md`` has each command with its output, its JSON, and the exit codes."""
 
 from __future__ import annotations
 
 import io
+import logging
+import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn
 
 import psycopg
 import typer
 
 from harness import database, schema
 from harness.cli import catalogue, outbox, recording, runs, server, switches, verdicts
-from harness.cli.output import stderr
+from harness.cli.exit_codes import BAD_INPUT, DONE, FAILED, INTERRUPTED, REFUSED, TERMINATED
+from harness.cli.output import complain, print_json
 from harness.embedded import EmbeddedServerError
-from harness.errors import DotWrapperError, InputError, NotInstalled, Refusal
+from harness.errors import DotWrapperError, InputError, NotInstalled, Refusal, from_database
 
-DONE, FAILED, BAD_INPUT, REFUSED = 0, 1, 2, 3
+__all__ = ["BAD_INPUT", "DONE", "FAILED", "REFUSED", "app", "main", "run"]
 
 app = typer.Typer(
     name="dot-wrapper",
@@ -33,29 +35,29 @@ for module in (server, catalogue, recording, runs, verdicts, switches, outbox):
 
 def run(arguments: Sequence[str]) -> int:
     """Runs one command line and returns its exit code; nothing a user can cause ends in a traceback."""
+    as_json = "--json" in arguments
     try:
         app(list(arguments), prog_name="dot-wrapper")
     except SystemExit as end:  # how Typer ends every command, good or bad
-        return end.code if isinstance(end.code, int) else DONE if end.code is None else FAILED
+        code = end.code if isinstance(end.code, int) else DONE if end.code is None else FAILED
+        if code in (INTERRUPTED, TERMINATED):
+            complain("interrupted: what was committed stays, and the same command goes on from there")
+        return code
     except InputError as error:
-        _say("input", str(error))
+        _say("input", str(error), as_json)
         return BAD_INPUT
     except Refusal as refusal:
-        _say("refused", refusal.message, refusal)
+        _say("refused", refusal.message, as_json, refusal)
         return REFUSED
     except DotWrapperError as error:
-        if isinstance(error, NotInstalled):
-            error.hint = _advice() or error.hint
-        _say("error", error.message, error)
-        return FAILED
-    except EmbeddedServerError as error:
-        _say("error", str(error))
-        return FAILED
+        return _failed(error, as_json)
+    except psycopg.Error as error:
+        return _failed(from_database(error), as_json)
     except UnicodeEncodeError as error:
-        _say("input", f"{error.object!a} is not text that can be stored")
+        _say("input", f"{error.object!a} is not text that can be stored", as_json)
         return BAD_INPUT
-    except OSError as error:
-        _say("error", str(error))
+    except (EmbeddedServerError, OSError) as error:
+        _say("error", str(error), as_json)
         return FAILED
     return DONE
 
@@ -65,7 +67,23 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    # What psycopg has to say of a connection that was lost is said by the error that follows, or was mended by a retry.
+    logging.getLogger("psycopg").addHandler(logging.NullHandler())
+    logging.getLogger("psycopg").propagate = False
+    signal.signal(signal.SIGTERM, _terminated)
     sys.exit(run(sys.argv[1:]))
+
+
+def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
+    """Ends as an error does, so that a lease is given back."""
+    raise SystemExit(TERMINATED)
+
+
+def _failed(error: DotWrapperError, as_json: bool) -> int:
+    if isinstance(error, NotInstalled):
+        error.hint = _advice() or error.hint
+    _say("error", error.message, as_json, error)
+    return FAILED
 
 
 def _advice() -> str | None:
@@ -77,14 +95,14 @@ def _advice() -> str | None:
         return None
 
 
-def _say(kind: str, message: str, error: DotWrapperError | None = None) -> None:
-    stderr.print(f"{kind}: {message}", style="bold red", soft_wrap=True)
-    for label, text in (
-        ("detail", error and error.detail),
-        ("next", error and error.hint),
-        ("name", error and error.constraint),
-    ):
-        if text:
-            stderr.print(f"{label}: {text}", soft_wrap=True)
+def _say(kind: str, message: str, as_json: bool, error: DotWrapperError | None = None) -> None:
+    """Why a command ended: lines on standard error, and with --json the same for programs on standard output."""
+    details = {name: getattr(error, name, None) for name in ("detail", "hint", "constraint", "sqlstate")}
+    complain(f"{kind}: {message}", style="bold red")
+    for label, name in (("detail", "detail"), ("next", "hint"), ("name", "constraint")):
+        if details[name]:
+            complain(f"{label}: {details[name]}")
     for note in getattr(error, "__notes__", ()):
-        stderr.print(note, soft_wrap=True)
+        complain(note)
+    if as_json:
+        print_json({"error": {"kind": kind, "message": message, **details}})

@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from harness.catalogue import define, read_catalogue
+from harness.cli.exit_codes import REFUSED
 from harness.cli.output import Json, counted, print_json, print_rows, progress_bar, say
-from harness.ledger import Ledger
+from harness.cli.session import open_ledger
 
 catalogue = typer.Typer(
     no_args_is_help=True, help="What could be executed: DOTs, and candidates, which are pairs of them."
@@ -28,7 +29,7 @@ def catalogue_show(as_json: Json = False) -> None:
 
     Example: dot-wrapper catalogue show
     """
-    with Ledger() as ledger:
+    with open_ledger() as ledger:
         dots = ledger.select("select * from dot.v_dot_tool order by dot_code")
         candidates = ledger.select("select * from dot.v_process_candidate order by process_candidate_code")
     if as_json:
@@ -65,7 +66,7 @@ def catalogue_define(
     Example: dot-wrapper catalogue define examples/catalogue.yaml --actor ana
     """
     given = read_catalogue(file)
-    with Ledger() as ledger, progress_bar(len(given.dots) + len(given.candidates)) as progress:
+    with open_ledger() as ledger, progress_bar(len(given.dots) + len(given.candidates)) as progress:
         summary = define(ledger, given, actor=actor, progress=progress)
     if as_json:
         print_json(asdict(summary))
@@ -90,4 +91,4 @@ def catalogue_define(
         for conflict in summary.conflicts:
             say(f"conflict: {conflict.what}: {conflict.reason}")
     if summary.conflicts:
-        raise typer.Exit(3)
+        raise typer.Exit(REFUSED)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from harness.cli.output import Json, counted, print_json, print_rows, say
-from harness.ledger import Ledger
+from harness.cli.session import open_ledger
 
 outbox = typer.Typer(no_args_is_help=True, help="The events that observations write, and how far they are delivered.")
 
@@ -23,7 +23,7 @@ def outbox_show(as_json: Json = False) -> None:
 
     Example: dot-wrapper outbox show
     """
-    with Ledger() as ledger:
+    with open_ledger() as ledger:
         (state,) = ledger.select("select * from dot.v_dot_outbox")
         types = ledger.select("select * from dot.v_dot_event_type order by event_type")
     if as_json:
@@ -44,7 +44,7 @@ def outbox_poll(
     Example: dot-wrapper outbox poll --limit 10 --json
     """
 
-    with Ledger() as ledger:
+    with open_ledger() as ledger:
         events = ledger.select("select * from dot.fn_dot_outbox_poll(%s)", (limit,), role="dot_relay")
     if as_json:
         print_json(events)
@@ -72,7 +72,7 @@ def outbox_ack(
 
     Example: dot-wrapper outbox ack 1234 17
     """
-    with Ledger() as ledger:
+    with open_ledger() as ledger:
         ledger.call("dot_relay", "fn_dot_outbox_ack", {"xact_id": xact_id, "id": event_id})
     if as_json:
         print_json({"xact_id": xact_id, "id": event_id})
@@ -93,7 +93,7 @@ def outbox_switch(
     Example: dot-wrapper outbox switch process.run.failed --on --actor ana --reason 'pager wants it'
     """
     arguments = {"event_type": event_type, "active": active, "actor": actor, "reason": reason}
-    with Ledger() as ledger:
+    with open_ledger() as ledger:
         before = ledger.call("dot_gatekeeper", "fn_event_type_set", arguments)
     if as_json:
         print_json({"event_type": event_type, "before": before, "after": active})

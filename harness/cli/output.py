@@ -63,8 +63,18 @@ def print_rows(
 
 
 def say(text: str, style: str | None = None) -> None:
-    """A line of text for people, on standard output, printed as it is."""
-    stdout.print(text, style=style, soft_wrap=True)
+    """A line of text for people, on standard output."""
+    stdout.print(_obeyed_by_nobody(text), style=style, soft_wrap=True)
+
+
+def complain(text: str, style: str | None = None) -> None:
+    """A line of text for people, on standard error."""
+    stderr.print(_obeyed_by_nobody(text), style=style, soft_wrap=True)
+
+
+def _obeyed_by_nobody(text: str) -> str:
+    """Text that somebody else may have written: what a terminal would obey is escaped."""
+    return "".join(one if one.isprintable() or one == "\n" else ascii(one)[1:-1] for one in text)
 
 
 def counted(count: int, thing: str) -> str:
@@ -114,7 +124,7 @@ def _cell(value: object) -> str:
         case dict():
             return ", ".join(f"{key} {_cell(one)}" for key, one in value.items())
         case _:
-            return str(value)
+            return _obeyed_by_nobody(str(value))
 
 
 def _jsonable(value: object) -> str:

@@ -8,17 +8,19 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, BinaryIO, Final
 
 import typer
 
 from harness.caller_path import caller_path
-from harness.cli.output import Json, byte_progress, print_json, print_rows, progress_bar, say, stderr
+from harness.cli.exit_codes import REFUSED
+from harness.cli.output import Json, byte_progress, complain, print_json, print_rows, progress_bar, say
+from harness.cli.session import open_ledger
 from harness.dbt import read_dbt
 from harness.errors import InputError
 from harness.import_dbt import ACTOR, ImportSummary, import_dbt
-from harness.ledger import Ledger
 from harness.observation import json_schema
 from harness.record import RefusedLine, record
 
@@ -26,8 +28,6 @@ TOLD: Final = 1000
 """Refused lines that the JSON summary repeats: all of them go to standard error, and a file can have millions."""
 
 imports = typer.Typer(no_args_is_help=True, help="Record what another tool ran, as simulated runs.")
-
-CONFLICT = 3
 
 
 def register(app: typer.Typer) -> None:
@@ -56,14 +56,14 @@ def dbt(
     """
     given = read_dbt(target_dir, manifest=manifest, results=results)
     total = len(given.nodes) + len(given.pairs) + len(given.runs)
-    with Ledger() as ledger, progress_bar(total) as progress:
+    with open_ledger() as ledger, progress_bar(total) as progress:
         summary = import_dbt(ledger, given, actor=actor, progress=progress)
     if as_json:
         print_json({**asdict(summary), "nothing_new": summary.nothing_new})
     else:
         _print_summary(summary)
     if summary.conflicts:
-        raise typer.Exit(CONFLICT)
+        raise typer.Exit(REFUSED)
 
 
 def _print_summary(summary: ImportSummary) -> None:
@@ -120,16 +120,15 @@ def record_lines(
     told: list[RefusedLine] = []
 
     def refused(line: RefusedLine) -> None:
-        stderr.print(
-            f"line {line.line}: {f'{line.field}: ' if line.field else ''}{line.reason}", soft_wrap=True, style="red"
-        )
+        complain(f"line {line.line}: {f'{line.field}: ' if line.field else ''}{line.reason}", style="red")
         if len(told) < TOLD:
             told.append(line)
 
-    with _opened(file) as (stream, size), Ledger() as ledger, byte_progress(size) as progress:
+    by_line = attrgetter("line")
+    with _opened(file) as (stream, size), open_ledger() as ledger, byte_progress(size) as progress:
         summary = record(ledger, stream, atomic=atomic, refused=refused, progress=progress)
     if as_json:
-        print_json({**asdict(summary), "refusals": [asdict(line) for line in told]})
+        print_json({**asdict(summary), "refusals": [asdict(line) for line in sorted(told, key=by_line)]})
     else:
         print_rows(
             [
@@ -144,13 +143,15 @@ def record_lines(
         if summary.undone:
             say("nothing was recorded: with --atomic one refused line undoes all")
     if summary.refused:
-        raise typer.Exit(CONFLICT)
+        raise typer.Exit(REFUSED)
 
 
 @contextmanager
 def _opened(file: str) -> Iterator[tuple[BinaryIO, int | None]]:
     """The stream, and its size in bytes where it has one."""
     if file == "-":
+        if sys.stdin is None:
+            raise InputError("standard input is closed: name a file")
         yield sys.stdin.buffer, None
         return
     with ExitStack() as opened:
@@ -176,7 +177,7 @@ def rehearse(
 
     Example: dot-wrapper rehearse bakery.orders --key rehearsal-1
     """
-    with Ledger() as ledger:
+    with open_ledger() as ledger:
         pair = ledger.pair(candidate)
         with caller_path(ledger, pair, evidence_type="SIMULATED_DRY_RUN", actor=actor, idempotency_key=key) as run:
             # A runner would invoke the DOTs here. The wrapper never does.

@@ -10,6 +10,7 @@ import typer
 
 from harness.calls import EvidenceType
 from harness.cli.output import Json, counted, local, print_json, print_rows, say
+from harness.cli.session import open_ledger
 from harness.errors import InputError, UnknownReference
 from harness.ledger import Ledger
 
@@ -43,7 +44,7 @@ def runs(
 
     Example: dot-wrapper runs --candidate bakery.orders --state completed --since 2026-11-01
     """
-    with Ledger() as ledger:
+    with open_ledger() as ledger:
         found = ledger.select(
             """
             select process_candidate_code, process_run_id, evidence_type, end_state, observed_at, last_observed_at, components,
@@ -94,7 +95,7 @@ def show(
 
     Example: dot-wrapper show 0198c0de-0000-7000-8000-000000000001
     """
-    with Ledger() as ledger:
+    with open_ledger() as ledger:
         found = run_by_id(ledger, run, candidate)
         if found is None:
             raise UnknownReference(f"{run} is no run", hint="`dot-wrapper runs` lists the runs.")
@@ -195,7 +196,7 @@ def leases(
 
     Example: dot-wrapper leases --live
     """
-    with Ledger() as ledger:
+    with open_ledger() as ledger:
         found = ledger.select("select * from dot.v_dot_lease where is_live or not %s order by lease_key", (live,))
     if as_json:
         print_json(found)

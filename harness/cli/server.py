@@ -12,7 +12,8 @@ import psycopg
 import typer
 
 from harness import database, embedded, schema
-from harness.cli.output import Json, print_json, say
+from harness.cli.exit_codes import FAILED
+from harness.cli.output import Json, complain, print_json, say
 from harness.errors import DotWrapperError, from_database
 
 db = typer.Typer(no_args_is_help=True, help="The embedded PostgreSQL: for a machine that has no server.")
@@ -92,7 +93,7 @@ def version(as_json: Json = False) -> None:
         say(f"database: schema revision {found.installed or 'none'}, PostgreSQL {server}")
         say(found.advice or "in step")
     if not found.in_step:
-        raise typer.Exit(1)
+        raise typer.Exit(FAILED)
 
 
 @db.command()
@@ -101,6 +102,7 @@ def start(as_json: Json = False) -> None:
 
     Example: dot-wrapper db start
     """
+    _say_which()
     url = embedded.start()
     if as_json:
         print_json({"running": True, "url": url})
@@ -114,6 +116,7 @@ def stop(as_json: Json = False) -> None:
 
     Example: dot-wrapper db stop
     """
+    _say_which()
     stopped = embedded.stop()
     if as_json:
         print_json({"running": False, "stopped": stopped})
@@ -127,6 +130,7 @@ def url(as_json: Json = False) -> None:
 
     Example: psql "$(dot-wrapper db url)"
     """
+    _say_which()
     found = embedded.start()
     if as_json:
         print_json({"url": found})
@@ -140,5 +144,11 @@ def psql(context: typer.Context) -> None:
 
     Example: dot-wrapper db psql -c 'select * from dot.v_process_verification_v3'
     """
+    _say_which()
     program = embedded.bin_folder() / "psql"
     os.execv(program, [str(program), embedded.start(), *context.args])  # noqa: S606  psql takes this process's place
+
+
+def _say_which() -> None:
+    if os.environ.get("DATABASE_URL"):
+        complain("this is the embedded server: DATABASE_URL is set, and `dot-wrapper db` does not use it")

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from harness.cli.output import Json, print_json, print_rows, say
-from harness.ledger import Ledger
+from harness.cli.session import open_ledger
 
 gates = typer.Typer(no_args_is_help=True, help="The gates that DRY_RUN and REAL_RUN need.")
 preflight = typer.Typer(no_args_is_help=True, help="The checks that a wrapped action needs.")
@@ -26,7 +26,7 @@ def gates_show(as_json: Json = False) -> None:
 
     Example: dot-wrapper gates show
     """
-    with Ledger() as ledger:
+    with open_ledger() as ledger:
         rows = ledger.select("select * from dot.v_dot_gate order by key")
     if as_json:
         print_json(rows)
@@ -52,7 +52,7 @@ def gates_set(
 
     Example: dot-wrapper gates set process_dot_runtime.execute_enabled false --actor ana --reason 'end of trial'
     """
-    with Ledger() as ledger:
+    with open_ledger() as ledger:
         before = ledger.call(
             "dot_gatekeeper", "fn_dot_config_set", {"key": key, "value": value, "actor": actor, "reason": reason}
         )
@@ -68,7 +68,7 @@ def preflight_show(as_json: Json = False) -> None:
 
     Example: dot-wrapper preflight show
     """
-    with Ledger() as ledger:
+    with open_ledger() as ledger:
         rows = ledger.preflight()
     if as_json:
         print_json(rows)
@@ -89,7 +89,7 @@ def preflight_attest(
 
     Example: dot-wrapper preflight attest --actor ana --finding 'snapshot 2026-11-21T02:00'
     """
-    with Ledger() as ledger:
+    with open_ledger() as ledger:
         expires_at = ledger.call(
             "dot_gatekeeper",
             "fn_preflight_attest",
@@ -118,7 +118,7 @@ def attest(
 
     Example: dot-wrapper attest scheduler --absent --actor ana --finding 'no crontab on the two hosts'
     """
-    with Ledger() as ledger:
+    with open_ledger() as ledger:
         attested_at = ledger.call(
             "dot_gatekeeper",
             "fn_dot_mechanism_attest",

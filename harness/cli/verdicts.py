@@ -8,6 +8,7 @@ import typer
 
 from harness.cli.output import Json, counted, local, print_json, print_rows, say
 from harness.cli.runs import OfCandidate, run_by_id
+from harness.cli.session import open_ledger
 from harness.errors import UnknownReference
 from harness.ledger import Ledger
 
@@ -45,7 +46,7 @@ def board(as_json: Json = False) -> None:
 
     Example: dot-wrapper board --json
     """
-    with Ledger() as ledger:
+    with open_ledger() as ledger:
         rows = ledger.select(
             """
             select v.process_candidate_code, v.verified, v.reasons, v.last_verified_run_id,
@@ -81,7 +82,7 @@ def why(
 
     Example: dot-wrapper why bakery.orders
     """
-    with Ledger() as ledger:
+    with open_ledger() as ledger:
         verdict = _candidate_verdict(ledger, subject) or _run_verdict(ledger, subject, candidate)
     if verdict is None:
         raise UnknownReference(
@@ -149,7 +150,7 @@ def inventory(as_json: Json = False) -> None:
 
     Example: dot-wrapper inventory
     """
-    with Ledger() as ledger:
+    with open_ledger() as ledger:
         rows = ledger.select("select * from dot.v_dot_execution_inventory order by position")
     if as_json:
         print_json(rows)
@@ -186,7 +187,7 @@ def funnel(
 
     Example: dot-wrapper funnel --dots
     """
-    with Ledger() as ledger:
+    with open_ledger() as ledger:
         total = ledger.select("select * from dot.v_dot_funnel_total")[0]
         rows = ledger.select("select * from dot.v_dot_funnel order by dot_code") if dots or as_json else []
     if as_json:

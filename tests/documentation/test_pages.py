@@ -20,7 +20,9 @@ TUTORIAL = "docs/tutorial.md"
 
 @pytest.mark.usefixtures("client_programs")
 @pytest.mark.parametrize("page", PAGES)
-def test_every_block_of_a_page_does_what_the_page_shows(page: str, db: Database, tmp_path: Path) -> None:
+def test_every_block_of_a_page_does_what_the_page_shows(
+    page: str, db: Database, tmp_path: Path, server_home: Path
+) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     (tmp_path / "examples").symlink_to(ROOT / "examples")  # the pages are written for somebody in the checkout
     environment = {
@@ -29,8 +31,7 @@ def test_every_block_of_a_page_does_what_the_page_shows(page: str, db: Database,
         "PYTHONPATH": str(ROOT),
     }
     if page == TUTORIAL:  # it begins with nothing: an embedded server of its own
-        tmp_path.chmod(0o755)
-        environment |= {"DATABASE_URL": "", "DOT_WRAPPER_HOME": str(tmp_path / "server")}
+        environment |= {"DATABASE_URL": "", "DOT_WRAPPER_HOME": str(server_home)}
     with Session(db.url_as("operator"), tmp_path, environment) as session:
         assert check(page, text, session) == sum(block.not_run is None for block in blocks(text))
 

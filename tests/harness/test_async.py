@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import uuid
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from harness import calls, database, errors
 from harness.caller_path import AsyncRun, Run, async_caller_path
-from harness.calls import EvidenceType, Pair
+from harness.calls import EvidenceType, ObservedRun, Pair
 from harness.ledger import ATTEMPTS, AsyncLedger, Ledger
 from support import (
     PAIR,
@@ -172,6 +173,107 @@ def test_a_connection_that_the_server_ended_is_opened_again(db: Database) -> Non
             return await ledger.pair(PAIR)
 
     assert asyncio.run(ended_in_between()) == THE_PAIR
+
+
+class CutAfterCommit(psycopg.AsyncConnection[Any]):
+    """The server commits; the answer is lost."""
+
+    def transaction(self, *args: Any, **kwargs: Any) -> Any:
+        outer = super().transaction(*args, **kwargs)
+        connection = self
+
+        class Cut:
+            async def __aenter__(self) -> Any:
+                return await outer.__aenter__()
+
+            async def __aexit__(self, *exception: Any) -> None:
+                await outer.__aexit__(*exception)
+                await connection.close()
+                raise psycopg.OperationalError("the connection was cut after COMMIT")
+
+        return Cut()
+
+
+@pytest.mark.parametrize("key", ["today", None])
+def test_a_lost_acknowledgement_is_repeated_with_a_key_and_never_without(db: Database, key: str | None) -> None:
+    define_pair(db)
+    opened = 0
+
+    async def connect() -> psycopg.AsyncConnection[Any]:
+        nonlocal opened
+        opened += 1
+        if opened == 1:
+            return await CutAfterCommit.connect(db.url_as("operator"), autocommit=True)
+        return await database.connect_async(db.url_as("operator"))
+
+    async def record() -> ObservedRun:
+        async with AsyncLedger(connect) as ledger:
+            return await ledger.observe_run(
+                process_candidate_code=PAIR,
+                dot_code=PRODUCER,
+                process_run_id=uuid.uuid4(),
+                correlation_id="corr-1",
+                evidence_type="SIMULATED_DRY_RUN",
+                status="started",
+                actor="ci",
+                idempotency_key=key,
+            )
+
+    if key is None:
+        with pytest.raises(errors.DatabaseUnavailable):
+            asyncio.run(record())
+    else:
+        assert asyncio.run(record()).created is False  # the first attempt had committed
+    assert (opened, value(db.connect("reader"), "select count(*) from dot.v_process_run")) == (2 if key else 1, 1)
+
+
+def test_a_first_connection_that_fails_is_not_tried_again() -> None:
+    opened = 0
+
+    async def connect() -> psycopg.AsyncConnection[Any]:
+        nonlocal opened
+        opened += 1
+        raise psycopg.OperationalError("password authentication failed")
+
+    async def call() -> None:
+        async with AsyncLedger(connect) as ledger:
+            await ledger.open_gates()
+
+    with pytest.raises(errors.DatabaseUnavailable):
+        asyncio.run(call())
+    assert opened == 1
+
+
+def test_two_tasks_on_one_ledger_are_told_and_nothing_is_lost(db: Database) -> None:
+    async def both() -> list[Any]:
+        async with connecting(db) as ledger:
+            await ledger.open_gates()
+            together = await asyncio.gather(ledger.open_gates(), ledger.open_gates(), return_exceptions=True)
+            assert await ledger.open_gates()
+            return list(together)
+
+    first, second = asyncio.run(both())
+    assert isinstance(first, dict)
+    assert isinstance(second, errors.LedgerInUse)
+
+
+def test_no_cancellation_leaves_a_lease_behind(db: Database) -> None:
+    define_pair(db)
+    attest(db)
+
+    async def one(ledger: AsyncLedger, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await rehearse(ledger)
+
+    async def many() -> None:
+        async with connecting(db) as ledger:
+            await ledger.open_gates()
+            for number in range(60):
+                await one(ledger, number * 0.0005)
+
+    asyncio.run(many())
+    assert value(db.connect("reader"), "select count(*) from dot.v_dot_lease where is_live") == 0
 
 
 @pytest.mark.parametrize(("sqlstate", "attempts"), [("40001", ATTEMPTS), ("40P01", ATTEMPTS), ("23514", 1)])

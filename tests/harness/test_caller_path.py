@@ -209,11 +209,33 @@ def test_a_run_whose_lease_was_taken_over_gets_no_more_rows(db: Database, ledger
     def path() -> None:
         with caller_path(ledger, THE_PAIR, evidence_type="SIMULATED_DRY_RUN", actor="ci") as run:
             run.producer("completed")
-            assert ledger.acquire_lease(PAIR, "ci", 60) == run.lease_token + 1
+            assert ledger.acquire_lease(PAIR, run.holder, 60) == run.lease_token + 1
             run.verifier("completed")
 
     with pytest.raises(LeaseNotLive):
         path()
+
+
+def test_two_paths_of_one_actor_do_not_take_the_lease_from_each_other(db: Database, ledger: Ledger) -> None:
+    define_pair(db)
+    attest(db)
+    with caller_path(ledger, THE_PAIR, evidence_type="SIMULATED_DRY_RUN", actor="ci") as run:
+        with pytest.raises(LeaseHeld):
+            rehearse(ledger)
+        run.verifier("completed")
+
+
+@pytest.mark.parametrize("options", [{"idempotency_keys": "x"}, {"evidence": "REAL_RUN"}])
+def test_a_misspelt_option_is_an_error_and_not_a_missing_key(
+    db: Database, ledger: Ledger, options: dict[str, Any]
+) -> None:
+    with pytest.raises(TypeError, match="unknown"):
+        rehearse(ledger, **options)
+    with (
+        pytest.raises(TypeError, match=r"missing \['actor'\]"),
+        caller_path(ledger, THE_PAIR, evidence_type="DRY_RUN"),  # type: ignore[call-arg]
+    ):
+        pass
 
 
 def test_the_lease_is_released_when_the_body_fails(db: Database, ledger: Ledger) -> None:
@@ -239,7 +261,7 @@ def test_renewing_keeps_the_lease_and_says_when_it_is_over(db: Database, ledger:
             "select extract(epoch from expires_at - clock_timestamp())::integer from dot.dot_iu_runtime_lease",
         )
         assert left > 500
-        ledger.release_lease(PAIR, "ci", run.lease_token)
+        ledger.release_lease(PAIR, run.holder, run.lease_token)
         assert not run.renew(600)
 
 
@@ -248,7 +270,7 @@ def test_a_refusal_that_cannot_be_logged_is_still_the_refusal(db: Database, ledg
     attest(db)
     with pytest.raises(Refusal) as refused:
         rehearse(ledger, actor="not a name")
-    assert refused.value.constraint == "dot_iu_runtime_lease_holder_check"
+    assert refused.value.constraint == "process_run_observation_actor_check"
     assert "could not be logged" in refused.value.__notes__[0]
     assert refusals(db) == []
 

@@ -8,7 +8,7 @@ import pytest
 
 from harness import cli
 from harness.bulk import CHUNK
-from harness.catalogue import CandidateEntry, CatalogueFileError, DotEntry, read_catalogue
+from harness.catalogue import LIMIT, CandidateEntry, CatalogueFileError, DotEntry, read_catalogue
 from support import Database, DotWrapper, ledger_counts, rows, value
 
 ROOT = Path(__file__).parents[2]
@@ -52,13 +52,21 @@ def test_a_csv_file_has_the_one_or_the_other_by_its_header(tmp_path: Path) -> No
         ("a.yaml", "dots: [", "while parsing"),
         ("a.yaml", "- code: a", "valid dictionary"),
         ("a.yaml", "", "valid dictionary"),
-        ("a.yaml", "dots: [{code: 2026-11-21}]", "dots 1, code: Input should be a valid string"),
+        ("a.yaml", "dots: [{code: [a]}]", "dots 1, code: Input should be a valid string"),
+        ("a.yaml", "dots: [{code: ~}]", "dots 1, code: Input should be a valid string"),
+        ("a.yaml", 'dots: [{code: "x\\ud800y"}]', "no database can store"),
+        ("a.yaml", 'dots: [{code: "x\\0y"}]', "no database can store"),
+        ("a.yaml", 'dots: [{code: a, "\\e[31mX": b}]', "dots 1, \\x1b[31mX: Extra inputs"),
+        ("a.yaml", "dots: []", "it defines nothing"),
+        ("a.yaml", "{}", "it defines nothing"),
+        ("a.csv", "", "it has no header"),
+        ("a.csv", "code,category\n", "it defines nothing"),
         ("a.yaml", "dots: [{code: a, colour: red}]", "dots 1, colour: Extra inputs are not permitted"),
         ("a.yaml", "candidates: [{code: a, producer_dot_code: b}]", "candidates 1, verifier_dot_code: Field required"),
         ("a.yaml", "dots: &d [{code: a}]\ncandidates: *d", "aliases (*name) are not read"),
         ("a.yaml", "dots: [{code: a, code: b}]", "'code' stands there a second time"),
         ("a.yaml", "dots: []\ndots: []", "'dots' stands there a second time"),
-        ("a.yaml", "a: !!python/object:os.system {}", "could not determine a constructor"),
+        ("a.yaml", "a: !!python/object:os.system {}", "a: Extra inputs are not permitted"),
         ("a.yaml", "\udcff", "not UTF-8"),
         ("a.yaml", "[" * 5000, ""),
         ("a.csv", "code,colour\na,red\n", "dots 1, colour: Extra inputs are not permitted"),
@@ -74,6 +82,22 @@ def test_a_file_that_is_no_catalogue_says_where_and_why(tmp_path: Path, name: st
         read_catalogue(written(tmp_path, name, text))
     assert str(tmp_path / name) in str(refused.value)
     assert said in str(refused.value)
+
+
+def test_what_looks_like_a_date_or_a_number_is_text_as_it_is_written(tmp_path: Path) -> None:
+    text = "dots: [{code: 2026-02-30, category: 1.10, trigger_type: null}, {code: 0x_, category: !!int foo}]"
+    assert read_catalogue(written(tmp_path, "a.yaml", text)).dots == (
+        DotEntry(code="2026-02-30", category="1.10"),
+        DotEntry(code="0x_", category="foo"),
+    )
+
+
+def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    file = tmp_path / "a.yaml"
+    with file.open("wb") as stream:
+        stream.truncate(LIMIT + 1)
+    with pytest.raises(CatalogueFileError, match="larger than"):
+        read_catalogue(file)
 
 
 def test_the_same_file_again_is_nothing_new(db: Database, dot_wrapper: DotWrapper) -> None:

@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import uuid
@@ -25,6 +26,7 @@ from support import (
     Database,
     DotWrapper,
     acquire,
+    attest,
     define_pair,
     observe_component,
     observe_run,
@@ -89,23 +91,19 @@ def test_every_example_of_a_help_text_runs(
         assert (program, outcome.code) == ("dot-wrapper", 0), (example, outcome)
 
 
-def test_every_example_of_the_embedded_server_runs(tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
+def test_every_example_of_the_embedded_server_runs(server_home: Path) -> None:
     environment = {key: said for key, said in os.environ.items() if key != "DATABASE_URL"}
-    environment["DOT_WRAPPER_HOME"] = str(tmp_path)
+    environment["DOT_WRAPPER_HOME"] = str(server_home)
     environment["PATH"] = f"{PROGRAM.parent}:{embedded.bin_folder()}:{environment['PATH']}"
 
     def run(example: str) -> None:
         done = subprocess.run(["bash", "-c", example], env=environment, capture_output=True, text=True)
         assert done.returncode == 0, (example, done.stdout, done.stderr)
 
-    try:
-        for words in (("db", "start"), ("db", "url"), ("db", "psql"), ("db", "stop")):
-            if words == ("db", "psql"):
-                run("dot-wrapper upgrade")
-            run(examples()[words])
-    finally:
-        embedded.stop(folder=tmp_path)
+    for words in (("db", "start"), ("db", "url"), ("db", "psql"), ("db", "stop")):
+        if words == ("db", "psql"):
+            run("dot-wrapper upgrade")
+        run(examples()[words])
 
 
 def test_runs_are_listed_newest_first_and_filtered(db: Database, ledger: Ledger, dot_wrapper: DotWrapper) -> None:
@@ -300,6 +298,7 @@ def test_a_database_that_cannot_serve_says_in_one_line_what_to_do(
     assert said(*rehearse) == "The database is at revision 0003, this software needs 0004. Run `dot-wrapper upgrade`."
     owner.execute("update dot.alembic_version set version_num = '9999'")
     assert said(*rehearse).startswith("The database is at revision 9999, which this software (0004) does not know.")
+    owner.execute("update dot.alembic_version set version_num = '0004'")
     creator = db.connect("creator")
     name = value(creator, "select current_database()")
     creator.execute(f'alter database "{name}" set default_transaction_read_only = on')
@@ -397,6 +396,108 @@ def test_every_table_folds_at_80_columns_and_keeps_ids_whole(
         assert max(map(len, tables), default=0) <= 80, command
         if command[0] in ("runs", "show"):
             assert run_id in outcome.out
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://x@/x?host=/nonexistent", "garbage", "service=nope", "postgresql://x@/x?nonsense=1"]
+)
+def test_no_command_that_asks_the_database_ends_in_a_traceback(
+    url: str, monkeypatch: pytest.MonkeyPatch, dot_wrapper: DotWrapper
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", url)
+    monkeypatch.chdir(ROOT)
+    for words in ALL:
+        if words[0] != "db" and words != ("upgrade",):
+            outcome = dot_wrapper(
+                *shlex.split(examples()[words])[1:], *(() if "--json" in examples()[words] else ["--json"])
+            )
+            assert outcome.code == cli.FAILED, (words, outcome)
+            assert outcome.err.startswith("error: ")
+            assert outcome.json["error"]["kind"] == "error"
+
+
+def test_a_refusal_is_told_to_programs_too(db: Database, dot_wrapper: DotWrapper) -> None:
+    outcome = dot_wrapper("why", "nobody.knows", "--json")
+    assert outcome.code == cli.REFUSED
+    assert outcome.json == {
+        "error": {
+            "kind": "refused",
+            "message": "nobody.knows is no process candidate and no run",
+            "detail": None,
+            "hint": "`dot-wrapper board` lists the candidates, `dot-wrapper runs` the runs.",
+            "constraint": None,
+            "sqlstate": None,
+        }
+    }
+    define_pair(db)
+    assert dot_wrapper("rehearse", PAIR, "--json").json["error"]["constraint"] == "preflight_check"
+
+
+def test_version_does_not_say_in_step_where_it_may_not_look(
+    db: Database, monkeypatch: pytest.MonkeyPatch, dot_wrapper: DotWrapper
+) -> None:
+    for who in ("writer", "nobody"):
+        monkeypatch.setenv("DATABASE_URL", db.url_as(who))
+        outcome = dot_wrapper("version", "--json")
+        assert outcome.code == cli.FAILED
+        assert (outcome.json["revision_installed"], outcome.json["in_step"]) == ("unknown", False)
+        assert "grants it dot_reader" in outcome.json["advice"]
+    monkeypatch.setenv("DATABASE_URL", db.url_as("owner"))
+    assert dot_wrapper("version", "--json").json["in_step"] is True
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_rehearsal_gives_its_lease_back_and_says_how_to_go_on(
+    db: Database, sent: signal.Signals, code: int
+) -> None:
+    define_pair(db)
+    attest(db)
+    owner = db.connect("owner")
+    owner.execute("begin; lock table dot.process_component_observation in exclusive mode")
+    environment = {**os.environ, "DATABASE_URL": db.url_as("operator")}
+    child = subprocess.Popen(
+        [PROGRAM, "rehearse", PAIR, "--key", "today"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    watcher = db.connect("owner")
+    stuck = "select exists (select from pg_locks where relation = 'dot.process_component_observation'::regclass and not granted)"
+    while not value(watcher, stuck):
+        assert child.poll() is None
+    assert value(watcher, "select count(*) from dot.v_dot_lease where is_live") == 1
+    child.send_signal(sent)
+    owner.execute("rollback")
+    _, said = child.communicate(timeout=60)
+    assert (child.returncode, "interrupted: what was committed stays" in said) == (code, True), said
+    assert "Traceback" not in said
+    assert value(watcher, "select count(*) from dot.v_dot_lease where is_live") == 0
+
+
+def test_nothing_that_a_file_says_is_obeyed_by_the_terminal(
+    db: Database, dot_wrapper: DotWrapper, tmp_path: Path
+) -> None:
+    file = tmp_path / "a.ndjson"
+    file.write_text('{"record": "run", "\\u001b[31mX\\nline 7: forged\\u001b]0;pwn\\u0007": 1}\n')
+    outcome = dot_wrapper("record", str(file))
+    assert outcome.code == cli.REFUSED
+    assert "\x1b" not in outcome.err
+    assert len(outcome.err.splitlines()) == 1
+
+
+def test_the_embedded_server_s_commands_say_that_they_do_not_use_database_url(
+    monkeypatch: pytest.MonkeyPatch, dot_wrapper: DotWrapper, server_home: Path
+) -> None:
+    monkeypatch.setenv("DOT_WRAPPER_HOME", str(server_home))
+    outcome = dot_wrapper("db", "stop")
+    assert (outcome.code, "DATABASE_URL is set" in outcome.err) == (0, True)
+
+
+def test_a_closed_standard_input_is_bad_input(db: Database) -> None:
+    environment = {**os.environ, "DATABASE_URL": db.url_as("operator")}
+    done = subprocess.run(["bash", "-c", f"{PROGRAM} record <&-"], env=environment, capture_output=True, text=True)
+    assert (done.returncode, "standard input is closed" in done.stderr) == (cli.BAD_INPUT, True), done.stderr
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

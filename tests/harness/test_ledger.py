@@ -197,6 +197,49 @@ def test_a_lost_acknowledgement_without_a_key_is_not_repeated(db: Database) -> N
     assert value(db.connect("reader"), "select count(*) from dot.v_process_run") == 1
 
 
+def test_a_ledger_that_is_in_use_says_so_instead_of_losing_a_call(db: Database) -> None:
+    define_pair(db)
+    with Ledger(lambda: database.connect(db.url_as("operator"))) as ledger:
+
+        def call_again(_connection: psycopg.Connection[Any]) -> None:
+            header(ledger)
+
+        with pytest.raises(errors.LedgerInUse):
+            ledger.transaction("dot_writer", call_again, repeatable=False)
+        assert header(ledger).created  # and it goes on
+    assert value(db.connect("reader"), "select count(*) from dot.v_process_run") == 1
+
+
+def test_a_connection_with_a_transaction_of_its_own_is_refused(db: Database) -> None:
+    """A call inside it would be acknowledged and not committed."""
+    define_pair(db)
+
+    def connect() -> psycopg.Connection[Any]:
+        connection = psycopg.connect(db.url_as("operator"))
+        connection.execute("select 1")
+        return connection
+
+    with Ledger(connect) as ledger, pytest.raises(errors.LedgerInUse, match="in the middle of a transaction"):
+        header(ledger)
+
+
+def test_a_mistake_in_a_query_is_no_lost_server(ledger: Ledger) -> None:
+    with pytest.raises(errors.DotWrapperError) as mistaken:
+        ledger.select("select 1 where 1 = %s")
+    assert type(mistaken.value) is errors.DotWrapperError
+
+
+def test_a_statement_that_is_cancelled_says_why(db: Database) -> None:
+    with (
+        Ledger(
+            lambda: psycopg.connect(db.url_as("operator"), autocommit=True, options="-c statement_timeout=1")
+        ) as ledger,
+        pytest.raises(errors.StatementCancelled) as cancelled,
+    ):
+        ledger.select("select pg_sleep(10)")
+    assert "statement_timeout" in str(cancelled.value.hint)
+
+
 def test_the_retry_is_bounded(db: Database) -> None:
     define_pair(db)
     flaky = Flaky(db, cuts=100)

@@ -25,7 +25,19 @@ from harness import cli, database, errors, record
 from harness.bulk import CHUNK
 from harness.ledger import Ledger
 from harness.observation import LineProblem, json_schema, parse
-from support import PAIR, PRODUCER, VERIFIER, Database, DotWrapper, define_pair, ledger_counts, row, rows, value
+from support import (
+    PAIR,
+    PRODUCER,
+    VERIFIER,
+    Database,
+    DotWrapper,
+    define_pair,
+    ledger_counts,
+    observe_run,
+    row,
+    rows,
+    value,
+)
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "docs" / "observation.schema.json"
@@ -169,6 +181,7 @@ def test_a_line_that_a_restart_would_record_twice_is_refused() -> None:
         (b'{"a":NaN}', None, "no number of JSON"),
         (b'{"a":1.00000000000000000001}', None, "more digits than are kept"),
         (b'{"a":1e999}', None, "more digits than are kept"),
+        (b'{"a":1e99999999999999999999}', None, "more digits than are kept"),
         (b'{"a":' + b"9" * 5000 + b"}", None, "digits"),
         (json.dumps(run_line(dry_run=1)).encode(), "dry_run", "boolean"),
         (json.dumps(run_line(dry_run="true")).encode(), "dry_run", "boolean"),
@@ -261,6 +274,54 @@ def test_with_atomic_a_lost_connection_stores_nothing(db: Database) -> None:
     ):
         recorded(ledger, ndjson(whole_runs(CHUNK)), atomic=True, progress=cut)
     assert ledger_counts(db) == before
+
+
+def test_with_atomic_a_serialization_failure_is_an_error_and_no_success(db: Database, ledger: Ledger) -> None:
+    """A second attempt would find the stream read, store nothing, and report the first one's figures."""
+    define_pair(db)
+    db.connect("owner").execute("""
+        create function dot.fn_fail() returns trigger language plpgsql as
+            'begin raise serialization_failure; end';
+        create constraint trigger fail after insert on dot.process_run_observation
+            deferrable initially deferred for each row execute function dot.fn_fail()
+    """)
+    with pytest.raises(errors.RetryExhausted):
+        recorded(ledger, ndjson([run_line()]), atomic=True)
+    assert stored(db) == []
+
+
+def test_a_component_finds_its_run_by_key_whatever_the_run_s_id_is(db: Database, ledger: Ledger) -> None:
+    define_pair(db)
+    known = str(observe_run(db.connect("writer"), idempotency_key="key-1")["process_run_id"])
+    named = str(uuid.uuid4())
+    lines = [
+        run_line(),  # recorded before, under another id
+        component_line("producer"),
+        run_line(idempotency_key="key-2", process_run_id=named),
+        component_line("producer", idempotency_key="key-2"),
+        component_line("verifier", idempotency_key="key-1"),
+    ]
+    for atomic in (False, True):
+        summary, told = recorded(ledger, ndjson(lines), atomic=atomic)
+        assert (summary.refused, told) == (0, [])
+    of_run = {str(one["process_run_id"]) for one in stored(db) if one["component_role"]}
+    assert of_run == {known, named}
+
+
+def test_a_component_before_the_line_of_its_run_is_refused_by_name(db: Database, ledger: Ledger) -> None:
+    define_pair(db)
+    summary, told = recorded(ledger, ndjson([component_line("producer"), run_line()]))
+    assert (summary.runs_created, [(one.line, one.field) for one in told]) == (1, [(1, "process_run_id")])
+
+
+def test_a_recording_that_the_database_stops_says_how_to_go_on(db: Database) -> None:
+    define_pair(db)
+    with (
+        Ledger(lambda: database.connect(db.url_as("reader"))) as reading,
+        pytest.raises(errors.NotPermitted) as stopped,
+    ):
+        recorded(reading, ndjson([run_line()]))
+    assert "record the same file again" in stopped.value.__notes__[0]
 
 
 def test_a_connection_that_is_lost_in_the_middle_is_opened_again(db: Database) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from examples import runner
 from harness.caller_path import Run
-from harness.errors import GateClosed
+from harness.errors import GateClosed, LeaseNotLive
 from harness.ledger import Ledger
 from support import GATES, PAIR, Database, define_pair, ready_for_real_runs, row, rows, set_gates, value
 
@@ -66,6 +66,82 @@ def test_a_gate_that_is_closed_in_the_middle_stops_the_run(
     assert run == {"end_state": "stale", "components": 1}
     verdict = row(db.connect("reader"), "select verified, reasons from dot.v_process_verification_v3")
     assert verdict == {"verified": False, "reasons": ["producer_not_completed", "verifier_missing"]}
+
+
+def test_a_dot_that_has_ended_is_not_invoked_again(
+    db: Database, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready_for_real_runs(db)
+    invoked: list[str] = []
+    produce, verify = runner.produce, runner.verify
+
+    def counted_produce(run: Run) -> Path:
+        invoked.append("producer")
+        return produce(run)
+
+    def counted_verify(output: Path) -> bool:
+        invoked.append("verifier")
+        return verify(output)
+
+    monkeypatch.setattr(runner, "produce", counted_produce)
+    monkeypatch.setattr(runner, "verify", counted_verify)
+    for _ in range(2):
+        run = runner.execute(ledger, PAIR, "nightly", "today")
+        assert runner.verdict(ledger, run) == (True, [])
+    assert invoked == ["producer", "verifier"]
+
+
+def test_a_run_that_was_interrupted_goes_on_where_it_stood(
+    db: Database, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready_for_real_runs(db)
+
+    def interrupted(_output: Path) -> bool:
+        raise KeyboardInterrupt
+
+    verify = runner.verify
+    monkeypatch.setattr(runner, "verify", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        runner.execute(ledger, PAIR, "nightly", "today")
+    monkeypatch.setattr(runner, "verify", verify)
+    monkeypatch.setattr(runner, "produce", lambda _run: pytest.fail("the producer had completed"))
+    run = runner.execute(ledger, PAIR, "nightly", "today")
+    assert runner.verdict(ledger, run) == (True, [])
+
+
+def test_a_second_start_of_the_same_run_is_refused_before_it_invokes_anything(
+    db: Database, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready_for_real_runs(db)
+    harmless = runner.produce
+
+    def produce(run: Run) -> Path:
+        second = run_example(db)
+        assert (second.returncode, second.stdout) == (3, f"refused: another holder has the lease of {PAIR}\n")
+        return harmless(run)
+
+    monkeypatch.setattr(runner, "produce", produce)
+    assert runner.verdict(ledger, runner.execute(ledger, PAIR, "nightly", "today")) == (True, [])
+
+
+def test_a_lease_that_ran_out_stops_the_run_before_the_verifier(
+    db: Database, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready_for_real_runs(db)
+    monkeypatch.setattr(Run, "renew", lambda _run: False)
+    monkeypatch.setattr(runner, "verify", lambda _output: pytest.fail("somebody else may have the pair"))
+    with pytest.raises(LeaseNotLive):
+        runner.execute(ledger, PAIR, "nightly", "today")
+
+
+def test_a_server_that_is_down_is_one_line() -> None:
+    done = subprocess.run(
+        [sys.executable, EXAMPLE, PAIR, "--actor", "nightly", "--key", "today"],
+        env={**os.environ, "DATABASE_URL": "postgresql://x@/x?host=/nonexistent"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr, done.stdout.count("\n")) == (2, "", 1)
 
 
 def test_a_producer_that_fails_is_recorded_as_failed(
