@@ -23,7 +23,7 @@ from harness.ledger import Ledger
 from prepared import prepared
 from servers import data_directory, kill, server, start_again
 from sizes import size
-from support import PAIR, PRODUCER, VERIFIER, Connection, Database, define_pair, observe_run, rows
+from support import PAIR, PRODUCER, VERIFIER, Connection, Database, define_pair, observe_run, rows, value
 
 WRITERS, ROUNDS, CALLS = 6, size(5, 500), 240
 
@@ -114,14 +114,15 @@ def test_what_was_acknowledged_is_there_once_and_whole(doomed: Doomed) -> None:
     db = doomed.db
     define_pair(db)
     all_events(db)
-    answers = Answers()
 
     def connect() -> psycopg.Connection[object]:
         return database.connect(db.url_as("operator"))
 
+    recorded = 0
     for number in range(ROUNDS):
+        answers = Answers()
 
-        def write(writer: int, number: int = number) -> None:
+        def write(writer: int, number: int = number, answers: Answers = answers) -> None:
             with Ledger(connect) as ledger:
                 for done in count():
                     key = f"round-{number}-writer-{writer}-{done}"
@@ -133,31 +134,40 @@ def test_what_was_acknowledged_is_there_once_and_whole(doomed: Doomed) -> None:
 
         until_killed(doomed, write, answers)
         reader, owner = db.connect("reader"), db.connect("owner")
-        # Every acknowledged row is there exactly once, under the id that was returned.
-        found = rows(reader, "select idempotency_key, process_run_id from dot.v_process_run")
+        # Every acknowledged row of the round is there exactly once, under the id that was returned.
+        this_round = "where correlation_id like %s"
+        of_round = f"round-{number}-%"
+        found = rows(reader, f"select idempotency_key, process_run_id from dot.v_process_run {this_round}", of_round)
         runs = {one["idempotency_key"]: one["process_run_id"] for one in found}
         assert len(runs) == len(found)
         assert answers.runs.items() <= runs.items()
-        found = rows(reader, "select idempotency_key, component_id from dot.v_process_run_component")
+        query = f"select idempotency_key, component_id from dot.v_process_run_component {this_round}"
+        found = rows(reader, query, of_round)
         components = {one["idempotency_key"]: one["component_id"] for one in found}
         assert len(components) == len(found)
         assert answers.components.items() <= components.items()
         # No half of a call: each row has its event, and each event its row.
         of_rows = {str(one) for one in (*runs.values(), *components.values())}
-        events = "select coalesce(payload ->> 'component_id', aggregateid) as of_row from dot.event_outbox"
-        of_events = [one["of_row"] for one in rows(owner, events)]
+        events = (
+            "select coalesce(payload ->> 'component_id', aggregateid) as of_row from dot.event_outbox"
+            " where payload ->> 'correlation_id' like %s"
+        )
+        of_events = [one["of_row"] for one in rows(owner, events, of_round)]
         assert sorted(of_events) == sorted(of_rows)
         # A call that nobody answered is made again with its key, and ends in one row, whatever had become of it.
         with Ledger(connect) as ledger:
             for key in answers.unanswered:
                 observe(ledger, answers, key)
                 assert runs.get(key, answers.runs[key]) == answers.runs[key]
-        answers.unanswered.clear()
-        states = rows(reader, "select end_state, count(*) from dot.v_process_run group by end_state")
-        assert {one["end_state"] for one in states} == {"completed"}
+        states = rows(reader, f"select distinct end_state from dot.v_process_run {this_round}", of_round)
+        assert states == [{"end_state": "completed"}]
+        recorded += len(runs.keys() | set(answers.unanswered))
+        # Of the rounds before nothing has gone.
+        assert (
+            value(reader, "select count(*) from dot.v_process_run_count as c where simulated_runs = %s", recorded) == 1
+        )
         db.close()
         db.opened.clear()
-        answers.each = threading.Semaphore(0)
 
 
 def test_without_durable_commits_acknowledged_runs_are_lost(doomed: Doomed) -> None:
