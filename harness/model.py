@@ -1,0 +1,659 @@
+"""The ledger's rules as an executable specification, to be read beside the SQL; it shares no code with it or the harness.
+
+A ledger is what was ever said in it: a tuple of facts, of which those about the same thing are settled by the newest. A call
+is a function of the ledger and its arguments. It either raises ``Refused`` with the SQLSTATE and constraint of the first rule
+it breaks, and then nothing is added; or it returns an ``Answer``: what the caller is told, and the facts that the call adds.
+A transaction that is rolled back is one whose facts are not added.
+
+Time is a number that whoever plays the ledger moves on. Nothing here knows locks: which call waits for which is no rule of
+the ledger's, only what it finds when it goes on.
+
+Section numbers are those of the design; [seed] marks the lines that came with the task.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+# --- Words -----------------------------------------------------------------------------------------------------------------
+
+SIMULATED, DRY, REAL = "SIMULATED_DRY_RUN", "DRY_RUN", "REAL_RUN"
+
+OPERATOR, EXECUTE, REAL_RUN_GATE, WORKER = (
+    "iu_core.operator_runtime_enabled",
+    "process_dot_runtime.execute_enabled",
+    "process_dot_runtime.real_run_enabled",
+    "queue.worker.enabled",
+)
+LADDER = {SIMULATED: (), DRY: (OPERATOR, EXECUTE), REAL: (OPERATOR, EXECUTE, REAL_RUN_GATE)}
+"""Evidence ladder [seed]: the gates that each evidence type needs, in the order in which they are asked."""
+
+RUN_WORDS = {
+    "prepared": "observed",
+    "started": "started",
+    "completed": "completed",
+    "failed": "failed",
+    "skipped": "cancelled",
+}
+COMPONENT_WORDS = {**RUN_WORDS, "started": "step_started", "completed": "step_completed"}
+"""Status model [seed]: the wrapper's word and the one that is stored. `blocked` is no word: it is never stored."""
+
+FLAGS: dict[str, dict[str, Any]] = {"prepared": {"wrapper_phase": "prepared"}, "skipped": {"skipped": True}}
+"""What a word adds to the evidence. The keys are reserved: a caller that sends one is refused."""
+RESERVED = {"wrapper_phase", "skipped"}
+
+TERMINAL = ("step_completed", "failed", "cancelled")
+"""A component ends once, with one of these."""
+
+EVENT_TYPES = {
+    *(f"process.run.{word}" for word in RUN_WORDS.values()),
+    *(f"process.component.{word}" for word in COMPONENT_WORDS.values()),
+}
+
+# --- Facts (section 5, Tables) ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Dot:
+    """A DOT of the catalogue."""
+
+    code: str
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A named pair. Insert-only, so there is one fact per code."""
+
+    code: str
+    producer: str
+    verifier: str
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The stored value of a gate; None where there is none."""
+
+    key: str
+    value: str | None
+
+
+@dataclass(frozen=True)
+class EventType:
+    """Whether events of a type are wanted."""
+
+    name: str
+    active: bool
+
+
+@dataclass(frozen=True)
+class Attestation:
+    """What somebody vouched for about the snapshot, and until when."""
+
+    verdict: str
+    expires_at: int
+
+
+@dataclass(frozen=True)
+class Lease:
+    """Who has the lease of a key, under which token, until when."""
+
+    key: str
+    holder: str
+    session_actor: str
+    token: int
+    expires_at: int
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a header and a component have in common."""
+
+    process_candidate_code: str
+    dot_code: str
+    process_run_id: uuid.UUID
+    correlation_id: str
+    evidence_type: str
+    status: str
+    actor: str
+    session_actor: str
+    idempotency_key: str | None
+    input_ref: str | None
+    output_ref: str | None
+    error_ref: str | None
+    evidence_ref: dict[str, Any]
+    lease_token: int | None
+    admission: dict[str, Any] | None
+    observed_at: int
+
+
+@dataclass(frozen=True)
+class Run(Observation):
+    """The header: one per run [seed]."""
+
+    dry_run: bool
+    parent_run_id: uuid.UUID | None
+
+
+@dataclass(frozen=True)
+class Component(Observation):
+    """The producer's or the verifier's part of a run."""
+
+    component_role: str
+
+
+@dataclass(frozen=True)
+class Event:
+    """A row of the outbox, in the transaction of the observation that it tells of (section 5, Outbox)."""
+
+    type: str
+    observation: Run | Component
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """What the relay delivers, without the component's id, which the database draws."""
+        names = ["process_candidate_code", "process_run_id", "correlation_id", "dot_code"]
+        names += ["evidence_type", "status", "actor"]
+        names += ["parent_run_id", "dry_run"] if isinstance(self.observation, Run) else ["component_role"]
+        return {name: getattr(self.observation, name) for name in names}
+
+
+Fact = Dot | Candidate | Gate | EventType | Attestation | Lease | Run | Component | Event
+F = TypeVar("F")
+
+
+class Refused(Exception):
+    """The first rule that a call breaks: SQLSTATE, constraint and, for another payload under a key, the fields."""
+
+    def __init__(self, sqlstate: str, constraint: str, differing: tuple[str, ...] = ()) -> None:
+        super().__init__(sqlstate, constraint, differing)
+        self.sqlstate, self.constraint, self.differing = sqlstate, constraint, differing
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a caller is told, and what the call adds to the ledger."""
+
+    told: Any
+    adds: tuple[Fact, ...] = ()
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Everything that was said, oldest first, and what time it is."""
+
+    facts: tuple[Fact, ...] = ()
+    now: int = 0
+
+    def after(self, *facts: Fact) -> Ledger:
+        """The ledger with these facts added."""
+        return replace(self, facts=self.facts + facts)
+
+    def all(self, kind: type[F], **having: object) -> list[F]:
+        """The facts of a kind that have these values, oldest first."""
+        return [
+            fact
+            for fact in self.facts
+            if isinstance(fact, kind) and all(getattr(fact, name) == value for name, value in having.items())
+        ]
+
+    def newest(self, kind: type[F], **having: object) -> F | None:
+        """The newest of them, which is the one that counts."""
+        return next(reversed(self.all(kind, **having)), None)
+
+    def live_lease(self, key: str) -> Lease | None:
+        """The lease of a key, if it has not run out."""
+        lease = self.newest(Lease, key=key)
+        return lease if lease and lease.expires_at > self.now else None
+
+
+# --- Domains (section 6, [seed] fail closed) -------------------------------------------------------------------------------
+
+
+def is_code(text: str, most: int = 200) -> bool:
+    """A whitelist, so that no two names look the same: nothing blank, invisible, of another script, or too long."""
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]*", text) is not None and len(text) <= most
+
+
+def is_ref(text: str) -> bool:
+    """Printable ASCII without spaces, at most 1,024 bytes."""
+    return re.fullmatch(r"[!-~]+", text) is not None and len(text) <= 1024
+
+
+def is_prose(text: str) -> bool:
+    """One line of printable ASCII, not blank, at most 1,024 bytes."""
+    return re.fullmatch(r"[ -~]*[!-~][ -~]*", text) is not None and len(text) <= 1024
+
+
+def is_run_id(value: uuid.UUID) -> bool:
+    """Any uuid but nil and max."""
+    return value.int not in (0, 2**128 - 1)
+
+
+def is_evidence(document: object) -> bool:
+    """An object of at most 8,192 bytes of text, whose numbers are integers that every reader can hold exactly."""
+    return (
+        isinstance(document, dict)
+        and _has_bounded_integers(document)
+        and len(json.dumps(document, ensure_ascii=False).encode()) <= 8192
+    )
+
+
+def _has_bounded_integers(node: object) -> bool:
+    if isinstance(node, int | float) and not isinstance(node, bool):
+        return abs(node) <= 2**53 - 1 and node == int(node)
+    if isinstance(node, dict):
+        return all(map(_has_bounded_integers, node.values()))
+    return not isinstance(node, list) or all(map(_has_bounded_integers, node))
+
+
+def _refuse_first(table: str, problems: Iterator[str]) -> None:
+    """The constraint of an argument is named after its table: 23502 where it is missing, 23514 where it is illegal."""
+    for problem in problems:
+        raise Refused("23502" if problem.endswith("_not_null") else "23514", f"{table}_{problem}")
+
+
+# --- Observations (section 5, Functions; the order of checks is part of the contract) --------------------------------------
+
+RUN, COMPONENT = "process_run_observation", "process_component_observation"
+
+_OPTIONAL: dict[str, Any] = {
+    "idempotency_key": None,
+    "input_ref": None,
+    "output_ref": None,
+    "error_ref": None,
+    "evidence_ref": {},
+    "lease_token": None,
+}
+
+
+def observe_run(ledger: Ledger, session_actor: str, **arguments: Any) -> Answer:
+    """``fn_process_run_observe``: records a header. Told: (process_run_id, correlation_id, created)."""
+    call = {**_OPTIONAL, "parent_run_id": None, **arguments}
+
+    # 1. NULLs, domains, reserved keys.
+    _refuse_first(RUN, _run_problems(call))
+    status, evidence = RUN_WORDS[call["status"]], call["evidence_ref"] | FLAGS.get(call["status"], {})
+
+    # 2. The DOT is known, the candidate is known, and the DOT is its producer.
+    candidate = _candidate(ledger, RUN, call)
+    if call["dot_code"] != candidate.producer:
+        raise Refused("23514", f"{RUN}_producer_check")
+
+    # 3. Gates, preflight, lease; a token that is given must be live whatever it is given for.
+    admission = _admitted(ledger, call["evidence_type"], candidate.code, call["lease_token"], None)
+
+    # 4. A replay is answered with what is stored. It has passed 1 to 3 like a first call.
+    run = Run(
+        **{**call, "status": status, "evidence_ref": evidence},
+        session_actor=session_actor,
+        admission=admission,
+        observed_at=ledger.now,
+    )
+    stored = _stored_under_key(ledger, run)
+    if isinstance(stored, Run):
+        # Run id, correlation and token are the attempt's own; the caller goes on with those that are stored.
+        payload = ("dot_code", "evidence_type", "status", "actor", "parent_run_id", *_REFS)
+        _demand_same_payload(stored, run, payload)
+        return Answer((stored.process_run_id, stored.correlation_id, False))
+
+    # 5 and 6. A run has one header, and what is new is one observation and, where it is wanted, one event.
+    if ledger.newest(Run, process_candidate_code=candidate.code, process_run_id=run.process_run_id):
+        raise Refused("23505", f"{RUN}_pkey")
+    return Answer((run.process_run_id, run.correlation_id, True), (run, *_event(ledger, "run", run)))
+
+
+def observe_component(ledger: Ledger, session_actor: str, **arguments: Any) -> Answer:
+    """``fn_process_component_observe``: records a part of a run. Told: (the component that is stored, created)."""
+    call = {**_OPTIONAL, **arguments}
+
+    # 1. NULLs, domains, reserved keys.
+    _refuse_first(COMPONENT, _component_problems(call))
+    status, evidence = COMPONENT_WORDS[call["status"]], call["evidence_ref"] | FLAGS.get(call["status"], {})
+
+    # 2. The DOT is known, the candidate has it in that role, and the header is there, open, and of the same correlation.
+    candidate = _candidate(ledger, COMPONENT, call)
+    if call["dot_code"] != {"producer": candidate.producer, "verifier": candidate.verifier}[call["component_role"]]:
+        raise Refused("23514", f"{COMPONENT}_component_role_dot_check")
+    header = ledger.newest(Run, process_candidate_code=candidate.code, process_run_id=call["process_run_id"])
+    if header is None:
+        raise Refused("23503", f"{COMPONENT}_process_run_id_fkey")
+    if call["correlation_id"] != header.correlation_id:
+        raise Refused("23514", f"{COMPONENT}_correlation_id_header_check")
+    if header.status in ("failed", "cancelled"):
+        raise Refused("23514", f"{COMPONENT}_header_status_check")
+    if call["status"] == "prepared" and header.evidence_type != SIMULATED:
+        raise Refused("23514", f"{COMPONENT}_prepared_check")
+
+    # 3. As for a header; the type is the header's, and the token may not be lower than the one the run began under.
+    admission = _admitted(ledger, header.evidence_type, candidate.code, call["lease_token"], header.lease_token)
+
+    # 4. Replay. Only the token is the attempt's own.
+    component = Component(
+        **{**call, "status": status, "evidence_ref": evidence},
+        evidence_type=header.evidence_type,
+        session_actor=session_actor,
+        admission=admission,
+        observed_at=ledger.now,
+    )
+    stored = _stored_under_key(ledger, component)
+    if isinstance(stored, Component):
+        payload = ("process_run_id", "correlation_id", "component_role", "dot_code", "status", "actor", *_REFS)
+        _demand_same_payload(stored, component, payload)
+        return Answer((stored, False))
+
+    # 5 and 6. One row per run, role and status, and one end per run and role: a retry is a new run.
+    siblings = [one for one in components_of(ledger, header) if one.component_role == component.component_role]
+    if any(one.status == status for one in siblings):
+        raise Refused("23505", f"{COMPONENT}_pkey")
+    if status in TERMINAL and any(one.status in TERMINAL for one in siblings):
+        raise Refused("23505", f"{COMPONENT}_terminal_key")
+    return Answer((component, True), (component, *_event(ledger, "component", component)))
+
+
+_REFS = ("input_ref", "output_ref", "error_ref", "evidence_ref")
+
+
+def _run_problems(call: Mapping[str, Any]) -> Iterator[str]:
+    yield from _shared_problems(call, longest_key=200)
+    for name in ("evidence_type", "dry_run"):
+        if call[name] is None:
+            yield f"{name}_not_null"
+    if call["evidence_type"] not in LADDER:
+        yield "evidence_type_check"
+    if call["dry_run"] is not (call["evidence_type"] != REAL):
+        yield "dry_run_check"
+    if call["parent_run_id"] is not None and not is_run_id(call["parent_run_id"]):
+        yield "parent_run_id_check"
+    if call["status"] == "prepared" and call["evidence_type"] != SIMULATED:
+        yield "prepared_check"
+
+
+def _component_problems(call: Mapping[str, Any]) -> Iterator[str]:
+    yield from _shared_problems(call, longest_key=240)
+    if call["component_role"] is None:
+        yield "component_role_not_null"
+    if call["component_role"] not in ("producer", "verifier"):
+        yield "component_role_check"
+
+
+def _shared_problems(call: Mapping[str, Any], longest_key: int) -> Iterator[str]:
+    required = ("process_candidate_code", "dot_code", "process_run_id", "correlation_id", "status", "actor")
+    for name in (*required, "evidence_ref"):
+        if call[name] is None:
+            yield f"{name}_not_null"
+    for name in required:
+        if name == "process_run_id":
+            legal = is_run_id(call[name])
+        else:
+            legal = call[name] in RUN_WORDS if name == "status" else is_code(call[name])
+        if not legal:
+            yield f"{name}_check"
+    if call["idempotency_key"] is not None and not is_code(call["idempotency_key"], longest_key):
+        yield "idempotency_key_check"
+    for name in ("input_ref", "output_ref", "error_ref"):
+        if call[name] is not None and not is_ref(call[name]):
+            yield f"{name}_check"
+    if not is_evidence(call["evidence_ref"]):
+        yield "evidence_ref_check"
+    if RESERVED & call["evidence_ref"].keys():
+        yield "evidence_ref_reserved_check"
+
+
+def _candidate(ledger: Ledger, table: str, call: Mapping[str, Any]) -> Candidate:
+    if not ledger.newest(Dot, code=call["dot_code"]):
+        raise Refused("23503", f"{table}_dot_code_fkey")
+    candidate = ledger.newest(Candidate, code=call["process_candidate_code"])
+    if candidate is None:
+        raise Refused("23503", f"{table}_process_candidate_code_fkey")
+    return candidate
+
+
+def _stored_under_key(ledger: Ledger, new: Observation) -> Observation | None:
+    """Idempotent rerun [seed]: a key belongs to its candidate; without one nothing is deduplicated."""
+    if new.idempotency_key is None:
+        return None
+    return ledger.newest(
+        type(new), process_candidate_code=new.process_candidate_code, idempotency_key=new.idempotency_key
+    )
+
+
+def _demand_same_payload(stored: Observation, new: Observation, payload: tuple[str, ...]) -> None:
+    differing = tuple(name for name in payload if _distinct(getattr(stored, name), getattr(new, name)))
+    if differing:
+        raise Refused("23505", "idempotency_payload_mismatch", differing)
+
+
+def _distinct(one: Any, other: Any) -> bool:
+    """As jsonb compares: 1 is 1.0, and true is not 1."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() != other.keys() or any(_distinct(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) != len(other) or any(map(_distinct, one, other))
+    return isinstance(one, bool) is not isinstance(other, bool) or bool(one != other)
+
+
+def _event(ledger: Ledger, kind: str, observation: Run | Component) -> tuple[Event, ...]:
+    wanted = ledger.newest(EventType, name=f"process.{kind}.{observation.status}")
+    return (Event(wanted.name, observation),) if wanted and wanted.active else ()
+
+
+# --- What lets evidence above a simulation in (sections 4 and 5, Safety contract) ------------------------------------------
+
+
+def _admitted(
+    ledger: Ledger, evidence_type: str, candidate: str, token: int | None, header_token: int | None
+) -> dict[str, Any] | None:
+    """The gates, then preflight, then single flight. What let it in is stored with it; a simulation was asked for nothing."""
+    admission: dict[str, Any] | None = None
+    if evidence_type != SIMULATED:
+        for key in LADDER[evidence_type]:
+            if gate_value(ledger, key) != "true":
+                raise Refused("23514", f"gate_{key.split('.')[1]}_check")
+        verdicts = preflight(ledger)
+        if "BLOCK" in verdicts.values():
+            raise Refused("23514", "preflight_check")
+        admission = {"gates": dict.fromkeys(LADDER[evidence_type], "true"), "preflight": verdicts}
+    if evidence_type != SIMULATED or token is not None:
+        lease = ledger.live_lease(f"dot_exec:{candidate}")
+        if lease is None or token != lease.token:
+            raise Refused("23514", "lease_live_check")
+        if header_token is not None and token < header_token:
+            raise Refused("23514", "lease_fencing_check")
+    return admission
+
+
+def gate_value(ledger: Ledger, key: str) -> str | None:
+    """A gate's stored value. Only `true`, exactly, is on [seed]."""
+    gate = ledger.newest(Gate, key=key)
+    return gate.value if gate else None
+
+
+def preflight(ledger: Ledger) -> dict[str, str]:
+    """The required checks. The newest attestation alone decides, while it lasts; what is missing is BLOCK."""
+    attested = ledger.newest(Attestation)
+    return {
+        "fs_snapshot_present": attested.verdict if attested and attested.expires_at > ledger.now else "BLOCK",
+        "gates_readable": "PASS"
+        if all(gate_value(ledger, key) in ("true", "false") for key in LADDER[REAL])
+        else "BLOCK",
+        "catalogue_present": "PASS" if ledger.all(Dot) else "BLOCK",
+        "lease_table_usable": "PASS",  # asked of the catalog of the database, which has no counterpart here
+    }
+
+
+def set_gate(key: str, value: str) -> Answer:
+    """``fn_dot_config_set``: the only way to move a gate."""
+    if key not in (*LADDER[REAL], WORKER):
+        raise Refused("23514", "dot_config_key_check")
+    if value not in ("true", "false"):
+        raise Refused("23514", "dot_config_value_check")
+    return Answer(None, (Gate(key, value),))
+
+
+def set_event_type(name: str, active: bool) -> Answer:
+    """``fn_event_type_set``."""
+    if name not in EVENT_TYPES:
+        raise Refused("23503", "event_type_event_type_fkey")
+    return Answer(None, (EventType(name, active),))
+
+
+def attest(ledger: Ledger, verdict: str, seconds: int, finding: str) -> Answer:
+    """``fn_preflight_attest``, for at most seven days."""
+    if verdict not in ("PASS", "WARN", "BLOCK"):
+        raise Refused("23514", "preflight_attestation_verdict_check")
+    if not 1 <= seconds <= 604800:
+        raise Refused("23514", "preflight_attestation_valid_seconds_check")
+    if not is_prose(finding):
+        raise Refused("23514", "preflight_attestation_finding_check")
+    return Answer(None, (Attestation(verdict, ledger.now + seconds),))
+
+
+# --- Leases (section 4) ----------------------------------------------------------------------------------------------------
+
+
+def acquire(ledger: Ledger, session_actor: str, key: str, holder: str, seconds: int) -> Answer:
+    """Told: the token, or None where a live different holder has it. Taking it again ends one's own old token."""
+    _refuse_first("dot_iu_runtime_lease", _lease_problems(key, holder, seconds))
+    last, live = ledger.newest(Lease, key=key), ledger.live_lease(key)
+    if live and (live.holder, live.session_actor) != (holder, session_actor):
+        return Answer(None)
+    token = last.token + 1 if last else 1
+    return Answer(token, (Lease(key, holder, session_actor, token, ledger.now + seconds),))
+
+
+def renew(ledger: Ledger, session_actor: str, key: str, holder: str, token: int, seconds: int) -> Answer:
+    """Told: whether the lease was live under this holder, login and token; one that is over does not come back."""
+    _refuse_first("dot_iu_runtime_lease", _lease_problems(key, holder, seconds))
+    live = ledger.live_lease(key)
+    if live is None or (live.holder, live.session_actor, live.token) != (holder, session_actor, token):
+        return Answer(False)
+    return Answer(True, (replace(live, expires_at=ledger.now + seconds),))
+
+
+def release(ledger: Ledger, session_actor: str, key: str, holder: str, token: int) -> Answer:
+    """Ends the lease now; its token stays, so that the next one is higher."""
+    renewed = renew(ledger, session_actor, key, holder, token, 1)
+    return replace(
+        renewed, adds=tuple(replace(lease, expires_at=ledger.now) for lease in renewed.adds if isinstance(lease, Lease))
+    )
+
+
+def _lease_problems(key: str, holder: str, seconds: int) -> Iterator[str]:
+    if not is_code(key, 240):
+        yield "lease_key_check"
+    if not is_code(holder):
+        yield "holder_check"
+    if not 1 <= seconds <= 3600:
+        yield "ttl_seconds_check"
+
+
+# --- What the views say (section 5, Views) ---------------------------------------------------------------------------------
+
+
+def components_of(ledger: Ledger, run: Run) -> list[Component]:
+    """The components of a run, in the order in which they were observed."""
+    mine = ledger.all(Component, process_candidate_code=run.process_candidate_code, process_run_id=run.process_run_id)
+    return sorted(mine, key=lambda one: one.observed_at)
+
+
+def end_state(ledger: Ledger, run: Run) -> str:
+    """``v_process_run``: the first that holds. The header's status never proves an end once there are components."""
+    components = components_of(ledger, run)
+    said = {one.status for one in components} if components else {run.status}
+    tokens = [one.lease_token for one in (run, *components) if one.lease_token is not None]
+    live = ledger.live_lease(f"dot_exec:{run.process_candidate_code}")
+    if "failed" in said:
+        return "failed"
+    if "cancelled" in said:
+        return "skipped"
+    if {(one.component_role, one.status) for one in components} >= {
+        ("producer", "step_completed"),
+        ("verifier", "step_completed"),
+    }:
+        return "completed"
+    if not components and run.status == "observed":
+        return "prepared"
+    if run.evidence_type != SIMULATED and (live is None or max(tokens) != live.token):
+        return "stale"
+    return "open"
+
+
+@dataclass(frozen=True)
+class RunVerdict:
+    """``v_process_run_runtime_v2`` and ``v_process_run_verification_v3`` of one REAL_RUN."""
+
+    run: Run
+    has_real_runtime: bool
+    cross_component_correlation: bool
+    reasons: tuple[str, ...]
+    producer_session_actor: str | None
+    verifier_session_actor: str | None
+
+    @property
+    def verified(self) -> bool:
+        """Computed, never claimed [seed]."""
+        return self.has_real_runtime and self.cross_component_correlation
+
+
+def run_verdict(ledger: Ledger, run: Run) -> RunVerdict:
+    """The producer completed, the verifier completed, in one correlation, and the verifier began after that."""
+    components = components_of(ledger, run)
+    producer = [one for one in components if one.component_role == "producer"]
+    verifier = [one for one in components if one.component_role == "verifier"]
+    produced = next((one for one in producer if one.status == "step_completed"), None)
+    checked = next((one for one in verifier if one.status == "step_completed"), None)
+    correlated = all(one.correlation_id == run.correlation_id for one in (produced, checked) if one)
+    too_early = bool(produced and verifier and verifier[0].observed_at <= produced.observed_at)
+    reasons = {
+        "producer_missing": not producer,
+        "producer_not_completed": bool(producer) and not produced,
+        "verifier_missing": not verifier,
+        "verifier_not_completed": bool(verifier) and not checked,
+        "correlation_differs": not correlated,
+        "verifier_not_after_producer": too_early,
+    }
+    return RunVerdict(
+        run,
+        has_real_runtime=produced is not None,
+        cross_component_correlation=bool(produced and checked and correlated and not too_early),
+        reasons=tuple(word for word, holds in reasons.items() if holds),
+        producer_session_actor=produced.session_actor if produced else None,
+        verifier_session_actor=checked.session_actor if checked else None,
+    )
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``v_process_runtime_v2``, ``v_process_verification_v3`` and ``v_process_run_count`` of one candidate [seed]."""
+
+    latest: RunVerdict | None
+    last_verified: Run | None
+    reasons: tuple[str, ...]
+    runs: dict[str, int]
+
+    @property
+    def verified(self) -> bool:
+        """By the latest REAL_RUN alone: an old success does not vouch for ever."""
+        return self.latest is not None and self.latest.verified
+
+
+def verdict(ledger: Ledger, candidate: str) -> Verdict:
+    """Nothing but REAL_RUN rows decides; only the choice between no_run and no_real_run looks at others."""
+    runs = ledger.all(Run, process_candidate_code=candidate)
+    real = [run_verdict(ledger, run) for run in sorted(runs, key=_observed) if run.evidence_type == REAL]
+    latest = real[-1] if real else None
+    return Verdict(
+        latest,
+        last_verified=next((one.run for one in reversed(real) if one.verified), None),
+        reasons=latest.reasons if latest else ("no_real_run",) if runs else ("no_run",),
+        runs={word: sum(run.evidence_type == word for run in runs) for word in LADDER},
+    )
+
+
+def _observed(run: Run) -> tuple[int, uuid.UUID]:
+    return run.observed_at, run.process_run_id
