@@ -24,23 +24,13 @@ from typing import Any, TypeVar
 
 SIMULATED, DRY, REAL = "SIMULATED_DRY_RUN", "DRY_RUN", "REAL_RUN"
 
-OPERATOR, EXECUTE, REAL_RUN_GATE, WORKER = (
-    "iu_core.operator_runtime_enabled",
-    "process_dot_runtime.execute_enabled",
-    "process_dot_runtime.real_run_enabled",
-    "queue.worker.enabled",
-)
-LADDER = {SIMULATED: (), DRY: (OPERATOR, EXECUTE), REAL: (OPERATOR, EXECUTE, REAL_RUN_GATE)}
+_DRY_GATES = ("iu_core.operator_runtime_enabled", "process_dot_runtime.execute_enabled")
+LADDER = {SIMULATED: (), DRY: _DRY_GATES, REAL: (*_DRY_GATES, "process_dot_runtime.real_run_enabled")}
 """Evidence ladder [seed]: the gates that each evidence type needs, in the order in which they are asked."""
 
-RUN_WORDS = {
-    "prepared": "observed",
-    "started": "started",
-    "completed": "completed",
-    "failed": "failed",
-    "skipped": "cancelled",
-}
-COMPONENT_WORDS = {**RUN_WORDS, "started": "step_started", "completed": "step_completed"}
+_SAME = {"prepared": "observed", "failed": "failed", "skipped": "cancelled"}
+RUN_WORDS = {**_SAME, "started": "started", "completed": "completed"}
+COMPONENT_WORDS = {**_SAME, "started": "step_started", "completed": "step_completed"}
 """Status model [seed]: the wrapper's word and the one that is stored. `blocked` is no word: it is never stored."""
 
 FLAGS: dict[str, dict[str, Any]] = {"prepared": {"wrapper_phase": "prepared"}, "skipped": {"skipped": True}}
@@ -60,15 +50,11 @@ EVENT_TYPES = {
 
 @dataclass(frozen=True)
 class Dot:
-    """A DOT of the catalogue."""
-
     code: str
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A named pair. Insert-only, so there is one fact per code."""
-
+class Candidate:  # insert-only: one fact per code
     code: str
     producer: str
     verifier: str
@@ -76,32 +62,24 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Gate:
-    """The stored value of a gate; None where there is none."""
-
     key: str
     value: str | None
 
 
 @dataclass(frozen=True)
 class EventType:
-    """Whether events of a type are wanted."""
-
     name: str
     active: bool
 
 
 @dataclass(frozen=True)
-class Attestation:
-    """What somebody vouched for about the snapshot, and until when."""
-
+class Attestation:  # of fs_snapshot_present
     verdict: str
     expires_at: int
 
 
 @dataclass(frozen=True)
 class Lease:
-    """Who has the lease of a key, under which token, until when."""
-
     key: str
     holder: str
     session_actor: str
@@ -224,11 +202,6 @@ def is_ref(text: str) -> bool:
     return re.fullmatch(r"[!-~]+", text) is not None and len(text) <= 1024
 
 
-def is_prose(text: str) -> bool:
-    """One line of printable ASCII, not blank, at most 1,024 bytes."""
-    return re.fullmatch(r"[ -~]*[!-~][ -~]*", text) is not None and len(text) <= 1024
-
-
 def is_run_id(value: uuid.UUID) -> bool:
     """Any uuid but nil and max."""
     return value.int not in (0, 2**128 - 1)
@@ -261,14 +234,8 @@ def _refuse_first(table: str, problems: Iterator[str]) -> None:
 
 RUN, COMPONENT = "process_run_observation", "process_component_observation"
 
-_OPTIONAL: dict[str, Any] = {
-    "idempotency_key": None,
-    "input_ref": None,
-    "output_ref": None,
-    "error_ref": None,
-    "evidence_ref": {},
-    "lease_token": None,
-}
+_REFS = ("input_ref", "output_ref", "error_ref")
+_OPTIONAL: dict[str, Any] = dict.fromkeys(("idempotency_key", *_REFS, "lease_token")) | {"evidence_ref": {}}
 
 
 def observe_run(ledger: Ledger, session_actor: str, **arguments: Any) -> Answer:
@@ -297,7 +264,7 @@ def observe_run(ledger: Ledger, session_actor: str, **arguments: Any) -> Answer:
     stored = _stored_under_key(ledger, run)
     if isinstance(stored, Run):
         # Run id, correlation and token are the attempt's own; the caller goes on with those that are stored.
-        payload = ("dot_code", "evidence_type", "status", "actor", "parent_run_id", *_REFS)
+        payload = ("dot_code", "evidence_type", "status", "actor", "parent_run_id", *_REFS, "evidence_ref")
         _demand_same_payload(stored, run, payload)
         return Answer((stored.process_run_id, stored.correlation_id, False))
 
@@ -342,7 +309,16 @@ def observe_component(ledger: Ledger, session_actor: str, **arguments: Any) -> A
     )
     stored = _stored_under_key(ledger, component)
     if isinstance(stored, Component):
-        payload = ("process_run_id", "correlation_id", "component_role", "dot_code", "status", "actor", *_REFS)
+        payload = (
+            "process_run_id",
+            "correlation_id",
+            "component_role",
+            "dot_code",
+            "status",
+            "actor",
+            *_REFS,
+            "evidence_ref",
+        )
         _demand_same_payload(stored, component, payload)
         return Answer((stored, False))
 
@@ -353,9 +329,6 @@ def observe_component(ledger: Ledger, session_actor: str, **arguments: Any) -> A
     if status in TERMINAL and any(one.status in TERMINAL for one in siblings):
         raise Refused("23505", f"{COMPONENT}_terminal_key")
     return Answer((component, True), (component, *_event(ledger, "component", component)))
-
-
-_REFS = ("input_ref", "output_ref", "error_ref", "evidence_ref")
 
 
 def _run_problems(call: Mapping[str, Any]) -> Iterator[str]:
@@ -395,7 +368,7 @@ def _shared_problems(call: Mapping[str, Any], longest_key: int) -> Iterator[str]
             yield f"{name}_check"
     if call["idempotency_key"] is not None and not is_code(call["idempotency_key"], longest_key):
         yield "idempotency_key_check"
-    for name in ("input_ref", "output_ref", "error_ref"):
+    for name in _REFS:
         if call[name] is not None and not is_ref(call[name]):
             yield f"{name}_check"
     if not is_evidence(call["evidence_ref"]):
@@ -417,9 +390,8 @@ def _stored_under_key(ledger: Ledger, new: Observation) -> Observation | None:
     """Idempotent rerun [seed]: a key belongs to its candidate; without one nothing is deduplicated."""
     if new.idempotency_key is None:
         return None
-    return ledger.newest(
-        type(new), process_candidate_code=new.process_candidate_code, idempotency_key=new.idempotency_key
-    )
+    scope = {"process_candidate_code": new.process_candidate_code, "idempotency_key": new.idempotency_key}
+    return ledger.newest(type(new), **scope)
 
 
 def _demand_same_payload(stored: Observation, new: Observation, payload: tuple[str, ...]) -> None:
@@ -488,7 +460,7 @@ def preflight(ledger: Ledger) -> dict[str, str]:
 
 def set_gate(key: str, value: str) -> Answer:
     """``fn_dot_config_set``: the only way to move a gate."""
-    if key not in (*LADDER[REAL], WORKER):
+    if key not in (*LADDER[REAL], "queue.worker.enabled"):
         raise Refused("23514", "dot_config_key_check")
     if value not in ("true", "false"):
         raise Refused("23514", "dot_config_value_check")
@@ -502,14 +474,12 @@ def set_event_type(name: str, active: bool) -> Answer:
     return Answer(None, (EventType(name, active),))
 
 
-def attest(ledger: Ledger, verdict: str, seconds: int, finding: str) -> Answer:
+def attest(ledger: Ledger, verdict: str, seconds: int) -> Answer:
     """``fn_preflight_attest``, for at most seven days."""
     if verdict not in ("PASS", "WARN", "BLOCK"):
         raise Refused("23514", "preflight_attestation_verdict_check")
     if not 1 <= seconds <= 604800:
         raise Refused("23514", "preflight_attestation_valid_seconds_check")
-    if not is_prose(finding):
-        raise Refused("23514", "preflight_attestation_finding_check")
     return Answer(None, (Attestation(verdict, ledger.now + seconds),))
 
 
@@ -537,10 +507,9 @@ def renew(ledger: Ledger, session_actor: str, key: str, holder: str, token: int,
 
 def release(ledger: Ledger, session_actor: str, key: str, holder: str, token: int) -> Answer:
     """Ends the lease now; its token stays, so that the next one is higher."""
+    live = ledger.live_lease(key)
     renewed = renew(ledger, session_actor, key, holder, token, 1)
-    return replace(
-        renewed, adds=tuple(replace(lease, expires_at=ledger.now) for lease in renewed.adds if isinstance(lease, Lease))
-    )
+    return Answer(True, (replace(live, expires_at=ledger.now),)) if live and renewed.told else renewed
 
 
 def _lease_problems(key: str, holder: str, seconds: int) -> Iterator[str]:
@@ -561,6 +530,9 @@ def components_of(ledger: Ledger, run: Run) -> list[Component]:
     return sorted(mine, key=lambda one: one.observed_at)
 
 
+_BOTH_COMPLETED = {("producer", "step_completed"), ("verifier", "step_completed")}
+
+
 def end_state(ledger: Ledger, run: Run) -> str:
     """``v_process_run``: the first that holds. The header's status never proves an end once there are components."""
     components = components_of(ledger, run)
@@ -571,10 +543,7 @@ def end_state(ledger: Ledger, run: Run) -> str:
         return "failed"
     if "cancelled" in said:
         return "skipped"
-    if {(one.component_role, one.status) for one in components} >= {
-        ("producer", "step_completed"),
-        ("verifier", "step_completed"),
-    }:
+    if {(one.component_role, one.status) for one in components} >= _BOTH_COMPLETED:
         return "completed"
     if not components and run.status == "observed":
         return "prepared"
@@ -598,6 +567,12 @@ class RunVerdict:
     def verified(self) -> bool:
         """Computed, never claimed [seed]."""
         return self.has_real_runtime and self.cross_component_correlation
+
+    @property
+    def same_session_actor(self) -> bool | None:
+        """Whether one login recorded both; unknown until both completed."""
+        both = self.producer_session_actor and self.verifier_session_actor
+        return self.producer_session_actor == self.verifier_session_actor if both else None
 
 
 def run_verdict(ledger: Ledger, run: Run) -> RunVerdict:

@@ -1,0 +1,286 @@
+"""Stories that search seldom tells, told by name: both tell them alike, and the end is the one that is written here.
+
+A story in which the database and the model once differed is kept here, too.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import pytest
+
+from harness import model
+from support import GATES, PRODUCER, VERIFIER, Database
+from twin import Outcome, Twin
+
+RUN_ID, OTHER_RUN_ID = uuid.UUID(int=1), uuid.UUID(int=2)
+
+
+@pytest.fixture
+def twin(db: Database) -> Twin:
+    """Where a REAL_RUN of the first candidate is let in under token 1 of anna's."""
+    twin = Twin(db)
+    for gate in GATES:
+        twin.set_gate(gate, "true")
+    twin.attest("PASS")
+    twin.acquire("writer", twin.candidates[0], "anna")
+    return twin
+
+
+def start(twin: Twin, who: str = "writer", **replaced: Any) -> Outcome:
+    """A REAL_RUN under token 1."""
+    evidence_type = replaced.get("evidence_type", model.REAL)
+    arguments = {
+        "process_candidate_code": twin.candidates[0],
+        "dot_code": PRODUCER,
+        "process_run_id": RUN_ID,
+        "correlation_id": "corr-1",
+        "evidence_type": evidence_type,
+        "dry_run": evidence_type != model.REAL,
+        "status": "started",
+        "actor": "anna",
+        "lease_token": None if evidence_type == model.SIMULATED else 1,
+    }
+    return compared(twin, twin.observe_run(who, **{**arguments, **replaced}))
+
+
+def end(twin: Twin, role: str, who: str = "writer", **replaced: Any) -> Outcome:
+    """The role's part of it, completed, under token 1."""
+    arguments = {
+        "process_candidate_code": twin.candidates[0],
+        "dot_code": PRODUCER if role == "producer" else VERIFIER,
+        "process_run_id": RUN_ID,
+        "correlation_id": "corr-1",
+        "component_role": role,
+        "status": "completed",
+        "actor": "anna",
+        "lease_token": 1,
+    }
+    return compared(twin, twin.observe_component(who, **{**arguments, **replaced}))
+
+
+def compared(twin: Twin, outcome: Outcome) -> Outcome:
+    twin.compare()
+    return outcome
+
+
+def refusal(outcome: Outcome) -> Any:
+    assert outcome[0] == "refused", outcome
+    return outcome[2]
+
+
+def reasons(twin: Twin) -> tuple[str, ...]:
+    twin.compare()
+    return model.verdict(twin.committed, twin.candidates[0]).reasons
+
+
+def end_state(twin: Twin, run_id: uuid.UUID = RUN_ID) -> str:
+    twin.compare()
+    run = twin.committed.newest(model.Run, process_run_id=run_id)
+    assert run is not None
+    return model.end_state(twin.committed, run)
+
+
+def test_a_verifier_that_began_before_the_producer_was_done_verifies_nothing(twin: Twin) -> None:
+    start(twin)
+    end(twin, "verifier", status="started")
+    end(twin, "producer")
+    end(twin, "verifier")
+    assert reasons(twin) == ("verifier_not_after_producer",)
+    assert end_state(twin) == "completed"
+
+
+def test_a_later_real_run_takes_the_verdict_and_the_last_verified_run_stays(twin: Twin) -> None:
+    start(twin)
+    end(twin, "producer")
+    end(twin, "verifier", who="operator")
+    assert reasons(twin) == ()
+    start(twin, process_run_id=OTHER_RUN_ID)
+    assert reasons(twin) == ("producer_missing", "verifier_missing")
+    verdict = model.verdict(twin.committed, twin.candidates[0])
+    assert not verdict.verified
+    assert verdict.last_verified
+    assert verdict.last_verified.process_run_id == RUN_ID
+
+
+def test_a_crashed_run_is_stale_until_it_goes_on_under_a_new_lease(twin: Twin) -> None:
+    start(twin)
+    assert end_state(twin) == "open"
+    twin.let_lease_run_out(twin.candidates[0])
+    assert end_state(twin) == "stale"
+    assert refusal(end(twin, "producer")) == "lease_live_check"
+    assert twin.acquire("writer", twin.candidates[0], "boris") == ("told", 2)
+    assert end_state(twin) == "stale"
+    assert refusal(end(twin, "producer", lease_token=1)) == "lease_live_check"
+    end(twin, "producer", lease_token=2)
+    assert end_state(twin) == "open"
+    end(twin, "verifier", lease_token=2)
+    assert end_state(twin) == "completed"
+    assert reasons(twin) == ()
+
+
+def test_a_token_below_the_run_s_is_fenced_off_when_the_lease_table_was_put_back(twin: Twin) -> None:
+    twin.acquire("writer", twin.candidates[0], "anna")
+    start(twin, lease_token=2)
+    twin.put_lease_back(twin.candidates[0])
+    assert refusal(end(twin, "producer", lease_token=1)) == "lease_fencing_check"
+    assert end_state(twin) == "stale"
+
+
+def test_one_name_in_two_logins_is_two_holders(twin: Twin) -> None:
+    candidate = twin.candidates[0]
+    assert twin.acquire("operator", candidate, "anna") == ("told", None)
+    assert twin.renew("operator", candidate, "anna", 1) == ("told", False)
+    assert twin.release("operator", candidate, "anna", 1) == ("told", False)
+    twin.let_lease_run_out(candidate)
+    assert twin.renew("writer", candidate, "anna", 1) == ("told", False)
+    assert twin.release("writer", candidate, "anna", 1) == ("told", False)
+    assert twin.acquire("operator", candidate, "anna") == ("told", 2)
+    twin.compare()
+
+
+def test_a_refusal_names_the_first_rule_that_is_broken_all_the_way_down(twin: Twin) -> None:
+    """Everything is wrong, and is put right from the first rule on."""
+    twin.let_lease_run_out(twin.candidates[0])
+    twin.let_attestation_run_out()
+    for gate in GATES:
+        twin.set_gate(gate, "false")
+    wrong: dict[str, Any] = {
+        "actor": None,
+        "correlation_id": " ",
+        "dry_run": True,
+        "status": "prepared",
+        "dot_code": "dot.unknown",
+        "process_candidate_code": "pair.unknown",
+    }
+    said = [refusal(start(twin, **wrong))]
+    for name, value in (
+        ("actor", "anna"),
+        ("correlation_id", "corr-1"),
+        ("dry_run", False),
+        ("status", "started"),
+        ("dot_code", VERIFIER),
+        ("process_candidate_code", twin.candidates[0]),
+        ("dot_code", PRODUCER),
+    ):
+        wrong[name] = value
+        said.append(refusal(start(twin, **wrong)))
+    for gate in GATES:
+        twin.set_gate(gate, "true")
+        said.append(refusal(start(twin)))
+    twin.attest("WARN")
+    said.append(refusal(start(twin)))
+    twin.acquire("writer", twin.candidates[0], "anna")
+    assert start(twin, lease_token=2)[0] == "told"
+    said.append(refusal(start(twin, lease_token=2)))
+    assert said == [
+        "process_run_observation_actor_not_null",
+        "process_run_observation_correlation_id_check",
+        "process_run_observation_dry_run_check",
+        "process_run_observation_prepared_check",
+        "process_run_observation_dot_code_fkey",
+        "process_run_observation_process_candidate_code_fkey",
+        "process_run_observation_producer_check",
+        "gate_operator_runtime_enabled_check",
+        "gate_execute_enabled_check",
+        "gate_real_run_enabled_check",
+        "preflight_check",
+        "lease_live_check",
+        "process_run_observation_pkey",
+    ]
+
+
+def test_the_other_clash_is_named_when_a_component_has_ended(twin: Twin) -> None:
+    start(twin)
+    end(twin, "producer", idempotency_key="key-1")
+    assert refusal(end(twin, "producer")) == "process_component_observation_pkey"
+    assert refusal(end(twin, "producer", status="failed")) == "process_component_observation_terminal_key"
+    assert end(twin, "producer", status="started")[0] == "told"
+    assert end(twin, "producer", idempotency_key="key-1")[1][1] is False
+
+
+def test_evidence_differs_as_jsonb_differs(twin: Twin) -> None:
+    simulated = {"evidence_type": model.SIMULATED, "idempotency_key": "key-1"}
+    start(twin, **simulated, evidence_ref={"rows": 1, "all": [True]})
+    assert start(twin, **simulated, evidence_ref={"all": [True], "rows": 1.0})[0] == "told"
+    for other in ({"rows": True, "all": [True]}, {"rows": 1, "all": [1]}, {"rows": "1", "all": [True]}, {"rows": 1}):
+        assert start(twin, **simulated, evidence_ref=other)[3] == {"evidence_ref"}
+
+
+def test_a_word_that_sets_a_flag_differs_in_status_and_evidence(twin: Twin) -> None:
+    simulated = {"evidence_type": model.SIMULATED, "idempotency_key": "key-1"}
+    start(twin, **simulated, status="prepared")
+    assert end_state(twin) == "prepared"
+    assert start(twin, **simulated, status="skipped")[3] == {"status", "evidence_ref"}
+
+
+def test_a_replay_asks_for_the_same_gates_and_the_live_token_again(twin: Twin) -> None:
+    start(twin, idempotency_key="key-1")
+    end(twin, "producer", idempotency_key="key-1:part")
+    twin.acquire("writer", twin.candidates[0], "anna")
+    assert refusal(start(twin, idempotency_key="key-1")) == "lease_live_check"
+    again = start(twin, idempotency_key="key-1", lease_token=2, process_run_id=OTHER_RUN_ID, correlation_id="corr-2")
+    assert again == ("told", (RUN_ID, "corr-1", False))
+    assert end(twin, "producer", idempotency_key="key-1:part", lease_token=2)[1][1] is False
+    twin.set_gate(GATES[2], "false")
+    assert refusal(start(twin, idempotency_key="key-1", lease_token=2)) == "gate_real_run_enabled_check"
+    assert refusal(end(twin, "producer", idempotency_key="key-1:part", lease_token=2)) == "gate_real_run_enabled_check"
+
+
+def test_a_key_belongs_to_its_candidate(twin: Twin) -> None:
+    simulated = {"evidence_type": model.SIMULATED, "idempotency_key": "key-1"}
+    start(twin, **simulated)
+    other: dict[str, Any] = {
+        "process_candidate_code": twin.candidates[1],
+        "dot_code": VERIFIER,
+        "process_run_id": OTHER_RUN_ID,
+    }
+    assert start(twin, **simulated, **other) == ("told", (OTHER_RUN_ID, "corr-1", True))
+    assert start(twin, **simulated, **other) == ("told", (OTHER_RUN_ID, "corr-1", False))
+    assert start(twin, **simulated) == ("told", (RUN_ID, "corr-1", False))
+
+
+def test_what_was_rolled_back_to_a_savepoint_frees_its_key_and_left_no_event(twin: Twin) -> None:
+    for name in model.EVENT_TYPES:
+        twin.set_event_type(name, True)
+    twin.begin()
+    start(twin, idempotency_key="key-1")
+    twin.savepoint()
+    end(twin, "producer", idempotency_key="key-1:part")
+    twin.rollback_to_savepoint()
+    assert end(twin, "producer", idempotency_key="key-1:part", status="failed")[1][1] is True
+    twin.commit()
+    assert end_state(twin) == "failed"
+    assert [event.type for event in twin.committed.all(model.Event)] == [
+        "process.run.started",
+        "process.component.failed",
+    ]
+    twin.begin()
+    start(twin, process_run_id=OTHER_RUN_ID)
+    twin.rollback()
+    twin.compare()
+
+
+def test_a_call_that_clashes_with_an_open_transaction_waits_and_then_is_a_replay(twin: Twin) -> None:
+    simulated = {"evidence_type": model.SIMULATED, "idempotency_key": "key-1"}
+    twin.begin()
+    start(twin, **simulated)
+    assert start(twin, "operator", **simulated, process_run_id=OTHER_RUN_ID)[1] == "55P03"
+    not_seen = end(twin, "producer", "operator", lease_token=None)
+    assert refusal(not_seen) == "process_component_observation_process_run_id_fkey"
+    assert twin.holds_latch is False
+    twin.commit()
+    assert start(twin, "operator", **simulated, process_run_id=OTHER_RUN_ID) == ("told", (RUN_ID, "corr-1", False))
+
+
+def test_an_event_of_an_open_transaction_holds_later_ones_back_and_none_is_lost(twin: Twin) -> None:
+    twin.set_event_type("process.run.started", True)
+    twin.begin()
+    start(twin)
+    start(twin, "operator", evidence_type=model.SIMULATED, process_run_id=OTHER_RUN_ID)
+    twin.acknowledge()
+    assert twin.delivered == []
+    twin.commit()
+    twin.compare()
+    assert len(twin.committed.all(model.Event)) == 2
