@@ -235,6 +235,7 @@ def _refuse_first(table: str, problems: Iterator[str]) -> None:
 RUN, COMPONENT = "process_run_observation", "process_component_observation"
 
 _REFS = ("input_ref", "output_ref", "error_ref")
+_PAYLOAD = ("dot_code", "status", "actor", *_REFS, "evidence_ref")
 _OPTIONAL: dict[str, Any] = dict.fromkeys(("idempotency_key", *_REFS, "lease_token")) | {"evidence_ref": {}}
 
 
@@ -264,7 +265,7 @@ def observe_run(ledger: Ledger, session_actor: str, **arguments: Any) -> Answer:
     stored = _stored_under_key(ledger, run)
     if isinstance(stored, Run):
         # Run id, correlation and token are the attempt's own; the caller goes on with those that are stored.
-        payload = ("dot_code", "evidence_type", "status", "actor", "parent_run_id", *_REFS, "evidence_ref")
+        payload = (*_PAYLOAD, "evidence_type", "parent_run_id")
         _demand_same_payload(stored, run, payload)
         return Answer((stored.process_run_id, stored.correlation_id, False))
 
@@ -309,16 +310,7 @@ def observe_component(ledger: Ledger, session_actor: str, **arguments: Any) -> A
     )
     stored = _stored_under_key(ledger, component)
     if isinstance(stored, Component):
-        payload = (
-            "process_run_id",
-            "correlation_id",
-            "component_role",
-            "dot_code",
-            "status",
-            "actor",
-            *_REFS,
-            "evidence_ref",
-        )
+        payload = (*_PAYLOAD, "process_run_id", "correlation_id", "component_role")
         _demand_same_payload(stored, component, payload)
         return Answer((stored, False))
 
@@ -448,11 +440,10 @@ def gate_value(ledger: Ledger, key: str) -> str | None:
 def preflight(ledger: Ledger) -> dict[str, str]:
     """The required checks. The newest attestation alone decides, while it lasts; what is missing is BLOCK."""
     attested = ledger.newest(Attestation)
+    readable = all(gate_value(ledger, key) in ("true", "false") for key in LADDER[REAL])
     return {
         "fs_snapshot_present": attested.verdict if attested and attested.expires_at > ledger.now else "BLOCK",
-        "gates_readable": "PASS"
-        if all(gate_value(ledger, key) in ("true", "false") for key in LADDER[REAL])
-        else "BLOCK",
+        "gates_readable": "PASS" if readable else "BLOCK",
         "catalogue_present": "PASS" if ledger.all(Dot) else "BLOCK",
         "lease_table_usable": "PASS",  # asked of the catalog of the database, which has no counterpart here
     }

@@ -30,6 +30,7 @@ run_ids = st.sampled_from(RUN_IDS)
 which = st.integers(0, 3)
 roles = st.sampled_from(["producer", "verifier"])
 words = st.sampled_from(["prepared", "started", "started", "completed", "completed", "failed", "skipped"])
+beginnings = st.sampled_from(["started", "started", "started", "completed", "failed", "skipped"])
 ends = st.sampled_from(["completed", "completed", "completed", "failed", "skipped"])
 evidence_types = st.sampled_from([model.SIMULATED, model.DRY, model.REAL, model.REAL, model.REAL])
 holder = st.sampled_from(["anna", "anna", "anna", "boris"])
@@ -91,7 +92,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.twin.set_event_type(name, True)
         if first:
             self.make_ready(0, "anna")
-            self.start_run("writer", 0, RUN_IDS[0], first, key)
+            self.start_run("writer", 0, RUN_IDS[0], first, "started", key)
 
     @property
     def has_runs(self) -> bool:
@@ -109,9 +110,10 @@ class LedgerMachine(RuleBasedStateMachine):
         self.twin.attest("PASS")
         self.twin.acquire("writer", self.twin.candidates[pair], holder)
 
-    @rule(who=who, pair=pair, run_id=run_ids, evidence_type=evidence_types, key=key)
-    def start_run(self, who: str, pair: int, run_id: uuid.UUID, evidence_type: str, key: str | None) -> None:
-        self.observe("run", who, self.run_arguments(who, pair, run_id, evidence_type, idempotency_key=key))
+    @rule(who=who, pair=pair, run_id=run_ids, evidence_type=evidence_types, word=beginnings, key=key)
+    def start_run(self, who: str, pair: int, run_id: uuid.UUID, evidence_type: str, word: str, key: str | None) -> None:
+        arguments = self.run_arguments(who, pair, run_id, evidence_type, status=word, idempotency_key=key)
+        self.observe("run", who, arguments)
 
     @precondition(lambda self: self.has_runs)
     @rule(who=who, which=which, role=roles, key=key)
