@@ -28,6 +28,16 @@ if LARGE:
 
 def pytest_report_header() -> str:
     """Says how to draw the same examples again."""
+    return _replay()
+
+
+@pytest.fixture(autouse=True)
+def say_how_to_replay() -> None:
+    """A test that fails shows what was printed before it: of a worker nothing else is seen."""
+    print(_replay())
+
+
+def _replay() -> str:
     return (
         f"DOT_PROOF=large DOT_PROOF_SEED={os.environ['DOT_PROOF_SEED']}" if LARGE else "DOT_PROOF: the fixed examples"
     )
