@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from hypothesis import HealthCheck, seed, settings
+from hypothesis import HealthCheck, is_hypothesis_test, seed, settings
 
 T = TypeVar("T")
 
@@ -52,5 +52,6 @@ def seeded() -> Callable[[type[T]], type[T]]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """In the large size every property starts from the one seed."""
     for item in items if LARGE else []:
-        if isinstance(item, pytest.Function) and Path(__file__).parent in item.path.parents:
+        mine = Path(__file__).parent in item.path.parents
+        if mine and isinstance(item, pytest.Function) and is_hypothesis_test(item.obj):
             seed(int(os.environ["DOT_PROOF_SEED"]))(item.obj)

@@ -191,6 +191,37 @@ def test_a_refusal_names_the_first_rule_that_is_broken_all_the_way_down(twin: Tw
     ]
 
 
+def test_a_component_s_refusal_names_the_first_rule_that_is_broken_too(twin: Twin) -> None:
+    start(twin, evidence_type=model.SIMULATED, status="failed")
+    twin.set_gate(GATES[0], "false")
+    wrong: dict[str, Any] = {"component_role": "both", "dot_code": VERIFIER, "process_run_id": OTHER_RUN_ID}
+    wrong |= {"correlation_id": "corr-2", "status": "prepared"}
+    said = [refusal(end(twin, "producer", **wrong))]
+    for name, value in (
+        ("component_role", "producer"),
+        ("dot_code", PRODUCER),
+        ("process_run_id", RUN_ID),
+        ("correlation_id", "corr-1"),
+    ):
+        wrong[name] = value
+        said.append(refusal(end(twin, "producer", **wrong)))
+    twin.set_gate(GATES[0], "true")
+    start(twin, process_run_id=OTHER_RUN_ID)
+    twin.set_gate(GATES[0], "false")
+    wrong["process_run_id"] = OTHER_RUN_ID
+    said.append(refusal(end(twin, "producer", **wrong)))
+    said.append(refusal(end(twin, "producer", **{**wrong, "status": "started"})))
+    assert said == [
+        "process_component_observation_component_role_check",
+        "process_component_observation_component_role_dot_check",
+        "process_component_observation_process_run_id_fkey",
+        "process_component_observation_correlation_id_header_check",
+        "process_component_observation_header_status_check",
+        "process_component_observation_prepared_check",
+        "gate_operator_runtime_enabled_check",
+    ]
+
+
 def test_the_other_clash_is_named_when_a_component_has_ended(twin: Twin) -> None:
     start(twin)
     end(twin, "producer", idempotency_key="key-1")
