@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import model
@@ -13,6 +13,9 @@ from support import GATES, Database, row, value
 from twin import Twin
 
 Step = tuple[str, ...]
+
+# Each example tells two stories.
+half = settings(max_examples=settings().max_examples // 2)
 
 roles = st.sampled_from(["producer", "verifier"])
 statuses = st.sampled_from(["started", "completed", "completed", "completed", "failed", "skipped"])
@@ -73,6 +76,7 @@ def verdict(db: Database, candidate: str) -> dict[str, Any]:
     return {column: found[column] for column in found if column not in own}
 
 
+@half
 @given(
     story=stories(model.REAL) | st.just([]),
     noise=stories(model.SIMULATED, model.DRY),
@@ -99,6 +103,7 @@ def test_no_simulated_or_dry_row_changes_a_verdict(
     assert with_noise == without
 
 
+@half
 @given(
     stories=st.tuples(stories(*model.LADDER), stories(model.REAL)),
     turns=st.lists(st.sampled_from([0, 1]), min_size=24, max_size=24),
