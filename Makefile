@@ -7,7 +7,7 @@ INPUT ?= examples/dbt
 REV ?=
 FORCE ?=
 
-.PHONY: run test check format bench freeze snapshot lock stop clean
+.PHONY: run test proof check format bench freeze snapshot lock stop clean
 
 run: $(VENV)/installed
 	@$(BIN)/python -m harness.demo "$(INPUT)"
@@ -24,6 +24,10 @@ else
 	else echo "PostgreSQL 15 is not tested: Debian's postgresql-15 is not installed"; fi
 	$(BIN)/python -m pytest -n 2
 endif
+
+# What tries to break the wrapper, in the large size: random seeds, printed for replay, and .proof.xml for programs. About an hour.
+proof: $(VENV)/installed
+	DOT_PROOF=large $(BIN)/python -m pytest -n 2 -v --durations=20 --junitxml=.proof.xml tests/properties tests/races tests/faults
 
 check: $(VENV)/installed
 	$(BIN)/ruff format --check .
@@ -58,7 +62,7 @@ stop: $(VENV)/installed
 
 clean:
 	-test ! -x $(BIN)/dot-wrapper || $(BIN)/dot-wrapper db stop
-	rm -rf $(VENV) .data .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .data .proof.xml .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or later is needed: make PYTHON=...")'

@@ -61,3 +61,11 @@ def test_every_link_within_a_page_has_a_heading(page: str) -> None:
     headings = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL), re.MULTILINE)
     anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
     assert [link for link in re.findall(r"\]\(#([\w-]+)\)", text) if link not in anchors] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_test_a_page_names_exists(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    files = [file.read_text(encoding="utf-8") for file in (ROOT / "tests").rglob("test_*.py")]
+    exist = set(re.findall(r"^def (test_\w+)", "\n".join(files), re.MULTILINE))
+    assert sorted(set(re.findall(r"(?<![\w/])test_\w+\b(?!\.py)", text)) - exist) == []

@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 import pytest
 from hypothesis import HealthCheck, is_hypothesis_test, seed, settings
 
+from sizes import LARGE
+
 T = TypeVar("T")
 
 # A test's database lives for all its examples: each example uses names of its own, so none sees another's rows.
@@ -20,7 +22,6 @@ settings.register_profile("fixed", derandomize=True, database=None, max_examples
 settings.register_profile("random", print_blob=True, max_examples=2000, **_common)
 settings.register_profile("large", database=None, print_blob=True, max_examples=5000, **_common)
 
-LARGE = os.environ.get("DOT_PROOF") == "large"
 settings.load_profile("large" if LARGE else "fixed")
 if LARGE:
     os.environ.setdefault("DOT_PROOF_SEED", str(secrets.randbelow(2**32)))  # xdist's workers inherit it
