@@ -19,11 +19,10 @@ from typing import Any
 import pytest
 
 from harness import database, embedded
-from prepared import Prepared, prepared
+from prepared import PREPARED, Prepared, prepared
 from servers import server
 from support import Database
 
-_SERVER = pytest.StashKey[Prepared]()
 _stack = ExitStack()
 
 
@@ -34,19 +33,19 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     os.environ.pop("DATABASE_URL", None)  # from here on no test gets there but by its fixtures
     from_controller: dict[str, Any] | None = getattr(config, "workerinput", {}).get("prepared")
     if from_controller:
-        config.stash[_SERVER] = Prepared(**from_controller)
+        config.stash[PREPARED] = Prepared(**from_controller)
     elif given:
-        config.stash[_SERVER] = _stack.enter_context(prepared(given, own=False))
+        config.stash[PREPARED] = _stack.enter_context(prepared(given, own=False))
     elif hasattr(config, "workerinput") or not getattr(config.option, "numprocesses", None):
         url = _stack.enter_context(server(int(os.environ.get("DOT_TEST_POSTGRES", "18"))))
-        config.stash[_SERVER] = _stack.enter_context(prepared(url, own=True))
+        config.stash[PREPARED] = _stack.enter_context(prepared(url, own=True))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Tells a worker of xdist's about the server that this process has prepared."""
-    if _SERVER in node.config.stash:
-        node.workerinput["prepared"] = asdict(node.config.stash[_SERVER])
+    if PREPARED in node.config.stash:
+        node.workerinput["prepared"] = asdict(node.config.stash[PREPARED])
 
 
 def pytest_unconfigure() -> None:
@@ -57,7 +56,7 @@ def pytest_unconfigure() -> None:
 @pytest.fixture
 def db(pytestconfig: pytest.Config) -> Iterator[Database]:
     """A database of the test's own with the wrapper installed and nothing in it."""
-    prepared_server = pytestconfig.stash[_SERVER]
+    prepared_server = pytestconfig.stash[PREPARED]
     with prepared_server.database(prepared_server.template) as url:
         database = Database(url, prepared_server)
         yield database
@@ -67,7 +66,7 @@ def db(pytestconfig: pytest.Config) -> Iterator[Database]:
 @pytest.fixture(scope="session")
 def client_programs(pytestconfig: pytest.Config) -> None:
     """For tests that run psql or pg_dump: those of the embedded server know no TLS."""
-    psql = [str(embedded.bin_folder() / "psql"), "-X", "-d", pytestconfig.stash[_SERVER].url, "-c", "select"]
+    psql = [str(embedded.bin_folder() / "psql"), "-X", "-d", pytestconfig.stash[PREPARED].url, "-c", "select"]
     done = subprocess.run(psql, capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"needs psql and pg_dump: {done.stderr.strip()}")
@@ -86,5 +85,5 @@ def server_home() -> Iterator[Path]:
 @pytest.fixture
 def empty_url(pytestconfig: pytest.Config) -> Iterator[str]:
     """The URL of an empty database, as the login that made it: a superuser on a server of the tests' own."""
-    with pytestconfig.stash[_SERVER].database() as url:
+    with pytestconfig.stash[PREPARED].database() as url:
         yield url

@@ -41,11 +41,8 @@ class Prepared:
     """How the name of each database begins that the tests make."""
     logins: dict[str, tuple[str, str]] = field(repr=False)
     """Name and password of each test login."""
-
-    @property
-    def template(self) -> str:
-        """The database that tests clone."""
-        return f"{self.prefix}_template"
+    template: str
+    """The database that tests clone."""
 
     def url_as(self, url: str, who: str) -> str:
         """The URL of the same database for a test login, or for ``owner``: the creator acting as dot_owner."""
@@ -64,6 +61,10 @@ class Prepared:
             drop_database(self.url, name)
 
 
+# Where the configuration of a test run keeps its server.
+PREPARED = pytest.StashKey[Prepared]()
+
+
 @contextmanager
 def prepared(url: str, *, own: bool) -> Iterator[Prepared]:
     """Prepares a server for the length of the block.
@@ -74,7 +75,7 @@ def prepared(url: str, *, own: bool) -> Iterator[Prepared]:
     token = secrets.token_hex(4)
     # A password that breaks whatever puts a connection string together by hand.
     logins = {who: (f"t_{token}_{who}", f"{secrets.token_urlsafe()} @:/?#%'\\") for who in LOGINS}
-    server = Prepared(url, own, f"dot_test_{token}", logins)
+    server = Prepared(url, own, f"dot_test_{token}", logins, f"dot_test_{token}_template")
     with _connected(url, "DATABASE_URL") as admin:
         had_roles = _demand_rights(admin)
     try:

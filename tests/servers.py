@@ -33,7 +33,8 @@ UNSAFE = "fsync = off\nsynchronous_commit = off\nfull_page_writes = off\nmax_con
 @contextmanager
 def server(version: int) -> Iterator[str]:
     """A server of its own, in a folder of its own: yields the URL of its superuser; stops and removes it afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="dotw", dir="/tmp"))  # a socket's path must be short
+    parent = os.environ.get("DOT_TEST_FOLDER", "/tmp")  # noqa: S108 - a socket's path must be short
+    folder = Path(tempfile.mkdtemp(prefix="dotw", dir=parent))
     folder.chmod(0o755)
     try:
         with _debian(folder) if version == 15 else _embedded(version, folder) as url:
@@ -47,7 +48,7 @@ def _embedded(version: int, folder: Path) -> Iterator[str]:
     embedded.start(version, folder)
     embedded.stop(version, folder)
     with (folder / f"pg{version}" / "postgresql.conf").open("a") as settings:
-        settings.write(UNSAFE)
+        settings.write(UNSAFE + os.environ.get("DOT_TEST_SETTINGS", ""))
     url = embedded.start(version, folder)
     try:
         yield url
@@ -66,7 +67,7 @@ def _debian(folder: Path) -> Iterator[str]:
         folder, DEBIAN_15 / "initdb", "-D", str(data), "--auth=trust", "-U", "postgres", "--encoding=UTF8", "--no-sync"
     )
     with (data / "postgresql.conf").open("a") as settings:
-        settings.write(UNSAFE)
+        settings.write(UNSAFE + os.environ.get("DOT_TEST_SETTINGS", ""))
     log = str(folder / "log")
     _run(data, DEBIAN_15 / "pg_ctl", "-w", "-D", str(data), "-l", log, "-o", f"-h '' -k {folder}", "start")
     try:
