@@ -6,8 +6,9 @@ BIN := $(VENV)/bin
 INPUT ?= examples/dbt
 REV ?=
 FORCE ?=
+MUTANTS ?=
 
-.PHONY: run test proof check format bench freeze snapshot lock stop clean
+.PHONY: run test proof mutants check format bench freeze snapshot lock stop clean
 
 run: $(VENV)/installed
 	@$(BIN)/python -m harness.demo "$(INPUT)"
@@ -28,6 +29,10 @@ endif
 # What tries to break the wrapper, in the large size: random seeds, printed for replay, and .proof.xml for programs. About an hour.
 proof: $(VENV)/installed
 	DOT_PROOF=large $(BIN)/python -m pytest -n 2 -v --durations=20 --junitxml=.proof.xml tests/properties tests/races tests/faults
+
+# Changes the SQL in every way a guard can be missing or wrong, and fails where no test notices. MUTANTS="--only fn_is_code".
+mutants: $(VENV)/installed
+	PYTHONPATH=.:tests $(BIN)/python -m mutants.run --result $(VENV)/mutants.json $(MUTANTS)
 
 check: $(VENV)/installed
 	$(BIN)/ruff format --check .
