@@ -1,0 +1,195 @@
+"""What the tables refuse by themselves, whoever writes: the owner's hand is held where a function's argument would be."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+
+import pytest
+
+from support import Connection, Database, acquire, observe_component, observe_run, ready_for_real_runs, refused
+
+RUN, COMPONENT = "process_run_observation", "process_component_observation"
+NIL, MAX = f"{uuid.UUID(int=0)}", f"{uuid.UUID(int=2**128 - 1)}"
+
+# By table the columns that may not be NULL. A primary key's are refused by its definition.
+REQUIRED = {
+    "dot_iu_command_run": "logged_at mutating command_name run_mode run_status actor session_actor detail",
+    "dot_iu_runtime_lease": "token acquired_at expires_at holder session_actor",
+    "dot_iu_command_catalog": "mutating description",
+    "dot_config_audit": "changed_at system_identifier key new_value actor session_actor reason",
+    "dot_mechanism_attestation": "attested_at present mechanism finding actor session_actor",
+    "preflight_attestation": "attested_at expires_at check_name verdict finding actor session_actor",
+    "event_outbox": "created_at aggregatetype aggregateid type payload",
+    "event_type": "active",
+    "job_queue": "created_at job_type status",
+    "universal_edges": "from_code to_code edge_type",
+    "outbox_cursor": "xact_id outbox_id",
+    "process_candidate": "defined_at producer_dot_code verifier_dot_code actor session_actor",
+    RUN: "observed_at xact_id dry_run dot_code correlation_id evidence_type status actor session_actor evidence_ref",
+    COMPONENT: "component_id observed_at xact_id dot_code correlation_id evidence_type actor session_actor evidence_ref",
+}
+
+# Column, and how many bytes of a code it takes.
+CODES = {
+    "dot_tools": {"code": 200},
+    "dot_iu_command_catalog": {"command_name": 200},
+    "dot_iu_runtime_lease": {"lease_key": 240, "holder": 200},
+    "event_type": {"event_type": 200},
+    "process_candidate": {"code": 200},
+    RUN: {
+        "process_candidate_code": 200,
+        "dot_code": 200,
+        "correlation_id": 200,
+        "actor": 200,
+        "idempotency_key": 200,
+    },
+    COMPONENT: {"dot_code": 200, "correlation_id": 200, "actor": 200, "idempotency_key": 240},
+}
+REFS = ("input_ref", "output_ref", "error_ref")
+
+WORDS = {
+    ("dot_iu_command_run", "run_mode"): ("plan", "verify", "apply"),
+    ("dot_iu_command_run", "run_status"): ("started", "completed", "failed", "refused"),
+    ("preflight_attestation", "verdict"): ("PASS", "WARN", "BLOCK"),
+    ("preflight_attestation", "check_name"): ("fs_snapshot_present",),
+    ("dot_mechanism_attestation", "mechanism"): ("scheduler", "api_endpoint"),
+    (RUN, "status"): ("started", "completed", "failed"),
+    (COMPONENT, "status"): ("step_started", "step_completed", "failed"),
+    (COMPONENT, "component_role"): ("producer", "verifier"),
+}
+
+
+@pytest.fixture
+def owner(db: Database) -> Connection:
+    """The owner of tables that hold a row each."""
+    ready_for_real_runs(db)
+    gatekeeper, writer = db.connect("gatekeeper"), db.connect("writer")
+    gatekeeper.execute("select dot.fn_event_type_set('process.run.started', true, 'me', 'for a test')")
+    gatekeeper.execute("select dot.fn_dot_mechanism_attest('scheduler', false, 'me', 'none found')")
+    token = acquire(writer)
+    run_id = observe_run(writer, evidence_type="REAL_RUN", lease_token=token, idempotency_key="key-1")["process_run_id"]
+    observe_component(writer, run_id, "producer", lease_token=token)
+    writer.execute("select dot.fn_dot_iu_command_log('dot_wrapper.execute', 'apply', 'refused', 'me')")
+    owner = db.connect("owner")
+    owner.execute("insert into dot.universal_edges (from_code, to_code, edge_type) values ('a', 'b', 'feeds')")
+    owner.execute("insert into dot.job_queue (job_type, status) values ('a', 'done')")
+    return owner
+
+
+def new_key(table: str) -> dict[str, Any]:
+    """What makes a copy of a row another row."""
+    keys: dict[str, dict[str, Any]] = {
+        "dot_tools": {"code": "another"},
+        "dot_iu_command_run": {"run_id": str(uuid.uuid4())},
+        "dot_iu_command_catalog": {"command_name": "another"},
+        "dot_iu_runtime_lease": {"lease_key": "another"},
+        "event_type": {"event_type": "another"},
+        "process_candidate": {"code": "another"},
+        RUN: {"process_run_id": str(uuid.uuid4()), "idempotency_key": None},
+        COMPONENT: {"component_role": "verifier", "idempotency_key": None},
+    }
+    return keys.get(table, {"attestation_id": 77, "audit_id": 77, "id": 77, "job_id": 77, "edge_id": 77})
+
+
+def store(owner: Connection, table: str, **changed: object) -> None:
+    """Copies a row of the table under a new key and with these values, and takes the copy back."""
+    owner.execute("begin")
+    try:
+        owner.execute(
+            f"insert into dot.{table} overriding system value"
+            f" select (jsonb_populate_record(t, %s)).* from dot.{table} as t limit 1",
+            (json.dumps({**new_key(table), **changed}),),
+        )
+    finally:
+        owner.execute("rollback")
+
+
+def test_a_copy_of_a_row_is_legal_everywhere(owner: Connection) -> None:
+    for table in {**REQUIRED, **CODES}.keys() - {"outbox_cursor"}:
+        store(owner, table)
+
+
+def test_each_column_that_says_what_happened_is_required(owner: Connection, subtests: pytest.Subtests) -> None:
+    for table, columns in REQUIRED.items():
+        for column in columns.split():
+            with subtests.test(table=table, column=column), refused("23502", saying=f'"{column}"'):
+                if table == "outbox_cursor":
+                    owner.execute(f"update dot.outbox_cursor set {column} = null")
+                else:
+                    store(owner, table, **{column: None})
+
+
+def test_a_table_takes_a_code_of_its_full_length_and_no_byte_more(owner: Connection, subtests: pytest.Subtests) -> None:
+    bounds = [(table, column, bound) for table, columns in CODES.items() for column, bound in columns.items()]
+    for table, column, bound in bounds:
+        with subtests.test(table=table, column=column):
+            store(owner, table, **{column: "a" * bound})
+            for illegal in ("a" * (bound + 1), "", "a b", "a\n"):
+                with refused("23514", f"{table}_{column}_check"):
+                    store(owner, table, **{column: illegal})
+
+
+def test_a_table_takes_references_run_ids_and_evidence_that_are_legal_alone(
+    owner: Connection, subtests: pytest.Subtests
+) -> None:
+    for table in (RUN, COMPONENT):
+        for column in REFS:
+            with subtests.test(table=table, column=column):
+                store(owner, table, **{column: "a" * 1024})
+                with refused("23514", f"{table}_{column}_check"):
+                    store(owner, table, **{column: "a" * 1025})
+        with subtests.test(table=table, column="evidence_ref"), refused("23514", f"{table}_evidence_ref_check"):
+            store(owner, table, evidence_ref=[1])
+    for column in ("process_run_id", "parent_run_id"):
+        for illegal in (NIL, MAX):
+            with subtests.test(column=column), refused("23514", f"{RUN}_{column}_check"):
+                store(owner, RUN, **{column: illegal})
+
+
+def test_a_table_takes_its_own_words_and_no_other(owner: Connection, subtests: pytest.Subtests) -> None:
+    for (table, column), words in WORDS.items():
+        with subtests.test(table=table, column=column):
+            for word in words:
+                store(
+                    owner, table, **{"status": "step_started", column: word} if table == COMPONENT else {column: word}
+                )
+            for other in ("", words[0].swapcase(), "another"):
+                with refused("23514", f"{table}_{column}_check"):
+                    store(owner, table, **{column: other})
+
+
+def test_a_pair_is_two_dots_and_an_attestation_ends_after_it_began(owner: Connection) -> None:
+    with refused("23514", "process_candidate_pair_check"):
+        store(owner, "process_candidate", producer_dot_code="dot.same", verifier_dot_code="dot.same")
+    instant = "2026-01-01T00:00:00Z"
+    with refused("23514", "preflight_attestation_expires_at_check"):
+        store(owner, "preflight_attestation", attested_at=instant, expires_at=instant)
+    store(owner, "preflight_attestation", attested_at=instant, expires_at="2026-01-01T00:00:01Z")
+
+
+def test_a_lease_token_is_positive(owner: Connection) -> None:
+    store(owner, "dot_iu_runtime_lease", token=1)
+    with refused("23514", "dot_iu_runtime_lease_token_check"):
+        store(owner, "dot_iu_runtime_lease", token=0)
+
+
+def test_a_component_without_its_header_is_refused(owner: Connection) -> None:
+    with refused("23503", f"{COMPONENT}_process_run_id_fkey"):
+        store(owner, COMPONENT, process_run_id=str(uuid.uuid4()))
+
+
+def test_a_second_row_under_the_same_key_is_refused_by_each_table(owner: Connection, subtests: pytest.Subtests) -> None:
+    tables = owner.execute(
+        "select c.relname, k.conname from pg_constraint k join pg_class c on c.oid = k.conrelid"
+        " where c.relnamespace = 'dot'::regnamespace and k.contype = 'p' and c.relname <> 'alembic_version'"
+    ).fetchall()
+    assert len(tables) == 16
+    for one in tables:
+        with subtests.test(table=one["relname"]), refused("23505", f"{one['relname']}_pkey"):
+            owner.execute(
+                f"insert into dot.{one['relname']} overriding system value select * from dot.{one['relname']}"
+            )
+    with refused("23514", "outbox_cursor_singleton_check"):
+        owner.execute("insert into dot.outbox_cursor (xact_id, outbox_id, singleton) values ('0', 0, false)")
