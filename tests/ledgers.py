@@ -72,6 +72,7 @@ def store_component(
     correlation_id: str = "corr-1",
     lease_token: int | None = 1,
     dot_code: str | None = None,
+    session_actor: str | None = None,
 ) -> None:
     """One component row; of a REAL_RUN under token 1 by default."""
     simulated = evidence_type == "SIMULATED_DRY_RUN"
@@ -89,7 +90,7 @@ def store_component(
             correlation_id,
             None if simulated else lease_token,
             dot_code or (PRODUCER if role == "producer" else VERIFIER),
-            f"login_of_{role}",
+            session_actor or f"login_of_{role}",
             Jsonb(_PHASES.get(status, {})),
             None if simulated else Jsonb({}),
         ),

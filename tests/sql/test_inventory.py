@@ -177,7 +177,7 @@ def test_the_newest_attestation_of_a_mechanism_stands(document_02: Database) -> 
 
 
 # A change, the row and column it shows in, and what it shows.
-CHANGES: list[tuple[str, str, str, str | None]] = [
+CHANGES: list[tuple[str, str, str, object]] = [
     ("update dot.dot_tools set usage_count = 1 where code = 'DOT_1'", AGENT, "verdict", "INVOKED"),
     ("update dot.dot_tools set usage_count = 1 where code = 'DOT_1'", AGENT, "can_inject_process_run_id", None),
     (
@@ -202,6 +202,20 @@ CHANGES: list[tuple[str, str, str, str | None]] = [
     ("update dot.dot_config set value = 'TRUE' where key = 'queue.worker.enabled'", QUEUE, "verdict", "OFF"),
     ("update dot.dot_config set value = null where key = 'queue.worker.enabled'", QUEUE, "verdict", "OFF"),
     ("delete from dot.dot_config where key = 'queue.worker.enabled'", QUEUE, "verdict", "OFF"),
+    *(
+        (f"{change} dot.dot_config {where} key = 'queue.worker.enabled'", QUEUE, column, expected)
+        for column, expected in (
+            ("mechanism_exists", "table LIVE; worker off"),
+            ("figures", {"jobs": 1, "worker_enabled": False}),
+        )
+        for change, where in (("delete from", "where"), ("update", "set value = null where"))
+    ),
+    (
+        "update dot.dot_config set value = 'true' where key = 'queue.worker.enabled'",
+        QUEUE,
+        "mechanism_exists",
+        "table LIVE; worker on",
+    ),
     (
         "alter table dot.job_queue add column process_run_id uuid",
         QUEUE,

@@ -160,6 +160,43 @@ def test_a_table_takes_its_own_words_and_no_other(owner: Connection, subtests: p
                     store(owner, table, **{column: other})
 
 
+def test_a_phase_and_a_flag_belong_to_one_word_each(owner: Connection, subtests: pytest.Subtests) -> None:
+    phase: dict[str, object] = {"wrapper_phase": "prepared"}
+    flag: dict[str, object] = {"skipped": True}
+    simulated: dict[str, object] = {"evidence_type": "SIMULATED_DRY_RUN", "admission": None, "lease_token": None}
+    legal: dict[str, dict[str, object]] = {"observed": phase, "cancelled": flag, "failed": {}}
+    for table in (RUN, COMPONENT):
+        for status, right in legal.items():
+            for evidence in ({}, phase, flag, {**phase, **flag}):
+                changed: dict[str, object] = {**simulated, "status": status, "evidence_ref": evidence}
+                if table == RUN:
+                    changed["dry_run"] = True
+                with subtests.test(table=table, status=status, evidence=evidence):
+                    if evidence == right:
+                        store(owner, table, **changed)
+                    else:
+                        with refused("23514", f"{table}_status_check"):
+                            store(owner, table, **changed)
+
+
+def test_each_evidence_type_needs_what_let_it_in(owner: Connection, subtests: pytest.Subtests) -> None:
+    admitted = {"admission": {"gates": []}, "lease_token": 1}
+    nothing = {"admission": None, "lease_token": None}
+    for table in (RUN, COMPONENT):
+        for evidence_type, right in (("SIMULATED_DRY_RUN", nothing), ("DRY_RUN", admitted), ("REAL_RUN", admitted)):
+            dry = {"dry_run": evidence_type != "REAL_RUN"} if table == RUN else {}
+            changed: dict[str, Any] = {"evidence_type": evidence_type, **right, **dry}
+            store(owner, table, **changed)
+            wrong: list[dict[str, Any]] = [{"admission": {"gates": []} if right == nothing else None}]
+            if right == admitted:
+                wrong += [{"lease_token": None}, {"status": "observed", "evidence_ref": {"wrapper_phase": "prepared"}}]
+            wrong += [{name: not value} for name, value in dry.items()]
+            for one in wrong:
+                refusal = refused("23514", f"{table}_evidence_type_check")
+                with subtests.test(table=table, type=evidence_type, wrong=one), refusal:
+                    store(owner, table, **changed | one)
+
+
 def test_a_pair_is_two_dots_and_an_attestation_ends_after_it_began(owner: Connection) -> None:
     with refused("23514", "process_candidate_pair_check"):
         store(owner, "process_candidate", producer_dot_code="dot.same", verifier_dot_code="dot.same")

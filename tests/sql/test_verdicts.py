@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from ledgers import store_candidate, store_component, store_run
+from ledgers import moment, store_candidate, store_component, store_run
 from support import (
     PAIR,
     Connection,
@@ -360,3 +360,26 @@ def test_simulated_dry_and_real_runs_are_counted_apart(db: Database) -> None:
         {"process_candidate_code": "counted", "simulated_runs": 1, "dry_runs": 2, "real_runs": 3},
         {"process_candidate_code": "never.run", "simulated_runs": 0, "dry_runs": 0, "real_runs": 0},
     ]
+
+
+def test_the_facts_of_a_component_come_from_its_completed_row_alone(db: Database) -> None:
+    """Its other rows are made to win wherever they are looked at: later, and greater in every text."""
+    define_pair(db)
+    owner = db.connect("owner")
+    for role in ("producer", "verifier"):
+        run_id = store_run(owner)
+        store_component(owner, run_id, role, at=2)
+        store_component(owner, run_id, role, "step_started", at=9, correlation_id="zzz", session_actor="zzz")
+        facts = row(
+            db.session("reader"), "select * from dot.v_process_run_runtime_v2 where process_run_id = %s", run_id
+        )
+        assert facts[f"{role}_completed_at"] == moment(2)
+        assert facts[f"{role}_correlation_id"] == "corr-1"
+        assert facts[f"{role}_session_actor"] == f"login_of_{role}"
+        other = "verifier" if role == "producer" else "producer"
+        assert [facts[f"{other}_{fact}"] for fact in ("seen", "completed_at", "correlation_id", "session_actor")] == [
+            False,
+            None,
+            None,
+            None,
+        ]
