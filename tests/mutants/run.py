@@ -36,7 +36,7 @@ from mutants.find import ATTRIBUTES, Mutant, find, unchanged
 from prepared import PREPARED, Prepared
 from servers import database_url, drop_database, fresh_database
 
-TESTS = ("tests/sql", "tests/attacks", "tests/properties")
+TESTS = ("tests/sql", "tests/attacks", "tests/races", "tests/properties")
 LINT = "tests/attacks/test_catalog_lint.py"
 EQUIVALENT = ROOT / "tests" / "mutants" / "equivalent.toml"
 
