@@ -28,7 +28,7 @@ endif
 
 # What tries to break the wrapper, in the large size: random seeds, printed for replay, and .proof.xml for programs. About an hour.
 proof: $(VENV)/installed
-	DOT_PROOF=large $(BIN)/python -m pytest -n 2 -v --durations=20 --junitxml=.proof.xml tests/properties tests/races tests/faults
+	DOT_PROOF=large $(BIN)/python -m pytest -n 2 -v --durations=20 --junitxml=.proof.xml tests/properties tests/races tests/faults tests/plpgsql
 
 # Changes the SQL in every way a guard can be missing or wrong, and fails where no test notices. MUTANTS="--only fn_is_code".
 mutants: $(VENV)/installed

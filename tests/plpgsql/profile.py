@@ -20,7 +20,7 @@ import pytest
 from prepared import PREPARED, Prepared
 from servers import database_url
 
-TESTS = ("tests/sql", "tests/attacks")
+TESTS = ("tests/sql", "tests/attacks", "tests/races")
 PROFILE = """
 select p.proname, s.stmtid, s.parent_stmtid, s.parent_note, btrim(split_part(p.prosrc, E'\\n', s.lineno)), s.stmtname,
     s.exec_stmts + s.exec_stmts_err

@@ -16,6 +16,7 @@ import pytest
 
 from migrations.frozen_sql import ROOT
 from servers import DEBIAN_15, fresh_database, server, upgrade
+from sizes import LARGE
 
 EXTENSION = Path("/usr/share/postgresql/15/extension/plpgsql_check.control")
 
@@ -75,6 +76,7 @@ def test_plpgsql_check_has_no_warning_but_those_that_are_argued() -> None:
     assert found == [(function, said) for function, (said, _) in sorted(FALSE_ALARMS.items())]
 
 
+@pytest.mark.skipif(not LARGE, reason="two minutes more than a push can afford: `make proof` runs it")
 def test_every_statement_and_branch_of_every_function_is_run_by_the_rules_and_attacks(tmp_path: Path) -> None:
     result = tmp_path / "profile.json"
     done = subprocess.run(
