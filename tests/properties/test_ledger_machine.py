@@ -171,7 +171,8 @@ class LedgerMachine(RuleBasedStateMachine):
     def say_it_again(self, who: str, which: int, token: str) -> None:
         """The same call, with the token that is live now or the one it had."""
         kind, arguments = self.calls[-1 - which % len(self.calls)]
-        self.observe(kind, who, self.with_live_token(who, arguments) if token == "live" else arguments)  # noqa: S105
+        with_token = self.with_live_token(who, arguments) if token == "live" else arguments  # noqa: S105  a lease's
+        self.observe(kind, who, with_token)
 
     @precondition(lambda self: self.calls)
     @rule(who=who, which=which, data=st.data())
