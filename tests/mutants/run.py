@@ -16,7 +16,9 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
+import tempfile
 import time
 import tomllib
 from collections import Counter
@@ -78,6 +80,10 @@ class Run:
     """The pytest plugin that runs mutants where pytest would run tests."""
 
     every: int
+    share: tuple[int, int]
+    """Which of how many parts of the mutants are this process's."""
+    at_most: int | None
+    survivors: bool
     only: str
     result: Path | None
     known: Path | None
@@ -98,6 +104,8 @@ class Run:
             raise session.Interrupted("the tests cannot be collected")
         items = [item for item in session.items if isinstance(item, pytest.Function) and "db" in item.fixturenames]
         server = session.config.stash[PREPARED]
+        if self.known:
+            self._remember(self.known)
         mutants = find(database_url(server.url, server.template))
         argued = equivalents()
         stale = argued.keys() - {mutant.id for mutant in mutants}
@@ -106,14 +114,14 @@ class Run:
             for mutant in mutants
             if mutant.id not in argued
             and int(mutant.id, 16) % self.every == 0
+            and int(mutant.id, 16) // self.every % self.share[1] == self.share[0]
+            and not (self.survivors and mutant.id in self.killers)
             and self.only in f"{mutant.object} {mutant.operator} {mutant.id}"
         ]
         print(
             f"\n{len(mutants)} mutants, {len(argued)} of them argued to be equivalent; {len(chosen)} to run", flush=True
         )
-        if self.known:
-            self._remember(self.known)
-        elif self.every == 1 and not self.only:
+        if not self.known and self.every == 1 and not self.only:
             self._baseline(items, session.config, server)
         verdicts: dict[Mutant, Verdict] = {}
         try:
@@ -156,7 +164,8 @@ class Run:
         asked = items
         if mutant.operator not in ATTRIBUTES:
             asked = [item for item in items if not item.nodeid.startswith(LINT) and self._may_notice(mutant, item)]
-        verdict = self._tested(mutant.sql, self._ordered(mutant, asked), config, server)
+        asked = self._ordered(mutant, asked)[: self.at_most]
+        verdict = self._tested(mutant.sql, asked, config, server)
         if verdict.killer:
             self.kills[mutant.object, verdict.killer] += 1
             self.kills["", verdict.killer] += 1
@@ -324,19 +333,59 @@ def report(verdicts: dict[Mutant, Verdict], argued: int, stale: list[str]) -> in
     return len(survivors) + len(stale)
 
 
+def in_parallel(given: argparse.Namespace, arguments: list[str]) -> int:
+    """Divides the mutants among processes, each with a server of its own, and reports on all of them."""
+    command = [sys.executable, "-m", "mutants.run", *arguments]
+    with tempfile.TemporaryDirectory() as folder:
+        results = [Path(folder) / f"{number}.json" for number in range(given.workers)]
+        workers = [
+            subprocess.Popen([*command, "--result", str(result), "--share", f"{number}/{given.workers}"])
+            for number, result in enumerate(results)
+        ]
+        codes = [worker.wait() for worker in workers]
+        learnt = [json.loads(result.read_text(encoding="utf-8")) for result in results if result.exists()]
+    if len(learnt) < given.workers:
+        print("a worker has ended without a result", file=sys.stderr)
+        return 1
+    merged = {
+        "mutants": [mutant for part in learnt for mutant in part["mutants"]],
+        "seconds": {test: seconds for part in learnt for test, seconds in part["seconds"].items()},
+        "callers": {function: tests for part in learnt for function, tests in part["callers"].items()},
+    }
+    if given.result:
+        given.result.write_text(json.dumps(merged, indent=1) + "\n", encoding="utf-8")
+    verdicts = {
+        Mutant(**{one.name: mutant[one.name] for one in fields(Mutant)}): Verdict(
+            **{one.name: mutant[one.name] for one in fields(Verdict)}
+        )
+        for mutant in merged["mutants"]
+    }
+    print("\nall workers:", end="")
+    return report(verdicts, len(equivalents()), []) or max(codes)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--every", type=int, default=1, help="one mutant of this many")
     parser.add_argument("--only", default="", help="mutants whose object, operator or id has this text")
-    parser.add_argument("--result", type=Path, help="where to write what became of each, as JSON")
+    parser.add_argument(
+        "--tests", type=int, help="ask the so many likeliest tests alone: a first look at who may survive"
+    )
     parser.add_argument("--known", type=Path, help="the JSON of an earlier run, in place of a first run of all tests")
+    parser.add_argument("--survivors", action="store_true", help="only mutants that the run of --known did not kill")
+    parser.add_argument("--result", type=Path, help="where to write what became of each, as JSON")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that share the mutants")
+    parser.add_argument("--share", default="", help=argparse.SUPPRESS)
     given = parser.parse_args()
     os.environ.pop("DATABASE_URL", None)  # a server of its own: it is not a mutant's place elsewhere
     memory = Path("/dev/shm")  # noqa: S108 - where a clone costs a quarter of what it costs on a disk
     if memory.is_dir() and shutil.disk_usage(memory).free > 2 << 30:
         os.environ.setdefault("DOT_TEST_FOLDER", str(memory))
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a run that is ended early reports what it has
-    plugin = Run(given.every, given.only, given.result, given.known)
+    if given.workers > 1 and not given.share:
+        return in_parallel(given, sys.argv[1:])
+    share, shares = map(int, (given.share or "0/1").split("/"))
+    plugin = Run(given.every, (share, shares), given.tests, given.survivors, given.only, given.result, given.known)
     return pytest.main(["-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--tb=no", *TESTS], plugins=[plugin])
 
 

@@ -121,6 +121,7 @@ def mechanism_attest(db: Database, mechanism: str, present: bool, finding: str, 
 def test_the_measured_rows_are_document_02s_and_the_others_are_not_observable(document_02: Database) -> None:
     seen = inventory(document_02.session("reader"))
     assert list(seen) == [AGENT, SCRIPT, COMMANDS, QUEUE, SCHEDULER, ENDPOINT]
+    assert [one["position"] for one in seen.values()] == [1, 2, 3, 4, 5, 6]
     for mechanism, expected in {**MEASURED, SCHEDULER: UNSEEN, ENDPOINT: UNSEEN}.items():
         assert said(seen[mechanism]) == expected, mechanism
         attestation = [seen[mechanism][column] for column in ("attested_by", "attested_at", "finding")]
@@ -347,6 +348,26 @@ def test_how_far_a_dot_came_is_told_by_its_observations(document_02: Database) -
             assert (figures["simulated_dots"], figures["verified_dots"]) == (simulated, verified), case
             invoked = "INVOKED" if executed else "DECLARED, NEVER INVOKED"
             assert inventory(reader)[AGENT]["verdict"] == invoked, case
+
+
+def test_a_dot_in_many_roles_and_runs_came_as_far_as_the_best_of_them(document_02: Database) -> None:
+    owner = document_02.session("owner")
+    store_candidate(owner, "pair", "DOT_1", "DOT_2")
+    for evidence_type, roles in (
+        ("SIMULATED_DRY_RUN", ("producer", "verifier")),
+        ("DRY_RUN", ("producer", "verifier")),
+        ("REAL_RUN", ("producer",)),
+    ):
+        stored(owner, evidence_type, *roles)
+    reader = document_02.session("reader")
+    assert funnel(reader, "DOT_1") == (True, True, True, True, False)
+    assert funnel(reader, "DOT_2") == (True, False, True, True, False)
+    store_candidate(owner, "another", "DOT_3", "DOT_1")
+    run_id = store_run(owner, "another", dot_code="DOT_3")
+    for at, (role, dot) in enumerate((("producer", "DOT_3"), ("verifier", "DOT_1")), start=1):
+        store_component(owner, run_id, role, code="another", at=at, dot_code=dot)
+    assert funnel(reader, "DOT_1") == (True, True, True, True, True)
+    assert funnel(reader, "DOT_2") == (True, False, True, True, False)
 
 
 def test_a_dot_that_the_catalogue_lost_is_in_no_funnel_and_one_in_two_pairs_is_one_row(document_02: Database) -> None:

@@ -126,6 +126,19 @@ def test_release_ends_a_live_lease_now_and_only_once(db: Database) -> None:
     assert value(db.connect("owner"), "select token from dot.dot_iu_runtime_lease") == token
 
 
+def test_readers_see_each_lease_whose_it_is_and_whether_it_is_live(db: Database) -> None:
+    writer, reader = db.connect("writer"), db.connect("reader")
+    other = "backup:nightly"
+    tokens = {key: take(writer, key=key, holder="alice") for key in (KEY, other)}
+    release(writer, tokens[other], holder="alice", key=other)
+    query = (
+        "select process_candidate_code, is_live, holder, session_actor, token from dot.v_dot_lease where lease_key = %s"
+    )
+    who = ("alice", db.login("writer"))
+    assert tuple(row(reader, query, KEY).values()) == (PAIR, True, *who, tokens[KEY])
+    assert tuple(row(reader, query, other).values()) == (None, False, *who, tokens[other])
+
+
 def test_a_lease_lives_from_one_second_to_one_hour(db: Database, subtests: pytest.Subtests) -> None:
     writer = db.connect("writer")
     token = take(writer)

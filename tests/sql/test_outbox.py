@@ -105,6 +105,17 @@ def test_each_status_has_a_type_and_only_its_own_switch_decides(db: Database, su
                         assert value(owner, "select type from dot.event_outbox order by id desc limit 1") == event_type
 
 
+def test_readers_see_the_wrapper_s_event_types_and_which_are_wanted(db: Database) -> None:
+    owner, reader = db.connect("owner"), db.connect("reader")
+    owner.execute(
+        "insert into dot.event_type (event_type, active) values ('order.shipped', true), ('my.process.x', true)"
+    )
+    wanted = "process.run.failed"
+    db.connect("gatekeeper").execute("select dot.fn_event_type_set(%s, true, 'me', 'for a test')", (wanted,))
+    seen = {one["event_type"]: one["active"] for one in rows(reader, "select * from dot.v_dot_event_type")}
+    assert seen == {one: one == wanted for one in (*RUN_TYPES.values(), *COMPONENT_TYPES.values())}
+
+
 def test_an_event_tells_which_observation_it_is_of(db: Database, writer: Connection) -> None:
     parent = uuid.uuid4()
     run = observe_run(writer, parent_run_id=parent, actor="alice", idempotency_key="key-1")
@@ -256,6 +267,19 @@ def test_ack_moves_forward_and_refuses_what_is_not_ahead(db: Database, writer: C
     ack_event(relay, third)
     assert poll(relay) == []
     assert count(db) == 3
+
+
+def test_the_events_of_one_transaction_may_be_acknowledged_one_by_one(db: Database, writer: Connection) -> None:
+    with writer.transaction():
+        for _ in range(3):
+            observe_run(writer)
+    relay, reader = db.connect("relay"), db.connect("reader")
+    events = poll_until(relay, 3)
+    assert len({event["xact_id"] for event in events}) == 1
+    for position, event in enumerate(events, start=1):
+        ack_event(relay, event)
+        assert poll(relay) == events[position:]
+        assert value(reader, "select depth from dot.v_dot_outbox") == len(events) - position
 
 
 def test_ack_refuses_a_position_that_poll_cannot_have_returned(db: Database, writer: Connection) -> None:

@@ -7,6 +7,7 @@ import uuid
 from typing import Any
 
 import psycopg
+import pytest
 from psycopg.rows import dict_row
 
 from ledgers import moment, store_candidate, store_component, store_run
@@ -80,9 +81,11 @@ WORDS = {
 }
 
 
-def store_shape(owner: Connection, code: str, components: list[Component], at: float = 0) -> uuid.UUID:
+def store_shape(
+    owner: Connection, code: str, components: list[Component], at: float = 0, run_id: uuid.UUID | None = None
+) -> uuid.UUID:
     """A real run of this shape whose header was written at the given second."""
-    run_id = store_run(owner, code, at=at)
+    run_id = store_run(owner, code, at=at, run_id=run_id)
     for role, status, second, correlation_id in components:
         store_component(owner, run_id, role, status, code, at=at + second, correlation_id=correlation_id)
     return run_id
@@ -251,6 +254,30 @@ def test_an_older_run_that_is_completed_later_does_not_become_the_latest(db: Dat
     assert (seen["verified"], seen["latest_real_run_id"], seen["last_verified_run_id"]) == (False, latest, old)
 
 
+def test_the_latest_run_decides_whichever_way_the_rows_are_read(db: Database, subtests: pytest.Subtests) -> None:
+    owner, reader = db.session("owner"), db.session("reader")
+    codes = {"shop.first": True, "shop.last": False, "shop.between": True, "shop.between-failed": False}
+    for code in codes:
+        store_candidate(owner, code)
+    # The latest run is the first, the last, or between others in the table, by id, and among verified ones and others.
+    ids = [uuid.UUID(int=number) for number in range(1, 6)]
+    for code, order in (("shop.first", (4, 1, 0)), ("shop.last", (0, 1, 4)), ("shop.between", (0, 4, 1))):
+        for at in order:
+            store_shape(owner, code, [P, V] if (at == 4) == codes[code] else [P], at=100 * at, run_id=ids[at])
+    for at, run_id in ((0, ids[0]), (4, ids[2]), (1, ids[4])):
+        store_shape(owner, "shop.between-failed", [P] if at == 4 else [P, V], at=100 * at, run_id=run_id)
+    for banned in ("seqscan", "indexscan, bitmapscan, indexonlyscan"):
+        with subtests.test(without=banned), reader.transaction(force_rollback=True):
+            for kind in banned.split(", "):
+                reader.execute(f"set local enable_{kind} = off")
+            for relation in ("v_process_verification_v3", "v_process_runtime_v2"):
+                wanted = "verified" if relation.endswith("v3") else "cross_component_correlation"
+                seen = rows(reader, f"select process_candidate_code as code, {wanted} as verdict from dot.{relation}")
+                assert {one["code"]: one["verdict"] for one in seen} == codes
+            found = rows(reader, "select process_candidate_code as code, reasons from dot.v_process_verification_v3")
+            assert {one["code"]: not one["reasons"] for one in found} == codes
+
+
 def test_of_two_real_runs_of_one_moment_one_is_the_latest_in_every_view(db: Database) -> None:
     owner, reader = db.session("owner"), db.session("reader")
     store_candidate(owner, PAIR)
@@ -262,6 +289,10 @@ def test_of_two_real_runs_of_one_moment_one_is_the_latest_in_every_view(db: Data
     seen = verdict(db)
     assert (seen["latest_real_run_id"], seen["verified"], seen["last_verified_run_id"]) == (second, False, first)
     assert row(reader, "select latest_real_run_id from dot.v_process_runtime_v2")["latest_real_run_id"] == second
+    store_component(owner, second, "producer", at=1)
+    store_component(owner, second, "verifier", at=2)
+    seen = verdict(db)
+    assert (seen["verified"], seen["last_verified_run_id"]) == (True, second)
 
 
 def test_simulated_and_dry_runs_of_any_shape_change_no_verdict_but_the_word_for_none(db: Database) -> None:

@@ -1,0 +1,113 @@
+"""A refusal of an argument says what is legal, so that nobody has to read the SQL to go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from support import Database, define_pair, observe_component, observe_run, refused
+
+LEGAL_CODE = "at most 200 bytes"
+LEGAL_PROSE = "One line of printable ASCII"
+LEGAL_JSON = "A JSON object of at most 8,192 bytes"
+
+
+def test_each_refused_argument_is_told_what_is_legal(db: Database, subtests: pytest.Subtests) -> None:
+    define_pair(db)
+    writer = db.connect("writer")
+    run_id = observe_run(writer)["process_run_id"]
+
+    def asks(role: str, call: str) -> Callable[[], object]:
+        return lambda: db.session(role).execute(f"select dot.{call}".encode())
+
+    nil = "00000000-0000-0000-0000-000000000000"
+    cases: list[tuple[str, str, str, Callable[[], object]]] = [
+        ("23502", "p_actor", "NULL is never replaced by a default", lambda: observe_run(writer, actor=None)),
+        (
+            "23514",
+            "evidence_ref_reserved",
+            "leave them out",
+            lambda: observe_run(writer, evidence_ref='{"skipped": true}'),
+        ),
+        ("23514", "evidence_ref", LEGAL_JSON, lambda: observe_run(writer, evidence_ref="[]")),
+        ("23514", "input_ref", "Printable ASCII without spaces", lambda: observe_run(writer, input_ref="a b")),
+        ("23514", "status", "One of prepared, started, completed", lambda: observe_run(writer, status="done")),
+        ("23514", "evidence_type", "One of SIMULATED_DRY_RUN", lambda: observe_run(writer, evidence_type="run")),
+        ("23514", "dry_run", "true for SIMULATED_DRY_RUN and DRY_RUN", lambda: observe_run(writer, dry_run=False)),
+        ("23514", "process_run_id", "Any uuid but nil and max", lambda: observe_run(writer, process_run_id=nil)),
+        ("23514", "parent_run_id", "Any uuid but nil and max", lambda: observe_run(writer, parent_run_id=nil)),
+        ("23514", "actor", LEGAL_CODE, lambda: observe_run(writer, actor="a b")),
+        ("23514", "component_role", "producer or verifier", lambda: observe_component(writer, run_id, "judge")),
+        (
+            "23514",
+            "run_mode",
+            "plan, verify or apply",
+            asks("writer", "fn_dot_iu_command_log('c', 'x', 'started', 'me')"),
+        ),
+        (
+            "23514",
+            "run_status",
+            "started, completed, failed or refused",
+            asks("writer", "fn_dot_iu_command_log('c', 'plan', 'x', 'me')"),
+        ),
+        ("23514", "detail", LEGAL_JSON, asks("writer", "fn_dot_iu_command_log('c', 'plan', 'started', 'me', '[]')")),
+        ("23514", "ttl_seconds", "from 1 to 3,600", asks("writer", "fn_dot_iu_runtime_lease_acquire('k', 'me', 0)")),
+        ("23514", "limit", "From 1 to 10,000", asks("relay", "fn_dot_outbox_poll(0)")),
+        ("23514", "key", "the view v_dot_gate", asks("gatekeeper", "fn_dot_config_set('x', 'true', 'me', 'why')")),
+        (
+            "23514",
+            "value",
+            "true or false, exactly",
+            asks("gatekeeper", "fn_dot_config_set('queue.worker.enabled', 'TRUE', 'me', 'why')"),
+        ),
+        (
+            "23514",
+            "reason",
+            LEGAL_PROSE,
+            asks("gatekeeper", "fn_dot_config_set('queue.worker.enabled', 'true', 'me', ' ')"),
+        ),
+        (
+            "23514",
+            "verdict",
+            "PASS, WARN or BLOCK",
+            asks("gatekeeper", "fn_preflight_attest('fs_snapshot_present', 'OK', 60, 'me', 'found')"),
+        ),
+        (
+            "23514",
+            "check_name",
+            "the only check that is attested",
+            asks("gatekeeper", "fn_preflight_attest('backup', 'PASS', 60, 'me', 'found')"),
+        ),
+        (
+            "23514",
+            "valid_seconds",
+            "from 1 to 604,800",
+            asks("gatekeeper", "fn_preflight_attest('fs_snapshot_present', 'PASS', 0, 'me', 'found')"),
+        ),
+        (
+            "23514",
+            "finding",
+            LEGAL_PROSE,
+            asks("gatekeeper", "fn_preflight_attest('fs_snapshot_present', 'PASS', 60, 'me', ' ')"),
+        ),
+        (
+            "23514",
+            "mechanism",
+            "scheduler or api_endpoint",
+            asks("gatekeeper", "fn_dot_mechanism_attest('cron', true, 'me', 'found')"),
+        ),
+        ("23514", "script_path", LEGAL_PROSE, asks("cataloguer", "fn_dot_tool_register('d', p_script_path => ' ')")),
+        ("23514", "file_path", LEGAL_PROSE, asks("cataloguer", "fn_dot_tool_register('d', p_file_path => ' ')")),
+        (
+            "23514",
+            "description",
+            LEGAL_PROSE,
+            asks("cataloguer", "fn_process_candidate_define('c', 'dot.a', 'dot.b', 'me', ' ')"),
+        ),
+    ]
+    for sqlstate, argument, hint, refusal in cases:
+        with subtests.test(argument=argument), refused(sqlstate, saying=hint):
+            refusal()
+        with subtests.test(named=argument), refused(sqlstate, saying=argument.removesuffix("_reserved")):
+            refusal()
