@@ -30,8 +30,8 @@ jobs as (
 -- Whether a ledger of the host's is keyed by the run at all, from its columns.
 grain as (
     select
-        coalesce(bool_or(a.attrelid = to_regclass('dot.dot_iu_command_run')), false) as command_run_has_process_run_id,
-        coalesce(bool_or(a.attrelid = to_regclass('dot.job_queue')), false) as job_has_process_run_id
+        bool_or(a.attrelid = to_regclass('dot.dot_iu_command_run')) as command_run_has_process_run_id,
+        bool_or(a.attrelid = to_regclass('dot.job_queue')) as job_has_process_run_id
     from pg_attribute as a
     where a.attname = 'process_run_id' and not a.attisdropped
         and a.attrelid in (to_regclass('dot.dot_iu_command_run'), to_regclass('dot.job_queue'))

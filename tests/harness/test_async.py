@@ -244,10 +244,12 @@ def test_a_first_connection_that_fails_is_not_tried_again() -> None:
     assert opened == 1
 
 
-def test_two_tasks_on_one_ledger_are_told_and_nothing_is_lost(db: Database) -> None:
+@pytest.mark.parametrize("connected", [True, False])
+def test_two_tasks_on_one_ledger_are_told_and_nothing_is_lost(db: Database, connected: bool) -> None:
     async def both() -> list[Any]:
         async with connecting(db) as ledger:
-            await ledger.open_gates()
+            if connected:
+                await ledger.open_gates()
             together = await asyncio.gather(ledger.open_gates(), ledger.open_gates(), return_exceptions=True)
             assert await ledger.open_gates()
             return list(together)

@@ -293,12 +293,14 @@ def test_a_database_that_cannot_serve_says_in_one_line_what_to_do(
 
     rehearse = ("rehearse", PAIR)
     owner = db.connect("owner")
-    owner.execute("drop view dot.v_process_candidate cascade")
     owner.execute("update dot.alembic_version set version_num = '0003'")
     assert said(*rehearse) == "The database is at revision 0003, this software needs 0004. Run `dot-wrapper upgrade`."
     owner.execute("update dot.alembic_version set version_num = '9999'")
     assert said(*rehearse).startswith("The database is at revision 9999, which this software (0004) does not know.")
     owner.execute("update dot.alembic_version set version_num = '0004'")
+    owner.execute("alter view dot.v_process_candidate rename to elsewhere")
+    assert "v_process_candidate" in said(*rehearse)
+    owner.execute("alter view dot.elsewhere rename to v_process_candidate")
     creator = db.connect("creator")
     name = value(creator, "select current_database()")
     creator.execute(f'alter database "{name}" set default_transaction_read_only = on')
@@ -455,6 +457,7 @@ def test_an_interrupted_rehearsal_gives_its_lease_back_and_says_how_to_go_on(
     owner = db.connect("owner")
     owner.execute("begin; lock table dot.process_component_observation in exclusive mode")
     environment = {**os.environ, "DATABASE_URL": db.url_as("operator")}
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, it would be by the child too
     child = subprocess.Popen(
         [PROGRAM, "rehearse", PAIR, "--key", "today"],
         env=environment,
@@ -462,6 +465,7 @@ def test_an_interrupted_rehearsal_gives_its_lease_back_and_says_how_to_go_on(
         stderr=subprocess.PIPE,
         text=True,
     )
+    signal.signal(signal.SIGINT, before)
     watcher = db.connect("owner")
     stuck = "select exists (select from pg_locks where relation = 'dot.process_component_observation'::regclass and not granted)"
     while not value(watcher, stuck):
@@ -484,6 +488,10 @@ def test_nothing_that_a_file_says_is_obeyed_by_the_terminal(
     assert outcome.code == cli.REFUSED
     assert "\x1b" not in outcome.err
     assert len(outcome.err.splitlines()) == 1
+    outcome = dot_wrapper("why", "\x1b]0;pwn\x07")
+    assert outcome.code != cli.DONE
+    assert "pwn" in outcome.err
+    assert "\x1b" not in outcome.err
 
 
 def test_the_embedded_server_s_commands_say_that_they_do_not_use_database_url(

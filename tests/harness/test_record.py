@@ -341,6 +341,39 @@ def test_a_connection_that_is_lost_in_the_middle_is_opened_again(db: Database) -
     assert len(stored(db)) == 2 * CHUNK
 
 
+def test_a_connection_that_was_opened_again_leaves_nothing_on_standard_error(db: Database) -> None:
+    define_pair(db)
+    creator, reader = db.connect("creator"), db.connect("reader")
+    child = subprocess.Popen(
+        [Path(sys.executable).parent / "dot-wrapper", "record", "-"],
+        env={**os.environ, "DATABASE_URL": db.url_as("operator")},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert child.stdin
+    lines = whole_runs(CHUNK)
+    child.stdin.write(ndjson(lines[:CHUNK]))
+    child.stdin.flush()
+    while value(reader, "select count(*) from dot.v_process_run") == 0:
+        assert child.poll() is None
+    rows(creator, ENDED, db.login("operator"))
+    _, complaints = child.communicate(ndjson(lines[CHUNK:]))
+    assert (child.returncode, complaints) == (0, b"")
+    assert len(stored(db)) == 2 * CHUNK
+
+
+def test_of_many_refused_lines_each_is_told_and_the_report_holds_the_first_thousand(
+    db: Database, dot_wrapper: DotWrapper, tmp_path: Path
+) -> None:
+    file = tmp_path / "refused.ndjson"
+    file.write_text("{}\n" * 1100)
+    outcome = dot_wrapper("record", str(file), "--json")
+    assert outcome.code == cli.REFUSED
+    assert outcome.json["refused"] == len(outcome.err.splitlines()) == 1100
+    assert [one["line"] for one in outcome.json["refusals"]] == list(range(1, 1001))
+
+
 def test_two_recorders_of_one_file_make_one_ledger(db: Database) -> None:
     define_pair(db)
     text = ndjson(whole_runs(CHUNK))

@@ -211,7 +211,8 @@ def _condition_edits(node: Any) -> Iterator[Edit]:
         condition = getattr(node, attribute, None)
         if isinstance(condition, ast.Node) and not _joined(condition):
             nothing = _expression("true") if attribute in ("quals", "raw_expr") else None
-            yield "condition dropped", _text(condition), [(node, attribute, nothing)]
+            if _text(condition) != "TRUE":
+                yield "condition dropped", _text(condition), [(node, attribute, nothing)]
             yield "condition turned", _text(condition), [(node, attribute, _negated(condition))]
 
 

@@ -305,6 +305,11 @@ def test_a_usage_count_counts_as_an_invocation(document_02: Database) -> None:
     document_02.session("owner").execute("update dot.dot_tools set usage_count = 2 where code in ('DOT_1', 'DOT_303')")
     assert funnel(document_02.session("reader"), "DOT_1") == (True, True, False, False, False)
     assert total(document_02.session("reader"))["executed_dots"] == 2
+    owner, reader = document_02.session("owner"), document_02.session("reader")
+    for stored_count, shown, invoked in ((None, 0, False), (0, 0, False), (1, 1, True), (-1, -1, False)):
+        owner.execute("update dot.dot_tools set usage_count = %s where code = 'DOT_2'", (stored_count,))
+        figures = row(reader, "select usage_count, invoked from dot.v_dot_funnel where dot_code = 'DOT_2'")
+        assert figures == {"usage_count": shown, "invoked": invoked}
 
 
 def stored(owner: Connection, evidence_type: str, *roles: str) -> None:

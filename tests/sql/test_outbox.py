@@ -213,6 +213,7 @@ def test_a_lower_transaction_that_commits_later_is_not_lost(db: Database, writer
     assert late["id"] > fast["id"]
     ack_event(relay, late)
     assert [event["id"] for event in poll_until(relay, 1)] == [fast["id"]]
+    assert value(db.connect("reader"), "select depth from dot.v_dot_outbox") == 1
 
 
 def test_events_of_and_above_a_running_transaction_are_held_back(db: Database, writer: Connection) -> None:

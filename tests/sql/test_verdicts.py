@@ -364,9 +364,9 @@ def test_a_verified_run_lends_nothing_to_a_run_of_the_same_id_under_another_cand
     owner = db.session("owner")
     run_id = uuid.uuid4()
     codes = ("one", "two", "three")
-    for code in codes:
+    for second, code in enumerate(codes):
         store_candidate(owner, code)
-        store_run(owner, code, run_id=run_id)
+        store_run(owner, code, run_id=run_id, at=second / 10)
     store_component(owner, run_id, "producer", code="two", at=1)
     store_component(owner, run_id, "verifier", code="two", at=2)
     seen = verdicts(db)
@@ -375,7 +375,8 @@ def test_a_verified_run_lends_nothing_to_a_run_of_the_same_id_under_another_cand
         of_code = seen[code]
         facts = of_code["verified"], of_code["has_real_runtime"], of_code["cross_component_correlation"]
         assert (facts, of_code["reasons"] == []) == ((whole,) * 3, whole), code
-        assert of_code["last_verified_run_id"] == (run_id if whole else None), code
+        last = of_code["last_verified_run_id"], of_code["last_verified_at"]
+        assert last == ((run_id, of_code["latest_real_run_at"]) if whole else (None, None)), code
 
 
 def test_simulated_dry_and_real_runs_are_counted_apart(db: Database) -> None:

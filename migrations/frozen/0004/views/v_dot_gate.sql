@@ -9,7 +9,7 @@ select
     a.actor,
     a.session_actor,
     a.reason,
-    coalesce(c.value is not distinct from coalesce(a.new_value, 'false'), false) as is_audited
+    coalesce(c.value = coalesce(a.new_value, 'false'), false) as is_audited
 from unnest(array[
     'iu_core.operator_runtime_enabled',
     'process_dot_runtime.execute_enabled',

@@ -1,8 +1,9 @@
-"""A refusal of an argument says what is legal, so that nobody has to read the SQL to go on."""
+"""What every function says of its arguments: the longest that are legal are taken, and a refusal tells what is legal."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from support import Database, define_pair, observe_component, observe_run, refus
 
 LEGAL_CODE = "at most 200 bytes"
 LEGAL_PROSE = "One line of printable ASCII"
+GREATEST = {604_800: 604_801, 3600: 3601, 10_000: 10_001}
 LEGAL_JSON = "A JSON object of at most 8,192 bytes"
 
 
@@ -107,7 +109,36 @@ def test_each_refused_argument_is_told_what_is_legal(db: Database, subtests: pyt
         ),
     ]
     for sqlstate, argument, hint, refusal in cases:
-        with subtests.test(argument=argument), refused(sqlstate, saying=hint):
-            refusal()
-        with subtests.test(named=argument), refused(sqlstate, saying=argument.removesuffix("_reserved")):
-            refusal()
+        for told in (hint, argument.removesuffix("_reserved")):
+            with subtests.test(argument=argument, told=told), refused(sqlstate, saying=told):
+                refusal()
+
+
+def test_each_argument_may_be_as_long_as_is_legal_and_no_byte_longer(db: Database, subtests: pytest.Subtests) -> None:
+    code, key, prose = "c" * 200, "k" * 240, "p" * 1024
+    cataloguer = db.session("cataloguer")
+    for dot in ("dot.a", "dot.b", code, "d" * 200):
+        cataloguer.execute("select dot.fn_dot_tool_register(%s)", (dot,))
+    db.session("owner").execute("insert into dot.dot_iu_command_catalog values (%s, false, 'a command')", (code,))
+    calls: list[tuple[str, str, tuple[Any, ...]]] = [
+        ("cataloguer", "fn_dot_tool_register", ("e" * 200, code, code, prose, prose, code)),
+        ("cataloguer", "fn_process_candidate_define", (code, code, "d" * 200, code, prose)),
+        ("gatekeeper", "fn_dot_config_set", ("queue.worker.enabled", "true", code, prose)),
+        ("gatekeeper", "fn_event_type_set", ("process.run.started", True, code, prose)),
+        ("gatekeeper", "fn_preflight_attest", ("fs_snapshot_present", "PASS", 604_800, code, prose)),
+        ("gatekeeper", "fn_dot_mechanism_attest", ("scheduler", True, code, prose)),
+        ("writer", "fn_dot_iu_runtime_lease_acquire", (key, code, 3600)),
+        ("writer", "fn_dot_iu_runtime_lease_renew", (key, code, 1, 3600)),
+        ("writer", "fn_dot_iu_runtime_lease_release", (key, code, 1)),
+        ("writer", "fn_dot_iu_command_log", (code, "plan", "started", code)),
+        ("relay", "fn_dot_outbox_poll", (10_000,)),
+    ]
+    for role, function, arguments in calls:
+        query = f"select dot.{function}({', '.join(['%s'] * len(arguments))})"
+        with subtests.test(function=function):
+            db.session(role).execute(query, arguments)
+        for position, argument in enumerate(arguments):
+            if argument in (code, key, prose, *GREATEST) or (isinstance(argument, str) and len(argument) == 200):
+                longer = argument + "x" if isinstance(argument, str) else GREATEST[argument]
+                with subtests.test(function=function, position=position), refused("23514"):
+                    db.session(role).execute(query, (*arguments[:position], longer, *arguments[position + 1 :]))
