@@ -69,7 +69,6 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     # What psycopg has to say of a connection that was lost is said by the error that follows, or was mended by a retry.
     logging.getLogger("psycopg").addHandler(logging.NullHandler())
-    logging.getLogger("psycopg").propagate = False
     signal.signal(signal.SIGTERM, _terminated)
     sys.exit(run(sys.argv[1:]))
 

@@ -488,6 +488,10 @@ def test_nothing_that_a_file_says_is_obeyed_by_the_terminal(
     assert outcome.code == cli.REFUSED
     assert "\x1b" not in outcome.err
     assert len(outcome.err.splitlines()) == 1
+    db.connect("owner").execute("insert into dot.dot_tools (code, category) values ('dot.x', '\x1b]0;pwn\x07')")
+    outcome = dot_wrapper("catalogue", "show")
+    assert "pwn" in outcome.out
+    assert "\x1b" not in outcome.out
     outcome = dot_wrapper("why", "\x1b]0;pwn\x07")
     assert outcome.code != cli.DONE
     assert "pwn" in outcome.err

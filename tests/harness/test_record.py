@@ -341,26 +341,28 @@ def test_a_connection_that_is_lost_in_the_middle_is_opened_again(db: Database) -
     assert len(stored(db)) == 2 * CHUNK
 
 
-def test_a_connection_that_was_opened_again_leaves_nothing_on_standard_error(db: Database) -> None:
+def test_a_connection_that_was_opened_again_leaves_nothing_on_standard_error(db: Database, tmp_path: Path) -> None:
     define_pair(db)
-    creator, reader = db.connect("creator"), db.connect("reader")
+    file = tmp_path / "runs.ndjson"
+    file.write_bytes(ndjson(whole_runs(10)))
+    creator, owner = db.connect("creator"), db.connect("owner")
+    owner.execute("begin; lock table dot.process_run_observation in exclusive mode")
     child = subprocess.Popen(
-        [Path(sys.executable).parent / "dot-wrapper", "record", "-"],
+        [Path(sys.executable).parent / "dot-wrapper", "record", file],
         env={**os.environ, "DATABASE_URL": db.url_as("operator")},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
-    assert child.stdin
-    lines = whole_runs(CHUNK)
-    child.stdin.write(ndjson(lines[:CHUNK]))
-    child.stdin.flush()
-    while value(reader, "select count(*) from dot.v_process_run") == 0:
+    stuck = (
+        "select exists (select from pg_locks where relation = 'dot.process_run_observation'::regclass and not granted)"
+    )
+    while not value(creator, stuck):
         assert child.poll() is None
-    rows(creator, ENDED, db.login("operator"))
-    _, complaints = child.communicate(ndjson(lines[CHUNK:]))
+    rows(creator, ENDED, db.login("operator"))  # in the middle of a transaction, which it cannot roll back any more
+    owner.execute("rollback")
+    _, complaints = child.communicate(timeout=60)
     assert (child.returncode, complaints) == (0, b"")
-    assert len(stored(db)) == 2 * CHUNK
+    assert len(stored(db)) == 20
 
 
 def test_of_many_refused_lines_each_is_told_and_the_report_holds_the_first_thousand(
