@@ -74,16 +74,23 @@ def test_every_bridge_function_refuses_to_run_as_anybody_else(db: Database) -> N
 
 
 @pytest.mark.parametrize(
-    ("table", "call"),
+    ("table", "key", "call"),
     [
-        ("dot_config", "select dot.fn_dot_config_set('process_dot_runtime.real_run_enabled', 'false', 'ana', 'stop')"),
-        ("event_type", "select dot.fn_event_type_set('process.run.started', true, 'ana', 'listen')"),
+        (
+            "dot_config",
+            "key",
+            "select dot.fn_dot_config_set('process_dot_runtime.real_run_enabled', 'false', 'ana', 'stop')",
+        ),
+        ("event_type", "event_type", "select dot.fn_event_type_set('process.run.started', true, 'ana', 'listen')"),
     ],
 )
-def test_a_switch_that_the_host_did_not_store_is_an_error_and_not_audited(db: Database, table: str, call: str) -> None:
+@pytest.mark.parametrize("body", ["return null;", "new.{key} := 'elsewhere'; return new;"])
+def test_a_switch_that_the_host_did_not_store_is_an_error_and_not_audited(
+    db: Database, table: str, key: str, call: str, body: str
+) -> None:
     set_gates(db)
     owner = db.session("owner")
-    host_trigger(owner, table, "return null;")
+    host_trigger(owner, table, body.format(key=key))
     before = value(owner, "select count(*) from dot.dot_config_audit")
     with db.connect("gatekeeper") as gatekeeper, refused("P0001", saying="the host did not store"):
         gatekeeper.execute(call)

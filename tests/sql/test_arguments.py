@@ -137,6 +137,10 @@ def test_each_argument_may_be_as_long_as_is_legal_and_no_byte_longer(db: Databas
         query = f"select dot.{function}({', '.join(['%s'] * len(arguments))})"
         with subtests.test(function=function):
             db.session(role).execute(query, arguments)
+        if function == "fn_event_type_set":
+            for length, sqlstate in ((200, "23503"), (201, "23514")):
+                with subtests.test(event_type=length), refused(sqlstate):
+                    db.session(role).execute(query, (code[:1] * length, *arguments[1:]))
         for position, argument in enumerate(arguments):
             if argument in (code, key, prose, *GREATEST) or (isinstance(argument, str) and len(argument) == 200):
                 longer = argument + "x" if isinstance(argument, str) else GREATEST[argument]

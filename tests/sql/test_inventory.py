@@ -301,6 +301,17 @@ def test_dates_that_differ_are_no_backfill_and_no_date_counts_as_an_invocation(d
     ) == (0, 0)
 
 
+def test_a_date_is_a_backfill_where_at_least_two_dots_share_it(db: Database) -> None:
+    owner, reader = db.session("owner"), db.session("reader")
+    for dots in (1, 2, 3):
+        owner.execute("insert into dot.dot_tools (code, last_executed) values (%s, %s)", (f"DOT_{dots}", moment(1)))
+        found = rows(reader, "select last_executed_is_backfill as backfill from dot.v_dot_funnel")
+        assert [one["backfill"] for one in found] == [dots > 1] * dots
+    owner.execute("insert into dot.dot_tools (code) values ('DOT_4')")
+    found = rows(reader, "select last_executed_is_backfill as backfill from dot.v_dot_funnel")
+    assert [one["backfill"] for one in found] == [False] * 4
+
+
 def test_a_usage_count_counts_as_an_invocation(document_02: Database) -> None:
     document_02.session("owner").execute("update dot.dot_tools set usage_count = 2 where code in ('DOT_1', 'DOT_303')")
     assert funnel(document_02.session("reader"), "DOT_1") == (True, True, False, False, False)

@@ -228,6 +228,15 @@ def test_events_of_and_above_a_running_transaction_are_held_back(db: Database, w
     assert len(poll_until(relay, 3)) == 3
 
 
+def test_a_transaction_is_not_shown_its_own_events(db: Database, writer: Connection) -> None:
+    operator, relay = db.connect("operator"), db.connect("relay")
+    operator.execute("begin")
+    observe_run(operator)
+    assert poll(operator) == []
+    operator.execute("commit")
+    assert len(poll_until(relay, 1)) == 1
+
+
 def test_poll_goes_by_transaction_and_id_up_to_its_limit_and_moves_nothing(db: Database, writer: Connection) -> None:
     for _ in range(5):
         observe_run(writer)

@@ -78,6 +78,32 @@ def test_a_fresh_database_blocks_until_somebody_registers_and_attests(db: Databa
     assert [one["verdict"] for one in assert_safe(writer)] == ["PASS"] * 4
 
 
+def test_each_check_says_what_it_found(db: Database) -> None:
+    writer, owner = db.connect("writer"), db.connect("owner")
+
+    def said() -> dict[str, str]:
+        return {one["check_name"]: one["detail"] for one in rows(writer, "select * from dot.fn_preflight_guard()")}
+
+    assert said() == {
+        "fs_snapshot_present": "never attested: fn_preflight_attest",
+        "gates_readable": "all three gates are true or false",
+        "catalogue_present": "dot_tools is empty: fn_dot_tool_register",
+        "lease_table_usable": "dot_iu_runtime_lease has its unique key and can be written",
+    }
+    define_pair(db)
+    attest(db)
+    found = said()
+    assert found["catalogue_present"] == "dot_tools holds DOTs"
+    assert found["fs_snapshot_present"].startswith("attested by tester until 20")
+    assert found["fs_snapshot_present"].endswith(": a snapshot")
+    owner.execute("revoke select on dot.dot_tools, dot.dot_config from dot_bridge")
+    owner.execute("alter table dot.dot_iu_runtime_lease rename to elsewhere")
+    found = said()
+    assert found["gates_readable"] == "dot_config cannot be read"
+    assert found["catalogue_present"] == "dot_tools cannot be read"
+    assert found["lease_table_usable"].startswith("dot_iu_runtime_lease is missing, has no unique lease_key")
+
+
 def test_a_warning_passes(db: Database) -> None:
     define_pair(db)
     attest(db, "WARN")
