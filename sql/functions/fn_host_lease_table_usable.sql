@@ -25,7 +25,7 @@ begin
             join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
             where i.indrelid = v_table
                 and i.indisunique and i.indisvalid and i.indimmediate
-                and i.indnkeyatts = 1 and i.indpred is null and i.indexprs is null
+                and i.indnkeyatts = 1 and i.indpred is null
                 and a.attname = 'lease_key'
         );
 end

@@ -73,6 +73,10 @@ def test_every_bridge_function_refuses_to_run_as_anybody_else(db: Database) -> N
             owner.execute(f"select dot.{one['proname']}({one['nulls']})")
 
 
+def test_a_table_that_is_missing_cannot_be_read(db: Database) -> None:
+    assert value(db.session("owner"), "select dot.fn_host_table_readable('dot.missing')") is False
+
+
 @pytest.mark.parametrize(
     ("table", "key", "call"),
     [
@@ -112,10 +116,10 @@ def test_an_event_or_refusal_that_the_host_did_not_store_is_an_error(db: Databas
         writer.execute("select dot.fn_dot_iu_command_log('dot_wrapper.rehearse', 'plan', 'refused', 'ana')")
 
 
-@pytest.mark.parametrize("body", ["return null;", "new.category := 'host'; return new;"])
-def test_a_dot_that_the_host_did_not_store_as_it_was_given_is_an_error(db: Database, body: str) -> None:
+@pytest.mark.parametrize("column", [None, "category", "execution_engine", "script_path", "file_path", "trigger_type"])
+def test_a_dot_that_the_host_did_not_store_as_it_was_given_is_an_error(db: Database, column: str | None) -> None:
     owner = db.session("owner")
-    host_trigger(owner, "dot_tools", body)
+    host_trigger(owner, "dot_tools", f"new.{column} := 'host'; return new;" if column else "return null;")
     with db.connect("cataloguer") as cataloguer, refused("P0001", saying="the host did not store dot.x"):
         cataloguer.execute("select dot.fn_dot_tool_register('dot.x', 'load')")
     assert value(owner, "select count(*) from dot.dot_tools") == 0

@@ -191,6 +191,7 @@ class Run:
             module = sum(rare[word] for word in words & _words(_source(item.module)))
             known = min(self.kills[mutant.object, item.nodeid], 5) / 5 + min(self.kills["", item.nodeid], 50) / 200
             first = 100 * (self.killers.get(mutant.id) == item.nodeid)
+            first += 10 * (mutant.operator in ATTRIBUTES and item.nodeid.startswith(LINT))
             return first + 2 * shared + module + known - 0.2 * self.seconds.get(item.nodeid, 0.3)
 
         return [items[position] for position in sorted(range(len(items)), key=likely, reverse=True)]

@@ -80,13 +80,15 @@ def test_registering_a_dot_again_never_touches_its_usage_figures(db: Database) -
 
 def test_registering_a_dot_unchanged_writes_nothing(db: Database) -> None:
     cataloguer, owner = db.connect("cataloguer"), db.connect("owner")
-    register(cataloguer, **DESCRIPTION)
-    before = row(owner, "select xmin, xmax, ctid, t.* from dot.dot_tools t")
-    cataloguer.execute("begin")
-    assert register(cataloguer, **DESCRIPTION) == "unchanged"
-    assert value(cataloguer, "select pg_current_xact_id_if_assigned()") is None
-    cataloguer.execute("commit")
-    assert row(owner, "select xmin, xmax, ctid, t.* from dot.dot_tools t") == before
+    undescribed: dict[str, str | None] = dict.fromkeys(DESCRIPTION)
+    for description in (DESCRIPTION, undescribed):
+        register(cataloguer, **description)
+        before = row(owner, "select xmin, xmax, ctid, t.* from dot.dot_tools t")
+        cataloguer.execute("begin")
+        assert register(cataloguer, **description) == "unchanged"
+        assert value(cataloguer, "select pg_current_xact_id_if_assigned()") is None
+        cataloguer.execute("commit")
+        assert row(owner, "select xmin, xmax, ctid, t.* from dot.dot_tools t") == before
 
 
 def test_registering_a_dot_that_another_session_registers_at_that_moment_changes_nothing(db: Database) -> None:

@@ -185,6 +185,32 @@ def test_a_switch_waits_for_observations_in_flight_and_names_those_it_did_not_ge
     assert count(db, "process_component_observation") == 1
 
 
+def test_a_switch_that_gives_up_names_each_backend_that_holds_it_up_once_and_nobody_else(db: Database) -> None:
+    ready_for_real_runs(db)
+    define_pair(db, "shop.returns")
+    switching, snapshot = db.connect("operator"), db.connect("writer")
+    updating, queueing, reading = db.connect("owner"), db.connect("owner"), db.connect("reader")
+    tokens = [acquire(snapshot), acquire(switching, "shop.returns")]
+    for session, level in ((switching, "read committed"), (snapshot, "repeatable read")):
+        session.execute(f"begin isolation level {level}")
+    observe_run(switching, evidence_type="REAL_RUN", lease_token=tokens[1], process_candidate_code="shop.returns")
+    observe_run(snapshot, evidence_type="REAL_RUN", lease_token=tokens[0])  # holds the latch and the rows of the gates
+    updating.execute("begin")
+    updating.execute("update dot.dot_config set value = 'true' where key = 'queue.worker.enabled'")
+    reading.execute("begin")
+    reading.execute("select * from dot.v_dot_gate")
+    queueing.execute("begin")
+    with ThreadPoolExecutor(1) as pool:
+        stuck = waiting(queueing, partial(queueing.execute, "lock table dot.gate_latch in exclusive mode"), pool, db)
+        with pytest.raises(psycopg.errors.LockNotAvailable) as caught:
+            config_set(switching, REAL, "false")
+        for session in (switching, snapshot, updating):
+            session.execute("rollback")
+        stuck.result()
+    named = str(caught.value.diag.message_detail).removeprefix("Backends: ").split(", ")
+    assert sorted(map(int, named)) == sorted(session.info.backend_pid for session in (snapshot, updating))
+
+
 def test_a_switch_that_gives_up_names_no_backend_of_another_database(db: Database) -> None:
     """A copied database has the same oids, and pg_locks shows the whole server's: the hint would end a stranger's backend."""
     with db.server.database(db.server.template) as twin_url:

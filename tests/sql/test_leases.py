@@ -196,6 +196,7 @@ def test_acquire_answers_at_once_while_the_holder_s_transaction_holds_the_row(db
     holder.execute("begin")
     assert renew(holder, token) is True
     assert take(thief, "thief") is None
+    assert take(db.connect("operator")) is None  # a holder of the same name with another login
     holder.execute("commit")
 
 

@@ -172,7 +172,10 @@ def test_an_unreadable_or_broken_host_table_blocks_and_what_was_broken_is_named(
             f"alter table {lease} drop constraint dot_iu_runtime_lease_pkey",
             f"create index wrong_one on {lease} (lease_key); create unique index wrong_two on {lease} (lease_key, holder);"
             f"create unique index wrong_three on {lease} (lease_key) where token > 0;"
-            f"create unique index wrong_four on {lease} (holder)",
+            f"create unique index wrong_four on {lease} (holder);"
+            f"create unique index wrong_five on {lease} (lower(lease_key));"
+            f"alter table {lease} add constraint wrong_six unique (lease_key) deferrable;"
+            "create table dot.elsewhere (lease_key text primary key)",
             CHECKS[3],
         ),
         ("select", f"create unique index right_one on {lease} (lease_key)", CHECKS[3]),
@@ -184,6 +187,15 @@ def test_an_unreadable_or_broken_host_table_blocks_and_what_was_broken_is_named(
                 assert_safe(writer)
         owner.execute(mended)
     assert verdicts(writer) == dict.fromkeys(CHECKS, "PASS")
+
+
+def test_a_unique_index_that_was_never_finished_does_not_make_the_lease_table_usable(db: Database) -> None:
+    writer, superuser = db.connect("writer"), db.connect("superuser")
+    for valid, verdict in ((False, "BLOCK"), (True, "PASS")):
+        superuser.execute(
+            "update pg_index set indisvalid = %s where indexrelid = 'dot.dot_iu_runtime_lease_pkey'::regclass", (valid,)
+        )
+        assert verdicts(writer)["lease_table_usable"] == verdict
 
 
 def test_a_guard_that_does_not_report_each_check_once_with_a_known_word_blocks(
