@@ -33,7 +33,7 @@ grain as (
         bool_or(a.attrelid = to_regclass('dot.dot_iu_command_run')) as command_run_has_process_run_id,
         bool_or(a.attrelid = to_regclass('dot.job_queue')) as job_has_process_run_id
     from pg_attribute as a
-    where a.attname = 'process_run_id' and not a.attisdropped
+    where a.attname = 'process_run_id'
         and a.attrelid in (to_regclass('dot.dot_iu_command_run'), to_regclass('dot.job_queue'))
 ),
 attested as (

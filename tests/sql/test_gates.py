@@ -383,6 +383,16 @@ def test_a_switched_event_type_is_audited_like_a_gate(db: Database) -> None:
         assert audited["system_identifier"]
 
 
+def test_switching_an_event_type_to_what_it_is_writes_no_row_of_the_host_s(db: Database) -> None:
+    gatekeeper, owner = db.connect("gatekeeper"), db.connect("owner")
+    version = "select ctid, xmin from dot.event_type where event_type = 'process.run.started'"
+    before = row(owner, version)
+    assert event_type_set(gatekeeper, "process.run.started", False, "me", "why") is False
+    assert row(owner, version) == before
+    assert event_type_set(gatekeeper, "process.run.started", True, "me", "why") is False
+    assert row(owner, version) != before
+
+
 def test_the_audited_old_value_of_an_event_type_is_the_one_that_was_replaced(db: Database) -> None:
     first, second = db.connect("gatekeeper"), db.connect("gatekeeper")
     call = partial(event_type_set, event_type="process.run.started", active=True, actor="me", reason="why")

@@ -240,6 +240,16 @@ def test_a_measured_row_changes_with_its_figures(document_02: Database) -> None:
             assert inventory(as_reader())[mechanism][column] == expected, change
 
 
+def test_both_ledgers_of_the_host_may_be_keyed_by_the_run(db: Database) -> None:
+    owner, reader = db.session("owner"), db.session("reader")
+    keyed = []
+    for table, mechanism in (("dot_iu_command_run", COMMANDS), ("job_queue", QUEUE)):
+        owner.execute(f"alter table dot.{table} add column process_run_id uuid")
+        keyed.append(mechanism)
+        seen = inventory(reader)
+        assert [one for one in (COMMANDS, QUEUE) if seen[one]["can_inject_process_run_id"] == "YES"] == keyed
+
+
 def test_a_command_log_shows_what_its_rows_prove_and_no_more(db: Database) -> None:
     empty = inventory(db.session("reader"))[COMMANDS]
     assert said(empty)[0] == ("LIVE (0 rows)", "NO", "not shown", "not shown", "not shown", "no")
@@ -307,6 +317,10 @@ def test_a_date_is_a_backfill_where_at_least_two_dots_share_it(db: Database) -> 
         owner.execute("insert into dot.dot_tools (code, last_executed) values (%s, %s)", (f"DOT_{dots}", moment(1)))
         found = rows(reader, "select last_executed_is_backfill as backfill from dot.v_dot_funnel")
         assert [one["backfill"] for one in found] == [dots > 1] * dots
+    owner.execute("update dot.dot_tools set last_executed = %s where code = 'DOT_2'", (moment(2),))
+    found = rows(reader, "select last_executed_is_backfill as backfill from dot.v_dot_funnel")
+    assert [one["backfill"] for one in found] == [False] * 3
+    owner.execute("update dot.dot_tools set last_executed = %s where code = 'DOT_2'", (moment(1),))
     owner.execute("insert into dot.dot_tools (code) values ('DOT_4')")
     found = rows(reader, "select last_executed_is_backfill as backfill from dot.v_dot_funnel")
     assert [one["backfill"] for one in found] == [False] * 4

@@ -233,7 +233,10 @@ def test_a_transaction_is_not_shown_its_own_events(db: Database, writer: Connect
     operator.execute("begin")
     observe_run(operator)
     assert poll(operator) == []
-    operator.execute("commit")
+    with refused("23503", "outbox_cursor_position_fkey"):
+        operator.execute("select dot.fn_dot_outbox_ack(pg_current_xact_id(), 1)")
+    operator.execute("rollback")
+    observe_run(operator)
     assert len(poll_until(relay, 1)) == 1
 
 

@@ -383,13 +383,13 @@ def test_simulated_dry_and_real_runs_are_counted_apart(db: Database) -> None:
     owner = db.session("owner")
     for code in ("counted", "never.run"):
         store_candidate(owner, code)
-    for evidence_type, runs in (("SIMULATED_DRY_RUN", 1), ("DRY_RUN", 2), ("REAL_RUN", 3)):
+    for evidence_type, runs in (("SIMULATED_DRY_RUN", 1), ("DRY_RUN", 2), ("REAL_RUN", 4)):
         for _ in range(runs):
             run_id = store_run(owner, "counted", evidence_type=evidence_type)
             store_component(owner, run_id, "producer", code="counted", at=1, evidence_type=evidence_type)
             store_component(owner, run_id, "verifier", code="counted", at=2, evidence_type=evidence_type)
     assert rows(db.session("reader"), "select * from dot.v_process_run_count order by 1") == [
-        {"process_candidate_code": "counted", "simulated_runs": 1, "dry_runs": 2, "real_runs": 3},
+        {"process_candidate_code": "counted", "simulated_runs": 1, "dry_runs": 2, "real_runs": 4},
         {"process_candidate_code": "never.run", "simulated_runs": 0, "dry_runs": 0, "real_runs": 0},
     ]
 
