@@ -17,7 +17,7 @@ The same facts are read from the catalog, the errors from the functions' bodies.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg
@@ -174,30 +174,38 @@ def _default(expression: str | None) -> str:
 
 def _errors(name: str, functions: dict[str, dict[str, Any]]) -> set[str]:
     """SQLSTATE and constraint of what a function raises, and of what the functions that it calls raise; the bridge aside."""
-    called, open_calls = set(), {name}
-    while open_calls:
-        called |= open_calls
-        open_calls = {
-            callee
-            for caller in open_calls
-            for callee in _CALL.findall(functions[caller]["definition"])
-            if callee in functions and not callee.startswith(("fn_host_", "fn_input_refuse"))
-        } - called
+    definition = functions[name]["definition"]
+    called = _closure(definition, functions, lambda callee: not callee.startswith(("fn_host_", "fn_input_refuse")))
     errors = set()
-    for function in (functions[callee] for callee in called):
+    for function in (functions[callee] for callee in {name, *called}):
         definition = function["definition"]
         for found in _RAISE.finditer(definition):
             constraint = ("%s" if found["variable"] else "") + found["name"]
             errors.add(f"{_sqlstate(found['condition'])} {constraint.replace('%s', '<word>')}")
         problems = set(_INPUT.findall(definition))
-        for callee in _CALL.findall(definition):
-            if callee.endswith("_input_problem"):
-                arguments = tuple(argument.removeprefix("p_") for argument in function["names"])
-                shared = _INPUT.findall(functions[callee]["definition"])
-                problems |= {problem for problem in shared if problem.startswith(arguments)}
+        arguments = tuple(argument.removeprefix("p_") for argument in function["names"] or ())
+        for callee in _closure(definition, functions, lambda name: name.endswith("_input_problem")):
+            shared = _INPUT.findall(functions[callee]["definition"])
+            problems |= {problem for problem in shared if problem.startswith(arguments)}
         for table in set(re.findall(r"fn_input_refuse\('(\w+)'", definition)):
             errors |= {f"{'23502' if one.endswith('_not_null') else '23514'} {table}_{one}" for one in problems}
     return errors - {error for caller, error in _CANNOT_BE if caller == name}
+
+
+def _closure(definition: str, functions: dict[str, dict[str, Any]], counts: Callable[[str], bool]) -> set[str]:
+    """The functions that a definition calls, and those that they call, as far as they count."""
+    called: set[str] = set()
+    open_calls = {definition}
+    while open_calls:
+        new = {
+            callee
+            for text in open_calls
+            for callee in _CALL.findall(text)
+            if callee in functions and counts(callee) and callee not in called
+        }
+        called |= new
+        open_calls = {functions[callee]["definition"] for callee in new}
+    return called
 
 
 def _sqlstate(condition: str) -> str:

@@ -394,7 +394,7 @@ CREATE INDEX preflight_attestation_check_name_idx ON dot.preflight_attestation U
 
 CREATE UNIQUE INDEX process_component_observation_idempotency_key_key ON dot.process_component_observation USING btree (process_candidate_code, idempotency_key) WHERE (idempotency_key IS NOT NULL);
 
-CREATE UNIQUE INDEX process_component_observation_terminal_key ON dot.process_component_observation USING btree (process_candidate_code, process_run_id, component_role) WHERE (status = ANY (ARRAY['step_completed'::text, 'failed'::text, 'cancelled'::text]));
+CREATE UNIQUE INDEX process_component_observation_terminal_key ON dot.process_component_observation USING btree (process_candidate_code, process_run_id, component_role) WHERE (status = ANY (ARRAY['step_completed'::text, 'failed'::text, 'cancelled'::text, 'skipped'::text]));
 
 CREATE UNIQUE INDEX process_run_observation_idempotency_key_key ON dot.process_run_observation USING btree (process_candidate_code, idempotency_key) WHERE (idempotency_key IS NOT NULL);
 
@@ -556,11 +556,21 @@ CREATE FUNCTION dot.fn_dot_tool_register(p_code text, p_category text DEFAULT NU
 
 ALTER FUNCTION dot.fn_dot_tool_register(p_code text, p_category text, p_execution_engine text, p_script_path text, p_file_path text, p_trigger_type text) OWNER TO dot_owner;
 
+CREATE FUNCTION dot.fn_event_type(p_kind text, p_status text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+
+ALTER FUNCTION dot.fn_event_type(p_kind text, p_status text) OWNER TO dot_owner;
+
 CREATE FUNCTION dot.fn_event_type_set(p_event_type text, p_active boolean, p_actor text, p_reason text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
 
 ALTER FUNCTION dot.fn_event_type_set(p_event_type text, p_active boolean, p_actor text, p_reason text) OWNER TO dot_owner;
+
+CREATE FUNCTION dot.fn_evidence_stored(p_status text, p_evidence_ref jsonb) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE
+
+ALTER FUNCTION dot.fn_evidence_stored(p_status text, p_evidence_ref jsonb) OWNER TO dot_owner;
 
 CREATE FUNCTION dot.fn_gates_assert(p_evidence_type text, p_latched boolean) RETURNS jsonb
     LANGUAGE plpgsql
@@ -761,6 +771,16 @@ CREATE FUNCTION dot.fn_process_run_observe(p_process_candidate_code text, p_dot_
 
 ALTER FUNCTION dot.fn_process_run_observe(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_lease_token bigint, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean) OWNER TO dot_owner;
 
+CREATE FUNCTION dot.fn_run_input_problem(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb) RETURNS text
+    LANGUAGE sql IMMUTABLE
+
+ALTER FUNCTION dot.fn_run_input_problem(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb) OWNER TO dot_owner;
+
+CREATE FUNCTION dot.fn_status_stored(p_status text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+
+ALTER FUNCTION dot.fn_status_stored(p_status text) OWNER TO dot_owner;
+
 CREATE VIEW dot.v_dot_event_type WITH (security_barrier='true')
 
 ALTER VIEW dot.v_dot_event_type OWNER TO dot_owner;
@@ -853,7 +873,11 @@ COMMENT ON FUNCTION dot.fn_dot_outbox_poll(p_limit integer, OUT xact_id xid8, OU
 
 COMMENT ON FUNCTION dot.fn_dot_tool_register(p_code text, p_category text, p_execution_engine text, p_script_path text, p_file_path text, p_trigger_type text) IS 'Adds a DOT or updates its description, never its usage figures; says created, updated or unchanged.';
 
+COMMENT ON FUNCTION dot.fn_event_type(p_kind text, p_status text) IS 'The type of the event of an observation stored under a word.';
+
 COMMENT ON FUNCTION dot.fn_event_type_set(p_event_type text, p_active boolean, p_actor text, p_reason text) IS 'Switches a known process.* event type, audited like a gate; returns what it was.';
+
+COMMENT ON FUNCTION dot.fn_evidence_stored(p_status text, p_evidence_ref jsonb) IS 'What is stored as the evidence of an observation of a status.';
 
 COMMENT ON FUNCTION dot.fn_gates_assert(p_evidence_type text, p_latched boolean) IS 'Refuses a DRY_RUN or REAL_RUN unless every gate it needs is exactly true (23514); returns the values it read.';
 
@@ -924,6 +948,10 @@ COMMENT ON FUNCTION dot.fn_process_dot_runtime_execute_enabled() IS 'Whether the
 COMMENT ON FUNCTION dot.fn_process_dot_runtime_real_run_enabled() IS 'Whether the gate process_dot_runtime.real_run_enabled is exactly true.';
 
 COMMENT ON FUNCTION dot.fn_process_run_observe(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_lease_token bigint, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean) IS 'Records the header of a run, idempotent by (candidate, key), never above the evidence that the gates allow.';
+
+COMMENT ON FUNCTION dot.fn_run_input_problem(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb) IS 'What is wrong with the arguments of a header: NULLs, domains, reserved keys; NULL where nothing is.';
+
+COMMENT ON FUNCTION dot.fn_status_stored(p_status text) IS 'The word under which a status is stored.';
 
 COMMENT ON TABLE dot.dot_config IS 'Host layer: gates and settings. A gate is on only where its value is exactly true.';
 
@@ -1041,8 +1069,12 @@ GRANT ALL ON FUNCTION dot.fn_dot_outbox_poll(p_limit integer, OUT xact_id xid8, 
 REVOKE ALL ON FUNCTION dot.fn_dot_tool_register(p_code text, p_category text, p_execution_engine text, p_script_path text, p_file_path text, p_trigger_type text) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_dot_tool_register(p_code text, p_category text, p_execution_engine text, p_script_path text, p_file_path text, p_trigger_type text) TO dot_cataloguer;
 
+REVOKE ALL ON FUNCTION dot.fn_event_type(p_kind text, p_status text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION dot.fn_event_type_set(p_event_type text, p_active boolean, p_actor text, p_reason text) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_event_type_set(p_event_type text, p_active boolean, p_actor text, p_reason text) TO dot_gatekeeper;
+
+REVOKE ALL ON FUNCTION dot.fn_evidence_stored(p_status text, p_evidence_ref jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION dot.fn_gates_assert(p_evidence_type text, p_latched boolean) FROM PUBLIC;
 
@@ -1140,6 +1172,10 @@ GRANT ALL ON FUNCTION dot.fn_process_dot_runtime_real_run_enabled() TO dot_reade
 
 REVOKE ALL ON FUNCTION dot.fn_process_run_observe(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_lease_token bigint, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_process_run_observe(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_lease_token bigint, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean) TO dot_writer;
+
+REVOKE ALL ON FUNCTION dot.fn_run_input_problem(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION dot.fn_status_stored(p_status text) FROM PUBLIC;
 
 GRANT USAGE ON SCHEMA dot TO dot_bridge;
 GRANT USAGE ON SCHEMA dot TO dot_writer;

@@ -174,9 +174,11 @@ create table dot.process_component_observation (
 );
 comment on table dot.process_component_observation is
     'The producer''s and the verifier''s part of a run, append-only, written by fn_process_component_observe alone.';
+-- One end per role. skipped is stored by nobody here: the optional amendment stores it for cancelled, and must not have to build
+-- an index on a table that is written to.
 create unique index process_component_observation_terminal_key
     on dot.process_component_observation (process_candidate_code, process_run_id, component_role)
-    where status in ('step_completed', 'failed', 'cancelled');
+    where status in ('step_completed', 'failed', 'cancelled', 'skipped');
 create unique index process_component_observation_idempotency_key_key
     on dot.process_component_observation (process_candidate_code, idempotency_key) where idempotency_key is not null;
 

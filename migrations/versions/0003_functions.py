@@ -12,6 +12,10 @@ APPLIES = (
     "functions/fn_input_refuse",
     "functions/fn_payload_mismatch_refuse",
     "functions/fn_observation_input_problem",
+    "functions/fn_run_input_problem",
+    "functions/fn_status_stored",
+    "functions/fn_evidence_stored",
+    "functions/fn_event_type",
     "functions/fn_lease_input_problem",
     # gates, preflight, lease
     "functions/fn_dot_iu_operator_runtime_enabled",

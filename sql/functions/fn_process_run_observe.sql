@@ -35,7 +35,8 @@ declare
     c_simulated constant text := 'SIMULATED_DRY_RUN';
     v_problem text;
     v_status text;
-    v_evidence jsonb := p_evidence_ref;
+    v_evidence jsonb;
+    v_event_type text;
     v_producer text;
     v_admission jsonb;
     v_event_wanted boolean;
@@ -43,18 +44,9 @@ declare
     v_differing text[];
 begin
     -- 1. NULLs, domains, reserved keys.
-    v_problem := coalesce(
-        dot.fn_observation_input_problem(
-            p_process_candidate_code, p_dot_code, p_process_run_id, p_correlation_id, p_status, p_actor, p_idempotency_key,
-            200, p_input_ref, p_output_ref, p_error_ref, p_evidence_ref
-        ),
-        case
-            when p_evidence_type is null then 'evidence_type_not_null'
-            when p_dry_run is null then 'dry_run_not_null'
-            when (p_evidence_type in ('SIMULATED_DRY_RUN', 'DRY_RUN', 'REAL_RUN')) is not true then 'evidence_type_check'
-            when (p_dry_run = (p_evidence_type <> 'REAL_RUN')) is not true then 'dry_run_check'
-            when p_parent_run_id is not null and dot.fn_is_run_id(p_parent_run_id) is not true then 'parent_run_id_check'
-        end
+    v_problem := dot.fn_run_input_problem(
+        p_process_candidate_code, p_dot_code, p_process_run_id, p_correlation_id, p_evidence_type, p_dry_run, p_status,
+        p_actor, p_idempotency_key, p_parent_run_id, p_input_ref, p_output_ref, p_error_ref, p_evidence_ref
     );
     if v_problem is not null then
         perform dot.fn_input_refuse('process_run_observation', v_problem);
@@ -65,19 +57,12 @@ begin
             hint = 'Start for real with a new run whose parent_run_id is the prepared one.',
             schema = 'dot', table = 'process_run_observation', constraint = 'process_run_observation_prepared_check';
     end if;
-    case p_status
-        when 'prepared' then
-            v_status := 'observed';
-            v_evidence := v_evidence || '{"wrapper_phase": "prepared"}';
-        when 'skipped' then
-            v_status := 'cancelled';
-            v_evidence := v_evidence || '{"skipped": true}';
-        else
-            v_status := p_status;
-    end case;
+    v_status := dot.fn_status_stored(p_status);
+    v_evidence := dot.fn_evidence_stored(p_status, p_evidence_ref);
+    v_event_type := dot.fn_event_type('run', v_status);
 
     -- 2. The DOT is known, the candidate is known, and the DOT is its producer.
-    v_event_wanted := dot.fn_host_dot_event_wanted(p_dot_code, 'process.run.' || v_status);
+    v_event_wanted := dot.fn_host_dot_event_wanted(p_dot_code, v_event_type);
     if v_event_wanted is null then
         raise foreign_key_violation using
             message = format('DOT %s is not in the catalogue', p_dot_code),
@@ -124,7 +109,7 @@ begin
             perform dot.fn_gates_assert(p_evidence_type, true);
             perform dot.fn_lease_assert(p_process_candidate_code, p_lease_token, null, true);
             -- Asked again too: the event type may have been switched while this call waited for the latch or the lease.
-            v_event_wanted := dot.fn_host_dot_event_wanted(p_dot_code, 'process.run.' || v_status);
+            v_event_wanted := dot.fn_host_dot_event_wanted(p_dot_code, v_event_type);
         end if;
 
         -- 6. Insert. No conflict target: a concurrent retry clashes in several unique indexes at once.
@@ -146,7 +131,7 @@ begin
             correlation_id := p_correlation_id;
             if v_event_wanted then
                 perform dot.fn_host_outbox_append(
-                    'process_run', p_process_run_id::text, 'process.run.' || v_status,
+                    'process_run', p_process_run_id::text, v_event_type,
                     jsonb_build_object(
                         'process_candidate_code', p_process_candidate_code, 'process_run_id', p_process_run_id,
                         'correlation_id', p_correlation_id, 'parent_run_id', p_parent_run_id, 'dot_code', p_dot_code,
@@ -184,13 +169,15 @@ begin
     select r.process_run_id, r.correlation_id, array_remove(array[
         case when r.dot_code is distinct from p_dot_code then 'dot_code' end,
         case when r.evidence_type is distinct from p_evidence_type then 'evidence_type' end,
-        case when r.status is distinct from v_status then 'status' end,
+        case when dot.fn_status_stored(r.status) is distinct from v_status then 'status' end,
         case when r.actor is distinct from p_actor then 'actor' end,
         case when r.parent_run_id is distinct from p_parent_run_id then 'parent_run_id' end,
         case when r.input_ref is distinct from p_input_ref then 'input_ref' end,
         case when r.output_ref is distinct from p_output_ref then 'output_ref' end,
         case when r.error_ref is distinct from p_error_ref then 'error_ref' end,
-        case when r.evidence_ref is distinct from v_evidence then 'evidence_ref' end
+        case
+            when dot.fn_evidence_stored(r.status, r.evidence_ref) is distinct from v_evidence then 'evidence_ref'
+        end
     ], null)
     into process_run_id, correlation_id, v_differing
     from dot.process_run_observation r

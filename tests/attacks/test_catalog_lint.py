@@ -6,6 +6,8 @@ from support import Connection, Database, rows
 
 # Functions of their arguments alone. Whatever reads a table sees what the statement sees: VOLATILE.
 IMMUTABLE = (
+    "fn_event_type",
+    "fn_evidence_stored",
     "fn_input_refuse",
     "fn_is_code",
     "fn_is_evidence",
@@ -15,6 +17,8 @@ IMMUTABLE = (
     "fn_lease_input_problem",
     "fn_observation_input_problem",
     "fn_payload_mismatch_refuse",
+    "fn_run_input_problem",
+    "fn_status_stored",
 )
 
 # Tables whose rows may be changed or removed; every other one is append-only. Of the first two no row ever goes.

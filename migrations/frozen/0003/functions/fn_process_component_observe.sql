@@ -4,7 +4,7 @@
 --
 -- Order, locks and errors as in fn_process_run_observe, with these constraints of its own: 23503
 -- process_component_observation_process_run_id_fkey (no header), 23514 process_component_observation_header_status_check (a
--- failed or cancelled header takes no component) and process_component_observation_correlation_id_header_check, 23505
+-- failed, cancelled, skipped or blocked header takes no component) and process_component_observation_correlation_id_header_check, 23505
 -- process_component_observation_pkey and process_component_observation_terminal_key.
 create or replace function dot.fn_process_component_observe(
     p_process_candidate_code text,
@@ -30,7 +30,8 @@ declare
     c_simulated constant text := 'SIMULATED_DRY_RUN';
     v_problem text;
     v_status text;
-    v_evidence jsonb := p_evidence_ref;
+    v_evidence jsonb;
+    v_event_type text;
     v_event_wanted boolean;
     v_candidate dot.process_candidate%rowtype;
     v_header record;
@@ -53,23 +54,15 @@ begin
     if v_problem is not null then
         perform dot.fn_input_refuse('process_component_observation', v_problem);
     end if;
-    case p_status
-        when 'prepared' then
-            v_status := 'observed';
-            v_evidence := v_evidence || '{"wrapper_phase": "prepared"}';
-        when 'started' then
-            v_status := 'step_started';
-        when 'completed' then
-            v_status := 'step_completed';
-        when 'skipped' then
-            v_status := 'cancelled';
-            v_evidence := v_evidence || '{"skipped": true}';
-        else
-            v_status := p_status;
-    end case;
+    v_status := case
+        when p_status in ('started', 'completed') then 'step_' || p_status
+        else dot.fn_status_stored(p_status)
+    end;
+    v_evidence := dot.fn_evidence_stored(p_status, p_evidence_ref);
+    v_event_type := dot.fn_event_type('component', v_status);
 
     -- 2. The DOT is known, the candidate is known and has it in that role, and the header is there and open to components.
-    v_event_wanted := dot.fn_host_dot_event_wanted(p_dot_code, 'process.component.' || v_status);
+    v_event_wanted := dot.fn_host_dot_event_wanted(p_dot_code, v_event_type);
     if v_event_wanted is null then
         raise foreign_key_violation using
             message = format('DOT %s is not in the catalogue', p_dot_code),
@@ -116,7 +109,7 @@ begin
             schema = 'dot', table = 'process_component_observation',
             constraint = 'process_component_observation_correlation_id_header_check';
     end if;
-    if (v_header.status in ('failed', 'cancelled')) is not false then
+    if (v_header.status in ('failed', 'cancelled', 'skipped', 'blocked')) is not false then
         raise check_violation using
             message = format('run %s began as %s and takes no component', p_process_run_id, v_header.status),
             hint = 'A retry is a new run whose parent_run_id is this one.',
@@ -154,7 +147,7 @@ begin
             perform dot.fn_gates_assert(v_header.evidence_type, true);
             perform dot.fn_lease_assert(p_process_candidate_code, p_lease_token, v_header.lease_token, true);
             -- Asked again too: the event type may have been switched while this call waited for the latch or the lease.
-            v_event_wanted := dot.fn_host_dot_event_wanted(p_dot_code, 'process.component.' || v_status);
+            v_event_wanted := dot.fn_host_dot_event_wanted(p_dot_code, v_event_type);
         end if;
 
         -- 6. Insert. No conflict target: a concurrent retry clashes in several unique indexes at once.
@@ -163,10 +156,14 @@ begin
             evidence_type, status, actor, session_actor, idempotency_key, input_ref, output_ref, error_ref, evidence_ref,
             admission
         )
-        values (
+        select
             p_process_run_id, clock_timestamp(), p_lease_token, p_process_candidate_code, p_component_role, p_dot_code,
             p_correlation_id, v_header.evidence_type, v_status, p_actor, session_user, p_idempotency_key, p_input_ref,
             p_output_ref, p_error_ref, v_evidence, v_admission
+        where p_status <> 'prepared' or not exists (  -- no key spans the two words under which it may be stored
+            select from dot.process_component_observation s
+            where s.process_candidate_code = p_process_candidate_code and s.process_run_id = p_process_run_id
+                and s.component_role = p_component_role and dot.fn_status_stored(s.status) = v_status
         )
         on conflict do nothing
         returning k.component_id, true into component_id, created;
@@ -174,7 +171,7 @@ begin
         if created then
             if v_event_wanted then
                 perform dot.fn_host_outbox_append(
-                    'process_run', p_process_run_id::text, 'process.component.' || v_status,
+                    'process_run', p_process_run_id::text, v_event_type,
                     jsonb_build_object(
                         'process_candidate_code', p_process_candidate_code, 'process_run_id', p_process_run_id,
                         'component_id', component_id, 'component_role', p_component_role,
@@ -196,7 +193,7 @@ begin
             if exists (
                 select from dot.process_component_observation k
                 where k.process_candidate_code = p_process_candidate_code and k.process_run_id = p_process_run_id
-                    and k.component_role = p_component_role and k.status = v_status
+                    and k.component_role = p_component_role and dot.fn_status_stored(k.status) = v_status
             ) then
                 raise unique_violation using
                     message = format('run %s has its %s row %s', p_process_run_id, p_component_role, v_status),
@@ -208,7 +205,7 @@ begin
             if exists (
                 select from dot.process_component_observation k
                 where k.process_candidate_code = p_process_candidate_code and k.process_run_id = p_process_run_id
-                    and k.component_role = p_component_role and k.status in ('step_completed', 'failed', 'cancelled')
+                    and k.component_role = p_component_role and k.status in ('step_completed', 'failed', 'cancelled', 'skipped')
             ) then
                 raise unique_violation using
                     message = format('the %s of run %s has ended', p_component_role, p_process_run_id),
@@ -229,12 +226,14 @@ begin
         case when k.correlation_id is distinct from p_correlation_id then 'correlation_id' end,
         case when k.component_role is distinct from p_component_role then 'component_role' end,
         case when k.dot_code is distinct from p_dot_code then 'dot_code' end,
-        case when k.status is distinct from v_status then 'status' end,
+        case when dot.fn_status_stored(k.status) is distinct from v_status then 'status' end,
         case when k.actor is distinct from p_actor then 'actor' end,
         case when k.input_ref is distinct from p_input_ref then 'input_ref' end,
         case when k.output_ref is distinct from p_output_ref then 'output_ref' end,
         case when k.error_ref is distinct from p_error_ref then 'error_ref' end,
-        case when k.evidence_ref is distinct from v_evidence then 'evidence_ref' end
+        case
+            when dot.fn_evidence_stored(k.status, k.evidence_ref) is distinct from v_evidence then 'evidence_ref'
+        end
     ], null)
     into component_id, v_stored_run_id, v_differing
     from dot.process_component_observation k

@@ -1,0 +1,9 @@
+-- The type of the event that tells of an observation, from what it is of (run or component) and the word it is stored under.
+create or replace function dot.fn_event_type(p_kind text, p_status text)
+returns text
+language sql immutable
+return 'process.' || p_kind || '.' || p_status;
+
+revoke all on function dot.fn_event_type(text, text) from public;
+
+comment on function dot.fn_event_type(text, text) is 'The type of the event of an observation stored under a word.';
