@@ -41,7 +41,8 @@ check: $(VENV)/installed
 	$(BIN)/python -m migrations.frozen_sql check
 	$(BIN)/python -m migrations.snapshot --check
 	$(BIN)/alembic upgrade head --sql > $(VENV)/upgrade.sql
-	$(BIN)/squawk --config squawk.toml $(VENV)/upgrade.sql sql/roles.sql sql/roles_drop.sql
+	$(BIN)/alembic -n amendment upgrade head --sql > $(VENV)/amendment.sql
+	$(BIN)/squawk --config squawk.toml $(VENV)/upgrade.sql $(VENV)/amendment.sql sql/roles.sql sql/roles_drop.sql
 
 format: $(VENV)/installed
 	$(BIN)/ruff format .
@@ -50,7 +51,7 @@ format: $(VENV)/installed
 bench: $(VENV)/installed
 	$(BIN)/python -m bench.observe
 
-# make freeze REV=0005: keeps the copies of sql/ that a revision applies. FORCE=1 rewrites one before the first release.
+# make freeze REV=0005, or REV=a003 of the amendment: keeps the copies of sql/ that a revision applies. FORCE=1 rewrites one before the first release.
 freeze: $(VENV)/installed
 	$(BIN)/python -m migrations.frozen_sql freeze $(REV) $(if $(filter 1,$(FORCE)),--force)
 

@@ -1,27 +1,16 @@
-"""Alembic environment: one transaction for the whole run, as ``dot_owner``, online and with ``--sql``.
+"""Alembic environment of the main line: one transaction for the whole run, as ``dot_owner``, online and with ``--sql``.
 
-Before the first revision: an advisory lock (two upgrades of one database queue up), the roles that are missing, the right to
-act as their owner, the schema. After the last: that right is given back.
+Before the first revision come the roles that are missing, the right to act as their owner, and the schema. Where the optional
+amendment is on, nothing is moved that it stands on.
 """
 
 from __future__ import annotations
 
 from alembic import context
-from alembic.util.exc import CommandError
-from sqlalchemy import create_engine
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import NullPool
+from alembic.runtime.migration import RevisionStep
 
-from harness.database import connect_for_alembic
-from migrations.frozen_sql import ROOT, statement
-
-# "dot" in ASCII, twice: any constant that nobody else uses.
-ADVISORY_LOCK = 0x646F745F646F74
-
-LOCK = f"select pg_advisory_xact_lock({ADVISORY_LOCK})"
-
-# An upgrade that waits for a table makes everybody queue behind it: better to give up and be repeated.
-LOCK_TIMEOUT = "set local lock_timeout = '30s'"
+from migrations.deploy import ACT_AS_OWNER, ENTER, LEAVE, direction, execute_all, locked, start, steps
+from migrations.frozen_sql import AMENDMENT, ROOT
 
 VERSION = """
 do $version$
@@ -32,32 +21,6 @@ begin
     end if;
 end
 $version$;
-"""
-
-# A login that may not act as dot_owner, but may grant it, grants it to itself until the end of this transaction.
-ENTER = """
-do $enter$
-declare
-    v_new boolean := current_setting('server_version_num')::integer >= 160000;
-begin
-    if to_regrole('dot_owner') is null then
-        return;
-    end if;
-    if not pg_has_role(current_user, 'dot_owner', case when v_new then 'set' else 'member' end) then
-        begin
-            execute format('grant dot_owner to %I', current_user)
-                || case when v_new then ' with inherit false, set true' else '' end;
-            perform set_config('dot.owner_granted', 'true', true);
-        exception when insufficient_privilege then
-            raise insufficient_privilege using
-                message = format('%s may not act as dot_owner', current_user),
-                hint = format('A DBA runs: grant dot_owner to %I', current_user)
-                    || case when v_new then ' with inherit false, set true;' else ';' end
-                    || ' and revokes it after the upgrade. See sql/roles.sql.';
-        end;
-    end if;
-end
-$enter$;
 """
 
 # What the upgrade finds is not trusted: who owns the schema, or can become its owner, owns the evidence.
@@ -103,59 +66,43 @@ end
 $schema$;
 """
 
-ACT_AS_OWNER = """
-do $act$
+# What the amendment has replaced must not be replaced again, nor dropped beneath it.
+WITHOUT_AMENDMENT = """
+do $amendment$
 begin
-    if to_regrole('dot_owner') is not null then
-        set local role dot_owner;
+    if to_regclass('dot.alembic_version_amendment') is null then
+        return;
+    end if;
+    if exists (select from dot.alembic_version_amendment) then
+        raise object_not_in_prerequisite_state using
+            message = 'the optional amendment is on: the main line stays where it is',
+            hint = 'Take the amendment back first: alembic -n amendment downgrade base. Where it is in use: docs/amendment.md.',
+            constraint = 'amendment_is_on';
     end if;
 end
-$act$;
+$amendment$;
 """
 
-LEAVE = """
-do $leave$
-begin
-    reset role;
-    if current_setting('dot.owner_granted', true) = 'true' then
-        execute format('revoke dot_owner from %I', current_user);
-    end if;
-    -- The schema is there: its owner needs no right to make others.
-    if to_regrole('dot_owner') is not null
-        and has_database_privilege('dot_owner', current_database(), 'create')
-        and pg_has_role(current_user, (select d.datdba from pg_database d where d.datname = current_database()), 'usage')
-    then
-        execute format('revoke create on database %I from dot_owner', current_database());
-    end if;
-end
-$leave$;
-"""
+
+def goes_with_amendment(step: RevisionStep) -> bool:
+    """Whether a revision may be run in either direction while the amendment is on: it says so by ``WITH_AMENDMENT = True``, and
+    applies no file that the amendment has its own copy of. What it does to tables its author answers for."""
+    module = step.revision.module
+    return getattr(module, "WITH_AMENDMENT", False) and not set(module.APPLIES) & set(AMENDMENT.sources())
 
 
 def run() -> None:
     """Runs the migrations of this call inside one transaction. Nothing may come before it, or nothing is installed."""
     with context.begin_transaction():
-        context.execute(statement(LOCK))
-        context.execute(statement(LOCK_TIMEOUT))
-        if context.get_context().opts["fn"].__name__ == "upgrade":
-            prelude = [VERSION, (ROOT / "sql" / "roles.sql").read_text(encoding="utf-8"), ENTER, SCHEMA, ACT_AS_OWNER]
+        if direction() == "upgrade":
+            roles = (ROOT / "sql" / "roles.sql").read_text(encoding="utf-8")
+            execute_all(*locked("30s"), VERSION, roles, ENTER, SCHEMA, ACT_AS_OWNER)
         else:
-            prelude = [ENTER, ACT_AS_OWNER]
-        for sql in prelude:
-            context.execute(statement(sql))
+            execute_all(*locked("30s"), ENTER, ACT_AS_OWNER)
+        if not all(goes_with_amendment(step) for step in steps()):
+            execute_all(WITHOUT_AMENDMENT)
         context.run_migrations()
-        context.execute(statement(LEAVE))
+        execute_all(LEAVE)
 
 
-if context.is_offline_mode():
-    context.configure(dialect_name="postgresql", dialect_opts={"paramstyle": "named"}, version_table_schema="dot")
-    run()
-else:
-    engine = create_engine("postgresql+psycopg://", creator=connect_for_alembic, poolclass=NullPool)
-    try:
-        connection = engine.connect()
-    except DBAPIError as error:  # alembic prints this in one line, and anything else as a traceback
-        raise CommandError(f"the database cannot be reached: {' '.join(str(error.orig).split())}") from error
-    with connection:
-        context.configure(connection=connection, version_table_schema="dot")
-        run()
+start(run)

@@ -4,6 +4,8 @@
 files it adds or changes in ``APPLIES``; ``make freeze REV=0005`` copies them to ``migrations/frozen/0005/`` and writes their
 hashes into ``MANIFEST.sha256`` (``cd migrations && sha256sum -c MANIFEST.sha256``). A downgrade applies the copy before.
 
+The optional amendment has the same in ``amendment/``, with revisions a001, a002, ...
+
     python -m migrations.frozen_sql freeze 0005 [--force]
     python -m migrations.frozen_sql check
 """
@@ -134,10 +136,14 @@ class FrozenSql:
         return self.manifest.read_text().splitlines() if self.manifest.exists() else []
 
 
-def apply(revision: str, names: Iterable[str]) -> None:
+AMENDMENT = FrozenSql(ROOT / "amendment")
+"""The optional amendment's own tree: its files replace those of the same name."""
+
+
+def apply(revision: str, names: Iterable[str], tree: FrozenSql | None = None) -> None:
     """Upgrade: applies the frozen copies that a revision keeps, in the given order."""
     for name in names:
-        execute((FrozenSql().frozen / revision / f"{name}.sql").read_text(encoding="utf-8"))
+        execute(((tree or FrozenSql()).frozen / revision / f"{name}.sql").read_text(encoding="utf-8"))
 
 
 def revert(revision: str, names: Sequence[str]) -> None:
@@ -189,8 +195,8 @@ $downgrade$;
         execute(f"drop table dot.{table}")
 
 
-def released_manifest() -> str:
-    """The manifest as of the newest release tag (``v*``); empty before the first release or outside a git checkout."""
+def released_manifest(tree: FrozenSql) -> str:
+    """The manifest as of the newest release tag (``v*``); empty before its first release or outside a git checkout."""
     tag = subprocess.run(
         ["git", "describe", "--tags", "--match", "v*", "--abbrev=0"],
         cwd=ROOT,
@@ -200,9 +206,8 @@ def released_manifest() -> str:
     ).stdout.strip()
     if not tag:
         return ""
-    return subprocess.run(
-        ["git", "show", f"{tag}:migrations/MANIFEST.sha256"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout
+    manifest = f"{tag}:{tree.manifest.relative_to(ROOT)}"
+    return subprocess.run(["git", "show", manifest], cwd=ROOT, capture_output=True, text=True, check=False).stdout
 
 
 def _applies(revision: str) -> tuple[str, ...]:
@@ -211,14 +216,17 @@ def _applies(revision: str) -> tuple[str, ...]:
     from alembic.script import ScriptDirectory
     from alembic.util.exc import CommandError
 
-    if not re.fullmatch(r"\d{4}", revision):
-        raise FrozenSqlError(f"{revision} is not a revision: four digits")
+    if not re.fullmatch(r"a?\d+", revision):
+        raise FrozenSqlError(f"{revision} is not a revision: four digits, or a and three for the amendment's")
+    section = "amendment" if revision.startswith("a") else "alembic"
     try:
-        script = ScriptDirectory.from_config(Config(str(ROOT / "alembic.ini"))).get_revision(revision)
+        script = ScriptDirectory.from_config(Config(str(ROOT / "alembic.ini"), ini_section=section)).get_revision(
+            revision
+        )
     except CommandError:
         script = None
     if script is None:
-        raise FrozenSqlError(f"there is no revision {revision} in migrations/versions")
+        raise FrozenSqlError(f"there is no revision {revision} in the section {section} of alembic.ini")
     names: tuple[str, ...] = script.module.APPLIES
     return names
 
@@ -230,17 +238,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     freeze = commands.add_parser("freeze", help="copy the files that a revision applies")
-    freeze.add_argument("revision", type=str, help="four digits, for instance 0005")
+    freeze.add_argument("revision", type=str, help="for instance 0005, or a003 of the amendment")
     freeze.add_argument("--force", action="store_true", help="rewrite a frozen revision (before the first release tag)")
     commands.add_parser("check", help="compare sql/, the copies and the manifest")
     given = parser.parse_args(arguments)
-    tree = FrozenSql()
     try:
         if given.command == "freeze":
-            released = f"frozen/{given.revision}/" in released_manifest()
+            tree = AMENDMENT if given.revision.startswith("a") else FrozenSql()
+            released = f"frozen/{given.revision}/" in released_manifest(tree)
             tree.freeze(given.revision, _applies(given.revision), force=given.force and not released)
             return 0
-        problems = tree.problems() + tree.rewritten(released_manifest())
+        problems = [
+            f"amendment: {problem}" if tree is AMENDMENT else problem
+            for tree in (FrozenSql(), AMENDMENT)
+            for problem in tree.problems() + tree.rewritten(released_manifest(tree))
+        ]
     except FrozenSqlError as error:
         problems = [str(error)]
     for problem in problems:

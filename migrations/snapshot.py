@@ -5,6 +5,8 @@ signature, attributes, comment and grants; their bodies have files of their own 
 
     python -m migrations.snapshot            upgrades a scratch embedded server and writes the file
     python -m migrations.snapshot --check    the same, and compares; and docs/sql-reference.md with that database
+
+Both then take the optional amendment there, and write or compare the diff in docs/amendment.md.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from alembic import command
 from alembic.config import Config
 
 from harness import embedded
-from migrations import reference
+from migrations import amendment_page, reference
 from migrations.frozen_sql import ROOT
 
 SNAPSHOT = ROOT / "sql" / "schema.snapshot.sql"
@@ -141,21 +143,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="compare instead of write, docs/sql-reference.md too")
     parser.add_argument("--file", type=Path, default=SNAPSHOT, help="the snapshot (default: sql/schema.snapshot.sql)")
     parser.add_argument("--page", type=Path, default=reference.PAGE, help="the SQL reference, compared by --check")
+    parser.add_argument("--amendment-page", type=Path, default=amendment_page.PAGE, help="the page with the diff")
     given = parser.parse_args(arguments)
     with head() as url:
         current = snapshot_of(url)
         drift = reference.drift(given.page.read_text(encoding="utf-8"), url) if given.check else []
+        command.upgrade(Config(str(ROOT / "alembic.ini"), ini_section="amendment"), "head")
+        amended = snapshot_of(url)
+    page = given.amendment_page.read_text(encoding="utf-8")
     if not given.check:
         given.file.write_text(current, encoding="utf-8")
+        given.amendment_page.write_text(amendment_page.page(page, current, amended), encoding="utf-8")
         return 0
     stored = given.file.read_text(encoding="utf-8") if given.file.exists() else ""
     if stored != current:
         print(
             f"{given.file} is not the schema of head: run make snapshot\n{difference(stored, current)}", file=sys.stderr
         )
+    outdated = page != amendment_page.page(page, current, amended)
+    if outdated:
+        print(f"{given.amendment_page} does not show what the amendment changes: run make snapshot", file=sys.stderr)
     if drift:
         print("\n".join([f"{given.page} is not the catalog of head:", *drift]), file=sys.stderr)
-    return int(stored != current or bool(drift))
+    return int(stored != current or outdated or bool(drift))
 
 
 if __name__ == "__main__":

@@ -31,9 +31,11 @@ def catalog(url: str) -> str:
     return normalise(dump(url))
 
 
-def version(url: str) -> list[str]:
-    """The rows of dot.alembic_version."""
-    return [one["version_num"] for one in query(url, "select version_num from dot.alembic_version")]
+def version(url: str, table: str = "alembic_version") -> list[str]:
+    """The rows of a version table; none where it is not there."""
+    if not query(url, "select 1 from pg_tables where schemaname = 'dot' and tablename = %s", table):
+        return []
+    return [one["version_num"] for one in query(url, f"select version_num from dot.{table}")]
 
 
 def query(url: str, statement: str, *parameters: object) -> list[dict[str, Any]]:
@@ -43,29 +45,29 @@ def query(url: str, statement: str, *parameters: object) -> list[dict[str, Any]]
         return cursor.fetchall() if cursor.description else []
 
 
-def in_process(run: Callable[[Config], object], url: str = "") -> str:
+def in_process(run: Callable[[Config], object], url: str = "", section: str = "alembic") -> str:
     """Runs an alembic command in this process and returns what it prints: the script of ``--sql``, or of ``current``."""
     printed = io.StringIO()
-    config = Config(str(ROOT / "alembic.ini"), output_buffer=printed, stdout=printed)
+    config = Config(str(ROOT / "alembic.ini"), ini_section=section, output_buffer=printed, stdout=printed)
     with pytest.MonkeyPatch.context() as patch, server_errors():
         patch.setenv("DATABASE_URL", url)
         run(config)
     return printed.getvalue()
 
 
-def downgrade(url: str, revision: str = "base") -> None:
+def downgrade(url: str, revision: str = "base", section: str = "alembic") -> None:
     """`alembic downgrade` of the database at the URL."""
-    in_process(lambda config: command.downgrade(config, revision), url)
+    in_process(lambda config: command.downgrade(config, revision), url, section)
 
 
-def upgrade_script(revisions: str = "head") -> str:
+def upgrade_script(revisions: str = "head", section: str = "alembic") -> str:
     """What `alembic upgrade --sql` prints."""
-    return in_process(lambda config: command.upgrade(config, revisions, sql=True))
+    return in_process(lambda config: command.upgrade(config, revisions, sql=True), section=section)
 
 
-def downgrade_script(revisions: str = "head:base") -> str:
+def downgrade_script(revisions: str = "head:base", section: str = "alembic") -> str:
     """What `alembic downgrade --sql` prints."""
-    return in_process(lambda config: command.downgrade(config, revisions, sql=True))
+    return in_process(lambda config: command.downgrade(config, revisions, sql=True), section=section)
 
 
 @contextmanager
@@ -133,8 +135,13 @@ def objects(url: str) -> set[str]:
     return {one["name"] for one in found}
 
 
-def disagreements(url: str, tree: FrozenSql) -> list[str]:
-    """The catalog guard: what of the functions and views in a database is not what ``sql/`` has; empty where all is well."""
+def disagreements(url: str, tree: FrozenSql, over: FrozenSql | None = None) -> list[str]:
+    """The catalog guard: what of the functions and views in a database is not what ``sql/`` has; empty where all is well.
+
+    Args:
+        over: the tree of the amendment, where it is on: its files stand for those of the same name.
+    """
+    replaced = over.sources() if over else []
     files, found = set(tree.sources()), objects(url)
     wrong = [f"{name} is in the database and has no file" for name in sorted(found - files)]
     wrong += [f"sql/{name}.sql is in no database" for name in sorted(files - found)]
@@ -142,6 +149,7 @@ def disagreements(url: str, tree: FrozenSql) -> list[str]:
     with psycopg.connect(url) as connection:
         connection.execute("set local role dot_owner")
         for name in tree.sources():
-            connection.execute((tree.sql / f"{name}.sql").read_bytes())
+            folder = over.sql if over and name in replaced else tree.sql
+            connection.execute((folder / f"{name}.sql").read_bytes())
     difference = difflib.unified_diff(before.splitlines(), catalog(url).splitlines(), "database", "sql/", lineterm="")
     return wrong + list(difference)

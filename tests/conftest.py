@@ -54,11 +54,14 @@ def pytest_unconfigure() -> None:
 
 
 @pytest.fixture
-def db(pytestconfig: pytest.Config) -> Iterator[Database]:
-    """A database of the test's own with the wrapper installed and nothing in it."""
+def db(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> Iterator[Database]:
+    """A database of the test's own with the wrapper installed and nothing in it; with the optional amendment where the test says
+    so, see ``support.AMENDED`` and ``support.IN_BOTH_STATES``."""
     prepared_server = pytestconfig.stash[PREPARED]
-    with prepared_server.database(prepared_server.template) as url:
-        database = Database(url, prepared_server)
+    amended = getattr(request, "param", False)
+    template = prepared_server.amended_template() if amended else prepared_server.template
+    with prepared_server.database(template) as url:
+        database = Database(url, prepared_server, amended=amended)
         yield database
         database.close()
 

@@ -35,14 +35,16 @@ def store_run(
     lease_token: int | None = 1,
     dot_code: str = PRODUCER,
     run_id: uuid.UUID | None = None,
+    parent_run_id: uuid.UUID | None = None,
+    error_ref: str | None = None,
 ) -> uuid.UUID:
     """One header; a REAL_RUN under token 1 by default."""
     run_id = run_id or uuid.uuid4()
     simulated = evidence_type == "SIMULATED_DRY_RUN"
     owner.execute(
         "insert into dot.process_run_observation (process_candidate_code, process_run_id, observed_at, evidence_type, dry_run,"
-        " status, correlation_id, lease_token, dot_code, actor, session_actor, evidence_ref, admission)"
-        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, 'tester', 'tester', %s, %s)",
+        " status, correlation_id, lease_token, dot_code, actor, session_actor, evidence_ref, admission, parent_run_id,"
+        " error_ref) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, 'tester', 'tester', %s, %s, %s, %s)",
         (
             code,
             run_id,
@@ -55,6 +57,8 @@ def store_run(
             dot_code,
             Jsonb(_PHASES.get(status, {})),
             None if simulated else Jsonb({}),
+            parent_run_id,
+            error_ref,
         ),
     )
     return run_id

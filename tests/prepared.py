@@ -5,6 +5,7 @@ The server is one of the tests' own, or that of ``DATABASE_URL``. What is made h
 
 from __future__ import annotations
 
+import os
 import secrets
 import sys
 from collections.abc import Iterator
@@ -51,6 +52,14 @@ class Prepared:
         name, password = self.logins[who]
         return make_conninfo(url, user=name, password=password)
 
+    def amended_template(self) -> str:
+        """A copy of the template in which the optional amendment is on: each test process makes its own when it first needs it."""
+        name = f"{self.template}_{os.environ.get('PYTEST_XDIST_WORKER', 'own')}_amended"
+        if (os.getpid(), name) not in _AMENDED:
+            upgrade(fresh_database(self.url, name, self.template), section="amendment")
+            _AMENDED.add((os.getpid(), name))
+        return name
+
     @contextmanager
     def database(self, template: str = "template1") -> Iterator[str]:
         """A database for the length of the block: its URL, as the creator."""
@@ -60,6 +69,9 @@ class Prepared:
         finally:
             drop_database(self.url, name)
 
+
+# By process, because a fork may have another template of the same name.
+_AMENDED: set[tuple[int, str]] = set()
 
 # Where the configuration of a test run keeps its server.
 PREPARED = pytest.StashKey[Prepared]()

@@ -201,8 +201,8 @@ def drop_database(server_url: str, name: str) -> None:
         admin.execute(sql.SQL("drop database if exists {}").format(sql.Identifier(name)))
 
 
-def upgrade(url: str, revision: str = "head") -> None:
-    """`alembic upgrade` of the database at the URL."""
+def upgrade(url: str, revision: str = "head", section: str = "alembic") -> None:
+    """`alembic upgrade` of the database at the URL; ``section`` is the main line's or ``amendment``."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DATABASE_URL", url)
-        command.upgrade(Config(str(ROOT / "alembic.ini")), revision)
+        command.upgrade(Config(str(ROOT / "alembic.ini"), ini_section=section), revision)

@@ -28,12 +28,20 @@ WAITS = "select exists (select from pg_locks where pid = %s and not granted)"  #
 PAIR, PRODUCER, VERIFIER = "shop.orders", "dot.load_orders", "dot.check_orders"
 
 
+# What a test's database is: with the optional amendment, or one after the other.
+AMENDED = pytest.mark.parametrize("db", [pytest.param(True, id="amended")], indirect=True)
+IN_BOTH_STATES = pytest.mark.parametrize(
+    "db", [pytest.param(False, id="main line"), pytest.param(True, id="amended")], indirect=True
+)
+
+
 @dataclass
 class Database:
     """A database of the test's own, with the wrapper installed. Each role is a login that has that role and nothing else."""
 
     url: str
     server: Prepared
+    amended: bool = False
     opened: list[Connection] = field(default_factory=list)
     sessions: dict[str, Connection] = field(default_factory=dict)
 

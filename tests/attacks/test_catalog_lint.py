@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support import Connection, Database, rows
+from support import AMENDED, IN_BOTH_STATES, Connection, Database, rows
 
 # Functions of their arguments alone. Whatever reads a table sees what the statement sees: VOLATILE.
 IMMUTABLE = (
@@ -25,6 +25,7 @@ IMMUTABLE = (
 MUTABLE = ("dot_iu_runtime_lease", "outbox_cursor")
 FREE = (
     "alembic_version",
+    "alembic_version_amendment",
     "dot_config",
     "dot_iu_command_catalog",
     "dot_tools",
@@ -100,13 +101,13 @@ RULES = {
     "no function runs text as SQL": f"select p.proname {FUNCTIONS} and p.prosrc ~* '\\mexecute\\M'",
     "a constraint is named after its table": """
         select r.conname from pg_constraint r join pg_class c on c.oid = r.conrelid
-        where c.relnamespace = 'dot'::regnamespace and r.contype <> 'n' and c.relname <> 'alembic_version'
+        where c.relnamespace = 'dot'::regnamespace and r.contype <> 'n' and not starts_with(c.relname, 'alembic_version')
             and r.conname !~ ('^' || c.relname || case r.contype
                 when 'p' then '_pkey$' when 'f' then '_[a-z_]+_fkey$' when 'u' then '_[a-z_]+_key$' else '_[a-z_]+_check$'
             end)""",
     "an index is named after its table": """
         select c.relname from pg_index i join pg_class c on c.oid = i.indexrelid join pg_class t on t.oid = i.indrelid
-        where t.relnamespace = 'dot'::regnamespace and t.relname <> 'alembic_version'
+        where t.relnamespace = 'dot'::regnamespace and not starts_with(t.relname, 'alembic_version')
             and c.relname !~ ('^' || t.relname || case
                 when i.indisprimary then '_pkey$' when i.indisunique then '_[a-z_]+_key$' else '_[a-z_]+_idx$'
             end)""",
@@ -136,7 +137,7 @@ RULES = {
         select p.proname {FUNCTIONS} and obj_description(p.oid, 'pg_proc') is null
         union all
         select c.relname from pg_class c where c.relnamespace = 'dot'::regnamespace and c.relkind in ('r', 'v')
-            and c.relname <> 'alembic_version' and obj_description(c.oid, 'pg_class') is null""",
+            and not starts_with(c.relname, 'alembic_version') and obj_description(c.oid, 'pg_class') is null""",
     "a view is a security barrier, runs as its owner, and is dot_owner's": f"""
         select c.relname {VIEWS} and (
             c.relowner <> 'dot_owner'::regrole
@@ -420,6 +421,7 @@ def reported(owner: Connection, rule: str) -> list[str]:
     return [str(next(iter(one.values()))) for one in rows(owner, RULES[rule])]
 
 
+@IN_BOTH_STATES
 def test_the_catalog_keeps_every_rule(db: Database) -> None:
     owner = db.session("owner")
     assert {rule: found for rule in RULES if (found := reported(owner, rule))} == {}
@@ -437,6 +439,7 @@ def test_each_rule_reports_what_breaks_it(db: Database) -> None:
     assert silent == []
 
 
+@AMENDED
 def test_the_lists_name_what_exists(db: Database) -> None:
     owner = db.session("owner")
     functions = {one["proname"] for one in rows(owner, f"select p.proname {FUNCTIONS}")}

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
 from catalog import catalog, disagreements, finished, query, start_module
-from migrations.frozen_sql import ROOT, FrozenSql
+from migrations.amendment_page import PAGE as AMENDMENT_PAGE
+from migrations.amendment_page import page as amendment_page
+from migrations.frozen_sql import AMENDMENT, ROOT, FrozenSql
 from migrations.reference import PAGE
 from migrations.snapshot import SNAPSHOT, difference, dump, normalise, snapshot_of
 from servers import fresh_database, server, upgrade
@@ -104,19 +107,39 @@ def test_the_snapshot_is_the_schema_of_head(db: Database) -> None:
 def test_the_snapshot_command_writes_what_its_check_accepts_and_says_what_to_do_where_they_differ(
     tmp_path: Path,
 ) -> None:
-    written = tmp_path / "schema.snapshot.sql"
-    assert finished(start_module("migrations.snapshot", "--file", str(written))) == (0, "")
+    written, amendment = tmp_path / "schema.snapshot.sql", tmp_path / "amendment.md"
+    amendment.write_text(
+        re.sub(r"^```diff\n.*?^```\n", "", AMENDMENT_PAGE.read_text(encoding="utf-8"), flags=re.M | re.S)
+    )
+    files = ("--file", str(written), "--amendment-page", str(amendment))
+    assert finished(start_module("migrations.snapshot", *files)) == (0, "")
     assert written.read_text(encoding="utf-8") == SNAPSHOT.read_text(encoding="utf-8"), "run make snapshot"
+    assert amendment.read_text(encoding="utf-8") == AMENDMENT_PAGE.read_text(encoding="utf-8"), "run make snapshot"
     written.write_text(written.read_text(encoding="utf-8").replace("ENABLE ALWAYS", "DISABLE"), encoding="utf-8")
     page = tmp_path / "reference.md"
     page.write_text(PAGE.read_text(encoding="utf-8").replace("### fn_is_ref", "### fn_is_link"), encoding="utf-8")
-    arguments = ("--check", "--file", str(written), "--page", str(page))
+    amendment.write_text(
+        amendment.read_text(encoding="utf-8").replace("'blocked'::text", "'refused'::text"), encoding="utf-8"
+    )
+    arguments = ("--check", *files, "--page", str(page))
     status, printed = finished(start_module("migrations.snapshot", *arguments))
     assert (status, "run make snapshot" in printed) == (1, True), printed
+    assert f"{amendment} does not show what the amendment changes" in printed
     assert "\nadd: fn_is_ref\n" in printed
     assert "\nremove: fn_is_link\n" in printed
     assert "-ALTER TABLE dot.event_outbox DISABLE TRIGGER event_outbox_append_only;" in printed
     assert "+ALTER TABLE dot.event_outbox ENABLE ALWAYS TRIGGER event_outbox_append_only;" in printed
+
+
+def test_the_amendment_s_page_shows_what_it_changes(db: Database) -> None:
+    if query(db.url_as("owner"), "show server_version_num")[0]["server_version_num"] < "180000":
+        pytest.skip("the snapshot is that of PostgreSQL 18")
+    without = snapshot_of(db.url_as("owner"))
+    upgrade(db.url, section="amendment")
+    shown = AMENDMENT_PAGE.read_text(encoding="utf-8")
+    assert amendment_page(shown, without, snapshot_of(db.url_as("owner"))) == shown, "run make snapshot"
+    for name in AMENDMENT.sources():
+        assert f"+++ amendment/sql/{name}.sql" in shown
 
 
 def test_the_snapshot_shows_a_change_of_the_schema(db: Database) -> None:

@@ -28,7 +28,7 @@ from catalog import (
     version,
 )
 from harness.database import connect
-from migrations.frozen_sql import ROOT, FrozenSql, FrozenSqlError, released_manifest, statement
+from migrations.frozen_sql import AMENDMENT, ROOT, FrozenSql, FrozenSqlError, released_manifest, statement
 from servers import owner_url, upgrade
 from support import Database, value
 
@@ -53,8 +53,9 @@ def append(path: Path, text: str = "-- edited\n") -> None:
 
 
 def test_every_file_in_sql_equals_its_newest_frozen_copy_and_the_manifest_agrees() -> None:
-    assert FrozenSql().problems() == []
-    assert FrozenSql().rewritten(released_manifest()) == []
+    for tree in (FrozenSql(), AMENDMENT):
+        assert tree.problems() == []
+        assert tree.rewritten(released_manifest(tree)) == []
 
 
 def test_a_dba_can_check_the_frozen_copies_with_sha256sum(tree: FrozenSql) -> None:
@@ -64,6 +65,7 @@ def test_a_dba_can_check_the_frozen_copies_with_sha256sum(tree: FrozenSql) -> No
         ).returncode
 
     assert check(ROOT / "migrations") == 0
+    assert check(AMENDMENT.migrations) == 0
     append(tree.frozen / "0001" / f"{NAME}.sql")
     assert check(tree.migrations) == 1
 
@@ -196,23 +198,26 @@ def test_a_statement_reaches_the_server_letter_by_letter(db: Database) -> None:
     assert value(creator, "select public.awkward()") == AWKWARD
 
 
-def executed_texts() -> list[str]:
+def executed_texts(tree: FrozenSql) -> list[str]:
     """What the revisions themselves execute, as far as it is written out in them."""
     calls = [
         node
-        for path in sorted((ROOT / "migrations" / "versions").glob("*.py"))
+        for path in sorted((tree.migrations / "versions").glob("*.py"))
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "execute"
     ]
     return [str(call.args[0].value) for call in calls if isinstance(call.args[0], ast.Constant)]
 
 
-def test_the_scripts_hold_every_text_letter_by_letter() -> None:
-    copies = [copy.read_text(encoding="utf-8") for copy in FrozenSql().frozen.rglob("*.sql")]
-    executed = executed_texts()
-    assert (len(copies) > 60, len(executed) > 4) == (True, True)
-    scripts = upgrade_script() + downgrade_script()
-    roles = (ROOT / "sql" / "roles.sql").read_text(encoding="utf-8")
+@pytest.mark.parametrize(
+    ("tree", "section", "copied", "written"), [(FrozenSql(), "alembic", 60, 4), (AMENDMENT, "amendment", 10, 2)]
+)
+def test_the_scripts_hold_every_text_letter_by_letter(tree: FrozenSql, section: str, copied: int, written: int) -> None:
+    copies = [copy.read_text(encoding="utf-8") for copy in tree.frozen.rglob("*.sql")]
+    executed = executed_texts(tree)
+    assert (len(copies) > copied, len(executed) > written) == (True, True)
+    scripts = upgrade_script(section=section) + downgrade_script(section=section)
+    roles = (ROOT / "sql" / "roles.sql").read_text(encoding="utf-8") if section == "alembic" else ""
     assert [text for text in [roles, *copies, *executed] if text.rstrip().removesuffix(";") not in scripts] == []
 
 
@@ -220,7 +225,7 @@ class Checkout:
     """A copy of the project in which a developer adds a revision, with the programs a developer uses."""
 
     def __init__(self, root: Path) -> None:
-        for folder in ("sql", "migrations", "harness"):
+        for folder in ("sql", "migrations", "harness", "amendment"):
             shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "alembic.ini", root)
         self.root = root
@@ -289,6 +294,37 @@ def test_a_new_revision_changes_a_function_and_its_downgrade_restores_the_old_bo
     assert catalog(owner) == after
     assert psql(empty_url, checkout.alembic("downgrade", f"0005:{HEAD}", "--sql")) == (0, "")
     assert catalog(owner) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "says_so", "goes"),
+    [(NAME, True, True), (NAME, False, False), (AMENDMENT.sources()[0], True, False)],
+    ids=["says so", "does not say so", "has a copy in the amendment"],
+)
+def test_a_later_revision_goes_beneath_the_amendment_where_it_says_so_and_replaces_nothing_of_it(
+    empty_url: str, tmp_path: Path, name: str, says_so: bool, goes: bool
+) -> None:
+    checkout = Checkout(tmp_path)
+    upgrade(empty_url)
+    upgrade(empty_url, section="amendment")
+    append(checkout.tree.sql / f"{name}.sql")
+    checkout.revision("0005", name)
+    if says_so:
+        append(tmp_path / "migrations" / "versions" / "0005_change_a_function.py", "\nWITH_AMENDMENT = True\n")
+    assert checkout.frozen_sql("freeze", "0005") == (0, "")
+    online = finished(start_alembic("upgrade", "head", url=empty_url, root=tmp_path))
+    script = checkout.alembic("upgrade", f"{HEAD}:0005", "--sql")
+    owner = owner_url(empty_url)
+    if goes:
+        assert (online[0], version(owner)) == (0, ["0005"]), online
+        assert "amendment is on" not in script
+        checkout.alembic("downgrade", "-1", url=empty_url)
+        assert psql(empty_url, script) == (0, "")
+        assert version(owner) == ["0005"]
+    else:
+        assert (online[0], "the optional amendment is on" in online[1], version(owner)) == (1, True, [HEAD]), online
+        status, printed = psql(empty_url, script)
+        assert (status, "the optional amendment is on" in printed, version(owner)) == (3, True, [HEAD]), printed
 
 
 def test_a_revision_that_was_not_frozen_installs_nothing(empty_url: str, tmp_path: Path) -> None:

@@ -1,0 +1,14 @@
+-- The type of the event that tells of an observation, from what it is of (run or component) and the word it is stored under.
+-- The names are those of before the amendment, so that no relay's subscription goes silent.
+create or replace function dot.fn_event_type(p_kind text, p_status text)
+returns text
+language sql immutable
+return 'process.' || p_kind || '.' || case p_status
+    when 'prepared' then 'observed'
+    when 'skipped' then 'cancelled'
+    else p_status
+end;
+
+revoke all on function dot.fn_event_type(text, text) from public;
+
+comment on function dot.fn_event_type(text, text) is 'The type of the event of an observation stored under a word.';

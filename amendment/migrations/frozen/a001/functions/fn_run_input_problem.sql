@@ -1,0 +1,48 @@
+-- Step 1 of fn_process_run_observe: what is wrong with the arguments of a header, those that it shares with a component first.
+-- Returns `<argument>_not_null` or `<argument>_check`, and NULL where all is well.
+-- A blocked header tells of a refused call: a simulation with a run id of its own, the refused run as its parent, the name of
+-- the constraint as its error, and no key, so that the call itself can still be made under it.
+create or replace function dot.fn_run_input_problem(
+    p_process_candidate_code text,
+    p_dot_code text,
+    p_process_run_id uuid,
+    p_correlation_id text,
+    p_evidence_type text,
+    p_dry_run boolean,
+    p_status text,
+    p_actor text,
+    p_idempotency_key text,
+    p_parent_run_id uuid,
+    p_input_ref text,
+    p_output_ref text,
+    p_error_ref text,
+    p_evidence_ref jsonb
+)
+returns text
+language sql immutable
+return coalesce(
+    dot.fn_observation_input_problem(
+        p_process_candidate_code, p_dot_code, p_process_run_id, p_correlation_id,
+        case p_status when 'blocked' then 'failed' else p_status end, p_actor, p_idempotency_key,
+        200, p_input_ref, p_output_ref, p_error_ref, p_evidence_ref
+    ),
+    case
+        when p_evidence_type is null then 'evidence_type_not_null'
+        when p_dry_run is null then 'dry_run_not_null'
+        when (p_evidence_type in ('SIMULATED_DRY_RUN', 'DRY_RUN', 'REAL_RUN')) is not true then 'evidence_type_check'
+        when (p_dry_run = (p_evidence_type <> 'REAL_RUN')) is not true then 'dry_run_check'
+        when p_parent_run_id is not null and dot.fn_is_run_id(p_parent_run_id) is not true then 'parent_run_id_check'
+        when p_status = 'blocked' and (
+            p_evidence_type = 'SIMULATED_DRY_RUN' and p_parent_run_id <> p_process_run_id and p_error_ref is not null
+            and p_idempotency_key is null
+        ) is not true then 'blocked_check'
+    end
+);
+
+revoke all on function dot.fn_run_input_problem(
+    text, text, uuid, text, text, boolean, text, text, text, uuid, text, text, text, jsonb
+) from public;
+
+comment on function dot.fn_run_input_problem(
+    text, text, uuid, text, text, boolean, text, text, text, uuid, text, text, text, jsonb
+) is 'What is wrong with the arguments of a header: NULLs, domains, reserved keys; NULL where nothing is.';

@@ -1,0 +1,14 @@
+-- The word under which an observation's status is stored, from the wrapper's word: itself. What was stored before the amendment
+-- gives the word that it was said by, so that what is stored and what is said can be compared.
+create or replace function dot.fn_status_stored(p_status text)
+returns text
+language sql immutable
+return case p_status
+    when 'observed' then 'prepared'
+    when 'cancelled' then 'skipped'
+    else p_status
+end;
+
+revoke all on function dot.fn_status_stored(text) from public;
+
+comment on function dot.fn_status_stored(text) is 'The word under which a status is stored.';

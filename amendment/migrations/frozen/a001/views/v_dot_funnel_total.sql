@@ -1,0 +1,16 @@
+-- The funnel in one row. executed_dots is document 02's figure: how many DOTs anything shows to have been invoked.
+create or replace view dot.v_dot_funnel_total with (security_barrier = true) as
+select
+    count(*) as declared_dots,
+    count(*) filter (where f.invoked) as executed_dots,
+    count(*) filter (where f.observed) as observed_dots,
+    count(*) filter (where f.simulated) as simulated_dots,
+    count(*) filter (where f.verified) as verified_dots,
+    count(*) filter (where f.last_executed_is_backfill) as backfilled_dots,
+    coalesce(sum(f.blocked_runs), 0)::bigint as blocked_runs
+from dot.v_dot_funnel as f;
+
+revoke all on dot.v_dot_funnel_total from public;
+grant select on dot.v_dot_funnel_total to dot_reader;
+
+comment on view dot.v_dot_funnel_total is 'The funnel in one row: declared, executed, observed, simulated and verified DOTs, blocked runs.';

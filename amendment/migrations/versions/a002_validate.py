@@ -1,0 +1,24 @@
+"""Validate: what was stored before the amendment is checked too, while others write."""
+
+from amendment.keeps_rows import refuse_where_used
+from migrations.frozen_sql import execute
+
+revision = "a002"
+down_revision = "a001"
+branch_labels = None
+depends_on = None
+
+APPLIES: tuple[str, ...] = ()
+
+
+def upgrade() -> None:
+    execute("""
+alter table dot.process_run_observation validate constraint process_run_observation_status_check;
+alter table dot.process_run_observation validate constraint process_run_observation_blocked_check;
+alter table dot.process_component_observation validate constraint process_component_observation_status_check;
+""")
+
+
+def downgrade() -> None:
+    # Before anything is taken back, and while others write. A constraint that was validated stays so.
+    refuse_where_used(locked=False)

@@ -1,0 +1,49 @@
+-- Per DOT how far it came: declared, invoked, observed, verified. Invoked needs a usage figure or a producer row of a dry or
+-- real run; a last_executed that all DOTs share is a backfill, and no date ever counts.
+-- Simulated runs are shown apart: they are proof of the ledger, not of the DOT. A skipped
+-- component shows nothing of either. blocked_runs counts the refused calls of which a header tells.
+create or replace view dot.v_dot_funnel with (security_barrier = true) as
+select
+    t.code as dot_code,
+    t.category,
+    t.execution_engine,
+    coalesce(t.usage_count, 0) as usage_count,
+    t.last_executed,
+    t.last_executed is not null and shared.dots > 1 and shared.dated = shared.dots and shared.values_seen = 1 as last_executed_is_backfill,
+    true as declared,
+    coalesce(t.usage_count, 0) > 0 or coalesce(k.invoked, false) as invoked,
+    coalesce(k.observed, false) as observed,
+    coalesce(k.simulated, false) as simulated,
+    coalesce(v.verified, false) as verified,
+    coalesce(b.blocked_runs, 0) as blocked_runs
+from dot.dot_tools as t
+cross join (
+    select count(*) as dots, count(d.last_executed) as dated, count(distinct d.last_executed) as values_seen
+    from dot.dot_tools as d
+) as shared
+left join (
+    select
+        c.dot_code,
+        bool_or(c.component_role = 'producer' and c.evidence_type <> 'SIMULATED_DRY_RUN' and c.status <> 'skipped') as invoked,
+        bool_or(c.evidence_type <> 'SIMULATED_DRY_RUN' and c.status <> 'skipped') as observed,
+        bool_or(c.evidence_type = 'SIMULATED_DRY_RUN') as simulated
+    from dot.process_component_observation as c
+    group by c.dot_code
+) as k on k.dot_code = t.code
+left join (
+    select d.dot_code, bool_or(v3.verified) as verified
+    from dot.v_process_verification_v3 as v3
+    cross join lateral (values (v3.producer_dot_code), (v3.verifier_dot_code)) as d (dot_code)
+    group by d.dot_code
+) as v on v.dot_code = t.code
+left join (
+    select r.dot_code, count(*) as blocked_runs
+    from dot.process_run_observation as r
+    where r.status = 'blocked'
+    group by r.dot_code
+) as b on b.dot_code = t.code;
+
+revoke all on dot.v_dot_funnel from public;
+grant select on dot.v_dot_funnel to dot_reader;
+
+comment on view dot.v_dot_funnel is 'Per DOT: declared, invoked, observed (simulated apart), verified; and blocked runs.';
