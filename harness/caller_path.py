@@ -10,7 +10,7 @@ lease, header. Leaving it releases the lease. Each call commits by itself, so a 
 the same key takes the run up again: the same run, the same rows, none twice.
 
 A refusal is raised as its own exception class, and recorded in a second transaction as a refused command, because whatever
-the refusing function wrote is rolled back with it.
+the refusing function wrote is rolled back with it. Where the optional amendment is on, a blocked header tells of it too.
 
 ``async_caller_path`` is the same for asyncio: ``async with``, and ``await run.producer(...)``.
 """
@@ -217,7 +217,30 @@ class _Path:
                 yield from calls.log_command(command, mode, "refused", self.actor, detail)
             except DotWrapperError as error:
                 refusal.add_note(f"and could not be logged: {error.message}")
+            yield from self._tell_of(refusal)
             raise
+
+    def _tell_of(self, refusal: Refusal) -> Steps[None]:
+        """Stores a blocked header where the amendment is on. It has no key, so that the run can still be had under its own; what
+        the ledger does not know, or may not name, has none."""
+        if refusal.constraint is None:
+            return
+        try:
+            if not (yield from calls.amendment_is_on()):
+                return
+            yield from calls.observe_run(
+                process_candidate_code=self.pair.code,
+                dot_code=self.pair.producer_dot_code,
+                process_run_id=uuid7(),
+                correlation_id=self.correlation_id,
+                evidence_type="SIMULATED_DRY_RUN",
+                status="blocked",
+                actor=self.actor,
+                parent_run_id=self.process_run_id,
+                error_ref=refusal.constraint,
+            )
+        except DotWrapperError as error:
+            refusal.add_note(f"and no blocked header tells of it: {error.message}")
 
     @property
     def lease_token(self) -> int:

@@ -23,6 +23,8 @@ from harness.errors import UnknownReference
 
 EvidenceType = Literal["SIMULATED_DRY_RUN", "DRY_RUN", "REAL_RUN"]
 Status = Literal["prepared", "started", "completed", "failed", "skipped"]
+RunStatus = Status | Literal["blocked"]
+"""Only with the optional amendment a header may be blocked: it tells of a call that was refused."""
 Role = Literal["producer", "verifier"]
 
 GATES: Final = (
@@ -30,6 +32,12 @@ GATES: Final = (
     "process_dot_runtime.execute_enabled",
     "process_dot_runtime.real_run_enabled",
 )
+
+AMENDMENT: Final = (
+    "select c.convalidated from pg_constraint as c join pg_namespace as n on n.oid = c.connamespace"
+    " where n.nspname = 'dot' and c.conname = 'process_run_observation_blocked_check'"
+)
+"""Whether the optional amendment is on: a row, with what was stored before it looked through or not. Every login may ask."""
 
 Rows = Sequence[tuple[Any, ...]]
 Parameters = Mapping[str, object] | tuple[object, ...]
@@ -100,7 +108,7 @@ def observe_run(
     process_run_id: UUID,
     correlation_id: str,
     evidence_type: EvidenceType,
-    status: Status,
+    status: RunStatus,
     actor: str,
     idempotency_key: str | None = None,
     parent_run_id: UUID | None = None,
@@ -262,6 +270,11 @@ def log_command(
         "detail": Jsonb(dict(detail or {})),
     }
     return _function("dot_writer", "fn_dot_iu_command_log", arguments, _value)
+
+
+def amendment_is_on() -> Call[bool]:
+    """Whether the words of the optional amendment may be stored here."""
+    return Call("dot_writer", AMENDMENT, (), bool, repeatable=True)
 
 
 # Catalogue (role dot_cataloguer)

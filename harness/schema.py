@@ -6,14 +6,16 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import psycopg
 
-from harness import database
+from harness import calls, database
 from harness.errors import NotInstalled
 
 ROOT: Final = Path(__file__).resolve().parents[1]
+
+Amendment = Literal["off", "not validated", "on"]
 
 UNKNOWN: Final = "unknown"
 """The revision of a database whose login may not look."""
@@ -36,11 +38,13 @@ class State:
         software: the revision this software was written for.
         installed: the database's; None without the wrapper, ``UNKNOWN`` where this login may not look.
         differing: functions and views that are missing, or functions whose text is another one than in ``sql/``.
+        amendment: whether the optional amendment is on, or not yet validated.
     """
 
     software: str
     installed: str | None
     differing: tuple[str, ...] = ()
+    amendment: Amendment = "off"
 
     @property
     def in_step(self) -> bool:
@@ -66,7 +70,7 @@ class State:
                 f"The database is at revision {self.installed}, this software needs {self.software}."
                 " Run `dot-wrapper upgrade`."
             )
-        files = " ".join(f"-f {path(name).relative_to(ROOT)}" for name in self.differing)
+        files = " ".join(f"-f {path(name, self.amendment).relative_to(ROOT)}" for name in self.differing)
         return (
             f"{len(self.differing)} of the database's functions and views are not those of this software, though the"
             f" revision is. A DBA who has compared them runs: psql \"$DATABASE_URL\" -c 'set role dot_owner' {files}"
@@ -104,12 +108,14 @@ def state(connection: psycopg.Connection[Any]) -> State:
     if installed not in (head(), UNKNOWN):
         return State(head(), installed)
     found = dict(connection.execute(_OBJECTS).fetchall())
+    validated = connection.execute(calls.AMENDMENT).fetchone()
+    amendment: Amendment = "off" if validated is None else "on" if validated == (True,) else "not validated"
     differing = tuple(
         name
         for name in objects()
-        if name not in found or ((body := _body(path(name))) is not None and body != found[name])
+        if name not in found or ((body := _body(path(name, amendment))) is not None and body != found[name])
     )
-    return State(head(), installed, differing)
+    return State(head(), installed, differing, amendment)
 
 
 def objects() -> list[str]:
@@ -117,9 +123,11 @@ def objects() -> list[str]:
     return sorted(one.stem for folder in ("functions", "views") for one in (ROOT / "sql" / folder).glob("*.sql"))
 
 
-def path(name: str) -> Path:
-    """The file of a function or view."""
-    return ROOT / "sql" / ("views" if name.startswith("v_") else "functions") / f"{name}.sql"
+def path(name: str, amendment: Amendment) -> Path:
+    """The file of a function or view: the amendment's, where it is on and has one."""
+    own = Path("sql") / ("views" if name.startswith("v_") else "functions") / f"{name}.sql"
+    amended = ROOT / "amendment" / own
+    return amended if amendment != "off" and amended.exists() else ROOT / own
 
 
 def _revision(connection: psycopg.Connection[Any]) -> str | None:

@@ -14,7 +14,7 @@ from harness.cli.session import open_ledger
 from harness.errors import InputError, UnknownReference
 from harness.ledger import Ledger
 
-EndState = Literal["failed", "skipped", "completed", "prepared", "stale", "open"]
+EndState = Literal["blocked", "failed", "skipped", "completed", "prepared", "stale", "open"]
 
 GRADES: Final = {"SIMULATED_DRY_RUN": "simulated", "DRY_RUN": "dry", "REAL_RUN": "real"}
 """What each evidence type is called where a column is narrow."""

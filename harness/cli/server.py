@@ -84,6 +84,7 @@ def version(as_json: Json = False) -> None:
                 "revision_installed": found.installed,
                 "in_step": found.in_step,
                 "differing": found.differing,
+                "amendment": found.amendment,
                 "advice": found.advice,
                 "server_version": server,
             }
@@ -91,6 +92,8 @@ def version(as_json: Json = False) -> None:
     else:
         say(f"dot-wrapper {software}, schema revision {found.software}")
         say(f"database: schema revision {found.installed or 'none'}, PostgreSQL {server}")
+        if found.amendment != "off":
+            say(f"the optional amendment is {found.amendment}")
         say(found.advice or "in step")
     if not found.in_step:
         raise typer.Exit(FAILED)

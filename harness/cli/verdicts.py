@@ -203,6 +203,7 @@ def funnel(
                 "observed": "observed",
                 "simulated": "simulated",
                 "verified": "verified",
+                **({"blocked_runs": "blocked"} if "blocked_runs" in total else {}),
             },
         )
     else:
@@ -214,6 +215,8 @@ def funnel(
             "simulated_dots": "apart: seen in simulated runs, which prove nothing about the DOT",
             "backfilled_dots": "apart: a last_executed that is a backfill, and counts for nothing",
         }
+        if "blocked_runs" in total:  # the optional amendment is on
+            stages["blocked_runs"] = "apart: refused calls that a blocked header tells of; not DOTs but calls"
         print_rows(
             [{"stage": meaning, "dots": total[key]} for key, meaning in stages.items()],
             {"stage": "funnel", "dots": "DOTs"},

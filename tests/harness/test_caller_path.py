@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -12,6 +13,7 @@ from harness.calls import EvidenceType, Pair
 from harness.errors import GateClosed, LeaseHeld, LeaseNotLive, PayloadMismatch, PreflightBlocked, Refusal
 from harness.ledger import Ledger
 from support import (
+    AMENDED,
     PAIR,
     PRODUCER,
     VERIFIER,
@@ -263,6 +265,83 @@ def test_renewing_keeps_the_lease_and_says_when_it_is_over(db: Database, ledger:
         assert left > 500
         ledger.release_lease(PAIR, run.holder, run.lease_token)
         assert not run.renew(600)
+
+
+BLOCKED = "select * from dot.v_process_run where status = 'blocked' order by observed_at"
+
+
+@AMENDED
+def test_with_the_amendment_a_blocked_header_tells_of_a_refusal_and_the_rerun_under_its_key_succeeds(
+    db: Database, ledger: Ledger
+) -> None:
+    define_pair(db)
+    reader = db.connect("reader")
+    with pytest.raises(PreflightBlocked):
+        rehearse(ledger, idempotency_key="today", evidence_type="SIMULATED_DRY_RUN")
+    with pytest.raises(GateClosed):
+        rehearse(ledger, "REAL_RUN", idempotency_key="today")
+    told = rows(reader, BLOCKED)
+    refused = [logged["detail"] for logged in refusals(db)]
+    assert [(one["parent_run_id"], one["error_ref"]) for one in told] == [
+        (UUID(logged["process_run_id"]), logged["constraint"]) for logged in refused
+    ]
+    assert [one["error_ref"] for one in told] == ["preflight_check", "gate_operator_runtime_enabled_check"]
+    for one in told:
+        assert (one["evidence_type"], one["idempotency_key"], one["components"]) == ("SIMULATED_DRY_RUN", None, 0)
+        assert (one["actor"], one["dot_code"], one["end_state"]) == ("ci", PRODUCER, "blocked")
+        assert one["process_run_id"] != one["parent_run_id"]
+    attest(db)
+    assert rehearse(ledger, idempotency_key="today").created
+    assert len(rows(reader, BLOCKED)) == 2
+
+
+@AMENDED
+def test_with_the_amendment_a_refused_component_leaves_its_run_as_it_is(db: Database, ledger: Ledger) -> None:
+    define_pair(db)
+    attest(db)
+    with caller_path(ledger, THE_PAIR, evidence_type="SIMULATED_DRY_RUN", actor="ci") as run:
+        run.producer("completed")
+        with pytest.raises(Refusal):
+            run.producer("failed")
+        run.verifier("completed")
+    (told,) = rows(db.connect("reader"), BLOCKED)
+    assert (told["parent_run_id"], told["error_ref"]) == (
+        run.process_run_id,
+        "process_component_observation_terminal_key",
+    )
+    assert value(
+        db.connect("reader"), "select end_state from dot.v_process_run where process_run_id = %s", run.process_run_id
+    ) == ("completed")
+
+
+@AMENDED
+@pytest.mark.parametrize(
+    ("pair", "options", "constraint"),
+    [
+        (Pair("shop.unknown", PRODUCER, VERIFIER), {}, "process_run_observation_process_candidate_code_fkey"),
+        (Pair(PAIR, "dot.unknown", VERIFIER), {}, "process_run_observation_dot_code_fkey"),
+        (THE_PAIR, {"actor": "not a name"}, "process_run_observation_actor_check"),
+    ],
+)
+def test_what_the_ledger_cannot_name_has_no_blocked_header_and_is_still_the_refusal(
+    db: Database, ledger: Ledger, pair: Pair, options: dict[str, Any], constraint: str
+) -> None:
+    define_pair(db)
+    attest(db)
+    given: Any = {"evidence_type": "SIMULATED_DRY_RUN", "actor": "ci", **options}
+    with pytest.raises(Refusal) as refused, caller_path(ledger, pair, **given):
+        pass
+    assert refused.value.constraint == constraint
+    assert "no blocked header tells of it" in refused.value.__notes__[-1]
+    assert rows(db.connect("reader"), BLOCKED) == []
+
+
+def test_without_the_amendment_a_refusal_is_logged_and_nothing_else(db: Database, ledger: Ledger) -> None:
+    define_pair(db)
+    with pytest.raises(PreflightBlocked) as refused:
+        rehearse(ledger)
+    assert getattr(refused.value, "__notes__", []) == []
+    assert (len(refusals(db)), value(db.connect("owner"), "select count(*) from dot.process_run_observation")) == (1, 0)
 
 
 def test_a_refusal_that_cannot_be_logged_is_still_the_refusal(db: Database, ledger: Ledger) -> None:

@@ -22,6 +22,7 @@ from harness.caller_path import caller_path
 from harness.cli.verdicts import REASONS
 from harness.ledger import Ledger
 from support import (
+    AMENDED,
     PAIR,
     Database,
     DotWrapper,
@@ -277,6 +278,26 @@ def test_version_says_whether_software_and_schema_belong_together(
         owner.execute("update dot.alembic_version set version_num = %s", (other,))
         outcome = dot_wrapper("version")
         assert (outcome.code, said in outcome.out) == (cli.FAILED, True), outcome
+
+
+@AMENDED
+def test_version_runs_and_funnel_know_the_optional_amendment(db: Database, dot_wrapper: DotWrapper) -> None:
+    define_pair(db)
+    assert dot_wrapper("version").out.splitlines()[-2:] == ["the optional amendment is on", "in step"]
+    assert dot_wrapper("rehearse", PAIR, "--actor", "ci").code == cli.REFUSED
+    (blocked,) = dot_wrapper("runs", "--state", "blocked", "--json").json
+    assert (blocked["end_state"], blocked["evidence_type"]) == ("blocked", "SIMULATED_DRY_RUN")
+    shown = dot_wrapper("funnel", "--json").json
+    assert (shown["total"]["blocked_runs"], [one["blocked_runs"] for one in shown["dots"]]) == (1, [0, 1])
+    assert "refused calls" in dot_wrapper("funnel").out
+    assert "blocked" in dot_wrapper("funnel", "--dots").out
+
+    owner = db.connect("owner")
+    for sources, differing in (("sql", ["fn_input_refuse"]), ("amendment/sql", [])):
+        owner.execute((ROOT / sources / "functions" / "fn_input_refuse.sql").read_bytes())
+        found = dot_wrapper("version", "--json").json
+        assert (found["differing"], found["amendment"]) == (differing, "on")
+        assert not differing or "-f amendment/sql/functions/fn_input_refuse.sql" in found["advice"]
 
 
 def test_a_database_that_cannot_serve_says_in_one_line_what_to_do(
