@@ -33,11 +33,14 @@ RUN_WORDS = {**_SAME, "started": "started", "completed": "completed"}
 COMPONENT_WORDS = {**_SAME, "started": "step_started", "completed": "step_completed"}
 """Status model [seed]: the wrapper's word and the one that is stored. `blocked` is no word: it is never stored."""
 
+AMENDED = {"prepared", "skipped", "blocked"}
+"""Words that only the optional amendment stores: as they are said, `blocked` for a header alone, and none of them is evidence."""
+
 FLAGS: dict[str, dict[str, Any]] = {"prepared": {"wrapper_phase": "prepared"}, "skipped": {"skipped": True}}
-"""What a word adds to the evidence. The keys are reserved: a caller that sends one is refused."""
+"""What a word adds to the evidence where it is not stored itself. The keys are reserved: a caller that sends one is refused."""
 RESERVED = {"wrapper_phase", "skipped"}
 
-TERMINAL = ("step_completed", "failed", "cancelled")
+TERMINAL = ("step_completed", "failed", "cancelled", "skipped")
 """A component ends once, with one of these."""
 
 EVENT_TYPES = {
@@ -162,10 +165,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class Ledger:
-    """Everything that was said, oldest first, and what time it is."""
+    """Everything that was said, oldest first, what time it is, and whether the optional amendment is on."""
 
     facts: tuple[Fact, ...] = ()
     now: int = 0
+    amended: bool = False
 
     def after(self, *facts: Fact) -> Ledger:
         """The ledger with these facts added."""
@@ -244,8 +248,9 @@ def observe_run(ledger: Ledger, session_actor: str, **arguments: Any) -> Answer:
     call = {**_OPTIONAL, "parent_run_id": None, **arguments}
 
     # 1. NULLs, domains, reserved keys.
-    _refuse_first(RUN, _run_problems(call))
-    status, evidence = RUN_WORDS[call["status"]], call["evidence_ref"] | FLAGS.get(call["status"], {})
+    words = RUN_WORDS | ({"blocked": "blocked"} if ledger.amended else {})
+    _refuse_first(RUN, _run_problems(call, words))
+    status, evidence = as_stored(ledger, words, call["status"], call["evidence_ref"])
 
     # 2. The DOT is known, the candidate is known, and the DOT is its producer.
     candidate = _candidate(ledger, RUN, call)
@@ -281,7 +286,7 @@ def observe_component(ledger: Ledger, session_actor: str, **arguments: Any) -> A
 
     # 1. NULLs, domains, reserved keys.
     _refuse_first(COMPONENT, _component_problems(call))
-    status, evidence = COMPONENT_WORDS[call["status"]], call["evidence_ref"] | FLAGS.get(call["status"], {})
+    status, evidence = as_stored(ledger, COMPONENT_WORDS, call["status"], call["evidence_ref"])
 
     # 2. The DOT is known, the candidate has it in that role, and the header is there, open, and of the same correlation.
     candidate = _candidate(ledger, COMPONENT, call)
@@ -292,7 +297,7 @@ def observe_component(ledger: Ledger, session_actor: str, **arguments: Any) -> A
         raise Refused("23503", f"{COMPONENT}_process_run_id_fkey")
     if call["correlation_id"] != header.correlation_id:
         raise Refused("23514", f"{COMPONENT}_correlation_id_header_check")
-    if header.status in ("failed", "cancelled"):
+    if header.status in ("failed", "cancelled", "skipped", "blocked"):
         raise Refused("23514", f"{COMPONENT}_header_status_check")
     if call["status"] == "prepared" and header.evidence_type != SIMULATED:
         raise Refused("23514", f"{COMPONENT}_prepared_check")
@@ -323,8 +328,17 @@ def observe_component(ledger: Ledger, session_actor: str, **arguments: Any) -> A
     return Answer((component, True), (component, *_event(ledger, "component", component)))
 
 
-def _run_problems(call: Mapping[str, Any]) -> Iterator[str]:
-    yield from _shared_problems(call, longest_key=200)
+def as_stored(
+    ledger: Ledger, words: Mapping[str, str], said: str, evidence: dict[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """The word and the evidence under which an observation is stored."""
+    if ledger.amended and said in AMENDED:
+        return said, evidence
+    return words[said], evidence | FLAGS.get(said, {})
+
+
+def _run_problems(call: Mapping[str, Any], words: Mapping[str, str]) -> Iterator[str]:
+    yield from _shared_problems(call, words, longest_key=200)
     for name in ("evidence_type", "dry_run"):
         if call[name] is None:
             yield f"{name}_not_null"
@@ -334,19 +348,25 @@ def _run_problems(call: Mapping[str, Any]) -> Iterator[str]:
         yield "dry_run_check"
     if call["parent_run_id"] is not None and not is_run_id(call["parent_run_id"]):
         yield "parent_run_id_check"
+    # It tells of a refused call, and must not stand in the way of the call itself.
+    tells = call["parent_run_id"] not in (None, call["process_run_id"]) and call["error_ref"] is not None
+    if call["status"] == "blocked" and not (
+        tells and call["evidence_type"] == SIMULATED and call["idempotency_key"] is None
+    ):
+        yield "blocked_check"
     if call["status"] == "prepared" and call["evidence_type"] != SIMULATED:
         yield "prepared_check"
 
 
 def _component_problems(call: Mapping[str, Any]) -> Iterator[str]:
-    yield from _shared_problems(call, longest_key=240)
+    yield from _shared_problems(call, COMPONENT_WORDS, longest_key=240)
     if call["component_role"] is None:
         yield "component_role_not_null"
     if call["component_role"] not in ("producer", "verifier"):
         yield "component_role_check"
 
 
-def _shared_problems(call: Mapping[str, Any], longest_key: int) -> Iterator[str]:
+def _shared_problems(call: Mapping[str, Any], words: Mapping[str, str], longest_key: int) -> Iterator[str]:
     required = ("process_candidate_code", "dot_code", "process_run_id", "correlation_id", "status", "actor")
     for name in (*required, "evidence_ref"):
         if call[name] is None:
@@ -355,7 +375,7 @@ def _shared_problems(call: Mapping[str, Any], longest_key: int) -> Iterator[str]
         if name == "process_run_id":
             legal = is_run_id(call[name])
         else:
-            legal = call[name] in RUN_WORDS if name == "status" else is_code(call[name])
+            legal = call[name] in words if name == "status" else is_code(call[name])
         if not legal:
             yield f"{name}_check"
     if call["idempotency_key"] is not None and not is_code(call["idempotency_key"], longest_key):
@@ -402,7 +422,9 @@ def _distinct(one: Any, other: Any) -> bool:
 
 
 def _event(ledger: Ledger, kind: str, observation: Run | Component) -> tuple[Event, ...]:
-    wanted = ledger.newest(EventType, name=f"process.{kind}.{observation.status}")
+    # The amendment renames no event: a relay's subscription goes on.
+    word = _SAME.get(observation.status, observation.status)
+    wanted = ledger.newest(EventType, name=f"process.{kind}.{word}")
     return (Event(wanted.name, observation),) if wanted and wanted.active else ()
 
 
@@ -530,13 +552,15 @@ def end_state(ledger: Ledger, run: Run) -> str:
     said = {one.status for one in components} if components else {run.status}
     tokens = [one.lease_token for one in (run, *components) if one.lease_token is not None]
     live = ledger.live_lease(f"dot_exec:{run.process_candidate_code}")
+    if run.status == "blocked":
+        return "blocked"
     if "failed" in said:
         return "failed"
-    if "cancelled" in said:
+    if said & {"cancelled", "skipped"}:
         return "skipped"
     if {(one.component_role, one.status) for one in components} >= _BOTH_COMPLETED:
         return "completed"
-    if not components and run.status == "observed":
+    if not components and run.status in ("observed", "prepared"):
         return "prepared"
     if run.evidence_type != SIMULATED and (live is None or max(tokens) != live.token):
         return "stale"
@@ -566,9 +590,14 @@ class RunVerdict:
         return self.producer_session_actor == self.verifier_session_actor if both else None
 
 
+def ingredients(ledger: Ledger, run: Run) -> list[Component]:
+    """The components that a verdict looks at: none under a word of the amendment."""
+    return [one for one in components_of(ledger, run) if one.status not in AMENDED]
+
+
 def run_verdict(ledger: Ledger, run: Run) -> RunVerdict:
     """The producer completed, the verifier completed, in one correlation, and the verifier began after that."""
-    components = components_of(ledger, run)
+    components = ingredients(ledger, run)
     producer = [one for one in components if one.component_role == "producer"]
     verifier = [one for one in components if one.component_role == "verifier"]
     produced = next((one for one in producer if one.status == "step_completed"), None)
@@ -610,7 +639,7 @@ class Verdict:
 
 def verdict(ledger: Ledger, candidate: str) -> Verdict:
     """Nothing but REAL_RUN rows decides; only the choice between no_run and no_real_run looks at others."""
-    runs = ledger.all(Run, process_candidate_code=candidate)
+    runs = [run for run in ledger.all(Run, process_candidate_code=candidate) if run.status != "blocked"]
     real = [run_verdict(ledger, run) for run in sorted(runs, key=_observed) if run.evidence_type == REAL]
     latest = real[-1] if real else None
     return Verdict(

@@ -7,6 +7,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -67,7 +68,7 @@ class Twin:
         """What others added since the writer's open transaction wrote first: the relay is not shown it before that ends."""
         self.component_ids: dict[uuid.UUID, Identity] = {}
         self.delivered: list[dict[str, Any]] = []
-        self.committed = model.Ledger(self._facts_at_the_start(), now=1)
+        self.committed = model.Ledger(self._facts_at_the_start(), now=1, amended=db.amended)
         db.session("operator").execute("set lock_timeout = '20ms'")
         db.session("reader").execute("set plan_cache_mode = force_generic_plan")
 
@@ -119,14 +120,10 @@ class Twin:
         def really(connection: Connection) -> Outcome:
             told = call(connection, "fn_process_component_observe", _as_parameters(arguments))
             if told["created"]:
-                identity = (
-                    arguments["process_candidate_code"],
-                    arguments["process_run_id"],
-                    arguments["component_role"],
-                    model.COMPONENT_WORDS[arguments["status"]],
-                )
                 assert told["component_id"] not in self.component_ids
-                self.component_ids[told["component_id"]] = identity
+                word, _ = model.as_stored(self.committed, model.COMPONENT_WORDS, arguments["status"], {})
+                of = [arguments[name] for name in ("process_candidate_code", "process_run_id", "component_role")]
+                self.component_ids[told["component_id"]] = (*of, word)
             return self.component_ids[told["component_id"]], told["created"]
 
         return self._play(who, rule, really)
@@ -305,7 +302,7 @@ class Twin:
 
     def tick(self) -> None:
         """Every call has a moment of its own."""
-        self.committed = model.Ledger(self.committed.facts, self.committed.now + 1)
+        self.committed = replace(self.committed, now=self.committed.now + 1)
 
     def seen_by(self, who: str) -> model.Ledger:
         """What is committed, and for the writer what it added itself."""
@@ -457,7 +454,7 @@ class Twin:
         """v_process_run_runtime_v2 with what its two columns are made of."""
         parts: dict[str, Any] = {}
         for role in ("producer", "verifier"):
-            mine = [part for part in model.components_of(self.committed, one.run) if part.component_role == role]
+            mine = [part for part in model.ingredients(self.committed, one.run) if part.component_role == role]
             completed = next((part for part in mine if part.status == "step_completed"), None)
             parts |= {
                 f"{role}_seen": bool(mine),

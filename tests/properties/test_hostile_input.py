@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from harness import model
 from support import (
     GATES,
+    IN_BOTH_STATES,
     PAIR,
     PRODUCER,
     VERIFIER,
@@ -99,6 +100,7 @@ def hostile_arguments(draw: st.DrawFn, names: list[str]) -> dict[str, Any]:
     return {name: draw(st.none() | HOSTILE[name] | HOSTILE[name] | HOSTILE[name]) for name in chosen}
 
 
+@IN_BOTH_STATES
 @given(hostile=hostile_arguments(OF_RUN), real=st.booleans())
 @example(hostile={"evidence_type": None, "parent_run_id": NIL, "status": "prepared"}, real=True)
 @example(hostile={"evidence_ref": {"skipped": None}, "error_ref": "a b"}, real=False)

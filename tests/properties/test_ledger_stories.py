@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from harness import model
-from support import GATES, PRODUCER, VERIFIER, Database
+from support import GATES, IN_BOTH_STATES, PRODUCER, VERIFIER, Database
 from twin import Outcome, Twin
+
+pytestmark = IN_BOTH_STATES
 
 RUN_ID, OTHER_RUN_ID = uuid.UUID(int=1), uuid.UUID(int=2)
 
@@ -243,7 +245,8 @@ def test_a_word_that_sets_a_flag_differs_in_status_and_evidence(twin: Twin) -> N
     simulated = {"evidence_type": model.SIMULATED, "idempotency_key": "key-1"}
     start(twin, **simulated, status="prepared")
     assert end_state(twin) == "prepared"
-    assert start(twin, **simulated, status="skipped")[3] == {"status", "evidence_ref"}
+    flags = set() if twin.db.amended else {"evidence_ref"}
+    assert start(twin, **simulated, status="skipped")[3] == {"status"} | flags
 
 
 def test_a_replay_asks_for_the_same_gates_and_the_live_token_again(twin: Twin) -> None:
@@ -315,3 +318,22 @@ def test_an_event_of_an_open_transaction_holds_later_ones_back_and_none_is_lost(
     twin.commit()
     twin.compare()
     assert len(twin.committed.all(model.Event)) == 2
+
+
+def test_a_blocked_header_tells_of_a_refusal_and_takes_nothing_from_the_run(twin: Twin) -> None:
+    refused: dict[str, Any] = {"evidence_type": model.SIMULATED, "process_run_id": OTHER_RUN_ID, "status": "blocked"}
+    told: dict[str, Any] = {"parent_run_id": RUN_ID, "error_ref": "preflight_check"}
+    if not twin.db.amended:
+        assert refusal(start(twin, **refused, **told)) == "process_run_observation_status_check"
+        return
+    wrong: list[dict[str, Any]] = [{}, {**told, "idempotency_key": "key-1"}, {**told, "parent_run_id": OTHER_RUN_ID}]
+    for one in wrong:
+        assert refusal(start(twin, **refused, **one)) == "process_run_observation_blocked_check"
+    assert start(twin, **refused, **told) == ("told", (OTHER_RUN_ID, "corr-1", True))
+    assert end_state(twin, OTHER_RUN_ID) == "blocked"
+    blocked = end(twin, "producer", process_run_id=OTHER_RUN_ID, lease_token=None)
+    assert refusal(blocked) == "process_component_observation_header_status_check"
+    assert start(twin, idempotency_key="key-1") == ("told", (RUN_ID, "corr-1", True))
+    for role in ("producer", "verifier"):
+        end(twin, role)
+    assert end_state(twin) == "completed"
