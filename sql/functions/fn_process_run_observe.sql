@@ -167,17 +167,15 @@ begin
 
     -- A replay: the same call again returns the stored run; another payload under the key is an error.
     select r.process_run_id, r.correlation_id, array_remove(array[
-        case when r.dot_code is distinct from p_dot_code then 'dot_code' end,
-        case when r.evidence_type is distinct from p_evidence_type then 'evidence_type' end,
-        case when dot.fn_status_stored(r.status) is distinct from v_status then 'status' end,
-        case when r.actor is distinct from p_actor then 'actor' end,
+        case when r.dot_code <> p_dot_code then 'dot_code' end,
+        case when r.evidence_type <> p_evidence_type then 'evidence_type' end,
+        case when dot.fn_status_stored(r.status) <> v_status then 'status' end,
+        case when r.actor <> p_actor then 'actor' end,
         case when r.parent_run_id is distinct from p_parent_run_id then 'parent_run_id' end,
         case when r.input_ref is distinct from p_input_ref then 'input_ref' end,
         case when r.output_ref is distinct from p_output_ref then 'output_ref' end,
         case when r.error_ref is distinct from p_error_ref then 'error_ref' end,
-        case
-            when dot.fn_evidence_stored(r.status, r.evidence_ref) is distinct from v_evidence then 'evidence_ref'
-        end
+        case when dot.fn_evidence_stored(r.status, r.evidence_ref) <> v_evidence then 'evidence_ref' end
     ], null)
     into process_run_id, correlation_id, v_differing
     from dot.process_run_observation r

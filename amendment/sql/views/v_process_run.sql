@@ -43,10 +43,10 @@ from dot.process_run_observation as r
 cross join lateral (
     select
         count(*) as components,
-        coalesce(bool_or(c.status = 'failed'), false) as failed,
-        coalesce(bool_or(c.status in ('cancelled', 'skipped')), false) as cancelled,
-        coalesce(bool_or(c.component_role = 'producer' and c.status = 'step_completed'), false) as producer_completed,
-        coalesce(bool_or(c.component_role = 'verifier' and c.status = 'step_completed'), false) as verifier_completed,
+        bool_or(c.status = 'failed') as failed,
+        bool_or(c.status in ('cancelled', 'skipped')) as cancelled,
+        bool_or(c.component_role = 'producer' and c.status = 'step_completed') as producer_completed,
+        bool_or(c.component_role = 'verifier' and c.status = 'step_completed') as verifier_completed,
         max(c.lease_token) as lease_token,
         max(c.observed_at) as last_observed_at
     from dot.process_component_observation as c

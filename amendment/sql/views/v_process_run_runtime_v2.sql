@@ -11,14 +11,11 @@ select
     r.correlation_id,
     r.observed_at,
     k.producer_completed_at is not null as has_real_runtime,
-    coalesce(
-        k.producer_completed_at is not null
+    k.producer_completed_at is not null
         and k.verifier_completed_at is not null
         and k.producer_correlation_id = r.correlation_id
         and k.verifier_correlation_id = r.correlation_id
-        and k.verifier_first_at > k.producer_completed_at,
-        false
-    ) as cross_component_correlation,
+        and k.verifier_first_at > k.producer_completed_at as cross_component_correlation,
     k.producer_seen,
     k.producer_completed_at,
     k.producer_correlation_id,

@@ -222,18 +222,16 @@ begin
 
     -- A replay: the same call again returns the stored row; another payload under the key is an error.
     select k.component_id, k.process_run_id, array_remove(array[
-        case when k.process_run_id is distinct from p_process_run_id then 'process_run_id' end,
-        case when k.correlation_id is distinct from p_correlation_id then 'correlation_id' end,
-        case when k.component_role is distinct from p_component_role then 'component_role' end,
-        case when k.dot_code is distinct from p_dot_code then 'dot_code' end,
-        case when dot.fn_status_stored(k.status) is distinct from v_status then 'status' end,
-        case when k.actor is distinct from p_actor then 'actor' end,
+        case when k.process_run_id <> p_process_run_id then 'process_run_id' end,
+        case when k.correlation_id <> p_correlation_id then 'correlation_id' end,
+        case when k.component_role <> p_component_role then 'component_role' end,
+        case when k.dot_code <> p_dot_code then 'dot_code' end,
+        case when dot.fn_status_stored(k.status) <> v_status then 'status' end,
+        case when k.actor <> p_actor then 'actor' end,
         case when k.input_ref is distinct from p_input_ref then 'input_ref' end,
         case when k.output_ref is distinct from p_output_ref then 'output_ref' end,
         case when k.error_ref is distinct from p_error_ref then 'error_ref' end,
-        case
-            when dot.fn_evidence_stored(k.status, k.evidence_ref) is distinct from v_evidence then 'evidence_ref'
-        end
+        case when dot.fn_evidence_stored(k.status, k.evidence_ref) <> v_evidence then 'evidence_ref' end
     ], null)
     into component_id, v_stored_run_id, v_differing
     from dot.process_component_observation k

@@ -9,7 +9,7 @@ select
     t.execution_engine,
     coalesce(t.usage_count, 0) as usage_count,
     t.last_executed,
-    t.last_executed is not null and shared.dots > 1 and shared.dated = shared.dots and shared.values_seen = 1 as last_executed_is_backfill,
+    shared.dots > 1 and shared.dated = shared.dots and shared.values_seen = 1 as last_executed_is_backfill,
     true as declared,
     coalesce(t.usage_count, 0) > 0 or coalesce(k.invoked, false) as invoked,
     coalesce(k.observed, false) as observed,

@@ -7,7 +7,7 @@ select
     c.code as process_candidate_code,
     c.producer_dot_code,
     c.verifier_dot_code,
-    coalesce(v2.has_real_runtime and v2.cross_component_correlation, false) as verified,
+    v2.has_real_runtime and v2.cross_component_correlation as verified,
     v2.latest_real_run_id,
     v2.latest_real_run_at,
     last_verified.process_run_id as last_verified_run_id,
