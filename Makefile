@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INPUT ?= examples/dbt
 REV ?=
+BENCH ?=
 FORCE ?=
 MUTANTS ?=
 
@@ -48,8 +49,17 @@ format: $(VENV)/installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# What the wrapper costs beside the physical limit and its neighbours, under 15 minutes. SIZE=10M for the whole growth run,
+# BENCH="--only observe" for some rows, see `python -m bench --help`. Without network the neighbours' rows say why they are empty.
 bench: $(VENV)/installed
-	$(BIN)/python -m bench.observe
+	-@test $(VENV)/bench/installed -nt bench/requirements.lock || $(MAKE) --no-print-directory $(VENV)/bench/installed
+	$(BIN)/python -m bench --json $(VENV)/bench.json $(BENCH)
+
+$(VENV)/bench/installed: bench/requirements.lock
+	@echo "installing what the benchmark is measured beside into $(VENV)/bench"
+	@test -x $(VENV)/bench/bin/python || $(PYTHON) -m venv $(VENV)/bench
+	@$(VENV)/bench/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r bench/requirements.lock
+	@touch $@
 
 # make freeze REV=0005, or REV=a003 of the amendment: keeps the copies of sql/ that a revision applies. FORCE=1 rewrites one before the first release.
 freeze: $(VENV)/installed
@@ -62,6 +72,7 @@ snapshot: $(VENV)/installed
 # Pins the dependencies of pyproject.toml anew, with hashes and without any index address. Needs uv.
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --upgrade --group dev pyproject.toml -o requirements.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --upgrade --group bench -o bench/requirements.lock
 
 stop: $(VENV)/installed
 	$(BIN)/dot-wrapper db stop

@@ -1,0 +1,106 @@
+"""An import of many dbt node results by ``dot-wrapper import dbt``, against COPY of the rows that it stored."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from bench.server import LEDGER, Server, connected, one
+
+TESTS = 200  # of one project, each of a model of its own; an invocation finishes all of both
+
+
+@dataclass(frozen=True)
+class Imported:
+    """One import: rows it stored, its seconds and the client's memory at its highest, and the seconds of COPY for the rows."""
+
+    results: int
+    rows: int
+    seconds: float
+    memory_mb: float
+    copy_seconds: float
+
+
+def imported(server: Server, results: int) -> Imported:
+    """Imports so many node results into a database of their own, and copies the rows into tables that have the same
+    constraints and indexes."""
+    url = server.database(f"import_{results}")
+    project = server.folder / f"dbt_{results}"
+    _write_project(project, results)
+    before = time.monotonic()
+    memory = _run("import", "dbt", str(project), "--results", str(project / "dbt.jsonl"), url=url)
+    seconds = time.monotonic() - before
+    with connected(url, "postgres") as connection:
+        rows = sum(int(one(connection, f"select count(*) from dot.{table}")) for table in LEDGER)
+        return Imported(results, rows, seconds, memory, _copy_seconds(url, project))
+
+
+def _write_project(folder: Path, results: int) -> None:
+    """A manifest, and a structured log of as many invocations as it takes."""
+    folder.mkdir()
+    nodes: dict[str, object] = {}
+    for number in range(TESTS):
+        model = f"model.bench.m{number:04}"
+        nodes[model] = {"resource_type": "model", "original_file_path": f"models/m{number:04}.sql"}
+        test = f"test.bench.not_null_m{number:04}"
+        nodes[test] = {"resource_type": "test", "attached_node": model, "original_file_path": "models/schema.yml"}
+    (folder / "manifest.json").write_text(json.dumps({"nodes": nodes}), encoding="utf-8")
+    with (folder / "dbt.jsonl").open("w", encoding="utf-8") as log:
+        for number in range(results):
+            node = list(nodes)[number % len(nodes)]
+            run: dict[str, object] = {
+                "status": "pass" if node.startswith("test") else "success",
+                "num_failures": 0,
+                "timing_info": [],
+            }
+            info = {"name": "NodeFinished", "invocation_id": f"invocation-{number // len(nodes):06}"}
+            data = {"node_info": {"unique_id": node}, "run_result": run}
+            log.write(json.dumps({"info": info, "data": data}) + "\n")
+
+
+def _run(*arguments: str, url: str) -> float:
+    """Runs a `dot-wrapper` command line; its memory at its highest, in MB."""
+    process = subprocess.Popen(
+        [Path(sys.executable).parent / "dot-wrapper", *arguments],
+        env={**os.environ, "DATABASE_URL": url},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr
+    with process.stderr as errors:
+        said = errors.read()
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"dot-wrapper {' '.join(arguments)}: {said}")
+    return _mb(used)
+
+
+def _mb(used: resource.struct_rusage) -> float:
+    return used.ru_maxrss / 1024
+
+
+def _copy_seconds(url: str, folder: Path) -> float:
+    """The rows of the ledger, written to files and then copied from them, durably, in one transaction."""
+    files = {table: folder / f"{table}.copy" for table in LEDGER}
+    with psycopg.connect(url) as connection:
+        for table, file in files.items():
+            with file.open("wb") as out, connection.cursor().copy(f"copy dot.{table} to stdout".encode()) as rows:
+                for row in rows:
+                    out.write(row)
+    before = time.monotonic()
+    with psycopg.connect(url) as connection:
+        for table, file in files.items():
+            with file.open("rb") as rows, connection.cursor().copy(f"copy bench.{table} from stdin".encode()) as into:
+                while part := rows.read(1 << 16):
+                    into.write(part)
+    return time.monotonic() - before
