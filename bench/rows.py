@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from bench import clients, dbt_import, growth, peers, storage
+from bench import clients, dbt_import, growth, peers, storage, upkeep
 from bench.figures import NO_TARGET, Row, Spread, ratio_row, verdict
 from bench.operations import OPERATIONS, REFUSALS, Operation, costs, store_replayed
 from bench.server import Server, connected, demand_function
@@ -263,6 +263,33 @@ def parts(bench: Bench) -> list[Row]:
         )
         for name, (size, count) in bench.stored.parts.items()
     ]
+
+
+@row("vacuum", "vacuum of runs that were just recorded")
+def vacuum(bench: Bench) -> list[Row]:
+    bench.done("vacuuming")
+    found = upkeep.upkeep(bench.server)
+    figures: dict[str, object] = {"upkeep": found}
+    passes = {
+        "vacuum": found.plain,
+        "freezing the same rows later": found.then_freeze,
+        "vacuum that freezes at once": found.freeze,
+    }
+    heap = f"{found.fetches_before:.0f} before, {found.fetches_after:.0f} after vacuum"
+    return [
+        Row("heap visits of an index-only count per 1,000 rows", "", heap, NO_TARGET, figures),
+        *(
+            Row(f"{what}, per 1,000 runs", "", f"{one.cpu_ms:.2f} ms CPU, {one.wal_kb:.1f} kB WAL", NO_TARGET, figures)
+            for what, one in passes.items()
+        ),
+    ]
+
+
+@row("fillfactor", "bytes of a run's rows with pages filled to 100 % and to 90 %")
+def fillfactor(bench: Bench) -> Row:
+    full, less = (upkeep.filled(bench.server, percent) for percent in (100, 90))
+    said = f"{full:.0f} and {less:.0f} ({less / full - 1:+.0%})"
+    return Row(ROWS["fillfactor"].what, "", said, NO_TARGET, {"full": full, "less": less})
 
 
 @row("verdict", "v3 verdict and why of one candidate: pages, smallest to largest ledger")

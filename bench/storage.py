@@ -30,15 +30,21 @@ class Stored:
     wal_bytes: float
 
 
-def stored(url: str) -> Stored:
+def record(url: str) -> None:
     """Records pairs in an empty ledger by the three calls, with ids in the order of time as the harness mints them."""
     run = "(lpad(to_hex(i), 12, '0') || '7' || substr(md5(i::text), 1, 3) || '8' || substr(md5(i::text), 4, 15))::uuid"
     with connected(url) as connection:
-        before = one(connection, "select pg_current_wal_insert_lsn()")
         for statement, role in ((OBSERVE_RUN, ""), *((OBSERVE_COMPONENT, role) for role in ROLES)):
             key = "'run-' || md5('k' || i)::uuid" + (f" || ':{role}:completed'" if role else "")
             call = statement.format(run=run, correlation="md5('c' || i)::uuid::text", key=key, role=role)
             connection.execute(f"select count(*) from generate_series(1, {PAIRS}) as i, lateral ({call}) as c".encode())
+
+
+def stored(url: str) -> Stored:
+    """What recorded pairs take in a database that had none."""
+    with connected(url) as connection:
+        before = one(connection, "select pg_current_wal_insert_lsn()")
+        record(url)
         wal = one(connection, "select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), %s)", before)
     parts: dict[str, tuple[int, int]] = {}
     with psycopg.connect(url, autocommit=True) as admin:
