@@ -29,6 +29,25 @@ join pg_namespace as n on n.oid = c.relnamespace and n.nspname = 'dot'
 where c.relkind = 'v'
 """
 
+_GUARDS: Final = """
+select 'constraint', c.conname::text, c.convalidated from pg_constraint as c
+join pg_namespace as n on n.oid = c.connamespace and n.nspname = 'dot'
+union all
+select 'index', i.relname::text, x.indisvalid and x.indisready from pg_index as x
+join pg_class as i on i.oid = x.indexrelid
+join pg_namespace as n on n.oid = i.relnamespace and n.nspname = 'dot'
+union all
+select 'trigger', t.tgname::text, t.tgenabled = 'A' from pg_trigger as t
+join pg_class as r on r.oid = t.tgrelid
+join pg_namespace as n on n.oid = r.relnamespace and n.nspname = 'dot'
+where not t.tgisinternal
+union all
+select 'constraint', c.conname::text, false from pg_trigger as t
+join pg_constraint as c on c.oid = t.tgconstraint
+join pg_namespace as n on n.oid = c.connamespace and n.nspname = 'dot'
+where t.tgisinternal and t.tgenabled <> 'O'
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class State:
@@ -116,6 +135,27 @@ def state(connection: psycopg.Connection[Any]) -> State:
         if name not in found or ((body := _body(path(name, amendment))) is not None and body != found[name])
     )
     return State(head(), installed, differing, amendment)
+
+
+@cache
+def guards() -> frozenset[tuple[str, str]]:
+    """What the tables of this software are guarded by: each constraint, index and trigger, as kind and name."""
+    snapshot = (ROOT / "sql" / "schema.snapshot.sql").read_text(encoding="utf-8")
+    constraints = set(re.findall(r"^ +(?:ADD )?CONSTRAINT (\w+) ", snapshot, re.MULTILINE))
+    with_index = re.findall(r"^ +ADD CONSTRAINT (\w+) (?:PRIMARY KEY|UNIQUE) ", snapshot, re.MULTILINE)
+    indexes = {*with_index, *re.findall(r"^CREATE (?:UNIQUE )?INDEX (\w+) ", snapshot, re.MULTILINE)}
+    triggers = set(re.findall(r" ENABLE ALWAYS TRIGGER (\w+);$", snapshot, re.MULTILINE))
+    kinds = {"constraint": constraints, "index": indexes, "trigger": triggers}
+    return frozenset((kind, name) for kind, names in kinds.items() for name in names)
+
+
+def broken_guards(connection: psycopg.Connection[Any]) -> list[tuple[str, str, bool]]:
+    """The guards that the database lacks or does not enforce, as kind, name and whether it is there at all; by what every login
+    may read. An index that is not valid enforces nothing, nor does a trigger that is disabled, or enabled for one origin only."""
+    found: dict[tuple[str, str], bool] = {}
+    for kind, name, enforced in connection.execute(_GUARDS).fetchall():
+        found[kind, name] = found.get((kind, name), True) and enforced
+    return [(*guard, guard in found) for guard in sorted(guards()) if not found.get(guard, False)]
 
 
 def objects() -> list[str]:

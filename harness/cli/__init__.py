@@ -14,7 +14,7 @@ import psycopg
 import typer
 
 from harness import database, schema
-from harness.cli import catalogue, outbox, recording, runs, server, switches, verdicts
+from harness.cli import catalogue, doctor, outbox, recording, runs, server, switches, verdicts
 from harness.cli.exit_codes import BAD_INPUT, DONE, FAILED, INTERRUPTED, REFUSED, TERMINATED
 from harness.cli.output import complain, print_json
 from harness.embedded import EmbeddedServerError
@@ -29,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (server, catalogue, recording, runs, verdicts, switches, outbox):
+for module in (server, catalogue, recording, runs, verdicts, switches, outbox, doctor):
     module.register(app)
 
 

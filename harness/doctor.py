@@ -1,0 +1,345 @@
+"""What is wrong with a live database, as far as its login may see: settings, guards, vacuum, gates, outbox, runs and leases.
+
+Nothing is changed. The catalog and the statistics are read as the login itself, the wrapper's views as ``dot_reader``; what
+the login may not see is said to be hidden, and is no finding that all is well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Literal, LiteralString
+
+import psycopg
+from psycopg.rows import dict_row
+
+from harness import database, schema
+
+Level = Literal["ok", "warn", "fail", "hidden"]
+Rows = list[dict[str, Any]]
+
+DEAD_SHARE: Final = 0.2  # of a table's rows; autovacuum's own default for when it vacuums
+DEAD_ROWS: Final = 1000  # below this a share says nothing
+COUNTING: Final = 20  # seconds that counting runs may take
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """From when on something is worth a word. Seconds, but for the depth.
+
+    Attributes:
+        transaction: how long a transaction may hold the outbox back; ten times as long is a failure.
+        outbox_lag, outbox_depth: how long, and how many, events may wait; ten times as much is a failure.
+        open_run: how long a run may be unfinished.
+        open_gate: how long a gate may be open before somebody should say that it still has to be.
+    """
+
+    transaction: int = 300
+    outbox_lag: int = 300
+    outbox_depth: int = 10_000
+    open_run: int = 86_400
+    open_gate: int = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found.
+
+    Attributes:
+        check: the check's name, the same in every version.
+        level: ok, warn, fail, or hidden from this login.
+        figure: what was found.
+        advice: what to do; None where nothing is to be done.
+    """
+
+    check: str
+    level: Level
+    figure: str
+    advice: str | None = None
+
+
+Check = Callable[[psycopg.Connection[Any], Limits], Iterator[Finding]]
+
+
+def examine(connection: psycopg.Connection[Any], limits: Limits | None = None) -> list[Finding]:
+    """Makes every check on a connection in autocommit mode.
+
+    Raises:
+        psycopg.Error: the server went away, or refused what any login may read.
+    """
+    found: list[Finding] = []
+    for name, check in CHECKS.items():
+        if name != "schema" and found[0].level == "fail" and found[0].figure == NOT_INSTALLED:
+            break
+        try:
+            found += check(connection, limits or Limits())
+        except psycopg.errors.InsufficientPrivilege:
+            found.append(Finding(name, "hidden", "not visible to this login", "A DBA grants it dot_reader."))
+    return found
+
+
+NOT_INSTALLED: Final = "the wrapper is not installed"
+
+
+def _schema(connection: psycopg.Connection[Any], _: Limits) -> Iterator[Finding]:
+    state = schema.state(connection)
+    if state.installed is None:
+        yield Finding("schema", "fail", NOT_INSTALLED, state.advice)
+    elif state.installed == schema.UNKNOWN:
+        yield Finding("schema", "hidden", "not visible to this login", state.advice)
+    elif not state.in_step:
+        differing = f", {', '.join(state.differing)} differ" if state.differing else ""
+        yield Finding("schema", "fail", f"revision {state.installed}, needed {state.software}{differing}", state.advice)
+    else:
+        yield Finding("schema", "ok", f"revision {state.installed}")
+
+
+def _guards(connection: psycopg.Connection[Any], _: Limits) -> Iterator[Finding]:
+    broken = schema.broken_guards(connection)
+    for kind, name, there in broken:
+        if not there:
+            wrong, cure = "missing", "sql/schema.snapshot.sql has its statement: a DBA runs it as dot_owner."
+        elif kind == "index":
+            wrong, cure = "not valid", f"REINDEX INDEX CONCURRENTLY dot.{name};"
+        elif kind == "trigger":
+            wrong, cure = "not ENABLE ALWAYS", f"ALTER TABLE ... ENABLE ALWAYS TRIGGER {name};"
+        else:
+            wrong, cure = "not enforced", f"Enable its triggers, or ALTER TABLE ... VALIDATE CONSTRAINT {name};"
+        advice = f"{cure} Then look at what was written meanwhile."
+        yield Finding("guards", "fail", f"{kind} {name} is {wrong}", advice)
+    if not broken:
+        yield Finding("guards", "ok", f"{len(schema.guards())} constraints, indexes and triggers are in force")
+
+
+# What a setting has to be, how bad it is where it is not, and why.
+SETTINGS: Final[dict[str, tuple[str, Level, str]]] = {
+    "fsync": ("on", "fail", "A crash of the machine corrupts the database: set fsync = on."),
+    "full_page_writes": ("on", "fail", "A crash of the machine can tear pages: set full_page_writes = on."),
+    "autovacuum": ("on", "fail", "Nothing freezes rows or keeps index-only scans cheap: set autovacuum = on."),
+    "track_counts": ("on", "fail", "Autovacuum does nothing without it: set track_counts = on."),
+    "synchronous_commit": (
+        "on",
+        "warn",
+        "An acknowledged observation can be lost in a crash, unless the harness recorded it, which waits: set it to on.",
+    ),
+    "default_transaction_isolation": (
+        "read committed",
+        "warn",
+        "Calls above a simulation end in 40001 where a gate moved meanwhile: set it to 'read committed' for the writers.",
+    ),
+    "session_replication_role": ("origin", "fail", "Foreign keys are not checked: it belongs to no login's settings."),
+}
+_AT_LEAST: Final = {"synchronous_commit": ("on", "remote_apply", "remote_write", "local")}
+
+_SET_APART: Final = """
+select split_part(c.one, '=', 1) as name, split_part(c.one, '=', 2) as setting,
+    concat_ws(' in ', 'role ' || r.rolname, 'database ' || d.datname) as place
+from pg_db_role_setting as s
+cross join unnest(s.setconfig) as c (one)
+left join pg_roles as r on r.oid = s.setrole
+left join pg_database as d on d.oid = s.setdatabase
+where s.setdatabase in (0, (select oid from pg_database where datname = current_database()))
+order by 3, 1
+"""
+
+
+def _settings(connection: psycopg.Connection[Any], _: Limits) -> Iterator[Finding]:
+    """What this session has, and what a database or a role has of its own."""
+    here = _rows(connection, "select name, setting from pg_settings where name = any(%s)", list(SETTINGS))
+    places: dict[str, list[tuple[str, str]]] = {one["name"]: [("", one["setting"])] for one in here}
+    for one in _rows(connection, _SET_APART):
+        if one["name"] in places:
+            places[one["name"]].append((f" for {one['place']}", one["setting"]))
+    for name, (wanted, level, why) in SETTINGS.items():
+        good = _AT_LEAST.get(name, (wanted,))
+        wrong = [f"{setting}{place}" for place, setting in places[name] if setting not in good]
+        yield Finding(name, level, ", ".join(wrong), why) if wrong else Finding(name, "ok", places[name][0][1])
+
+
+def _table_settings(connection: psycopg.Connection[Any], _: Limits) -> Iterator[Finding]:
+    off = _rows(
+        connection,
+        "select c.relname from pg_class as c join pg_namespace as n on n.oid = c.relnamespace and n.nspname = 'dot'"
+        " where c.reloptions && '{autovacuum_enabled=false,autovacuum_enabled=off}' order by c.relname",
+    )
+    if off:
+        names = ", ".join(one["relname"] for one in off)
+        advice = "ALTER TABLE ... RESET (autovacuum_enabled); a table that is never vacuumed is frozen all at once, at its worst."
+        yield Finding("autovacuum_of_tables", "fail", f"off for {names}", advice)
+    else:
+        yield Finding("autovacuum_of_tables", "ok", "on for every table")
+
+
+def _checkpoints(connection: psycopg.Connection[Any], _: Limits) -> Iterator[Finding]:
+    if connection.info.server_version >= 170000:
+        query: LiteralString = "select num_timed as timed, num_requested as requested from pg_stat_checkpointer"
+    else:
+        query = "select checkpoints_timed as timed, checkpoints_req as requested from pg_stat_bgwriter"
+    (count,) = _rows(connection, query)
+    figure = f"{count['requested']} requested, {count['timed']} timed"
+    if count["requested"] > max(10, count["timed"]):
+        advice = "Writing forces checkpoints, and each makes pages be written whole again: raise max_wal_size."
+        yield Finding("checkpoints", "warn", figure, advice)
+    else:
+        yield Finding("checkpoints", "ok", figure)
+
+
+def _bloat(connection: psycopg.Connection[Any], _: Limits) -> Iterator[Finding]:
+    bloated = _rows(
+        connection,
+        "select relname, n_dead_tup as dead, n_dead_tup::float8 / (n_live_tup + n_dead_tup) as share"
+        " from pg_stat_all_tables where schemaname = 'dot' and n_dead_tup >= %s"
+        " and n_dead_tup >= %s * (n_live_tup + n_dead_tup) order by relname",
+        DEAD_ROWS,
+        DEAD_SHARE,
+    )
+    for one in bloated:
+        figure = f"{one['relname']}: {one['dead']} dead rows, {one['share']:.0%}"
+        yield Finding("bloat", "warn", figure, f"VACUUM dot.{one['relname']}; and see what keeps autovacuum from it.")
+    if not bloated:
+        yield Finding("bloat", "ok", f"no table with {DEAD_ROWS} dead rows that are {DEAD_SHARE:.0%} of it")
+
+
+_AGES: Final = """
+select age(d.datfrozenxid) as xid_age, mxid_age(d.datminmxid) as multixact_age,
+    current_setting('autovacuum_freeze_max_age')::bigint as xid_limit,
+    current_setting('autovacuum_multixact_freeze_max_age')::bigint as multixact_limit,
+    current_setting('vacuum_failsafe_age')::bigint as xid_failsafe,
+    current_setting('vacuum_multixact_failsafe_age')::bigint as multixact_failsafe
+from pg_database as d where d.datname = current_database()
+"""
+
+
+def _ages(connection: psycopg.Connection[Any], _: Limits) -> Iterator[Finding]:
+    (found,) = _rows(connection, _AGES)
+    for kind in ("xid", "multixact"):
+        age, limit = found[f"{kind}_age"], found[f"{kind}_limit"]
+        failsafe = max(found[f"{kind}_failsafe"], limit * 105 // 100)  # as the server has it
+        figure = f"the oldest is {age:,} old, autovacuum forces a vacuum at {limit:,}"
+        level: Level = "fail" if age > failsafe else "warn" if age > limit else "ok"
+        advice = "VACUUM (FREEZE) the tables with the highest age, and end what holds vacuum back: see `transactions`."
+        yield Finding(f"{kind}_age", level, figure, advice if level != "ok" else None)
+
+
+_TRANSACTIONS: Final = """
+select 'session ' || a.pid as what, extract(epoch from clock_timestamp() - a.xact_start)::bigint as seconds
+from pg_stat_activity as a
+where a.backend_xid is not null and a.xact_start is not null and a.pid <> pg_backend_pid()
+union all
+select 'prepared transaction ' || p.gid, extract(epoch from clock_timestamp() - p.prepared)::bigint
+from pg_prepared_xacts as p
+order by seconds desc
+"""
+
+
+def _transactions(connection: psycopg.Connection[Any], limits: Limits) -> Iterator[Finding]:
+    """Transactions of the whole server that have an id: the outbox gives out nothing that is younger than the oldest."""
+    old = [one for one in _rows(connection, _TRANSACTIONS) if one["seconds"] > limits.transaction]
+    for one in old:
+        level: Level = "fail" if one["seconds"] > 10 * limits.transaction else "warn"
+        ending = "pg_terminate_backend(...)" if one["what"].startswith("session") else "ROLLBACK PREPARED"
+        advice = f"The relay is shown nothing younger, and vacuum removes nothing: end it, with {ending} if need be."
+        yield Finding("transactions", level, f"{one['what']} has been open for {one['seconds']} s", advice)
+    (sees,) = _rows(connection, "select pg_has_role(current_user, 'pg_read_all_stats', 'usage') as all_of_them")
+    if not sees["all_of_them"]:
+        advice = "A DBA grants pg_read_all_stats to the login that runs this."
+        yield Finding("transactions", "hidden", "other logins' are not visible to this login", advice)
+    elif not old:
+        yield Finding("transactions", "ok", f"none with an id is older than {limits.transaction} s")
+
+
+def _gates(connection: psycopg.Connection[Any], limits: Limits) -> Iterator[Finding]:
+    gates = _view(
+        connection,
+        "select key, value, is_open, is_audited,"
+        " extract(epoch from clock_timestamp() - changed_at)::bigint as seconds from dot.v_dot_gate order by key",
+    )
+    fine = True
+    for gate in gates:
+        if not gate["is_audited"]:
+            advice = (
+                "It was changed past fn_dot_config_set. Find out by whom, then set it with `dot-wrapper gates set`."
+            )
+            yield Finding(
+                "gates", "fail", f"{gate['key']} is {gate['value']!r}, and not the last audited value", advice
+            )
+            fine = False
+        elif gate["is_open"] and gate["seconds"] > limits.open_gate:
+            advice = "Close it with `dot-wrapper gates set`, or set it to true again with the reason why it stays open."
+            yield Finding("gates", "warn", f"{gate['key']} has been open for {gate['seconds']} s", advice)
+            fine = False
+    if fine:
+        opened = [gate["key"] for gate in gates if gate["is_open"]]
+        yield Finding("gates", "ok", f"open: {', '.join(opened) or 'none'}")
+
+
+def _outbox(connection: psycopg.Connection[Any], limits: Limits) -> Iterator[Finding]:
+    (waiting,) = _view(connection, "select depth, lag_seconds from dot.v_dot_outbox")
+    figure = f"{waiting['depth']} events wait, the oldest for {waiting['lag_seconds']} s"
+    load = max(waiting["depth"] / limits.outbox_depth, waiting["lag_seconds"] / limits.outbox_lag)
+    level: Level = "fail" if load > 10 else "warn" if load > 1 else "ok"
+    advice = "See that the relay runs, and `transactions`; where nobody reads the events, `dot-wrapper outbox switch ... --off`."
+    yield Finding("outbox", level, figure, advice if level != "ok" else None)
+
+
+_RUNS: Final = """
+select count(*) filter (where end_state = 'stale') as stale,
+    count(*) filter (where end_state = 'open' and last_observed_at < clock_timestamp() - make_interval(secs => %s)) as unfinished,
+    coalesce(array_agg(distinct process_candidate_code) filter (where end_state = 'stale'), '{}') as candidates
+from dot.v_process_run where end_state in ('stale', 'open')
+"""
+
+
+def _runs(connection: psycopg.Connection[Any], limits: Limits) -> Iterator[Finding]:
+    """Runs that nobody works on any more, and the leases they ran out of."""
+    try:
+        (runs,) = _view(connection, _RUNS, limits.open_run, seconds=COUNTING)
+    except psycopg.errors.QueryCanceled:
+        figure = f"not counted: it takes longer than {COUNTING} s"
+        yield Finding("runs", "hidden", figure, "Count them apart: `dot-wrapper runs --state stale`.")
+        return
+    figure = f"{runs['stale']} stale, {runs['unfinished']} open for more than {limits.open_run} s"
+    bad = runs["stale"] or runs["unfinished"]
+    advice = "`dot-wrapper runs` names them. A stale run is resumed with its key, or stays without an end: then it never verifies."
+    yield Finding("runs", "warn" if bad else "ok", figure, advice if bad else None)
+
+    leases = _view(connection, "select process_candidate_code as candidate, is_live from dot.v_dot_lease")
+    live = sum(lease["is_live"] for lease in leases)
+    left = sorted(
+        lease["candidate"] for lease in leases if not lease["is_live"] and lease["candidate"] in runs["candidates"]
+    )
+    if left:
+        advice = "The holder ended without an end of its run, or needs a longer TTL or renewals: `dot-wrapper leases`."
+        yield Finding("leases", "warn", f"expired under a run: {', '.join(left)}", advice)
+    else:
+        yield Finding("leases", "ok", f"{live} live, none expired under a run")
+
+
+CHECKS: Final[dict[str, Check]] = {
+    "schema": _schema,
+    "guards": _guards,
+    "settings": _settings,
+    "autovacuum_of_tables": _table_settings,
+    "checkpoints": _checkpoints,
+    "bloat": _bloat,
+    "ages": _ages,
+    "transactions": _transactions,
+    "gates": _gates,
+    "outbox": _outbox,
+    "runs": _runs,
+}
+
+
+def _rows(connection: psycopg.Connection[Any], query: LiteralString, *parameters: object) -> Rows:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(query, parameters or None).fetchall()
+
+
+def _view(
+    connection: psycopg.Connection[Any], query: LiteralString, *parameters: object, seconds: int | None = None
+) -> Rows:
+    """Rows of the wrapper's views, as dot_reader, within some seconds."""
+    with database.transaction(connection, "dot_reader"):
+        if seconds is not None:
+            connection.execute("select set_config('statement_timeout', %s, true)", (f"{seconds}s",))
+        return _rows(connection, query, *parameters)
