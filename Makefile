@@ -6,10 +6,11 @@ BIN := $(VENV)/bin
 INPUT ?= examples/dbt
 REV ?=
 BENCH ?=
+PLOT ?= $(VENV)/bench.json
 FORCE ?=
 MUTANTS ?=
 
-.PHONY: run test proof mutants check format bench freeze snapshot lock stop clean
+.PHONY: run test proof mutants check format bench bench-plots freeze snapshot lock stop clean
 
 run: $(VENV)/installed
 	@$(BIN)/python -m harness.demo "$(INPUT)"
@@ -54,6 +55,10 @@ format: $(VENV)/installed
 bench: $(VENV)/installed
 	-@test $(VENV)/bench/installed -nt bench/requirements.lock || $(MAKE) --no-print-directory $(VENV)/bench/installed
 	$(BIN)/python -m bench --json $(VENV)/bench.json $(BENCH)
+
+# The charts of docs/performance-*.svg from the last run of `make bench`, or PLOT=FILE. Look at them before you commit them.
+bench-plots: $(VENV)/bench/installed
+	$(VENV)/bench/bin/python bench/plots.py $(PLOT) docs
 
 $(VENV)/bench/installed: bench/requirements.lock
 	@echo "installing what the benchmark is measured beside into $(VENV)/bench"

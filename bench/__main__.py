@@ -50,9 +50,10 @@ def main() -> int:
             found[measurement.name] = _measured(measurement, bench)
             tell(measurement.name, 1)
         circumstances = _circumstances(server, bench, time.monotonic() - began)
+        grown = bench.grown
     if given.json:
         given.json.write_text(
-            json.dumps({**circumstances, "rows": found}, indent=2, default=_jsonable), encoding="utf-8"
+            json.dumps({**circumstances, "rows": found, "growth": grown}, indent=2, default=_jsonable), encoding="utf-8"
         )
     _print(found, circumstances)
     return 1 if any(row.verdict == ERROR for rows in found.values() for row in rows) else 0

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-MET, MISSED, NO_TARGET, NOT_MEASURED, ERROR = "met", "missed", "-", "not measured", "error"
+MET, SO_FAR, MISSED, NO_TARGET, NOT_MEASURED, ERROR = "met", "met so far", "missed", "-", "not measured", "error"
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +14,6 @@ from pathlib import Path
 from typing import Any, LiteralString
 
 import psycopg
-from alembic import command
-from alembic.config import Config
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
@@ -94,8 +93,8 @@ def running() -> Iterator[Server]:
 
 
 def _fill(url: str) -> None:
-    os.environ["DATABASE_URL"] = url
-    command.upgrade(Config(str(ROOT / "alembic.ini")), "head")
+    upgrade = [sys.executable, "-m", "alembic", "-c", str(ROOT / "alembic.ini"), "upgrade", "head"]
+    subprocess.run(upgrade, cwd=ROOT, env={**os.environ, "DATABASE_URL": url}, check=True)
     with psycopg.connect(url, autocommit=True) as admin:
         for statement in (
             "select dot.fn_dot_tool_register('bench.producer'), dot.fn_dot_tool_register('bench.verifier')",
