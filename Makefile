@@ -53,7 +53,7 @@ format: $(VENV)/installed
 # What the wrapper costs beside the physical limit and its neighbours, under 15 minutes. SIZE=10M for the whole growth run,
 # BENCH="--only observe" for some rows, see `python -m bench --help`. Without network the neighbours' rows say why they are empty.
 bench: $(VENV)/installed
-	-@test $(VENV)/bench/installed -nt bench/requirements.lock || $(MAKE) --no-print-directory $(VENV)/bench/installed
+	-@$(MAKE) --no-print-directory $(VENV)/bench/installed
 	$(BIN)/python -m bench --json $(VENV)/bench.json $(BENCH)
 
 # The charts of docs/performance-*.svg from the last run of `make bench`, or PLOT=FILE. Look at them before you commit them.
