@@ -267,6 +267,9 @@ def test_a_run_whose_lease_ran_out_is_a_warning_with_its_candidate(db: Database)
     (run,), (lease,) = findings["runs"], findings["leases"]
     assert (run.level, run.figure) == ("warn", "1 stale, 0 open for more than 86400 s")
     assert (lease.level, lease.figure) == ("warn", f"expired under a run: {PAIR}")
+    acquire(writer)  # somebody else goes on: the old run stays stale, and no lease is over
+    findings = found(db.url_as("reader"))
+    assert [findings[check][0].level for check in ("runs", "leases")] == ["warn", "ok"]
 
 
 def test_a_run_that_stays_open_is_a_warning(db: Database) -> None:
