@@ -1,6 +1,6 @@
 """What a refusal leaves in the server's log (I31): one entry with its SQLSTATE, in which no text of the caller's can pass for another.
 
-The log has no field for a constraint's name: whoever needs it keeps ``dot_iu_command_log``, where the harness writes it.
+The log has no field for a constraint's name: whoever needs it keeps ``dot_iu_command_run``, where the harness writes it.
 """
 
 from __future__ import annotations
