@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -40,6 +41,21 @@ def test_each_refused_argument_is_told_what_is_legal(db: Database, subtests: pyt
         ("23514", "process_run_id", "Any uuid but nil and max", lambda: observe_run(writer, process_run_id=nil)),
         ("23514", "parent_run_id", "Any uuid but nil and max", lambda: observe_run(writer, parent_run_id=nil)),
         ("23514", "actor", LEGAL_CODE, lambda: observe_run(writer, actor="a b")),
+        *(
+            ("23514", argument, hint, partial(observe, **{argument: "a" * (longest + 1)}))
+            for observe, key in (
+                (partial(observe_run, writer), 200),
+                (partial(observe_component, writer, run_id, "producer"), 240),
+            )
+            for argument, longest, hint in (
+                *(
+                    (name, 200, LEGAL_CODE)
+                    for name in ("process_candidate_code", "dot_code", "correlation_id", "actor")
+                ),
+                ("idempotency_key", key, LEGAL_CODE),
+                *((name, 1024, "Printable ASCII without spaces") for name in ("input_ref", "output_ref", "error_ref")),
+            )
+        ),
         ("23514", "component_role", "producer or verifier", lambda: observe_component(writer, run_id, "judge")),
         (
             "23514",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -21,6 +22,7 @@ from support import (
     refused,
     row,
     value,
+    waiting,
 )
 
 RUN, COMPONENT = "process_run_observation", "process_component_observation"
@@ -221,6 +223,27 @@ def test_a_component_ends_once(db: Database, writer: Connection, subtests: pytes
                     observe_component(writer, run_id, "producer", status=second, idempotency_key=key)
         assert ledger_counts(db) == before
         assert observe_component(writer, run_id, "verifier", status=first)["created"]
+
+
+def test_the_other_role_s_row_of_the_same_status_is_no_clash(writer: Connection) -> None:
+    run_id = observe_run(writer)["process_run_id"]
+    observe_component(writer, run_id, "producer", status="failed")
+    observe_component(writer, run_id, "verifier", status="completed")
+    with refused("23505", "process_component_observation_terminal_key", "the verifier of run"):
+        observe_component(writer, run_id, "verifier", status="failed")
+
+
+def test_of_two_components_that_claim_one_key_at_once_the_second_is_refused(db: Database, writer: Connection) -> None:
+    run_id = observe_run(writer)["process_run_id"]
+    rival = db.connect("writer")
+    writer.execute("begin")
+    observe_component(writer, run_id, "producer", idempotency_key="key-1")
+    call = partial(observe_component, rival, run_id, "verifier", idempotency_key="key-1")
+    with ThreadPoolExecutor(1) as pool:
+        late = waiting(rival, call, pool, db)
+        writer.execute("commit")
+        with refused("23505", "idempotency_payload_mismatch", "component_role"):
+            late.result()
 
 
 def test_evidence_that_says_the_same_in_other_words_is_the_same_payload(writer: Connection) -> None:

@@ -200,6 +200,22 @@ def test_acquire_answers_at_once_while_the_holder_s_transaction_holds_the_row(db
     holder.execute("commit")
 
 
+@pytest.mark.parametrize("call", [renew, release])
+def test_renew_and_release_do_not_wait_for_ever_for_a_transaction_in_flight(
+    db: Database, call: Callable[..., Any]
+) -> None:
+    ready_for_real_runs(db)
+    working, ending = db.connect("writer"), db.connect("writer")
+    ending.execute("set lock_timeout = 0; set statement_timeout = '20s'")
+    token = acquire(working)
+    working.execute("begin")
+    observe_run(working, evidence_type="REAL_RUN", lease_token=token)
+    with refused("55P03"):
+        call(ending, token)
+    working.execute("rollback")
+    assert call(ending, token) is True
+
+
 def test_acquire_does_not_wait_for_ever_for_a_first_acquisition_in_flight(db: Database) -> None:
     first, second = db.connect("writer"), db.connect("writer")
     second.execute("set lock_timeout = 0; set statement_timeout = '20s'")
