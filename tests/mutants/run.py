@@ -349,7 +349,12 @@ def in_parallel(given: argparse.Namespace, arguments: list[str]) -> int:
             subprocess.Popen([*command, "--result", str(result), "--share", f"{number}/{given.workers}"])
             for number, result in enumerate(results)
         ]
-        codes = [worker.wait() for worker in workers]
+        try:
+            codes = [worker.wait() for worker in workers]
+        except KeyboardInterrupt:  # what they have is kept
+            for worker in workers:
+                worker.terminate()
+            codes = [worker.wait() for worker in workers]
         learnt = [json.loads(result.read_text(encoding="utf-8")) for result in results if result.exists()]
     if len(learnt) < given.workers:
         print("a worker has ended without a result", file=sys.stderr)
