@@ -40,6 +40,7 @@ from servers import database_url, drop_database, fresh_database
 
 TESTS = ("tests/sql", "tests/attacks", "tests/races", "tests/properties")
 LINT = "tests/attacks/test_catalog_lint.py"
+TABLES = "tests/sql/test_tables.py"
 EQUIVALENT = ROOT / "tests" / "mutants" / "equivalent.toml"
 
 
@@ -194,6 +195,7 @@ class Run:
             known = min(self.kills[mutant.object, item.nodeid], 5) / 5 + min(self.kills["", item.nodeid], 50) / 200
             first = 100 * (self.killers.get(mutant.id) == item.nodeid)
             first += 10 * (mutant.operator in ATTRIBUTES and item.nodeid.startswith(LINT))
+            first += 10 * (not mutant.object.startswith(("fn_", "v_")) and item.nodeid.startswith(TABLES))
             # Last where the optional amendment is taken first, which a mutant may get in the way of.
             first -= 1000 * (hasattr(item, "callspec") and item.callspec.params.get("db") is True)
             return first + 2 * shared + module + known - 0.2 * self.seconds.get(item.nodeid, 0.3)
