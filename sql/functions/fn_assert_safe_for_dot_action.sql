@@ -9,7 +9,7 @@ declare
     v_rows jsonb;
     v_blocking text;
 begin
-    select coalesce(jsonb_agg(to_jsonb(g)), '[]') into v_rows from dot.fn_preflight_guard() as g;
+    select jsonb_agg(to_jsonb(g)) into v_rows from dot.fn_preflight_guard() as g;
 
     select string_agg(format('%s (%s)', b.check_name, b.why), '; ' order by b.check_name) into v_blocking
     from (

@@ -71,6 +71,9 @@ RULES = {
                 where a.grantee not in (p.proowner, 'dot_owner'::regrole, 'dot_bridge'::regrole)
             )
         )""",
+    "a trigger's function, which runs under anybody's settings, fixes its search_path": f"""
+        select p.proname {FUNCTIONS} and p.prorettype = 'trigger'::regtype
+            and p.proconfig[1] is distinct from 'search_path=pg_catalog, pg_temp'""",
     "fn_host_ functions are the bridge's, in plpgsql": f"""
         select p.proname {FUNCTIONS} and starts_with(p.proname, 'fn_host_') and (
             p.proowner <> 'dot_bridge'::regrole
@@ -211,6 +214,11 @@ BREACHES: list[tuple[str, str, str]] = [
         "a function that somebody calls or that crosses to the host is definer, and no other is",
         "grant execute on function dot.fn_gates_assert(text, boolean) to dot_writer",
         "fn_gates_assert",
+    ),
+    (
+        "a trigger's function, which runs under anybody's settings, fixes its search_path",
+        "alter function dot.fn_append_only_refuse() set search_path = pg_catalog",
+        "fn_append_only_refuse",
     ),
     (
         "fn_host_ functions are the bridge's, in plpgsql",

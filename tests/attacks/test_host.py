@@ -74,7 +74,10 @@ def test_every_bridge_function_refuses_to_run_as_anybody_else(db: Database) -> N
 
 
 def test_a_table_that_is_missing_cannot_be_read(db: Database) -> None:
-    assert value(db.session("owner"), "select dot.fn_host_table_readable('dot.missing')") is False
+    owner = db.session("owner")
+    assert value(owner, "select dot.fn_host_table_readable('dot.missing')") is False
+    owner.execute("alter table dot.dot_iu_runtime_lease rename to elsewhere")
+    assert value(owner, "select dot.fn_host_lease_table_usable()") is False
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,20 @@ def test_a_rival_of_an_acquisition_in_flight_never_gets_it_too(db: Database, lev
     assert take(second, "b") == (None if end == "commit" else 1)
 
 
+def test_of_two_holders_of_one_login_the_one_that_waited_is_told_no(db: Database) -> None:
+    """The lease is over. begin A; A acquires; B acquires and waits for A; A commits: B is told that A has it."""
+    define_pair(db)
+    owner, first, second = db.connect("owner"), db.connect("writer"), db.connect("writer")
+    acquire(owner)
+    owner.execute("update dot.dot_iu_runtime_lease set expires_at = now() - interval '1 s'")
+    first.execute("begin")
+    assert take(first, "a") == 2
+    with ThreadPoolExecutor(1) as pool:
+        late = waiting(second, partial(take, second, "b"), pool, db)
+        first.execute("commit")
+        assert late.result() is None
+
+
 def test_the_naive_version_gives_the_lease_to_both(db: Database) -> None:
     """A looks: free; B looks: free; A takes it; B takes it."""
     first, second = db.connect("owner"), db.connect("owner")

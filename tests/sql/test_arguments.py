@@ -115,6 +115,8 @@ def test_each_refused_argument_is_told_what_is_legal(db: Database, subtests: pyt
             "scheduler or api_endpoint",
             asks("gatekeeper", "fn_dot_mechanism_attest('cron', true, 'me', 'found')"),
         ),
+        ("23514", "code", LEGAL_CODE, asks("cataloguer", "fn_dot_tool_register('a b')")),
+        ("23514", "category", LEGAL_CODE, asks("cataloguer", "fn_dot_tool_register('d', 'a b')")),
         ("23514", "script_path", LEGAL_PROSE, asks("cataloguer", "fn_dot_tool_register('d', p_script_path => ' ')")),
         ("23514", "file_path", LEGAL_PROSE, asks("cataloguer", "fn_dot_tool_register('d', p_file_path => ' ')")),
         (
@@ -160,5 +162,5 @@ def test_each_argument_may_be_as_long_as_is_legal_and_no_byte_longer(db: Databas
         for position, argument in enumerate(arguments):
             if argument in (code, key, prose, *GREATEST) or (isinstance(argument, str) and len(argument) == 200):
                 longer = argument + "x" if isinstance(argument, str) else GREATEST[argument]
-                with subtests.test(function=function, position=position), refused("23514"):
+                with subtests.test(function=function, position=position), refused("23514", saying="is not legal"):
                     db.session(role).execute(query, (*arguments[:position], longer, *arguments[position + 1 :]))

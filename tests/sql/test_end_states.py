@@ -68,6 +68,8 @@ STATES: list[tuple[str, list[tuple[str, str]], str, str]] = [
     ("started", [("producer", BEGUN)], "open", "stale"),
     ("started", [("producer", DONE)], "open", "stale"),
     ("started", [("verifier", DONE)], "open", "stale"),
+    ("started", [("producer", BEGUN), ("verifier", DONE)], "open", "stale"),
+    ("started", [("producer", DONE), ("verifier", BEGUN)], "open", "stale"),
     ("completed", [("producer", DONE), ("verifier", BEGUN)], "open", "stale"),
     ("failed", [("producer", BEGUN)], "open", "stale"),
     ("cancelled", [("producer", DONE)], "open", "stale"),

@@ -107,6 +107,25 @@ def test_each_gate_alone_shuts_what_needs_it_and_nothing_else(db: Database) -> N
     assert observe_run(writer, evidence_type="REAL_RUN", lease_token=token)["created"]
 
 
+def test_a_closed_gate_says_whether_it_has_a_value(db: Database) -> None:
+    ready_for_real_runs(db)
+    owner, writer = db.connect("owner"), db.connect("writer")
+    for stored, said in ((None, "The gate has no value."), ("TRUE", "Its value is not exactly true.")):
+        owner.execute("update dot.dot_config set value = %s where key = %s", (stored, REAL))
+        with refused("23514", CONSTRAINTS[REAL], said):
+            observe_run(writer, evidence_type="REAL_RUN")
+
+
+def test_an_evidence_type_that_is_missing_or_unknown_needs_every_gate(db: Database) -> None:
+    owner = db.connect("owner")
+    for gate in GATES:
+        for unknown in (None, "", "dry_run"):
+            with refused("23514", CONSTRAINTS[gate]):
+                owner.execute("select dot.fn_gates_assert(%s, false)", (unknown,))
+        set_gates(db, "true", gate)
+    assert value(owner, "select dot.fn_gates_assert(null, false)") == dict.fromkeys(GATES, "true")
+
+
 def test_gates_are_asked_before_the_preflight_and_the_preflight_before_the_lease(db: Database) -> None:
     define_pair(db)
     writer = db.connect("writer")
@@ -236,12 +255,19 @@ def test_a_simulation_or_a_replay_in_flight_holds_no_switch_up(db: Database) -> 
     ready_for_real_runs(db)
     writer = db.connect("writer")
     token = acquire(writer)
-    observe_run(writer, evidence_type="REAL_RUN", lease_token=token, idempotency_key="key-1")
+    real = observe_run(writer, evidence_type="REAL_RUN", lease_token=token, idempotency_key="key-1")["process_run_id"]
+    observe_component(writer, real, "producer", lease_token=token, idempotency_key="key-1")
     writer.execute("begin")
     run_id = observe_run(writer)["process_run_id"]
     observe_component(writer, run_id, "producer", lease_token=token)
     assert not observe_run(writer, evidence_type="REAL_RUN", lease_token=token, idempotency_key="key-1")["created"]
+    component = partial(observe_component, writer, real, "producer", lease_token=token, idempotency_key="key-1")
+    assert not component()["created"]
     set_gates(db, "false")
+    # Nor the lease: another login may take it the moment it is over.
+    owner = db.connect("owner")
+    owner.execute("update dot.dot_iu_runtime_lease set expires_at = clock_timestamp()")
+    assert acquire(db.connect("operator")) == token + 1
     writer.execute("commit")
     assert count(db) == 2
 
@@ -340,6 +366,16 @@ def test_a_moved_gate_is_audited_with_who_when_why_old_and_new(db: Database) -> 
         assert audited["is_now"]
         assert audited["system_identifier"] == value(owner, "select system_identifier from pg_control_system()")
         assert value(owner, "select value from dot.dot_config where key = %s", key) == to
+
+
+def test_the_audited_old_value_is_the_one_that_was_replaced_past_the_function_too(db: Database) -> None:
+    owner, gatekeeper = db.connect("owner"), db.connect("gatekeeper")
+    owner.execute("begin")
+    owner.execute("update dot.dot_config set value = 'true' where key = %s", (REAL,))
+    with ThreadPoolExecutor(1) as pool:
+        late = waiting(gatekeeper, partial(config_set, gatekeeper, REAL, "false"), pool, db)
+        owner.execute("commit")
+        assert late.result() == "true"
 
 
 def test_a_gate_is_moved_only_by_a_known_key_an_exact_value_an_actor_and_a_reason(

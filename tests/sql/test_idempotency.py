@@ -180,9 +180,13 @@ def test_a_key_is_its_candidate_s_own_and_so_is_its_replay(db: Database, writer:
 def test_the_same_run_id_under_two_candidates_is_two_runs(db: Database, writer: Connection) -> None:
     define_pair(db, "shop.other")
     run_id = uuid.uuid4()
-    for code in (PAIR, "shop.other"):
-        assert observe_run(writer, process_candidate_code=code, process_run_id=run_id)["created"]
-        assert observe_component(writer, run_id, "producer", process_candidate_code=code)["created"]
+    codes = (PAIR, "shop.other")
+    for code in codes:
+        assert observe_run(writer, process_candidate_code=code, process_run_id=run_id, correlation_id=code)["created"]
+    for code in codes:
+        for role in ("producer", "verifier"):
+            component = partial(observe_component, writer, run_id, role, process_candidate_code=code)
+            assert component(correlation_id=code)["created"]
 
 
 def test_a_second_header_for_a_run_is_refused_by_the_key_it_clashes_with(db: Database, writer: Connection) -> None:
@@ -225,12 +229,35 @@ def test_a_component_ends_once(db: Database, writer: Connection, subtests: pytes
         assert observe_component(writer, run_id, "verifier", status=first)["created"]
 
 
-def test_the_other_role_s_row_of_the_same_status_is_no_clash(writer: Connection) -> None:
-    run_id = observe_run(writer)["process_run_id"]
+def test_rows_of_another_role_run_or_candidate_are_no_clash(db: Database, writer: Connection) -> None:
+    define_pair(db, "shop.other")
+    run_id, another = (observe_run(writer)["process_run_id"] for _ in range(2))
+    observe_run(writer, process_candidate_code="shop.other", process_run_id=run_id)
     observe_component(writer, run_id, "producer", status="failed")
+    observe_component(writer, another, "verifier", status="failed")
+    observe_component(writer, run_id, "verifier", process_candidate_code="shop.other", status="failed")
+    observe_component(writer, run_id, "verifier", status="started")
+    observe_component(writer, run_id, "verifier", status="prepared")  # after another status, and after those of others
+    observe_component(writer, another, "producer", status="prepared")
+    observe_component(writer, run_id, "producer", process_candidate_code="shop.other", status="prepared")
+    observe_component(writer, run_id, "producer", status="prepared")
     observe_component(writer, run_id, "verifier", status="completed")
     with refused("23505", "process_component_observation_terminal_key", "the verifier of run"):
         observe_component(writer, run_id, "verifier", status="failed")
+    with refused("23505", "process_component_observation_pkey", "has its verifier row"):
+        observe_component(writer, run_id, "verifier", status="prepared")
+
+
+def test_a_clash_is_not_looked_for_under_the_key_of_another_candidate(db: Database, writer: Connection) -> None:
+    define_pair(db, "shop.other")
+    other = observe_run(writer, process_candidate_code="shop.other", idempotency_key="key-1")["process_run_id"]
+    run_id = observe_run(writer)["process_run_id"]
+    with refused("23505", "process_run_observation_pkey"):
+        observe_run(writer, process_run_id=run_id, idempotency_key="key-1")
+    observe_component(writer, other, "producer", process_candidate_code="shop.other", idempotency_key="key-1")
+    observe_component(writer, run_id, "producer")
+    with refused("23505", "process_component_observation_pkey"):
+        observe_component(writer, run_id, "producer", idempotency_key="key-1")
 
 
 def test_of_two_components_that_claim_one_key_at_once_the_second_is_refused(db: Database, writer: Connection) -> None:

@@ -253,12 +253,16 @@ def test_a_real_run_needs_the_candidate_s_live_token(db: Database, subtests: pyt
                 ):
                     observe(lease_token=given)
 
+    with refused("23514", "lease_live_check", f"The live token is {token}."):
+        observe_run(writer, evidence_type="REAL_RUN")
     is_refused("no token", None)
     is_refused("stale token", stale)
     is_refused("token of another candidate", other)
     is_refused("token of the future", token + 10)
     is_refused("negative token", -token)
     expire(db)
+    with refused("23514", "lease_live_check", "No lease of this candidate is live."):
+        observe_run(writer, evidence_type="REAL_RUN", lease_token=token)
     is_refused("expired lease", token)
     assert ledger_counts(db) == before
 
@@ -315,12 +319,16 @@ def test_a_crashed_run_is_resumed_under_a_new_lease(db: Database) -> None:
         assert observe_component(successor, run_id, "verifier", lease_token=newer)["created"]
 
 
-def test_an_observation_in_flight_is_ordered_before_the_theft_of_its_lease(db: Database) -> None:
+@pytest.mark.parametrize("observing", ["run", "component"])
+def test_an_observation_in_flight_is_ordered_before_the_theft_of_its_lease(db: Database, observing: str) -> None:
     ready_for_real_runs(db)
     holder, thief, owner = db.connect("writer"), db.connect("writer"), db.connect("owner")
     assert take(holder, seconds=2) == 1
+    observe = partial(observe_run, holder, evidence_type="REAL_RUN", lease_token=1)
+    if observing == "component":
+        observe = partial(observe_component, holder, observe()["process_run_id"], "producer", lease_token=1)
     holder.execute("begin")
-    observe_run(holder, evidence_type="REAL_RUN", lease_token=1)
+    observe()
     while not value(owner, "select expires_at <= clock_timestamp() from dot.dot_iu_runtime_lease"):
         pass
     with ThreadPoolExecutor(1) as pool:
@@ -333,14 +341,18 @@ def test_an_observation_in_flight_is_ordered_before_the_theft_of_its_lease(db: D
     )
 
 
-def test_an_observation_that_waits_for_a_theft_is_refused_once_the_theft_commits(db: Database) -> None:
+@pytest.mark.parametrize("observing", ["run", "component"])
+def test_an_observation_that_waits_for_a_theft_is_refused_once_the_theft_commits(db: Database, observing: str) -> None:
     ready_for_real_runs(db)
     writer, again = db.connect("writer"), db.connect("writer")
     token = acquire(writer)
+    observe = partial(observe_run, writer, evidence_type="REAL_RUN", lease_token=token)
+    if observing == "component":
+        observe = partial(observe_component, writer, observe()["process_run_id"], "producer", lease_token=token)
     again.execute("begin")
     assert take(again) == token + 1
     with ThreadPoolExecutor(1) as pool:
-        late = waiting(writer, partial(observe_run, writer, evidence_type="REAL_RUN", lease_token=token), pool, db)
+        late = waiting(writer, observe, pool, db)
         again.execute("commit")
         with refused("23514", "lease_live_check"):
             late.result()
