@@ -27,7 +27,7 @@ DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
 VERSIONS = (15, 16, 18)
 
 # What a test server may lose in a crash is nobody's.
-UNSAFE = "fsync = off\nsynchronous_commit = off\nfull_page_writes = off\nmax_connections = 200\n"
+UNSAFE = "fsync = off\nsynchronous_commit = off\nfull_page_writes = off\nmax_connections = 200\nmax_prepared_transactions = 4\n"
 
 
 @contextmanager

@@ -41,7 +41,7 @@ begin
                 from pg_locks l
                 join pg_database d on d.oid = l.database and d.datname = current_database()
                 where l.relation in ('dot.gate_latch'::regclass, 'dot.dot_config'::regclass)
-                    and l.mode in ('RowShareLock', 'RowExclusiveLock', 'ExclusiveLock')
+                    and l.mode not in ('AccessShareLock', 'ShareUpdateExclusiveLock')  -- readers and vacuum
                     and l.granted and l.pid <> pg_backend_pid()
             ), 'none that shows: gone since, or a prepared transaction'),
             hint = 'Repeat the call. A backend that stays is ended with pg_terminate_backend(pid), by a member of '

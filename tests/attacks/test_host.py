@@ -122,10 +122,11 @@ def test_an_event_or_refusal_that_the_host_did_not_store_is_an_error(db: Databas
 @pytest.mark.parametrize("column", [None, "category", "execution_engine", "script_path", "file_path", "trigger_type"])
 def test_a_dot_that_the_host_did_not_store_as_it_was_given_is_an_error(db: Database, column: str | None) -> None:
     owner = db.session("owner")
+    owner.execute("insert into dot.dot_tools (code, category) values ('dot.alike', 'load')")
     host_trigger(owner, "dot_tools", f"new.{column} := 'host'; return new;" if column else "return null;")
     with db.connect("cataloguer") as cataloguer, refused("P0001", saying="the host did not store dot.x"):
         cataloguer.execute("select dot.fn_dot_tool_register('dot.x', 'load')")
-    assert value(owner, "select count(*) from dot.dot_tools") == 0
+    assert value(owner, "select count(*) from dot.dot_tools") == 1
 
 
 @pytest.mark.parametrize("what", ["run", "component"])

@@ -61,16 +61,17 @@ def test_a_rival_of_an_acquisition_in_flight_never_gets_it_too(db: Database, lev
     assert take(second, "b") == (None if end == "commit" else 1)
 
 
-def test_of_two_holders_of_one_login_the_one_that_waited_is_told_no(db: Database) -> None:
+@pytest.mark.parametrize(("who", "holder"), [("writer", "b"), ("operator", "a")])
+def test_of_two_holders_by_name_or_login_the_one_that_waited_is_told_no(db: Database, who: str, holder: str) -> None:
     """The lease is over. begin A; A acquires; B acquires and waits for A; A commits: B is told that A has it."""
     define_pair(db)
-    owner, first, second = db.connect("owner"), db.connect("writer"), db.connect("writer")
+    owner, first, second = db.connect("owner"), db.connect("writer"), db.connect(who)
     acquire(owner)
     owner.execute("update dot.dot_iu_runtime_lease set expires_at = now() - interval '1 s'")
     first.execute("begin")
     assert take(first, "a") == 2
     with ThreadPoolExecutor(1) as pool:
-        late = waiting(second, partial(take, second, "b"), pool, db)
+        late = waiting(second, partial(take, second, holder), pool, db)
         first.execute("commit")
         assert late.result() is None
 

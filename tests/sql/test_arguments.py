@@ -121,6 +121,12 @@ def test_each_refused_argument_is_told_what_is_legal(db: Database, subtests: pyt
         ("23514", "file_path", LEGAL_PROSE, asks("cataloguer", "fn_dot_tool_register('d', p_file_path => ' ')")),
         (
             "23514",
+            "code",
+            LEGAL_CODE,
+            asks("cataloguer", "fn_process_candidate_define('a b', 'dot.a', 'dot.b', 'me')"),
+        ),
+        (
+            "23514",
             "description",
             LEGAL_PROSE,
             asks("cataloguer", "fn_process_candidate_define('c', 'dot.a', 'dot.b', 'me', ' ')"),

@@ -62,6 +62,7 @@ def test_registering_a_dot_says_created_updated_or_unchanged(db: Database) -> No
         assert register(cataloguer, **changed) == "unchanged"
         assert register(cataloguer, **{**DESCRIPTION, name: None}) == "updated"
         assert register(cataloguer, **{**DESCRIPTION, name: None}) == "unchanged"
+    assert register(cataloguer, "dot.alike", **{**DESCRIPTION, name: None}) == "created"
 
 
 def test_registering_a_dot_again_never_touches_its_usage_figures(db: Database) -> None:

@@ -158,6 +158,16 @@ def test_components_of_the_same_run_id_under_another_candidate_are_another_runs(
     assert [tuple(one.values()) for one in seen] == [("one", "failed", 1), ("two", "open", 0)]
 
 
+def test_the_highest_token_of_several_components_is_the_run_s(db: Database) -> None:
+    owner = db.session("owner")
+    store_candidate(owner, PAIR)
+    store_lease(owner, 6, live=True)
+    run_id = store_run(owner, lease_token=4)
+    store_component(owner, run_id, "producer", BEGUN, at=1, lease_token=6)
+    store_component(owner, run_id, "verifier", BEGUN, at=2, lease_token=5)
+    assert end_state(db, run_id) == "open"
+
+
 def test_a_crashed_run_is_stale_and_open_again_when_it_is_resumed_under_a_new_lease(db: Database) -> None:
     ready_for_real_runs(db)
     writer = db.session("writer")

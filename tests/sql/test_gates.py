@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -231,6 +232,28 @@ def test_a_switch_that_gives_up_names_each_backend_that_holds_it_up_once_and_nob
         stuck.result()
     named = str(caught.value.diag.message_detail).removeprefix("Backends: ").split(", ")
     assert sorted(map(int, named)) == sorted(session.info.backend_pid for session in (snapshot, updating))
+
+
+def test_a_switch_names_whoever_locks_the_latch_and_says_where_no_backend_does(db: Database) -> None:
+    ready_for_real_runs(db)
+    gatekeeper, owner, writer = db.connect("gatekeeper"), db.connect("owner"), db.connect("writer")
+    for mode in ("row exclusive", "share", "share row exclusive", "exclusive", "access exclusive"):
+        owner.execute("begin")
+        owner.execute(f"lock table dot.gate_latch in {mode} mode")
+        with refused("55P03", saying=f"Backends: {owner.info.backend_pid}"):
+            config_set(gatekeeper, REAL, "false")
+        owner.execute("rollback")
+    if value(owner, "select current_setting('max_prepared_transactions')") == "0":
+        pytest.skip("this server prepares no transactions")
+    prepared = f"dot_test_{uuid.uuid4().hex}"
+    token = acquire(writer)
+    writer.execute("begin")
+    observe_run(writer, evidence_type="REAL_RUN", lease_token=token)
+    writer.execute(f"prepare transaction '{prepared}'")
+    with refused("55P03", saying="Backends: none that shows: gone since, or a prepared transaction"):
+        config_set(gatekeeper, REAL, "false")
+    writer.execute(f"rollback prepared '{prepared}'")
+    assert config_set(gatekeeper, REAL, "false") == "true"
 
 
 def test_a_switch_that_gives_up_names_no_backend_of_another_database(db: Database) -> None:

@@ -175,7 +175,8 @@ def test_an_unreadable_or_broken_host_table_blocks_and_what_was_broken_is_named(
             f"create unique index wrong_four on {lease} (holder);"
             f"create unique index wrong_five on {lease} (lower(lease_key));"
             f"alter table {lease} add constraint wrong_six unique (lease_key) deferrable;"
-            "create table dot.elsewhere (lease_key text primary key)",
+            "create table dot.elsewhere (lease_key text primary key);"
+            "create table dot.of_the_same_shape (a text, b text, c text, d text, lease_key text)",
             CHECKS[3],
         ),
         ("select", f"create unique index right_one on {lease} (lease_key)", CHECKS[3]),
