@@ -219,9 +219,11 @@ def test_a_switch_that_gives_up_names_each_backend_that_holds_it_up_once_and_nob
     updating.execute("update dot.dot_config set value = 'true' where key = 'queue.worker.enabled'")
     reading.execute("begin")
     reading.execute("select * from dot.v_dot_gate")
-    simulating = db.connect("writer")
+    simulating, vacuuming = db.connect("writer"), db.connect("owner")
     simulating.execute("begin")
     observe_run(simulating)
+    vacuuming.execute("begin")
+    vacuuming.execute("lock table dot.dot_config in share update exclusive mode")
     queueing.execute("begin")
     with ThreadPoolExecutor(1) as pool:
         stuck = waiting(queueing, partial(queueing.execute, "lock table dot.gate_latch in exclusive mode"), pool, db)
