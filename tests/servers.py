@@ -188,7 +188,7 @@ def fresh_database(server_url: str, name: str, template: str = "template1") -> s
 
 
 def drop_database(server_url: str, name: str) -> None:
-    """Drops a database with the sessions in it.
+    """Drops a database with the sessions and prepared transactions in it.
 
     Not ``with (force)``: where autovacuum is in the database, that is refused to whoever is no superuser.
     """
@@ -198,6 +198,9 @@ def drop_database(server_url: str, name: str) -> None:
             " where datname = %s and backend_type = 'client backend' and pg_has_role(usesysid, 'usage')",
             (name,),
         )
+        for (gid,) in admin.execute("select gid from pg_prepared_xacts where database = %s", (name,)).fetchall():
+            with psycopg.connect(database_url(server_url, name), autocommit=True) as inside:
+                inside.execute(sql.SQL("rollback prepared {}").format(gid))
         admin.execute(sql.SQL("drop database if exists {}").format(sql.Identifier(name)))
 
 

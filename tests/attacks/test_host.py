@@ -81,23 +81,32 @@ def test_a_table_that_is_missing_cannot_be_read(db: Database) -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "key", "call"),
+    ("table", "key", "stored", "call"),
     [
         (
             "dot_config",
             "key",
+            "value",
             "select dot.fn_dot_config_set('process_dot_runtime.real_run_enabled', 'false', 'ana', 'stop')",
         ),
-        ("event_type", "event_type", "select dot.fn_event_type_set('process.run.started', true, 'ana', 'listen')"),
+        (
+            "event_type",
+            "event_type",
+            "active",
+            "select dot.fn_event_type_set('process.run.started', true, 'ana', 'listen')",
+        ),
     ],
 )
-@pytest.mark.parametrize("body", ["return null;", "new.{key} := 'elsewhere'; return new;"])
+@pytest.mark.parametrize(
+    "body", ["return null;", "new.{key} := 'elsewhere'; return new;", "new.{stored} := null; return new;"]
+)
 def test_a_switch_that_the_host_did_not_store_is_an_error_and_not_audited(
-    db: Database, table: str, key: str, call: str, body: str
+    db: Database, table: str, key: str, stored: str, call: str, body: str
 ) -> None:
     set_gates(db)
     owner = db.session("owner")
-    host_trigger(owner, table, body.format(key=key))
+    owner.execute(f"alter table dot.{table} alter {stored} drop not null")
+    host_trigger(owner, table, body.format(key=key, stored=stored))
     before = value(owner, "select count(*) from dot.dot_config_audit")
     with db.connect("gatekeeper") as gatekeeper, refused("P0001", saying="the host did not store"):
         gatekeeper.execute(call)

@@ -240,6 +240,17 @@ def test_a_measured_row_changes_with_its_figures(document_02: Database) -> None:
             assert inventory(as_reader())[mechanism][column] == expected, change
 
 
+def test_one_dot_is_enough_to_be_declared(db: Database) -> None:
+    owner, reader = db.session("owner"), db.session("reader")
+    for engine, exists, verdict in (
+        ("shell", "no", "NOT DECLARED"),
+        ("agent_api", "declared only", "DECLARED, NEVER INVOKED"),
+    ):
+        owner.execute("insert into dot.dot_tools (code, execution_engine) values (%s, %s)", (f"DOT_{engine}", engine))
+        seen = inventory(reader)[AGENT]
+        assert (seen["mechanism_exists"], seen["verdict"]) == (exists, verdict)
+
+
 def test_both_ledgers_of_the_host_may_be_keyed_by_the_run(db: Database) -> None:
     owner, reader = db.session("owner"), db.session("reader")
     keyed = []
