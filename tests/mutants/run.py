@@ -305,6 +305,17 @@ def equivalents() -> dict[str, str]:
     return {one["id"]: one["reason"] for one in tomllib.loads(EQUIVALENT.read_text(encoding="utf-8"))["equivalent"]}
 
 
+def argued() -> str:
+    """The table of ``docs/proof.md``: why mutants cannot be killed, and of how many and of what that is said."""
+    entries = tomllib.loads(EQUIVALENT.read_text(encoding="utf-8"))["equivalent"]
+    reasons = Counter(one["reason"] for one in entries)
+    rows = ["| why no test can kill it | mutants | of |", "|---|---|---|"]
+    for reason, count in reasons.most_common():
+        objects = sorted({f"`{one['object']}`" for one in entries if one["reason"] == reason})
+        rows.append(f"| {reason} | {count} | {', '.join(objects)} |")
+    return "\n".join(rows) + "\n"
+
+
 def described(mutant: Mutant) -> str:
     """One line for people."""
     return f"{mutant.object}: {mutant.operator}: {' '.join(mutant.change.split())}"[:300]
@@ -391,8 +402,12 @@ def main() -> int:
     parser.add_argument("--survivors", action="store_true", help="only mutants that the run of --known did not kill")
     parser.add_argument("--result", type=Path, help="where to write what became of each, as JSON")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that share the mutants")
+    parser.add_argument("--argued", action="store_true", help="print the table of docs/proof.md, and run nothing")
     parser.add_argument("--share", default="", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.argued:
+        print(argued(), end="")
+        return 0
     os.environ.pop("DATABASE_URL", None)  # a server of its own: it is not a mutant's place elsewhere
     memory = Path("/dev/shm")  # noqa: S108 - where a clone costs a quarter of what it costs on a disk
     if memory.is_dir() and shutil.disk_usage(memory).free > 2 << 30:

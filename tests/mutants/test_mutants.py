@@ -12,7 +12,7 @@ import pytest
 
 from migrations.frozen_sql import ROOT
 from mutants.find import Mutant, find, unchanged
-from mutants.run import Verdict, equivalents, report
+from mutants.run import Verdict, argued, equivalents, report
 from support import Database
 
 # One in so many is what CI can afford; `make mutants` runs them all. The test that killed each last time is asked first.
@@ -116,6 +116,10 @@ def test_a_survivor_and_an_argument_without_a_mutant_fail_the_run(capsys: pytest
 
 def test_every_argument_for_a_survivor_belongs_to_a_mutant(mutants: list[Mutant]) -> None:
     assert equivalents().keys() - {mutant.id for mutant in mutants} == set()
+
+
+def test_the_page_on_proof_has_every_argument() -> None:
+    assert argued() in (ROOT / "docs" / "proof.md").read_text(encoding="utf-8")
 
 
 def test_a_sample_of_the_mutants_is_killed() -> None:
