@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -208,6 +209,17 @@ def waiting(connection: Connection, call: Callable[[], Any], pool: ThreadPoolExe
         while not value(watcher, WAITS, pid):
             assert not future.done(), f"the call did not wait: {future.exception() or future.result()}"
     return future
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """A process started in the block can be interrupted. Where SIGINT is ignored, as by what a shell put into the background, a child
+    would ignore it too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def ledger_counts(db: Database) -> dict[str, int]:

@@ -18,6 +18,7 @@ from psycopg.rows import dict_row
 from catalog import finished, start_module
 from migrations.frozen_sql import ROOT
 from servers import listen_on_tcp, server
+from support import interruptible
 
 PASSWORD = "p@ss:w/rd%#? é'\\"  # noqa: S105  of a login that lives as long as the test
 SOME_TESTS = (
@@ -119,7 +120,8 @@ def test_a_login_that_cannot_make_databases_is_told_so_and_an_interrupted_run_le
 
     theirs.admin.execute("alter role suite createdb")
     before = theirs.everything()
-    running = theirs.start_tests("-n", "2", *SOME_TESTS)
+    with interruptible():
+        running = theirs.start_tests("-n", "2", *SOME_TESTS)
     clones = "select from pg_database where datname ~ '^dot_test_' and datname !~ '_template$'"
     while not theirs.admin.execute(clones).fetchall():
         assert running.poll() is None, finished(running)

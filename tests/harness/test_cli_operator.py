@@ -29,6 +29,7 @@ from support import (
     acquire,
     attest,
     define_pair,
+    interruptible,
     observe_component,
     observe_run,
     poll_until,
@@ -478,15 +479,14 @@ def test_an_interrupted_rehearsal_gives_its_lease_back_and_says_how_to_go_on(
     owner = db.connect("owner")
     owner.execute("begin; lock table dot.process_component_observation in exclusive mode")
     environment = {**os.environ, "DATABASE_URL": db.url_as("operator")}
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, it would be by the child too
-    child = subprocess.Popen(
-        [PROGRAM, "rehearse", PAIR, "--key", "today"],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    signal.signal(signal.SIGINT, before)
+    with interruptible():
+        child = subprocess.Popen(
+            [PROGRAM, "rehearse", PAIR, "--key", "today"],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
     watcher = db.connect("owner")
     stuck = "select exists (select from pg_locks where relation = 'dot.process_component_observation'::regclass and not granted)"
     while not value(watcher, stuck):
