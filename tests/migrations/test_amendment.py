@@ -3,6 +3,7 @@ a script, stopped half-way, and beside writers."""
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,7 @@ from catalog import (
     version,
 )
 from clusters import EMPTIED, KINDS, Cluster, rows_of
+from migrations.deploy import ADVISORY_LOCK
 from migrations.frozen_sql import AMENDMENT, FrozenSql
 from servers import upgrade
 from support import (
@@ -258,6 +260,34 @@ def test_concurrent_commands_queue_up_and_one_that_was_overtaken_says_so(db: Dat
     failed = [printed for status, printed in results if status != 0]
     assert [printed for printed in failed if "another command has moved the amendment meanwhile" not in printed] == []
     assert len(failed) < 3
+    assert version(db.url_as("owner"), TABLE) == [LATEST]
+
+
+def test_a_command_that_was_overtaken_between_its_revisions_does_nothing_more_and_says_so(db: Database) -> None:
+    """It has taken the first revision and waits for the lock again; meanwhile another one takes the second."""
+    first, other, watcher = db.connect("creator"), db.connect("creator"), db.connect("creator")
+    lock, unlock = f"select pg_advisory_lock({ADVISORY_LOCK})", f"select pg_advisory_unlock({ADVISORY_LOCK})"
+    waiters = "select count(*) from pg_locks where locktype = 'advisory' and not granted and database = %s::oid"
+    oid = value(watcher, "select oid from pg_database where datname = current_database()")
+
+    def wait_for(number: int) -> None:
+        deadline = time.monotonic() + 60
+        while value(watcher, waiters, oid) < number:
+            assert time.monotonic() < deadline
+
+    first.execute(lock)
+    overtaken = start_alembic("-n", "amendment", "upgrade", "head", url=db.url)
+    wait_for(1)
+    with ThreadPoolExecutor(1) as pool:
+        locked = pool.submit(other.execute, lock)  # the next in the queue
+        wait_for(2)
+        first.execute(unlock)
+        locked.result()
+    other.execute(upgrade_script("a001:a002", "amendment").encode())
+    other.execute(unlock)
+    status, printed = finished(overtaken)
+    assert status != 0, printed
+    assert "another command has moved the amendment meanwhile" in printed
     assert version(db.url_as("owner"), TABLE) == [LATEST]
 
 
