@@ -34,7 +34,7 @@ COMPONENT_WORDS = {**_SAME, "started": "step_started", "completed": "step_comple
 """Status model [seed]: the wrapper's word and the one that is stored. `blocked` is no word: it is never stored."""
 
 AMENDED = {"prepared", "skipped", "blocked"}
-"""Words that only the optional amendment stores: as they are said, `blocked` for a header alone, and none of them is evidence."""
+"""Words that only the optional amendment stores: as they are said, `blocked` by the caller path alone, and none of them is evidence."""
 
 FLAGS: dict[str, dict[str, Any]] = {"prepared": {"wrapper_phase": "prepared"}, "skipped": {"skipped": True}}
 """What a word adds to the evidence where it is not stored itself. The keys are reserved: a caller that sends one is refused."""
@@ -595,6 +595,11 @@ def ingredients(ledger: Ledger, run: Run) -> list[Component]:
     return [one for one in components_of(ledger, run) if one.status not in AMENDED]
 
 
+def is_real(run: Run) -> bool:
+    """Whether a verdict looks at a run at all: a REAL_RUN that is not stored as skipped."""
+    return run.evidence_type == REAL and run.status not in AMENDED
+
+
 def run_verdict(ledger: Ledger, run: Run) -> RunVerdict:
     """The producer completed, the verifier completed, in one correlation, and the verifier began after that."""
     components = ingredients(ledger, run)
@@ -640,7 +645,7 @@ class Verdict:
 def verdict(ledger: Ledger, candidate: str) -> Verdict:
     """Nothing but REAL_RUN rows decides; only the choice between no_run and no_real_run looks at others."""
     runs = [run for run in ledger.all(Run, process_candidate_code=candidate) if run.status != "blocked"]
-    real = [run_verdict(ledger, run) for run in sorted(runs, key=_observed) if run.evidence_type == REAL]
+    real = [run_verdict(ledger, run) for run in sorted(runs, key=_observed) if is_real(run)]
     latest = real[-1] if real else None
     return Verdict(
         latest,

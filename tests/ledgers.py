@@ -77,13 +77,14 @@ def store_component(
     lease_token: int | None = 1,
     dot_code: str | None = None,
     session_actor: str | None = None,
+    error_ref: str | None = None,
 ) -> None:
     """One component row; of a REAL_RUN under token 1 by default."""
     simulated = evidence_type == "SIMULATED_DRY_RUN"
     owner.execute(
         "insert into dot.process_component_observation (process_candidate_code, process_run_id, observed_at, component_role,"
-        " status, evidence_type, correlation_id, lease_token, dot_code, actor, session_actor, evidence_ref, admission)"
-        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, 'tester', %s, %s, %s)",
+        " status, evidence_type, correlation_id, lease_token, dot_code, actor, session_actor, evidence_ref, admission,"
+        " error_ref) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, 'tester', %s, %s, %s, %s)",
         (
             code,
             run_id,
@@ -97,5 +98,6 @@ def store_component(
             session_actor or f"login_of_{role}",
             Jsonb(_PHASES.get(status, {})),
             None if simulated else Jsonb({}),
+            error_ref,
         ),
     )

@@ -386,7 +386,7 @@ class Twin:
         ledger = self.committed
         runs = sorted(ledger.all(model.Run), key=lambda run: run.observed_at)
         components = sorted(ledger.all(model.Component), key=lambda one: one.observed_at)
-        real = [model.run_verdict(ledger, run) for run in runs if run.evidence_type == model.REAL]
+        real = [model.run_verdict(ledger, run) for run in runs if model.is_real(run)]
         verdicts = [model.verdict(ledger, candidate) for candidate in self.candidates]
         leases = [ledger.newest(model.Lease, key=f"dot_exec:{candidate}") for candidate in self.candidates]
         return {

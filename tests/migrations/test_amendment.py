@@ -149,6 +149,7 @@ def test_stopped_between_its_two_revisions_it_works_and_goes_on(db: Database) ->
     writer, owner = db.session("writer"), db.session("owner")
     unvalidated = "select conname from pg_constraint where not convalidated order by conname"
     names = [
+        "process_component_observation_blocked_check",
         "process_component_observation_status_check",
         "process_run_observation_blocked_check",
         "process_run_observation_status_check",

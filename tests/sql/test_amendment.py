@@ -125,26 +125,54 @@ def test_a_blocked_header_is_a_simulation_with_a_parent_and_an_error_and_without
     assert ledger_counts(db) == before
 
 
+FORGED_COMPONENT = (
+    "insert into dot.process_component_observation select (jsonb_populate_record(c, %s)).*"
+    " from dot.process_component_observation as c where c.status <> 'blocked'"
+)
+
+
 @AMENDED
-def test_a_component_is_never_blocked_and_a_header_that_is_over_takes_none(db: Database) -> None:
+def test_no_call_stores_a_blocked_component_and_a_header_that_is_over_takes_none(db: Database) -> None:
     define_pair(db)
-    writer, owner = db.session("writer"), db.session("owner")
+    writer = db.session("writer")
     run_id = observe_run(writer)["process_run_id"]
-    observe_component(writer, run_id, "producer")
     over = [blocked(writer), observe_run(writer, status="skipped"), observe_run(writer, status="failed")]
     before = ledger_counts(db)
     with refused("23514", "process_component_observation_status_check"):
         observe_component(writer, run_id, "verifier", status="blocked", error_ref="preflight_check")
-    with refused("23514", "process_component_observation_status_check"):
-        owner.execute(
-            "insert into dot.process_component_observation select (jsonb_populate_record(c, %s)).*"
-            " from dot.process_component_observation as c",
-            (json.dumps({"status": "blocked", "component_role": "verifier", "error_ref": "preflight_check"}),),
-        )
     for header in over:
         with refused("23514", "process_component_observation_header_status_check"):
             observe_component(writer, header["process_run_id"], "producer")
     assert ledger_counts(db) == before
+
+
+@AMENDED
+def test_a_blocked_component_that_is_put_back_from_elsewhere_is_a_simulation_and_no_view_looks_at_it(
+    db: Database,
+) -> None:
+    define_pair(db)
+    writer, owner, reader = db.session("writer"), db.session("owner"), db.session("reader")
+    run_id = observe_run(writer, status="prepared")["process_run_id"]
+    shown = (
+        "select to_jsonb(r) from dot.v_process_run as r",
+        "select to_jsonb(f) from dot.v_dot_funnel as f order by f.dot_code",
+        "select to_jsonb(v) from dot.v_process_verification_v3 as v",
+    )
+    before = [rows(reader, query) for query in shown]
+    store_component(
+        owner, run_id, "verifier", "blocked", at=1, evidence_type="SIMULATED_DRY_RUN", error_ref="preflight_check"
+    )
+    assert [rows(reader, query) for query in shown] == before
+
+    observe_component(writer, run_id, "producer")
+    for wrong in (
+        {"error_ref": None},
+        {"idempotency_key": "key-1"},
+        {"evidence_type": "REAL_RUN", "lease_token": 1, "admission": {}},
+    ):
+        forged = {"status": "blocked", "error_ref": "preflight_check", **wrong}
+        with refused("23514", "process_component_observation_blocked_check"):
+            owner.execute(FORGED_COMPONENT, (json.dumps(forged),))
 
 
 @AMENDED
@@ -259,15 +287,26 @@ def test_the_new_words_give_a_verdict_nothing(db: Database) -> None:
 
 
 @AMENDED
-def test_an_old_success_does_not_vouch_for_a_newer_run_that_was_skipped(db: Database) -> None:
+def test_a_run_that_was_skipped_leaves_the_verdict_and_one_that_was_cancelled_before_keeps_its_meaning(
+    db: Database,
+) -> None:
     store_candidate(owner := db.session("owner"), PAIR)
     verified = store_run(owner, at=0)
     store_component(owner, verified, "producer", at=1)
     store_component(owner, verified, "verifier", at=2)
-    verdict = "select verified, last_verified_run_id from dot.v_process_verification_v3"
-    assert row(db.session("reader"), verdict) == {"verified": True, "last_verified_run_id": verified}
+    reader = db.session("reader")
+    verdict = "select verified, latest_real_run_id, last_verified_run_id from dot.v_process_verification_v3"
+    stands = {"verified": True, "latest_real_run_id": verified, "last_verified_run_id": verified}
+    assert row(reader, verdict) == stands
     store_run(owner, at=3, status="skipped")
-    assert row(db.session("reader"), verdict) == {"verified": False, "last_verified_run_id": verified}
+    assert row(reader, verdict) == stands
+    assert value(reader, "select count(*) from dot.v_process_run_runtime_v2") == 1
+    cancelled = store_run(owner, at=4, status="cancelled")
+    assert row(reader, verdict) == {
+        "verified": False,
+        "latest_real_run_id": cancelled,
+        "last_verified_run_id": verified,
+    }
 
 
 @AMENDED

@@ -17,6 +17,7 @@ APPLIES = (
     "functions/fn_run_input_problem",
     "views/v_process_run",
     "views/v_process_run_runtime_v2",
+    "views/v_process_runtime_v2",
     "views/v_process_run_count",
     "views/v_process_verification_v3",
     "views/v_dot_funnel",
@@ -54,15 +55,19 @@ alter table dot.process_component_observation
     -- A wider one takes its name.
     -- squawk-ignore ban-drop-constraint
     drop constraint process_component_observation_status_check,
-    -- A component is never blocked: where its call is refused, a header tells of it.
     add constraint process_component_observation_status_check check (
         case status
             when 'observed' then evidence_ref ? 'wrapper_phase' and not evidence_ref ? 'skipped'
             when 'cancelled' then evidence_ref ? 'skipped' and not evidence_ref ? 'wrapper_phase'
             when 'prepared' then evidence_type = 'SIMULATED_DRY_RUN' and not evidence_ref ?| '{wrapper_phase,skipped}'
-            else status in ('step_started', 'step_completed', 'failed', 'skipped')
+            else status in ('step_started', 'step_completed', 'failed', 'skipped', 'blocked')
                 and not evidence_ref ?| '{wrapper_phase,skipped}'
         end
+    ) not valid,
+    -- The function stores none: where the call of a component is refused, a header tells of it.
+    add constraint process_component_observation_blocked_check check (
+        status <> 'blocked'
+        or evidence_type = 'SIMULATED_DRY_RUN' and error_ref is not null and idempotency_key is null
     ) not valid;
 """)
 
@@ -81,6 +86,7 @@ alter table dot.process_run_observation
         end
     );
 alter table dot.process_component_observation
+    drop constraint process_component_observation_blocked_check,
     drop constraint process_component_observation_status_check,
     add constraint process_component_observation_status_check check (
         case status

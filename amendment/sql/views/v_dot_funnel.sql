@@ -1,7 +1,7 @@
 -- Per DOT how far it came: declared, invoked, observed, verified. Invoked needs a usage figure or a producer row of a dry or
 -- real run; a last_executed that all DOTs share is a backfill, and no date ever counts.
--- Simulated runs are shown apart: they are proof of the ledger, not of the DOT. A skipped
--- component shows nothing of either. blocked_runs counts the refused calls of which a header tells.
+-- Simulated runs are shown apart: they are proof of the ledger, not of the DOT. A skipped component shows nothing of either, a
+-- blocked one nothing at all. blocked_runs counts the refused calls of which a header tells.
 create or replace view dot.v_dot_funnel with (security_barrier = true) as
 select
     t.code as dot_code,
@@ -28,6 +28,7 @@ left join (
         bool_or(c.evidence_type <> 'SIMULATED_DRY_RUN' and c.status <> 'skipped') as observed,
         bool_or(c.evidence_type = 'SIMULATED_DRY_RUN') as simulated
     from dot.process_component_observation as c
+    where c.status <> 'blocked'
     group by c.dot_code
 ) as k on k.dot_code = t.code
 left join (

@@ -1,5 +1,5 @@
 -- One row per run, and where it stands. The header says where the run stood when it was written; the end comes from the
--- components. end_state, first match:
+-- components, of which one under `blocked` is none. end_state, first match:
 --   blocked    a header that tells of a refused call
 --   failed     a component failed; or there is none and the header failed
 --   skipped    a component was skipped; or there is none and the header was skipped
@@ -50,7 +50,9 @@ cross join lateral (
         max(c.lease_token) as lease_token,
         max(c.observed_at) as last_observed_at
     from dot.process_component_observation as c
-    where c.process_candidate_code = r.process_candidate_code and c.process_run_id = r.process_run_id
+    where c.process_candidate_code = r.process_candidate_code
+        and c.process_run_id = r.process_run_id
+        and c.status <> 'blocked'
 ) as k
 left join dot.dot_iu_runtime_lease as l
     on l.lease_key = 'dot_exec:' || r.process_candidate_code and l.expires_at > statement_timestamp();

@@ -1,5 +1,5 @@
 -- The real runs, and nothing else: the only relation that verdicts are made from, so that no number of simulated or dry runs
--- can reach one. No component under a word of the amendment is looked at. Per run what a verdict needs of its two components,
+-- can reach one. No run and no component under a word of the amendment is looked at. Per run what a verdict needs of its two components,
 -- and the two facts that make it:
 --   has_real_runtime             the producer completed
 --   cross_component_correlation  the verifier completed too, both under the header's correlation id, and the verifier's first
@@ -49,7 +49,7 @@ cross join lateral (
         and c.evidence_type = 'REAL_RUN'
         and c.status not in ('prepared', 'skipped', 'blocked')
 ) as k
-where r.evidence_type = 'REAL_RUN';
+where r.evidence_type = 'REAL_RUN' and r.status <> 'skipped';
 
 revoke all on dot.v_process_run_runtime_v2 from public;
 grant select on dot.v_process_run_runtime_v2 to dot_reader;

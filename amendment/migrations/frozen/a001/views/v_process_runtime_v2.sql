@@ -1,0 +1,32 @@
+-- Per candidate the two facts of its latest real run, so that an old success does not vouch for ever. Both are false where
+-- there is no real run. The latest run is chosen on the table, by its index, before any component is looked at; a security
+-- barrier takes a key from outside only through a LATERAL that is not merged, hence its LIMIT. The counts of runs are in
+-- v_process_run_count, so that a verdict never counts. A run under the word `skipped` is none: what was said of the last one
+-- that was not skipped still stands.
+create or replace view dot.v_process_runtime_v2 with (security_barrier = true) as
+select
+    c.code as process_candidate_code,
+    latest.process_run_id as latest_real_run_id,
+    latest.observed_at as latest_real_run_at,
+    coalesce(v2.has_real_runtime, false) as has_real_runtime,
+    coalesce(v2.cross_component_correlation, false) as cross_component_correlation
+from dot.process_candidate as c
+left join lateral (
+    select r.process_run_id, r.observed_at
+    from dot.process_run_observation as r
+    where r.process_candidate_code = c.code and r.evidence_type = 'REAL_RUN' and r.status <> 'skipped'
+    order by r.observed_at desc, r.process_run_id desc
+    limit 1
+) as latest on true
+left join lateral (
+    select run.has_real_runtime, run.cross_component_correlation
+    from dot.v_process_run_runtime_v2 as run
+    where run.process_candidate_code = c.code and run.process_run_id = latest.process_run_id
+    limit 1
+) as v2 on true;
+
+revoke all on dot.v_process_runtime_v2 from public;
+grant select on dot.v_process_runtime_v2 to dot_reader;
+
+comment on view dot.v_process_runtime_v2 is
+    'Per candidate has_real_runtime and cross_component_correlation of its latest real run.';
