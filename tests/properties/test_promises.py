@@ -264,7 +264,7 @@ def test_a_run_above_a_simulation_gets_in_only_where_each_gate_it_needs_is_exact
     present: tuple[bool, bool, bool],
     evidence_type: str,
 ) -> None:
-    if not value(db.connect("owner"), "select exists (select from dot.process_candidate)"):
+    if not value(db.session("owner"), "select exists (select from dot.process_candidate)"):
         ready_for_real_runs(db)
     owner, writer = db.session("owner"), db.session("writer")
     token = acquire(writer)
