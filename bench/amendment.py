@@ -35,9 +35,9 @@ insert into dot.process_run_observation (process_run_id, observed_at, dry_run, p
 select gen_random_uuid(), clock_timestamp(), true, 'bench.pair', 'bench.producer', 'c', 'SIMULATED_DRY_RUN', 'started', 'bench',
     'bench', '{{"rows": 1}}'
 from generate_series(1, {rows});
-insert into dot.process_component_observation (process_run_id, observed_at, process_candidate_code, component_role, dot_code,
+insert into dot.process_component_observation (process_run_id, observed_at, process_candidate_code, component_role, stage, dot_code,
     correlation_id, evidence_type, status, actor, session_actor, evidence_ref)
-select process_run_id, clock_timestamp(), 'bench.pair', 'producer', 'bench.producer', 'c', 'SIMULATED_DRY_RUN', 'step_completed',
+select process_run_id, clock_timestamp(), 'bench.pair', 'producer', 'ended', 'bench.producer', 'c', 'SIMULATED_DRY_RUN', 'step_completed',
     'bench', 'bench', '{{"rows": 1}}'
 from dot.process_run_observation;
 """

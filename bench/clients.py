@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from bench.operations import OBSERVE_COMPONENT, OBSERVE_RUN, ROLES
+from bench.operations import OBSERVE_COMPONENT, OBSERVE_PAIR, OBSERVE_RUN, ROLES
 from bench.server import Server, next_multixact, open_gates
 
 CLIENTS = (1, 4, 16)
@@ -16,14 +16,16 @@ _RUN_ID = "select gen_random_uuid() as run \\gset\n"
 
 
 def _statement(statement: str, role: str = "") -> str:
-    key = f":run::text || ':{role}'"
+    key = f":run::text || ':' || '{role}'"  # pgbench takes a colon before a word for a variable, inside quotes too
     return f"{statement.format(run=':run::uuid', correlation=':run::text', key=key, role=role)};\n"
 
 
 ONE_CALL = "a header in one call"
 THREE_CALLS = "a pair in three calls"
+PAIR = "fn_process_pair_observe"
 SCRIPTS = {
     ONE_CALL: _RUN_ID + _statement(OBSERVE_RUN),
+    PAIR: _RUN_ID + _statement(OBSERVE_PAIR),
     THREE_CALLS: _RUN_ID + _statement(OBSERVE_RUN) + "".join(_statement(OBSERVE_COMPONENT, role) for role in ROLES),
 }
 """What a client does in each of its transactions, by name."""

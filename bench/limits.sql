@@ -6,7 +6,7 @@ grant usage on schema bench to dot_owner;
 
 create table bench.process_run_observation (like dot.process_run_observation including all);
 create table bench.process_component_observation (like dot.process_component_observation including all);
--- The same without its CHECKs: what is left is the row and its indexes.
+-- The same without its CHECKs, and of the types below the domains: what is left is the row and its indexes.
 create table bench.unchecked (like dot.process_run_observation including defaults including indexes);
 alter table bench.process_run_observation owner to dot_owner;
 alter table bench.unchecked owner to dot_owner;
@@ -16,6 +16,15 @@ do $do$
 declare
     v_statement text;
 begin
+    for v_statement in
+        select format('alter table bench.unchecked alter column %I type %s', a.attname, t.typbasetype::regtype)
+        from pg_attribute as a
+        join pg_type as t on t.oid = a.atttypid
+        where a.attrelid = 'bench.unchecked'::regclass and t.typtype = 'd'
+    loop
+        execute v_statement;
+    end loop;
+
     for v_statement in
         select format(
             'alter table bench.%I add constraint %I %s', t.relname, c.conname,

@@ -58,10 +58,10 @@ from runs as r order by r.i
 """
 _COMPONENTS = """
 insert into dot.process_component_observation (
-    process_run_id, observed_at, lease_token, process_candidate_code, component_role, dot_code, correlation_id, evidence_type,
-    status, actor, session_actor, idempotency_key, output_ref, evidence_ref, admission)
+    process_run_id, observed_at, lease_token, process_candidate_code, component_role, stage, dot_code, correlation_id,
+    evidence_type, status, actor, session_actor, idempotency_key, output_ref, evidence_ref, admission)
 select
-    r.run_id, r.at + p.later, case when r.is_real then 1 end, 'candidate.' || r.candidate, p.role,
+    r.run_id, r.at + p.later, case when r.is_real then 1 end, 'candidate.' || r.candidate, p.role, 'ended',
     format('load.%s.%s', p.role, r.candidate), r.correlation_id,
     case when r.is_real then 'REAL_RUN' else 'SIMULATED_DRY_RUN' end, s.status, 'bench', 'bench',
     format('run-%s:%s:%s', r.i, p.role, s.status), format('s3://bench/%s/%s', p.role, r.i), '{"n": 1}',

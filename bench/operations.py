@@ -10,11 +10,14 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg
 from uuid_utils.compat import uuid7
 
 from bench.server import Connection, connected, cpu_seconds
+from harness import calls
+from harness.calls import Role
 
 SLICES = 4  # short turns within a round: what the machine does meanwhile falls on all alike
 
@@ -28,6 +31,12 @@ OBSERVE_COMPONENT = """
 select component_id from dot.fn_process_component_observe(
     'bench.pair', 'bench.{role}', {run}, {correlation}, '{role}', 'completed', 'bench', {key},
     p_output_ref => 's3://bench/out', p_evidence_ref => '{{"n": 1}}')
+"""
+OBSERVE_PAIR = """
+select process_run_id from dot.fn_process_pair_observe(
+    'bench.pair', 'bench.producer', 'bench.verifier', {run}, {correlation}, 'SIMULATED_DRY_RUN', true, 'completed', 'completed',
+    'bench', {key}, p_input_ref => 's3://bench/in', p_evidence_ref => '{{"n": 1}}', p_producer_output_ref => 's3://bench/out',
+    p_producer_evidence_ref => '{{"n": 1}}', p_verifier_output_ref => 's3://bench/out', p_verifier_evidence_ref => '{{"n": 1}}')
 """
 INSERT_FUNCTION = """
 select process_run_id from bench.fn_insert(
@@ -44,13 +53,13 @@ values (
 """
 INSERT_COMPONENT = """
 insert into bench.process_component_observation (
-    process_run_id, observed_at, process_candidate_code, component_role, dot_code, correlation_id, evidence_type, status, actor,
+    process_run_id, observed_at, process_candidate_code, component_role, stage, dot_code, correlation_id, evidence_type, status, actor,
     session_actor, idempotency_key, output_ref, evidence_ref)
 values (
-    {run}, clock_timestamp(), 'bench.pair', '{role}', 'bench.{role}', {correlation}, 'SIMULATED_DRY_RUN', 'step_completed',
+    {run}, clock_timestamp(), 'bench.pair', '{role}', 'ended', 'bench.{role}', {correlation}, 'SIMULATED_DRY_RUN', 'step_completed',
     'bench', session_user, {key}, 's3://bench/out', '{{"n": 1}}')
 """
-ROLES = ("producer", "verifier")
+ROLES: tuple[Role, ...] = ("producer", "verifier")
 BATCH = 1000
 """Observations of a batch: headers with producer and verifier, and one header without."""
 
@@ -160,7 +169,7 @@ def copy(connection: Connection, times: int) -> None:
         b" actor, session_actor, input_ref, evidence_ref, process_run_id, correlation_id, idempotency_key) from stdin"
     )
     copy_components = (
-        b"copy bench.process_component_observation (observed_at, process_candidate_code, evidence_type, status, actor,"
+        b"copy bench.process_component_observation (observed_at, process_candidate_code, stage, evidence_type, status, actor,"
         b" session_actor, output_ref, evidence_ref, process_run_id, correlation_id, idempotency_key, component_role, dot_code)"
         b" from stdin"
     )
@@ -177,7 +186,7 @@ def copy(connection: Connection, times: int) -> None:
         "s3://bench/in",
         evidence,
     )
-    component = "now", "bench.pair", simulated, "step_completed", "bench", "bench", "s3://bench/out", evidence
+    component = "now", "bench.pair", "ended", simulated, "step_completed", "bench", "bench", "s3://bench/out", evidence
     for _ in range(times):
         runs = [uuid7() for _ in range(BATCH // 3 + 1)]
         with connection.transaction(), connection.cursor() as cursor:
@@ -189,6 +198,46 @@ def copy(connection: Connection, times: int) -> None:
                     for role in ROLES:
                         key = f"run-{run}:{role}:completed"
                         rows.write_row((*component, run, str(run), key, role, f"bench.{role}"))
+
+
+def batch(connection: Connection, times: int) -> None:
+    """The same rows as ``copy`` in one call of ``fn_process_observe_batch`` each time."""
+    for _ in range(times):
+        lines: list[calls.Observation] = []
+        for number in range(BATCH // 3 + 1):
+            run = uuid7()
+            same: dict[str, Any] = {
+                "process_candidate_code": "bench.pair",
+                "process_run_id": run,
+                "correlation_id": str(run),
+                "actor": "bench",
+                "evidence_ref": {"n": 1},
+            }
+            lines.append(
+                calls.observe_run(
+                    **same,
+                    dot_code="bench.producer",
+                    evidence_type="SIMULATED_DRY_RUN",
+                    status="started",
+                    idempotency_key=f"run-{run}",
+                    input_ref="s3://bench/in",
+                )
+            )
+            for role in ROLES if number < BATCH // 3 else ():
+                key = f"run-{run}:{role}:completed"
+                lines.append(
+                    calls.observe_component(
+                        **same,
+                        dot_code=f"bench.{role}",
+                        component_role=role,
+                        status="completed",
+                        idempotency_key=key,
+                        output_ref="s3://bench/out",
+                    )
+                )
+        call = calls.batch(lines)
+        told = call.answer(connection.execute(call.query, call.parameters, prepare=True).fetchall())
+        assert all(isinstance(line.observed, calls.ObservedRun | calls.ObservedComponent) for line in told)
 
 
 @dataclass(frozen=True)
@@ -216,6 +265,8 @@ OPERATIONS: dict[str, Operation] = {
     "replay": Operation(replay),
     "three bare INSERTs": Operation(_three(INSERT_RUN, INSERT_COMPONENT)),
     "three observe calls": Operation(_three(OBSERVE_RUN, OBSERVE_COMPONENT)),
+    "fn_process_pair_observe": Operation(_statement(OBSERVE_PAIR)),
+    "fn_process_observe_batch": Operation(batch, rows=BATCH),
     "COPY": Operation(copy, rows=BATCH),
     **{what: Operation(run) for what, run in REFUSALS.items()},
 }

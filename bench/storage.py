@@ -33,11 +33,13 @@ class Stored:
 def record(url: str) -> None:
     """Records pairs in an empty ledger by the three calls, with ids in the order of time as the harness mints them."""
     run = "(lpad(to_hex(i), 12, '0') || '7' || substr(md5(i::text), 1, 3) || '8' || substr(md5(i::text), 4, 15))::uuid"
+    calls = []
+    for statement, role in ((OBSERVE_RUN, ""), *((OBSERVE_COMPONENT, role) for role in ROLES)):
+        key = "'run-' || md5('k' || i)::uuid" + (f" || ':{role}:completed'" if role else "")
+        call = statement.format(run=run, correlation="md5('c' || i)::uuid::text", key=key, role=role)
+        calls.append(f"cross join lateral ({call}) as call_{role}")  # run by run, as everybody records
     with connected(url) as connection:
-        for statement, role in ((OBSERVE_RUN, ""), *((OBSERVE_COMPONENT, role) for role in ROLES)):
-            key = "'run-' || md5('k' || i)::uuid" + (f" || ':{role}:completed'" if role else "")
-            call = statement.format(run=run, correlation="md5('c' || i)::uuid::text", key=key, role=role)
-            connection.execute(f"select count(*) from generate_series(1, {PAIRS}) as i, lateral ({call}) as c".encode())
+        connection.execute(f"select count(*) from generate_series(1, {PAIRS}) as i {' '.join(calls)}".encode())
 
 
 def stored(url: str) -> Stored:

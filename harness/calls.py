@@ -12,14 +12,15 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Final, Generic, Literal, LiteralString, TypeVar
+from typing import Any, Final, Generic, Literal, LiteralString, TypeVar, cast
 from uuid import UUID
 
 from psycopg import sql
+from psycopg.adapt import PyFormat
 from psycopg.types.json import Jsonb
 from psycopg.types.numeric import Int4
 
-from harness.errors import UnknownReference
+from harness.errors import DotWrapperError, UnknownReference, of_sqlstate
 
 EvidenceType = Literal["SIMULATED_DRY_RUN", "DRY_RUN", "REAL_RUN"]
 Status = Literal["prepared", "started", "completed", "failed", "skipped"]
@@ -96,6 +97,35 @@ class ObservedComponent:
 
     component_id: UUID
     created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedPair:
+    """The run that a pair was recorded under, and its two rows; None for a part that was not to be recorded."""
+
+    run: ObservedRun
+    producer: ObservedComponent | None
+    verifier: ObservedComponent | None
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedLine:
+    """What became of one observation of a batch.
+
+    Attributes:
+        observed: the run or component that is stored, as the call alone would have returned it; None where it was refused.
+        refusal: why it was refused, which is not raised; None where it was not.
+    """
+
+    observed: ObservedRun | ObservedComponent | None
+    refusal: DotWrapperError | None
+
+
+Observation = Call[ObservedRun] | Call[ObservedComponent]
+"""A call of ``observe_run`` or ``observe_component``, as a line of a batch."""
+
+BATCH: Final = 1000
+"""Observations that are sent at once; the database takes 10,000 at the most."""
 
 
 # Observations (role dot_writer)
@@ -192,6 +222,154 @@ def observe_component(
         lambda rows: ObservedComponent(*rows[0]),
         repeatable=idempotency_key is not None,
     )
+
+
+def observe_pair(
+    *,
+    process_candidate_code: str,
+    producer_dot_code: str,
+    verifier_dot_code: str,
+    process_run_id: UUID,
+    correlation_id: str,
+    evidence_type: EvidenceType,
+    producer_status: Status | None,
+    verifier_status: Status | None,
+    actor: str,
+    idempotency_key: str | None = None,
+    parent_run_id: UUID | None = None,
+    input_ref: str | None = None,
+    evidence_ref: Mapping[str, object] | None = None,
+    producer_output_ref: str | None = None,
+    producer_error_ref: str | None = None,
+    producer_evidence_ref: Mapping[str, object] | None = None,
+    verifier_output_ref: str | None = None,
+    verifier_error_ref: str | None = None,
+    verifier_evidence_ref: Mapping[str, object] | None = None,
+    lease_token: int | None = None,
+) -> Call[ObservedPair]:
+    """Records a whole run in one call: a started header, and how producer and verifier ended (``fn_process_pair_observe``).
+
+    The same as ``observe_run`` and ``observe_component`` one after the other, with the keys of ``component_key``, but all or
+    nothing. A status that is None is not recorded.
+
+    Raises: as ``observe_run`` and ``observe_component``.
+    """
+    return _function(
+        "dot_writer",
+        "fn_process_pair_observe",
+        {
+            "process_candidate_code": process_candidate_code,
+            "producer_dot_code": producer_dot_code,
+            "verifier_dot_code": verifier_dot_code,
+            "process_run_id": process_run_id,
+            "correlation_id": correlation_id,
+            "evidence_type": evidence_type,
+            "dry_run": evidence_type != "REAL_RUN",
+            "producer_status": producer_status,
+            "verifier_status": verifier_status,
+            "actor": actor,
+            "idempotency_key": idempotency_key,
+            "parent_run_id": parent_run_id,
+            "input_ref": input_ref,
+            "evidence_ref": Jsonb(dict(evidence_ref or {})),
+            "producer_output_ref": producer_output_ref,
+            "producer_error_ref": producer_error_ref,
+            "producer_evidence_ref": Jsonb(dict(producer_evidence_ref or {})),
+            "verifier_output_ref": verifier_output_ref,
+            "verifier_error_ref": verifier_error_ref,
+            "verifier_evidence_ref": Jsonb(dict(verifier_evidence_ref or {})),
+            "lease_token": lease_token,
+        },
+        _observed_pair,
+        repeatable=idempotency_key is not None,
+    )
+
+
+def _observed_pair(rows: Rows) -> ObservedPair:
+    run_id, correlation_id, created, *parts = rows[0]
+    producer, verifier = (
+        None if component_id is None else ObservedComponent(component_id, created)
+        for component_id, created in (parts[:2], parts[2:])
+    )
+    return ObservedPair(ObservedRun(run_id, correlation_id, created), producer, verifier)
+
+
+_BATCH_TYPES: Final[Mapping[str, LiteralString]] = {
+    "process_candidate_code": "text",
+    "dot_code": "text",
+    "process_run_id": "uuid",
+    "correlation_id": "text",
+    "component_role": "text",
+    "evidence_type": "text",
+    "dry_run": "boolean",
+    "status": "text",
+    "actor": "text",
+    "idempotency_key": "text",
+    "parent_run_id": "uuid",
+    "input_ref": "text",
+    "output_ref": "text",
+    "error_ref": "text",
+    "evidence_ref": "jsonb",
+    "lease_token": "bigint",
+}
+_BATCH: Final = sql.SQL("select * from dot.fn_process_observe_batch({}, p_atomic => {}) order by line").format(
+    sql.SQL(", ").join(
+        # In binary an array of text or JSON has nothing to escape: a third of the client's time.
+        sql.SQL("{} => {}::{}[]").format(
+            sql.Identifier(f"p_{name}"), sql.Placeholder(name, format=PyFormat.BINARY), sql.SQL(kind)
+        )
+        for name, kind in _BATCH_TYPES.items()
+    ),
+    sql.Placeholder("atomic"),
+)
+
+
+def batch(observations: Sequence[Observation], *, atomic: bool = False) -> Call[list[ObservedLine]]:
+    """Records many observations in one call (``fn_process_observe_batch``), each described by ``observe_run`` or
+    ``observe_component``; what became of each, in order.
+
+    Components may follow their header in the same batch. Where a header was stored before under another run, they go on with that.
+
+    Args:
+        observations: 10,000 at the most.
+        atomic: all or none; the first refusal is raised, its line from 1 named in its reason.
+
+    Raises: as ``observe_run`` where atomic; else what no single line is refused for.
+    """
+    described = [one.parameters for one in observations]
+    parameters: dict[str, object] = {
+        name: [line.get(name) if isinstance(line, Mapping) else None for line in described] for name in _BATCH_TYPES
+    }
+    return Call(
+        "dot_writer",
+        _BATCH,
+        {**parameters, "atomic": atomic},
+        lambda rows: [_observed_line(*row) for row in rows],
+        repeatable=all(one.repeatable for one in observations),
+    )
+
+
+def _observed_line(
+    _line: int,
+    run_id: UUID | None,
+    correlation_id: str | None,
+    component_id: UUID | None,
+    created: bool | None,
+    sqlstate: str | None,
+    constraint: str | None,
+    message: str | None,
+    detail: str | None,
+    hint: str | None,
+) -> ObservedLine:
+    if sqlstate is not None:
+        kind = of_sqlstate(sqlstate, constraint)
+        refusal = kind(
+            message or "", sqlstate=sqlstate, constraint=constraint, detail=detail or None, hint=hint or None
+        )
+        return ObservedLine(None, refusal)
+    if component_id is not None:
+        return ObservedLine(ObservedComponent(component_id, bool(created)), None)
+    return ObservedLine(ObservedRun(cast(UUID, run_id), cast(str, correlation_id), bool(created)), None)
 
 
 # Gates, preflight, lease, command log (role dot_writer)

@@ -177,9 +177,7 @@ def from_database(error: psycopg.Error, role: str | None = None) -> DotWrapperEr
         elif isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
             kind = DatabaseUnavailable
     else:
-        matches = [one for pattern, one in _BY_CONSTRAINT if constraint and re.fullmatch(pattern, constraint)]
-        matches += [one for pattern, one in _BY_SQLSTATE if re.fullmatch(pattern, error.sqlstate)]
-        kind = matches[0] if matches else DotWrapperError
+        kind = of_sqlstate(error.sqlstate, constraint)
     hint = error.diag.message_hint or _HINTS.get(kind)
     if kind is NotPermitted and role is not None:
         hint = f"The call is made as {role}. A DBA runs, with the login's name: grant {role} to ..."
@@ -190,6 +188,13 @@ def from_database(error: psycopg.Error, role: str | None = None) -> DotWrapperEr
         detail=error.diag.message_detail,
         hint=hint,
     )
+
+
+def of_sqlstate(sqlstate: str, constraint: str | None) -> type[DotWrapperError]:
+    """The exception class of what the database refused under an SQLSTATE and the name of a constraint."""
+    matches = [one for pattern, one in _BY_CONSTRAINT if constraint and re.fullmatch(pattern, constraint)]
+    matches += [one for pattern, one in _BY_SQLSTATE if re.fullmatch(pattern, sqlstate)]
+    return matches[0] if matches else DotWrapperError
 
 
 def is_retryable(error: psycopg.Error) -> bool:

@@ -16,7 +16,7 @@ from uuid_utils.compat import uuid7
 
 from harness import calls
 from harness.bulk import chunk_by_chunk, pipelined
-from harness.calls import Call, ObservedComponent, ObservedRun, Role
+from harness.calls import Observation, ObservedRun, Role
 from harness.dbt import WRAPPER_STATUS, DbtInput, Pair, PairRun, Result
 from harness.errors import PayloadMismatch, Refusal
 from harness.ledger import Ledger
@@ -102,14 +102,12 @@ def import_dbt(
         return Counter(candidates_created=sum(pipelined(connection, made)))
 
     def record(connection: psycopg.Connection[Any], runs: Sequence[PairRun]) -> Counter[str]:
-        headers = pipelined(connection, (_header(run, actor) for run in runs))
-        components = pipelined(
-            connection,
-            (call for run, stored in zip(runs, headers, strict=True) for call in _components(run, stored, actor)),
-        )
+        lines = [line for run in runs for line in _observations(run, actor)]
+        (told,) = pipelined(connection, [calls.batch(lines, atomic=True)])
         return Counter(
-            runs_created=sum(header.created for header in headers),
-            components_created=sum(component.created for component in components),
+            f"{'runs' if isinstance(line.observed, ObservedRun) else 'components'}_created"
+            for line in told
+            if line.observed and line.observed.created
         )
 
     def store(
@@ -170,11 +168,12 @@ def _found(given: DbtInput) -> ImportSummary:
     )
 
 
-def _header(run: PairRun, actor: str) -> Call[ObservedRun]:
-    return calls.observe_run(
+def _observations(run: PairRun, actor: str) -> Iterator[Observation]:
+    run_id = uuid7()
+    yield calls.observe_run(
         process_candidate_code=run.pair.code,
         dot_code=run.pair.producer,
-        process_run_id=uuid7(),
+        process_run_id=run_id,
         correlation_id=run.correlation_id,
         evidence_type="SIMULATED_DRY_RUN",
         status="started",
@@ -182,10 +181,6 @@ def _header(run: PairRun, actor: str) -> Call[ObservedRun]:
         idempotency_key=run.idempotency_key,
         evidence_ref={"source": "dbt", "result_digest": run.result_digest},
     )
-
-
-def _components(run: PairRun, stored: ObservedRun, actor: str) -> Iterator[Call[ObservedComponent]]:
-    """The producer's row before the verifier's: the verifier's must be the later one."""
     parts: tuple[tuple[Role, str, Result | None], ...] = (
         ("producer", run.pair.producer, run.producer),
         ("verifier", run.pair.verifier, run.verifier),
@@ -196,8 +191,8 @@ def _components(run: PairRun, stored: ObservedRun, actor: str) -> Iterator[Call[
             yield calls.observe_component(
                 process_candidate_code=run.pair.code,
                 dot_code=dot_code,
-                process_run_id=stored.process_run_id,
-                correlation_id=stored.correlation_id,
+                process_run_id=run_id,
+                correlation_id=run.correlation_id,
                 component_role=role,
                 status=status,
                 actor=actor,

@@ -13,8 +13,9 @@ import inspect
 import random
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
 from functools import wraps
+from itertools import islice
 from typing import Any, Concatenate, Final, LiteralString, ParamSpec, Self, TypeVar
 
 import psycopg
@@ -22,7 +23,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
 
 from harness import calls, database
-from harness.calls import Call, Parameters, Steps
+from harness.calls import Call, Observation, ObservedLine, Parameters, Steps
 from harness.errors import LedgerInUse, from_database, is_retryable
 
 ATTEMPTS: Final = 5
@@ -96,6 +97,7 @@ class Ledger:
 
     observe_run = _method(calls.observe_run)
     observe_component = _method(calls.observe_component)
+    observe_pair = _method(calls.observe_pair)
     open_gates = _method(calls.open_gates)
     preflight = _method(calls.preflight)
     assert_preflight = _method(calls.assert_preflight)
@@ -108,6 +110,20 @@ class Ledger:
     define_candidate = _method(calls.define_candidate)
     pair = _method(calls.pair)
     call = _method(calls.call)
+
+    def observe_batch(self, observations: Iterable[Observation], *, atomic: bool = False) -> Iterator[ObservedLine]:
+        """Records many observations, described by ``harness.calls.observe_run`` and ``observe_component``; yields what became of
+        each, in order. Anything that can be iterated over will do, a generator too: ``calls.BATCH`` are taken at a time, each a
+        transaction of its own, and recorded when what they came to is asked for.
+
+        Args:
+            atomic: all or none, in one transaction, of at most 10,000: see ``harness.calls.batch``.
+
+        Raises:
+            DotWrapperError: anything but the refusal of a line, or the first of them where atomic. What was yielded stays.
+        """
+        for some in _batches(observations, atomic):
+            yield from self.run(calls.batch(some, atomic=atomic))
 
     def select(
         self, query: LiteralString, parameters: Parameters = (), *, role: str = "dot_reader"
@@ -221,6 +237,7 @@ class AsyncLedger:
 
     observe_run = _async_method(calls.observe_run)
     observe_component = _async_method(calls.observe_component)
+    observe_pair = _async_method(calls.observe_pair)
     open_gates = _async_method(calls.open_gates)
     preflight = _async_method(calls.preflight)
     assert_preflight = _async_method(calls.assert_preflight)
@@ -233,6 +250,14 @@ class AsyncLedger:
     define_candidate = _async_method(calls.define_candidate)
     pair = _async_method(calls.pair)
     call = _async_method(calls.call)
+
+    async def observe_batch(
+        self, observations: Iterable[Observation], *, atomic: bool = False
+    ) -> AsyncIterator[ObservedLine]:
+        """Records many observations: as ``Ledger.observe_batch``."""
+        for some in _batches(observations, atomic):
+            for line in await self.run(calls.batch(some, atomic=atomic)):
+                yield line
 
     async def select(
         self, query: LiteralString, parameters: Parameters = (), *, role: str = "dot_reader"
@@ -307,6 +332,12 @@ class AsyncLedger:
                     self._connection, may_repeat = None, repeatable
                 await asyncio.sleep(_pause(error, attempt, attempts, role, may_repeat=may_repeat))
         raise AssertionError("the last attempt returns or raises")
+
+
+def _batches(observations: Iterable[Observation], atomic: bool) -> Iterator[list[Observation]]:
+    remaining = iter(observations)
+    while some := list(islice(remaining, None if atomic else calls.BATCH)):
+        yield some
 
 
 def _demand_idle(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -577,6 +577,7 @@ class RunVerdict:
     reasons: tuple[str, ...]
     producer_session_actor: str | None
     verifier_session_actor: str | None
+    verifier_completed_at: int | None
 
     @property
     def verified(self) -> bool:
@@ -624,6 +625,7 @@ def run_verdict(ledger: Ledger, run: Run) -> RunVerdict:
         reasons=tuple(word for word, holds in reasons.items() if holds),
         producer_session_actor=produced.session_actor if produced else None,
         verifier_session_actor=checked.session_actor if checked else None,
+        verifier_completed_at=checked.observed_at if checked else None,
     )
 
 
@@ -649,9 +651,19 @@ def verdict(ledger: Ledger, candidate: str) -> Verdict:
     latest = real[-1] if real else None
     return Verdict(
         latest,
-        last_verified=next((one.run for one in reversed(real) if one.verified), None),
+        last_verified=latest.run if latest and latest.verified else _verified_last(real),
         reasons=latest.reasons if latest else ("no_real_run",) if runs else ("no_run",),
         runs={word: sum(run.evidence_type == word for run in runs) for word in LADDER},
+    )
+
+
+def _verified_last(runs: Sequence[RunVerdict]) -> Run | None:
+    """Of the verified runs the one whose verifier completed last."""
+    verified = [one for one in runs if one.verified]
+    return (
+        max(verified, key=lambda one: (one.verifier_completed_at or 0, one.run.process_run_id)).run
+        if verified
+        else None
     )
 
 

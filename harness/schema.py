@@ -141,7 +141,7 @@ def state(connection: psycopg.Connection[Any]) -> State:
 def guards() -> frozenset[tuple[str, str]]:
     """What the tables of this software are guarded by: each constraint, index and trigger, as kind and name."""
     snapshot = (ROOT / "sql" / "schema.snapshot.sql").read_text(encoding="utf-8")
-    constraints = set(re.findall(r"^ +(?:ADD )?CONSTRAINT (\w+) ", snapshot, re.MULTILINE))
+    constraints = set(re.findall(r"^\s+(?:ADD )?CONSTRAINT (\w+) ", snapshot, re.MULTILINE))
     with_index = re.findall(r"^ +ADD CONSTRAINT (\w+) (?:PRIMARY KEY|UNIQUE) ", snapshot, re.MULTILINE)
     indexes = {*with_index, *re.findall(r"^CREATE (?:UNIQUE )?INDEX (\w+) ", snapshot, re.MULTILINE)}
     triggers = set(re.findall(r" ENABLE ALWAYS TRIGGER (\w+);$", snapshot, re.MULTILINE))

@@ -179,94 +179,53 @@ ALTER TABLE dot.process_candidate OWNER TO dot_owner;
 
 CREATE TABLE dot.process_component_observation (
     component_id uuid DEFAULT gen_random_uuid() NOT NULL,
-    process_run_id uuid NOT NULL,
+    process_run_id dot.run_id NOT NULL,
     observed_at timestamp with time zone NOT NULL,
     xact_id xid8 DEFAULT pg_current_xact_id() NOT NULL,
     lease_token bigint,
-    process_candidate_code text NOT NULL,
-    component_role text NOT NULL,
-    dot_code text NOT NULL,
-    correlation_id text NOT NULL,
+    process_candidate_code dot.code NOT NULL,
+    component_role dot.component_role NOT NULL,
+    stage text NOT NULL,
+    dot_code dot.code NOT NULL,
+    correlation_id dot.code NOT NULL,
     evidence_type text NOT NULL,
     status text NOT NULL,
-    actor text NOT NULL,
+    actor dot.code NOT NULL,
     session_actor text NOT NULL,
-    idempotency_key text,
-    input_ref text,
-    output_ref text,
-    error_ref text,
-    evidence_ref jsonb NOT NULL,
+    idempotency_key dot.component_key,
+    input_ref dot.ref,
+    output_ref dot.ref,
+    error_ref dot.ref,
+    evidence_ref dot.evidence NOT NULL,
     admission jsonb,
-    CONSTRAINT process_component_observation_actor_check CHECK (dot.fn_is_code(actor, 200)),
-    CONSTRAINT process_component_observation_component_role_check CHECK ((component_role = ANY (ARRAY['producer'::text, 'verifier'::text]))),
-    CONSTRAINT process_component_observation_correlation_id_check CHECK (dot.fn_is_code(correlation_id, 200)),
-    CONSTRAINT process_component_observation_dot_code_check CHECK (dot.fn_is_code(dot_code, 200)),
-    CONSTRAINT process_component_observation_error_ref_check CHECK (dot.fn_is_ref(error_ref)),
-    CONSTRAINT process_component_observation_evidence_ref_check CHECK (dot.fn_is_evidence(evidence_ref)),
-    CONSTRAINT process_component_observation_evidence_type_check CHECK (
-CASE evidence_type
-    WHEN 'SIMULATED_DRY_RUN'::text THEN (admission IS NULL)
-    WHEN 'DRY_RUN'::text THEN ((admission IS NOT NULL) AND (lease_token IS NOT NULL) AND (status <> 'observed'::text))
-    WHEN 'REAL_RUN'::text THEN ((admission IS NOT NULL) AND (lease_token IS NOT NULL) AND (status <> 'observed'::text))
-    ELSE false
-END),
-    CONSTRAINT process_component_observation_idempotency_key_check CHECK (dot.fn_is_code(idempotency_key, 240)),
-    CONSTRAINT process_component_observation_input_ref_check CHECK (dot.fn_is_ref(input_ref)),
-    CONSTRAINT process_component_observation_output_ref_check CHECK (dot.fn_is_ref(output_ref)),
-    CONSTRAINT process_component_observation_status_check CHECK (
-CASE status
-    WHEN 'observed'::text THEN ((evidence_ref ? 'wrapper_phase'::text) AND (NOT (evidence_ref ? 'skipped'::text)))
-    WHEN 'cancelled'::text THEN ((evidence_ref ? 'skipped'::text) AND (NOT (evidence_ref ? 'wrapper_phase'::text)))
-    ELSE ((status = ANY (ARRAY['step_started'::text, 'step_completed'::text, 'failed'::text])) AND (NOT (evidence_ref ?| '{wrapper_phase,skipped}'::text[])))
-END)
+    CONSTRAINT process_component_observation_evidence_type_check CHECK (dot.fn_is_admitted(evidence_type, NULL::boolean, status, lease_token, admission)),
+    CONSTRAINT process_component_observation_status_check CHECK (dot.fn_is_component_status(status, stage, (evidence_ref)::jsonb))
 );
 
 ALTER TABLE dot.process_component_observation OWNER TO dot_owner;
 
 CREATE TABLE dot.process_run_observation (
-    process_run_id uuid NOT NULL,
-    parent_run_id uuid,
+    process_run_id dot.run_id NOT NULL,
+    parent_run_id dot.run_id,
     observed_at timestamp with time zone NOT NULL,
     xact_id xid8 DEFAULT pg_current_xact_id() NOT NULL,
     lease_token bigint,
     dry_run boolean NOT NULL,
-    process_candidate_code text NOT NULL,
-    dot_code text NOT NULL,
-    correlation_id text NOT NULL,
+    process_candidate_code dot.code NOT NULL,
+    dot_code dot.code NOT NULL,
+    correlation_id dot.code NOT NULL,
     evidence_type text NOT NULL,
     status text NOT NULL,
-    actor text NOT NULL,
+    actor dot.code NOT NULL,
     session_actor text NOT NULL,
-    idempotency_key text,
-    input_ref text,
-    output_ref text,
-    error_ref text,
-    evidence_ref jsonb NOT NULL,
+    idempotency_key dot.code,
+    input_ref dot.ref,
+    output_ref dot.ref,
+    error_ref dot.ref,
+    evidence_ref dot.evidence NOT NULL,
     admission jsonb,
-    CONSTRAINT process_run_observation_actor_check CHECK (dot.fn_is_code(actor, 200)),
-    CONSTRAINT process_run_observation_correlation_id_check CHECK (dot.fn_is_code(correlation_id, 200)),
-    CONSTRAINT process_run_observation_dot_code_check CHECK (dot.fn_is_code(dot_code, 200)),
-    CONSTRAINT process_run_observation_error_ref_check CHECK (dot.fn_is_ref(error_ref)),
-    CONSTRAINT process_run_observation_evidence_ref_check CHECK (dot.fn_is_evidence(evidence_ref)),
-    CONSTRAINT process_run_observation_evidence_type_check CHECK (
-CASE evidence_type
-    WHEN 'SIMULATED_DRY_RUN'::text THEN (dry_run AND (admission IS NULL))
-    WHEN 'DRY_RUN'::text THEN (dry_run AND (admission IS NOT NULL) AND (lease_token IS NOT NULL) AND (status <> 'observed'::text))
-    WHEN 'REAL_RUN'::text THEN ((NOT dry_run) AND (admission IS NOT NULL) AND (lease_token IS NOT NULL) AND (status <> 'observed'::text))
-    ELSE false
-END),
-    CONSTRAINT process_run_observation_idempotency_key_check CHECK (dot.fn_is_code(idempotency_key, 200)),
-    CONSTRAINT process_run_observation_input_ref_check CHECK (dot.fn_is_ref(input_ref)),
-    CONSTRAINT process_run_observation_output_ref_check CHECK (dot.fn_is_ref(output_ref)),
-    CONSTRAINT process_run_observation_parent_run_id_check CHECK (dot.fn_is_run_id(parent_run_id)),
-    CONSTRAINT process_run_observation_process_candidate_code_check CHECK (dot.fn_is_code(process_candidate_code, 200)),
-    CONSTRAINT process_run_observation_process_run_id_check CHECK (dot.fn_is_run_id(process_run_id)),
-    CONSTRAINT process_run_observation_status_check CHECK (
-CASE status
-    WHEN 'observed'::text THEN ((evidence_ref ? 'wrapper_phase'::text) AND (NOT (evidence_ref ? 'skipped'::text)))
-    WHEN 'cancelled'::text THEN ((evidence_ref ? 'skipped'::text) AND (NOT (evidence_ref ? 'wrapper_phase'::text)))
-    ELSE ((status = ANY (ARRAY['started'::text, 'completed'::text, 'failed'::text])) AND (NOT (evidence_ref ?| '{wrapper_phase,skipped}'::text[])))
-END)
+    CONSTRAINT process_run_observation_evidence_type_check CHECK (dot.fn_is_admitted(evidence_type, dry_run, status, lease_token, admission)),
+    CONSTRAINT process_run_observation_status_check CHECK (dot.fn_is_run_status(status, (evidence_ref)::jsonb))
 );
 
 ALTER TABLE dot.process_run_observation OWNER TO dot_owner;
@@ -377,7 +336,7 @@ ALTER TABLE ONLY dot.process_candidate
     ADD CONSTRAINT process_candidate_pkey PRIMARY KEY (code);
 
 ALTER TABLE ONLY dot.process_component_observation
-    ADD CONSTRAINT process_component_observation_pkey PRIMARY KEY (process_candidate_code, process_run_id, component_role, status);
+    ADD CONSTRAINT process_component_observation_pkey PRIMARY KEY (process_candidate_code, process_run_id, component_role, stage);
 
 ALTER TABLE ONLY dot.process_run_observation
     ADD CONSTRAINT process_run_observation_pkey PRIMARY KEY (process_candidate_code, process_run_id);
@@ -394,11 +353,11 @@ CREATE INDEX preflight_attestation_check_name_idx ON dot.preflight_attestation U
 
 CREATE UNIQUE INDEX process_component_observation_idempotency_key_key ON dot.process_component_observation USING btree (process_candidate_code, idempotency_key) WHERE (idempotency_key IS NOT NULL);
 
-CREATE UNIQUE INDEX process_component_observation_terminal_key ON dot.process_component_observation USING btree (process_candidate_code, process_run_id, component_role) WHERE (status = ANY (ARRAY['step_completed'::text, 'failed'::text, 'cancelled'::text, 'skipped'::text]));
+CREATE INDEX process_component_observation_real_verifier_idx ON dot.process_component_observation USING btree (process_candidate_code, observed_at DESC, process_run_id DESC) WHERE ((evidence_type = 'REAL_RUN'::text) AND ((component_role)::text = 'verifier'::text) AND (status = 'step_completed'::text));
+
+CREATE INDEX process_run_observation_above_simulation_idx ON dot.process_run_observation USING btree (process_candidate_code, evidence_type, observed_at DESC, process_run_id DESC) WHERE (evidence_type <> 'SIMULATED_DRY_RUN'::text);
 
 CREATE UNIQUE INDEX process_run_observation_idempotency_key_key ON dot.process_run_observation USING btree (process_candidate_code, idempotency_key) WHERE (idempotency_key IS NOT NULL);
-
-CREATE INDEX process_run_observation_real_run_idx ON dot.process_run_observation USING btree (process_candidate_code, observed_at DESC, process_run_id DESC) WHERE (evidence_type = 'REAL_RUN'::text);
 
 CREATE TRIGGER dot_config_audit_append_only BEFORE DELETE OR UPDATE ON dot.dot_config_audit FOR EACH ROW EXECUTE FUNCTION dot.fn_append_only_refuse();
 
@@ -491,6 +450,21 @@ CREATE FUNCTION dot.fn_assert_safe_for_dot_action() RETURNS jsonb
     SET search_path TO 'pg_catalog', 'pg_temp'
 
 ALTER FUNCTION dot.fn_assert_safe_for_dot_action() OWNER TO dot_owner;
+
+CREATE FUNCTION dot.fn_component_input_problem(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_component_role text, p_status text, p_actor text, p_idempotency_key text, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb) RETURNS text
+    LANGUAGE sql IMMUTABLE
+
+ALTER FUNCTION dot.fn_component_input_problem(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_component_role text, p_status text, p_actor text, p_idempotency_key text, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb) OWNER TO dot_owner;
+
+CREATE FUNCTION dot.fn_component_stage(p_status text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+
+ALTER FUNCTION dot.fn_component_stage(p_status text) OWNER TO dot_owner;
+
+CREATE FUNCTION dot.fn_component_status_stored(p_status text) RETURNS text
+    LANGUAGE sql IMMUTABLE
+
+ALTER FUNCTION dot.fn_component_status_stored(p_status text) OWNER TO dot_owner;
 
 CREATE FUNCTION dot.fn_dot_config_set(p_key text, p_value text, p_actor text, p_reason text) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
@@ -684,10 +658,20 @@ CREATE FUNCTION dot.fn_input_refuse(p_table text, p_problem text) RETURNS void
 
 ALTER FUNCTION dot.fn_input_refuse(p_table text, p_problem text) OWNER TO dot_owner;
 
+CREATE FUNCTION dot.fn_is_admitted(p_evidence_type text, p_dry_run boolean, p_status text, p_lease_token bigint, p_admission jsonb) RETURNS boolean
+    LANGUAGE plpgsql IMMUTABLE
+
+ALTER FUNCTION dot.fn_is_admitted(p_evidence_type text, p_dry_run boolean, p_status text, p_lease_token bigint, p_admission jsonb) OWNER TO dot_owner;
+
 CREATE FUNCTION dot.fn_is_code(p_value text, p_max_bytes integer) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
 
 ALTER FUNCTION dot.fn_is_code(p_value text, p_max_bytes integer) OWNER TO dot_owner;
+
+CREATE FUNCTION dot.fn_is_component_status(p_status text, p_stage text, p_evidence_ref jsonb) RETURNS boolean
+    LANGUAGE plpgsql IMMUTABLE
+
+ALTER FUNCTION dot.fn_is_component_status(p_status text, p_stage text, p_evidence_ref jsonb) OWNER TO dot_owner;
 
 CREATE FUNCTION dot.fn_is_evidence(p_value jsonb) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -708,6 +692,11 @@ CREATE FUNCTION dot.fn_is_run_id(p_value uuid) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
 
 ALTER FUNCTION dot.fn_is_run_id(p_value uuid) OWNER TO dot_owner;
+
+CREATE FUNCTION dot.fn_is_run_status(p_status text, p_evidence_ref jsonb) RETURNS boolean
+    LANGUAGE plpgsql IMMUTABLE
+
+ALTER FUNCTION dot.fn_is_run_status(p_status text, p_evidence_ref jsonb) OWNER TO dot_owner;
 
 CREATE FUNCTION dot.fn_lease_assert(p_process_candidate_code text, p_lease_token bigint, p_header_token bigint, p_locked boolean) RETURNS void
     LANGUAGE plpgsql
@@ -764,6 +753,18 @@ CREATE FUNCTION dot.fn_process_dot_runtime_real_run_enabled() RETURNS boolean
     SET search_path TO 'pg_catalog', 'pg_temp'
 
 ALTER FUNCTION dot.fn_process_dot_runtime_real_run_enabled() OWNER TO dot_owner;
+
+CREATE FUNCTION dot.fn_process_observe_batch(p_process_candidate_code text[], p_dot_code text[], p_process_run_id uuid[], p_correlation_id text[], p_component_role text[], p_evidence_type text[], p_dry_run boolean[], p_status text[], p_actor text[], p_idempotency_key text[], p_parent_run_id uuid[], p_input_ref text[], p_output_ref text[], p_error_ref text[], p_evidence_ref jsonb[], p_lease_token bigint[], p_atomic boolean, OUT line integer, OUT process_run_id uuid, OUT correlation_id text, OUT component_id uuid, OUT created boolean, OUT refused_sqlstate text, OUT refused_constraint text, OUT refused_message text, OUT refused_detail text, OUT refused_hint text) RETURNS SETOF record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+
+ALTER FUNCTION dot.fn_process_observe_batch(p_process_candidate_code text[], p_dot_code text[], p_process_run_id uuid[], p_correlation_id text[], p_component_role text[], p_evidence_type text[], p_dry_run boolean[], p_status text[], p_actor text[], p_idempotency_key text[], p_parent_run_id uuid[], p_input_ref text[], p_output_ref text[], p_error_ref text[], p_evidence_ref jsonb[], p_lease_token bigint[], p_atomic boolean, OUT line integer, OUT process_run_id uuid, OUT correlation_id text, OUT component_id uuid, OUT created boolean, OUT refused_sqlstate text, OUT refused_constraint text, OUT refused_message text, OUT refused_detail text, OUT refused_hint text) OWNER TO dot_owner;
+
+CREATE FUNCTION dot.fn_process_pair_observe(p_process_candidate_code text, p_producer_dot_code text, p_verifier_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_producer_status text, p_verifier_status text, p_actor text, p_idempotency_key text DEFAULT NULL::text, p_parent_run_id uuid DEFAULT NULL::uuid, p_input_ref text DEFAULT NULL::text, p_evidence_ref jsonb DEFAULT '{}'::jsonb, p_producer_output_ref text DEFAULT NULL::text, p_producer_error_ref text DEFAULT NULL::text, p_producer_evidence_ref jsonb DEFAULT '{}'::jsonb, p_verifier_output_ref text DEFAULT NULL::text, p_verifier_error_ref text DEFAULT NULL::text, p_verifier_evidence_ref jsonb DEFAULT '{}'::jsonb, p_lease_token bigint DEFAULT NULL::bigint, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean, OUT producer_component_id uuid, OUT producer_created boolean, OUT verifier_component_id uuid, OUT verifier_created boolean) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+
+ALTER FUNCTION dot.fn_process_pair_observe(p_process_candidate_code text, p_producer_dot_code text, p_verifier_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_producer_status text, p_verifier_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_evidence_ref jsonb, p_producer_output_ref text, p_producer_error_ref text, p_producer_evidence_ref jsonb, p_verifier_output_ref text, p_verifier_error_ref text, p_verifier_evidence_ref jsonb, p_lease_token bigint, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean, OUT producer_component_id uuid, OUT producer_created boolean, OUT verifier_component_id uuid, OUT verifier_created boolean) OWNER TO dot_owner;
 
 CREATE FUNCTION dot.fn_process_run_observe(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_status text, p_actor text, p_idempotency_key text DEFAULT NULL::text, p_parent_run_id uuid DEFAULT NULL::uuid, p_input_ref text DEFAULT NULL::text, p_output_ref text DEFAULT NULL::text, p_error_ref text DEFAULT NULL::text, p_evidence_ref jsonb DEFAULT '{}'::jsonb, p_lease_token bigint DEFAULT NULL::bigint, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean) RETURNS record
     LANGUAGE plpgsql SECURITY DEFINER
@@ -849,9 +850,27 @@ CREATE VIEW dot.v_process_verification_v3 WITH (security_barrier='true')
 
 ALTER VIEW dot.v_process_verification_v3 OWNER TO dot_owner;
 
+COMMENT ON DOMAIN dot.code IS 'A code, key, actor or correlation id of at most 200 bytes, see fn_is_code.';
+
+COMMENT ON DOMAIN dot.component_key IS 'The idempotency key of a component: a run''s key, its role and status, at most 240 bytes.';
+
+COMMENT ON DOMAIN dot.component_role IS 'The part of a component: producer or verifier.';
+
+COMMENT ON DOMAIN dot.evidence IS 'Evidence: a JSON object of at most 8 KB of text with bounded integers, see fn_is_evidence.';
+
+COMMENT ON DOMAIN dot.ref IS 'A reference to something elsewhere, see fn_is_ref.';
+
+COMMENT ON DOMAIN dot.run_id IS 'The id of a run: any uuid but nil and max.';
+
 COMMENT ON FUNCTION dot.fn_append_only_refuse() IS 'Trigger: refuses UPDATE, DELETE and TRUNCATE of an append-only table (23001).';
 
 COMMENT ON FUNCTION dot.fn_assert_safe_for_dot_action() IS 'Refuses (23514) unless every required preflight check is there once with PASS or WARN; returns the rows.';
+
+COMMENT ON FUNCTION dot.fn_component_input_problem(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_component_role text, p_status text, p_actor text, p_idempotency_key text, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb) IS 'What is wrong with the arguments of a component: NULLs, domains, reserved keys; NULL where nothing is.';
+
+COMMENT ON FUNCTION dot.fn_component_stage(p_status text) IS 'The stage of a component under a stored word: prepared, started or ended.';
+
+COMMENT ON FUNCTION dot.fn_component_status_stored(p_status text) IS 'The word under which a component''s status is stored.';
 
 COMMENT ON FUNCTION dot.fn_dot_config_set(p_key text, p_value text, p_actor text, p_reason text) IS 'Moves a gate and audits it; waits for observations in flight, then no one that needed the old value commits.';
 
@@ -917,7 +936,11 @@ COMMENT ON FUNCTION dot.fn_host_table_readable(p_table text) IS 'Bridge: whether
 
 COMMENT ON FUNCTION dot.fn_input_refuse(p_table text, p_problem text) IS 'Refuses a missing (23502) or illegal (23514) argument by constraint name, with a hint what is legal.';
 
+COMMENT ON FUNCTION dot.fn_is_admitted(p_evidence_type text, p_dry_run boolean, p_status text, p_lease_token bigint, p_admission jsonb) IS 'Whether an observation carries what its evidence type needs: admission and lease token above a simulation, and none below.';
+
 COMMENT ON FUNCTION dot.fn_is_code(p_value text, p_max_bytes integer) IS 'Whether a text is a legal code, key, actor, holder or correlation id of at most the given bytes.';
+
+COMMENT ON FUNCTION dot.fn_is_component_status(p_status text, p_stage text, p_evidence_ref jsonb) IS 'Whether a component may be stored under a status: its word, its stage, and the flag in its evidence that goes with it.';
 
 COMMENT ON FUNCTION dot.fn_is_evidence(p_value jsonb) IS 'Whether a jsonb is legal evidence: an object of at most 8 KB of text, numbers only as integers of at most 2^53 - 1.';
 
@@ -926,6 +949,8 @@ COMMENT ON FUNCTION dot.fn_is_prose(p_value text) IS 'Whether a text is one non-
 COMMENT ON FUNCTION dot.fn_is_ref(p_value text) IS 'Whether a text is a legal reference: printable ASCII, no spaces, at most 1,024 bytes.';
 
 COMMENT ON FUNCTION dot.fn_is_run_id(p_value uuid) IS 'Whether a uuid may identify a run: any but nil and max.';
+
+COMMENT ON FUNCTION dot.fn_is_run_status(p_status text, p_evidence_ref jsonb) IS 'Whether a header may be stored under a status: its word, and the flag in its evidence that goes with it.';
 
 COMMENT ON FUNCTION dot.fn_lease_assert(p_process_candidate_code text, p_lease_token bigint, p_header_token bigint, p_locked boolean) IS 'Refuses unless the token is the live one of the candidate''s lease and not lower than the header''s (23514).';
 
@@ -946,6 +971,10 @@ COMMENT ON FUNCTION dot.fn_process_component_observe(p_process_candidate_code te
 COMMENT ON FUNCTION dot.fn_process_dot_runtime_execute_enabled() IS 'Whether the gate process_dot_runtime.execute_enabled is exactly true.';
 
 COMMENT ON FUNCTION dot.fn_process_dot_runtime_real_run_enabled() IS 'Whether the gate process_dot_runtime.real_run_enabled is exactly true.';
+
+COMMENT ON FUNCTION dot.fn_process_observe_batch(p_process_candidate_code text[], p_dot_code text[], p_process_run_id uuid[], p_correlation_id text[], p_component_role text[], p_evidence_type text[], p_dry_run boolean[], p_status text[], p_actor text[], p_idempotency_key text[], p_parent_run_id uuid[], p_input_ref text[], p_output_ref text[], p_error_ref text[], p_evidence_ref jsonb[], p_lease_token bigint[], p_atomic boolean, OUT line integer, OUT process_run_id uuid, OUT correlation_id text, OUT component_id uuid, OUT created boolean, OUT refused_sqlstate text, OUT refused_constraint text, OUT refused_message text, OUT refused_detail text, OUT refused_hint text) IS 'Records many observations in one call, a line of the arrays each, and says per line: created, stored before, or refused.';
+
+COMMENT ON FUNCTION dot.fn_process_pair_observe(p_process_candidate_code text, p_producer_dot_code text, p_verifier_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_producer_status text, p_verifier_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_evidence_ref jsonb, p_producer_output_ref text, p_producer_error_ref text, p_producer_evidence_ref jsonb, p_verifier_output_ref text, p_verifier_error_ref text, p_verifier_evidence_ref jsonb, p_lease_token bigint, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean, OUT producer_component_id uuid, OUT producer_created boolean, OUT verifier_component_id uuid, OUT verifier_created boolean) IS 'Records a whole run in one call: its header, and how its producer and its verifier ended. All or nothing.';
 
 COMMENT ON FUNCTION dot.fn_process_run_observe(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_lease_token bigint, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean) IS 'Records the header of a run, idempotent by (candidate, key), never above the evidence that the gates allow.';
 
@@ -1037,6 +1066,12 @@ REVOKE ALL ON FUNCTION dot.fn_append_only_refuse() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION dot.fn_assert_safe_for_dot_action() FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_assert_safe_for_dot_action() TO dot_writer;
+
+REVOKE ALL ON FUNCTION dot.fn_component_input_problem(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_component_role text, p_status text, p_actor text, p_idempotency_key text, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION dot.fn_component_stage(p_status text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION dot.fn_component_status_stored(p_status text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION dot.fn_dot_config_set(p_key text, p_value text, p_actor text, p_reason text) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_dot_config_set(p_key text, p_value text, p_actor text, p_reason text) TO dot_gatekeeper;
@@ -1131,8 +1166,12 @@ GRANT ALL ON FUNCTION dot.fn_host_table_readable(p_table text) TO dot_owner;
 
 REVOKE ALL ON FUNCTION dot.fn_input_refuse(p_table text, p_problem text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION dot.fn_is_admitted(p_evidence_type text, p_dry_run boolean, p_status text, p_lease_token bigint, p_admission jsonb) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION dot.fn_is_code(p_value text, p_max_bytes integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_is_code(p_value text, p_max_bytes integer) TO dot_bridge;
+
+REVOKE ALL ON FUNCTION dot.fn_is_component_status(p_status text, p_stage text, p_evidence_ref jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION dot.fn_is_evidence(p_value jsonb) FROM PUBLIC;
 
@@ -1141,6 +1180,8 @@ REVOKE ALL ON FUNCTION dot.fn_is_prose(p_value text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION dot.fn_is_ref(p_value text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION dot.fn_is_run_id(p_value uuid) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION dot.fn_is_run_status(p_status text, p_evidence_ref jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION dot.fn_lease_assert(p_process_candidate_code text, p_lease_token bigint, p_header_token bigint, p_locked boolean) FROM PUBLIC;
 
@@ -1169,6 +1210,12 @@ GRANT ALL ON FUNCTION dot.fn_process_dot_runtime_execute_enabled() TO dot_reader
 REVOKE ALL ON FUNCTION dot.fn_process_dot_runtime_real_run_enabled() FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_process_dot_runtime_real_run_enabled() TO dot_writer;
 GRANT ALL ON FUNCTION dot.fn_process_dot_runtime_real_run_enabled() TO dot_reader;
+
+REVOKE ALL ON FUNCTION dot.fn_process_observe_batch(p_process_candidate_code text[], p_dot_code text[], p_process_run_id uuid[], p_correlation_id text[], p_component_role text[], p_evidence_type text[], p_dry_run boolean[], p_status text[], p_actor text[], p_idempotency_key text[], p_parent_run_id uuid[], p_input_ref text[], p_output_ref text[], p_error_ref text[], p_evidence_ref jsonb[], p_lease_token bigint[], p_atomic boolean, OUT line integer, OUT process_run_id uuid, OUT correlation_id text, OUT component_id uuid, OUT created boolean, OUT refused_sqlstate text, OUT refused_constraint text, OUT refused_message text, OUT refused_detail text, OUT refused_hint text) FROM PUBLIC;
+GRANT ALL ON FUNCTION dot.fn_process_observe_batch(p_process_candidate_code text[], p_dot_code text[], p_process_run_id uuid[], p_correlation_id text[], p_component_role text[], p_evidence_type text[], p_dry_run boolean[], p_status text[], p_actor text[], p_idempotency_key text[], p_parent_run_id uuid[], p_input_ref text[], p_output_ref text[], p_error_ref text[], p_evidence_ref jsonb[], p_lease_token bigint[], p_atomic boolean, OUT line integer, OUT process_run_id uuid, OUT correlation_id text, OUT component_id uuid, OUT created boolean, OUT refused_sqlstate text, OUT refused_constraint text, OUT refused_message text, OUT refused_detail text, OUT refused_hint text) TO dot_writer;
+
+REVOKE ALL ON FUNCTION dot.fn_process_pair_observe(p_process_candidate_code text, p_producer_dot_code text, p_verifier_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_producer_status text, p_verifier_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_evidence_ref jsonb, p_producer_output_ref text, p_producer_error_ref text, p_producer_evidence_ref jsonb, p_verifier_output_ref text, p_verifier_error_ref text, p_verifier_evidence_ref jsonb, p_lease_token bigint, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean, OUT producer_component_id uuid, OUT producer_created boolean, OUT verifier_component_id uuid, OUT verifier_created boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION dot.fn_process_pair_observe(p_process_candidate_code text, p_producer_dot_code text, p_verifier_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_producer_status text, p_verifier_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_evidence_ref jsonb, p_producer_output_ref text, p_producer_error_ref text, p_producer_evidence_ref jsonb, p_verifier_output_ref text, p_verifier_error_ref text, p_verifier_evidence_ref jsonb, p_lease_token bigint, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean, OUT producer_component_id uuid, OUT producer_created boolean, OUT verifier_component_id uuid, OUT verifier_created boolean) TO dot_writer;
 
 REVOKE ALL ON FUNCTION dot.fn_process_run_observe(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_lease_token bigint, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_process_run_observe(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_lease_token bigint, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean) TO dot_writer;
@@ -1232,4 +1279,46 @@ GRANT SELECT ON TABLE dot.v_process_runtime_v2 TO dot_reader;
 
 GRANT SELECT ON TABLE dot.v_process_verification_v3 TO dot_reader;
 
+REVOKE ALL ON TYPE dot.code FROM PUBLIC;
+
+REVOKE ALL ON TYPE dot.component_key FROM PUBLIC;
+
+REVOKE ALL ON TYPE dot.component_role FROM PUBLIC;
+
+REVOKE ALL ON TYPE dot.evidence FROM PUBLIC;
+
+REVOKE ALL ON TYPE dot.ref FROM PUBLIC;
+
+REVOKE ALL ON TYPE dot.run_id FROM PUBLIC;
+
 ALTER DEFAULT PRIVILEGES FOR ROLE dot_owner REVOKE ALL ON FUNCTIONS FROM PUBLIC;
+
+CREATE DOMAIN dot.code AS text
+	CONSTRAINT code_check CHECK (dot.fn_is_code(VALUE, 200));
+
+ALTER DOMAIN dot.code OWNER TO dot_owner;
+
+CREATE DOMAIN dot.component_key AS text
+	CONSTRAINT component_key_check CHECK (dot.fn_is_code(VALUE, 240));
+
+ALTER DOMAIN dot.component_key OWNER TO dot_owner;
+
+CREATE DOMAIN dot.component_role AS text
+	CONSTRAINT component_role_check CHECK ((VALUE = ANY (ARRAY['producer'::text, 'verifier'::text])));
+
+ALTER DOMAIN dot.component_role OWNER TO dot_owner;
+
+CREATE DOMAIN dot.evidence AS jsonb
+	CONSTRAINT evidence_check CHECK (dot.fn_is_evidence(VALUE));
+
+ALTER DOMAIN dot.evidence OWNER TO dot_owner;
+
+CREATE DOMAIN dot.ref AS text
+	CONSTRAINT ref_check CHECK (dot.fn_is_ref(VALUE));
+
+ALTER DOMAIN dot.ref OWNER TO dot_owner;
+
+CREATE DOMAIN dot.run_id AS uuid
+	CONSTRAINT run_id_check CHECK (dot.fn_is_run_id(VALUE));
+
+ALTER DOMAIN dot.run_id OWNER TO dot_owner;

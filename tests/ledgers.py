@@ -83,13 +83,14 @@ def store_component(
     simulated = evidence_type == "SIMULATED_DRY_RUN"
     owner.execute(
         "insert into dot.process_component_observation (process_candidate_code, process_run_id, observed_at, component_role,"
-        " status, evidence_type, correlation_id, lease_token, dot_code, actor, session_actor, evidence_ref, admission,"
-        " error_ref) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, 'tester', %s, %s, %s, %s)",
+        " stage, status, evidence_type, correlation_id, lease_token, dot_code, actor, session_actor, evidence_ref, admission,"
+        " error_ref) values (%s, %s, %s, %s, dot.fn_component_stage(%s), %s, %s, %s, %s, %s, 'tester', %s, %s, %s, %s)",
         (
             code,
             run_id,
             moment(at),
             role,
+            status,
             status,
             evidence_type,
             correlation_id,

@@ -6,7 +6,7 @@ import json
 import signal
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +15,7 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
 
 from prepared import Prepared
 
@@ -126,6 +127,70 @@ def observe_component(connection: Connection, run_id: uuid.UUID, role: str, **re
         "actor": "tester",
     }
     return call(connection, "fn_process_component_observe", defaults, **replaced)
+
+
+# The arrays of fn_process_observe_batch and the types of their elements.
+BATCH = {
+    "process_candidate_code": "text",
+    "dot_code": "text",
+    "process_run_id": "uuid",
+    "correlation_id": "text",
+    "component_role": "text",
+    "evidence_type": "text",
+    "dry_run": "boolean",
+    "status": "text",
+    "actor": "text",
+    "idempotency_key": "text",
+    "parent_run_id": "uuid",
+    "input_ref": "text",
+    "output_ref": "text",
+    "error_ref": "text",
+    "evidence_ref": "jsonb",
+    "lease_token": "bigint",
+}
+
+
+def header_line(run_id: uuid.UUID, **replaced: object) -> dict[str, Any]:
+    """A line of a batch with the defaults of ``observe_run``."""
+    return {
+        "process_candidate_code": PAIR,
+        "dot_code": PRODUCER,
+        "process_run_id": run_id,
+        "correlation_id": "corr-1",
+        "evidence_type": "SIMULATED_DRY_RUN",
+        "dry_run": replaced.get("evidence_type", "SIMULATED_DRY_RUN") != "REAL_RUN",
+        "status": "started",
+        "actor": "tester",
+        "evidence_ref": Jsonb({}),
+        **replaced,
+    }
+
+
+def part_line(run_id: uuid.UUID, role: str, **replaced: object) -> dict[str, Any]:
+    """A line of a batch with the defaults of ``observe_component``."""
+    return {
+        "process_candidate_code": PAIR,
+        "dot_code": PRODUCER if role == "producer" else VERIFIER,
+        "process_run_id": run_id,
+        "correlation_id": "corr-1",
+        "component_role": role,
+        "status": "completed",
+        "actor": "tester",
+        "evidence_ref": Jsonb({}),
+        **replaced,
+    }
+
+
+def batch(
+    connection: Connection, lines: Sequence[Mapping[str, object]], *, atomic: bool = False
+) -> list[dict[str, Any]]:
+    """fn_process_observe_batch: what became of each line, in order."""
+    arrays = {name: [line.get(name) for line in lines] for name in BATCH}
+    named = ", ".join(f"p_{name} => %({name})s::{kind}[]" for name, kind in BATCH.items())
+    query = f"select * from dot.fn_process_observe_batch({named}, p_atomic => %(atomic)s) order by line"
+    told = connection.execute(query, {**arrays, "atomic": atomic}).fetchall()
+    assert [one["line"] for one in told] == list(range(1, len(lines) + 1)), told
+    return told
 
 
 def poll(relay: Connection, limit: int = 100) -> list[dict[str, Any]]:

@@ -1,4 +1,5 @@
-"""Host layer: catalogue, configuration, command log, leases, queue, events, and the business table that stays untouched.
+"""Host layer: catalogue, configuration, command log, leases, queue, events, and the business table that stays untouched; and the
+domains that a text has to keep to.
 
 The system the wrapper was designed for has these tables; this revision makes them for a fresh database. The wrapper relies on
 the columns below and reaches them through ``fn_host_*`` alone (revision 0002).
@@ -20,6 +21,33 @@ APPLIES = (
     "functions/fn_append_only_refuse",
 )
 
+
+# What the columns of the ledger may hold, each by its function. A domain and no CHECK of each column: the server parses a table's
+# CHECKs anew for every statement, which cost an observation more than all else together; a domain's once in a session. squawk is
+# right that a domain's constraint is hard to change under writers: what these allow is a contract, and a wider one would be another
+# domain.
+DOMAINS = """
+-- squawk-ignore ban-create-domain-with-constraint
+create domain dot.code as text constraint code_check check (dot.fn_is_code(value, 200));
+comment on domain dot.code is 'A code, key, actor or correlation id of at most 200 bytes, see fn_is_code.';
+-- squawk-ignore ban-create-domain-with-constraint
+create domain dot.component_key as text constraint component_key_check check (dot.fn_is_code(value, 240));
+comment on domain dot.component_key is 'The idempotency key of a component: a run''s key, its role and status, at most 240 bytes.';
+-- squawk-ignore ban-create-domain-with-constraint
+create domain dot.ref as text constraint ref_check check (dot.fn_is_ref(value));
+comment on domain dot.ref is 'A reference to something elsewhere, see fn_is_ref.';
+-- squawk-ignore ban-create-domain-with-constraint
+create domain dot.run_id as uuid constraint run_id_check check (dot.fn_is_run_id(value));
+comment on domain dot.run_id is 'The id of a run: any uuid but nil and max.';
+-- squawk-ignore ban-create-domain-with-constraint
+create domain dot.evidence as jsonb constraint evidence_check check (dot.fn_is_evidence(value));
+comment on domain dot.evidence is 'Evidence: a JSON object of at most 8 KB of text with bounded integers, see fn_is_evidence.';
+-- squawk-ignore ban-create-domain-with-constraint
+create domain dot.component_role as text constraint component_role_check check (value in ('producer', 'verifier'));
+comment on domain dot.component_role is 'The part of a component: producer or verifier.';
+-- Types are born usable by PUBLIC: a table of somebody else's that used one would stand in the way of a downgrade.
+revoke all on domain dot.code, dot.component_key, dot.ref, dot.run_id, dot.evidence, dot.component_role from public;
+"""
 
 # What a fresh database holds. The downgrade compares with it, so each row is written once.
 CONFIG_SEEDS = """\
@@ -52,6 +80,7 @@ def upgrade() -> None:
         "grant usage on schema dot to dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader"
     )
     apply(revision, APPLIES)
+    execute(DOMAINS)
     execute(f"""
 -- The catalogue: what could be executed.
 create table dot.dot_tools (
@@ -221,6 +250,7 @@ def downgrade() -> None:
             "event_type": f"select e.event_type, e.active from dot.event_type e except values {EVENT_TYPE_SEEDS}",
         },
     )
+    execute("drop domain dot.code, dot.component_key, dot.ref, dot.run_id, dot.evidence, dot.component_role")
     revert(revision, APPLIES)
     execute(
         "revoke usage on schema dot from dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader"

@@ -7,7 +7,15 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
-APPLIES = (
+# What the tables check by.
+CHECKS = (
+    "functions/fn_is_admitted",
+    "functions/fn_is_run_status",
+    "functions/fn_component_stage",
+    "functions/fn_is_component_status",
+)
+
+BRIDGE = (
     "functions/fn_host_dot_known",
     "functions/fn_host_dot_event_wanted",
     "functions/fn_host_dot_register",
@@ -27,6 +35,8 @@ APPLIES = (
     "functions/fn_host_lease_table_usable",
 )
 
+APPLIES = CHECKS + BRIDGE
+
 # Oldest first; a table that another refers to comes before it.
 APPEND_ONLY = (
     "process_candidate",
@@ -39,6 +49,7 @@ APPEND_ONLY = (
 
 
 def upgrade() -> None:
+    apply(revision, CHECKS)
     execute("""
 -- A named pair of producer and verifier. Insert-only: who can edit a pair rewrites past verdicts.
 create table dot.process_candidate (
@@ -57,130 +68,88 @@ comment on table dot.process_candidate is 'Named pairs of a producer DOT and a v
 
 -- The header: one row per run, and a run is (candidate, process_run_id). The candidate leads every key, so the ledger can be
 -- distributed by it. No foreign key points at a shared row: a hot one would cost a multixact per insert.
--- The CHECKs hold for whoever writes, the owner included, under the names by which the functions refuse.
+-- Domains and CHECKs hold for whoever writes, the owner included. What looks at several columns is a PL/pgSQL function, whose
+-- expressions a session keeps: the constants of a CHECK are parsed anew for every statement.
 create table dot.process_run_observation (
-    process_run_id uuid not null,
-    parent_run_id uuid,
+    process_run_id dot.run_id not null,
+    parent_run_id dot.run_id,
     observed_at timestamptz not null,
     xact_id xid8 not null default pg_current_xact_id(),
     lease_token bigint,
     dry_run boolean not null,
-    process_candidate_code text not null,
-    dot_code text not null,
-    correlation_id text not null,
+    process_candidate_code dot.code not null,
+    dot_code dot.code not null,
+    correlation_id dot.code not null,
     evidence_type text not null,
     status text not null,
-    actor text not null,
+    actor dot.code not null,
     session_actor text not null,
-    idempotency_key text,
-    input_ref text,
-    output_ref text,
-    error_ref text,
-    evidence_ref jsonb not null,
+    idempotency_key dot.code,
+    input_ref dot.ref,
+    output_ref dot.ref,
+    error_ref dot.ref,
+    evidence_ref dot.evidence not null,
     admission jsonb,
     constraint process_run_observation_pkey primary key (process_candidate_code, process_run_id),
-    constraint process_run_observation_process_run_id_check check (dot.fn_is_run_id(process_run_id)),
-    constraint process_run_observation_parent_run_id_check check (dot.fn_is_run_id(parent_run_id)),
-    constraint process_run_observation_process_candidate_code_check check (dot.fn_is_code(process_candidate_code, 200)),
-    constraint process_run_observation_dot_code_check check (dot.fn_is_code(dot_code, 200)),
-    constraint process_run_observation_correlation_id_check check (dot.fn_is_code(correlation_id, 200)),
-    constraint process_run_observation_actor_check check (dot.fn_is_code(actor, 200)),
-    constraint process_run_observation_idempotency_key_check check (dot.fn_is_code(idempotency_key, 200)),
-    constraint process_run_observation_input_ref_check check (dot.fn_is_ref(input_ref)),
-    constraint process_run_observation_output_ref_check check (dot.fn_is_ref(output_ref)),
-    constraint process_run_observation_error_ref_check check (dot.fn_is_ref(error_ref)),
-    constraint process_run_observation_evidence_ref_check check (dot.fn_is_evidence(evidence_ref)),
-    -- The evidence ladder. A simulation was asked for nothing; what let a dry or real run in is stored with it, and so is its
-    -- lease token. A dry run says so, a real run cannot; prepared is a simulation.
+    -- The evidence ladder.
     constraint process_run_observation_evidence_type_check check (
-        case evidence_type
-            when 'SIMULATED_DRY_RUN' then dry_run and admission is null
-            when 'DRY_RUN' then dry_run and admission is not null and lease_token is not null and status <> 'observed'
-            when 'REAL_RUN' then not dry_run and admission is not null and lease_token is not null and status <> 'observed'
-            else false
-        end
+        dot.fn_is_admitted(evidence_type, dry_run, status, lease_token, admission)
     ),
-    -- The stored words. Prepared carries its phase and skipped its flag, and nothing else carries either.
-    constraint process_run_observation_status_check check (
-        case status
-            when 'observed' then evidence_ref ? 'wrapper_phase' and not evidence_ref ? 'skipped'
-            when 'cancelled' then evidence_ref ? 'skipped' and not evidence_ref ? 'wrapper_phase'
-            else status in ('started', 'completed', 'failed') and not evidence_ref ?| '{wrapper_phase,skipped}'
-        end
-    )
+    -- The stored words.
+    constraint process_run_observation_status_check check (dot.fn_is_run_status(status, evidence_ref))
 );
 comment on table dot.process_run_observation is 'The header of a run: one row per run, append-only, written by fn_process_run_observe alone.';
 create unique index process_run_observation_idempotency_key_key
     on dot.process_run_observation (process_candidate_code, idempotency_key) where idempotency_key is not null;
--- The latest real run of a candidate, which is what a verdict asks for.
-create index process_run_observation_real_run_idx
-    on dot.process_run_observation (process_candidate_code, observed_at desc, process_run_id desc)
-    where evidence_type = 'REAL_RUN';
+-- The latest real run of a candidate, which is what a verdict asks for; and what is counted of its dry and real runs.
+create index process_run_observation_above_simulation_idx
+    on dot.process_run_observation (process_candidate_code, evidence_type, observed_at desc, process_run_id desc)
+    where evidence_type <> 'SIMULATED_DRY_RUN';
 
--- The producer's and the verifier's part. The key is natural: one row per run, role and status. component_id is what callers
--- and events call the row by; nothing looks a row up by it, so it has no index to pay for.
+-- The producer's and the verifier's part. The key is natural: of each role a run has at most one prepared row, one that it
+-- started, and one end, whichever way it ended. component_id is what callers and events call the row by; nothing looks a row up by
+-- it, so it has no index to pay for.
 create table dot.process_component_observation (
     component_id uuid not null default gen_random_uuid(),
-    process_run_id uuid not null,
+    process_run_id dot.run_id not null,
     observed_at timestamptz not null,
     xact_id xid8 not null default pg_current_xact_id(),
     lease_token bigint,
-    process_candidate_code text not null,
-    component_role text not null,
-    dot_code text not null,
-    correlation_id text not null,
+    process_candidate_code dot.code not null,
+    component_role dot.component_role not null,
+    stage text not null,
+    dot_code dot.code not null,
+    correlation_id dot.code not null,
     evidence_type text not null,
     status text not null,
-    actor text not null,
+    actor dot.code not null,
     session_actor text not null,
-    idempotency_key text,
-    input_ref text,
-    output_ref text,
-    error_ref text,
-    evidence_ref jsonb not null,
+    idempotency_key dot.component_key,
+    input_ref dot.ref,
+    output_ref dot.ref,
+    error_ref dot.ref,
+    evidence_ref dot.evidence not null,
     admission jsonb,
     constraint process_component_observation_pkey
-        primary key (process_candidate_code, process_run_id, component_role, status),
+        primary key (process_candidate_code, process_run_id, component_role, stage),
     constraint process_component_observation_process_run_id_fkey
         foreign key (process_candidate_code, process_run_id)
         references dot.process_run_observation (process_candidate_code, process_run_id),
-    constraint process_component_observation_component_role_check check (component_role in ('producer', 'verifier')),
-    constraint process_component_observation_dot_code_check check (dot.fn_is_code(dot_code, 200)),
-    constraint process_component_observation_correlation_id_check check (dot.fn_is_code(correlation_id, 200)),
-    constraint process_component_observation_actor_check check (dot.fn_is_code(actor, 200)),
-    constraint process_component_observation_idempotency_key_check check (dot.fn_is_code(idempotency_key, 240)),
-    constraint process_component_observation_input_ref_check check (dot.fn_is_ref(input_ref)),
-    constraint process_component_observation_output_ref_check check (dot.fn_is_ref(output_ref)),
-    constraint process_component_observation_error_ref_check check (dot.fn_is_ref(error_ref)),
-    constraint process_component_observation_evidence_ref_check check (dot.fn_is_evidence(evidence_ref)),
-    -- The evidence ladder. A simulation was asked for nothing; what let a dry or real run in is stored with it, and so is its
-    -- lease token. A dry run says so, a real run cannot; prepared is a simulation.
+    -- The evidence ladder.
     constraint process_component_observation_evidence_type_check check (
-        case evidence_type
-            when 'SIMULATED_DRY_RUN' then admission is null
-            when 'DRY_RUN' then admission is not null and lease_token is not null and status <> 'observed'
-            when 'REAL_RUN' then admission is not null and lease_token is not null and status <> 'observed'
-            else false
-        end
+        dot.fn_is_admitted(evidence_type, null, status, lease_token, admission)
     ),
-    -- The stored words. Prepared carries its phase and skipped its flag, and nothing else carries either.
-    constraint process_component_observation_status_check check (
-        case status
-            when 'observed' then evidence_ref ? 'wrapper_phase' and not evidence_ref ? 'skipped'
-            when 'cancelled' then evidence_ref ? 'skipped' and not evidence_ref ? 'wrapper_phase'
-            else status in ('step_started', 'step_completed', 'failed') and not evidence_ref ?| '{wrapper_phase,skipped}'
-        end
-    )
+    -- The stored words, and the stage that each is.
+    constraint process_component_observation_status_check check (dot.fn_is_component_status(status, stage, evidence_ref))
 );
 comment on table dot.process_component_observation is
     'The producer''s and the verifier''s part of a run, append-only, written by fn_process_component_observe alone.';
--- One end per role. skipped is stored by nobody here: the optional amendment stores it for cancelled, and must not have to build
--- an index on a table that is written to.
-create unique index process_component_observation_terminal_key
-    on dot.process_component_observation (process_candidate_code, process_run_id, component_role)
-    where status in ('step_completed', 'failed', 'cancelled', 'skipped');
 create unique index process_component_observation_idempotency_key_key
     on dot.process_component_observation (process_candidate_code, idempotency_key) where idempotency_key is not null;
+-- Runs that may be verified, the last one first: a verdict asks for the last that was.
+create index process_component_observation_real_verifier_idx
+    on dot.process_component_observation (process_candidate_code, observed_at desc, process_run_id desc)
+    where evidence_type = 'REAL_RUN' and component_role = 'verifier' and status = 'step_completed';
 
 -- What a person vouches for before anything may be executed. The newest row of a check decides.
 create table dot.preflight_attestation (
@@ -266,11 +235,11 @@ create trigger outbox_cursor_append_only_truncate before truncate on dot.outbox_
 alter table dot.outbox_cursor enable always trigger outbox_cursor_append_only;
 alter table dot.outbox_cursor enable always trigger outbox_cursor_append_only_truncate;
 """)
-    apply(revision, APPLIES)
+    apply(revision, BRIDGE)
 
 
 def downgrade() -> None:
-    revert(revision, APPLIES)
+    revert(revision, BRIDGE)
     drop_tables(
         (
             "process_component_observation",
@@ -284,3 +253,4 @@ def downgrade() -> None:
         ),
         seeded={"outbox_cursor": "select c.xact_id, c.outbox_id from dot.outbox_cursor c except values ('0'::xid8, 0)"},
     )
+    revert(revision, CHECKS)

@@ -13,7 +13,9 @@ APPLIES = (
     "functions/fn_payload_mismatch_refuse",
     "functions/fn_observation_input_problem",
     "functions/fn_run_input_problem",
+    "functions/fn_component_input_problem",
     "functions/fn_status_stored",
+    "functions/fn_component_status_stored",
     "functions/fn_evidence_stored",
     "functions/fn_event_type",
     "functions/fn_lease_input_problem",
@@ -31,6 +33,8 @@ APPLIES = (
     # observations
     "functions/fn_process_run_observe",
     "functions/fn_process_component_observe",
+    "functions/fn_process_pair_observe",
+    "functions/fn_process_observe_batch",
     "functions/fn_dot_iu_command_log",
     # catalogue
     "functions/fn_dot_tool_register",

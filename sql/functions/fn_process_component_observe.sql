@@ -5,7 +5,7 @@
 -- Order, locks and errors as in fn_process_run_observe, with these constraints of its own: 23503
 -- process_component_observation_process_run_id_fkey (no header), 23514 process_component_observation_header_status_check (a
 -- failed, cancelled, skipped or blocked header takes no component) and process_component_observation_correlation_id_header_check, 23505
--- process_component_observation_pkey and process_component_observation_terminal_key.
+-- process_component_observation_pkey (the same status again) and process_component_observation_terminal_key (another end).
 create or replace function dot.fn_process_component_observe(
     p_process_candidate_code text,
     p_dot_code text,
@@ -38,26 +38,18 @@ declare
     v_admission jsonb;
     v_stored_component_id uuid;
     v_stored_run_id uuid;
+    v_stored_status text;
     v_differing text[];
 begin
     -- 1. NULLs, domains, reserved keys.
-    v_problem := coalesce(
-        dot.fn_observation_input_problem(
-            p_process_candidate_code, p_dot_code, p_process_run_id, p_correlation_id, p_status, p_actor, p_idempotency_key,
-            240, p_input_ref, p_output_ref, p_error_ref, p_evidence_ref
-        ),
-        case
-            when p_component_role is null then 'component_role_not_null'
-            when (p_component_role in ('producer', 'verifier')) is not true then 'component_role_check'
-        end
+    v_problem := dot.fn_component_input_problem(
+        p_process_candidate_code, p_dot_code, p_process_run_id, p_correlation_id, p_component_role, p_status, p_actor,
+        p_idempotency_key, p_input_ref, p_output_ref, p_error_ref, p_evidence_ref
     );
     if v_problem is not null then
         perform dot.fn_input_refuse('process_component_observation', v_problem);
     end if;
-    v_status := case
-        when p_status in ('started', 'completed') then 'step_' || p_status
-        else dot.fn_status_stored(p_status)
-    end;
+    v_status := dot.fn_component_status_stored(p_status);
     v_evidence := dot.fn_evidence_stored(p_status, p_evidence_ref);
     v_event_type := dot.fn_event_type('component', v_status);
 
@@ -152,18 +144,14 @@ begin
 
         -- 6. Insert. No conflict target: a concurrent retry clashes in several unique indexes at once.
         insert into dot.process_component_observation as k (
-            process_run_id, observed_at, lease_token, process_candidate_code, component_role, dot_code, correlation_id,
-            evidence_type, status, actor, session_actor, idempotency_key, input_ref, output_ref, error_ref, evidence_ref,
-            admission
+            process_run_id, observed_at, lease_token, process_candidate_code, component_role, stage, dot_code,
+            correlation_id, evidence_type, status, actor, session_actor, idempotency_key, input_ref, output_ref, error_ref,
+            evidence_ref, admission
         )
-        select
-            p_process_run_id, clock_timestamp(), p_lease_token, p_process_candidate_code, p_component_role, p_dot_code,
-            p_correlation_id, v_header.evidence_type, v_status, p_actor, session_user, p_idempotency_key, p_input_ref,
-            p_output_ref, p_error_ref, v_evidence, v_admission
-        where p_status <> 'prepared' or not exists (  -- no key spans the two words under which it may be stored
-            select from dot.process_component_observation s
-            where s.process_candidate_code = p_process_candidate_code and s.process_run_id = p_process_run_id
-                and s.component_role = p_component_role and dot.fn_status_stored(s.status) = v_status
+        values (
+            p_process_run_id, clock_timestamp(), p_lease_token, p_process_candidate_code, p_component_role,
+            dot.fn_component_stage(v_status), p_dot_code, p_correlation_id, v_header.evidence_type, v_status, p_actor,
+            session_user, p_idempotency_key, p_input_ref, p_output_ref, p_error_ref, v_evidence, v_admission
         )
         on conflict do nothing
         returning k.component_id, true into component_id, created;
@@ -190,11 +178,11 @@ begin
             where k.process_candidate_code = p_process_candidate_code and k.idempotency_key = p_idempotency_key;
         end if;
         if v_stored_component_id is null then
-            if exists (
-                select from dot.process_component_observation k
-                where k.process_candidate_code = p_process_candidate_code and k.process_run_id = p_process_run_id
-                    and k.component_role = p_component_role and dot.fn_status_stored(k.status) = v_status
-            ) then
+            select dot.fn_status_stored(k.status) into v_stored_status
+            from dot.process_component_observation k
+            where k.process_candidate_code = p_process_candidate_code and k.process_run_id = p_process_run_id
+                and k.component_role = p_component_role and k.stage = dot.fn_component_stage(v_status);
+            if v_stored_status = v_status then
                 raise unique_violation using
                     message = format('run %s has its %s row %s', p_process_run_id, p_component_role, v_status),
                     detail = 'There is one row per run, role and status, and this call''s key is not the one it was stored under.',
@@ -202,14 +190,10 @@ begin
                     schema = 'dot', table = 'process_component_observation',
                     constraint = 'process_component_observation_pkey';
             end if;
-            if exists (
-                select from dot.process_component_observation k
-                where k.process_candidate_code = p_process_candidate_code and k.process_run_id = p_process_run_id
-                    and k.component_role = p_component_role and k.status in ('step_completed', 'failed', 'cancelled', 'skipped')
-            ) then
+            if v_stored_status is not null then
                 raise unique_violation using
                     message = format('the %s of run %s has ended', p_component_role, p_process_run_id),
-                    detail = 'A component ends once: completed, failed or skipped.',
+                    detail = format('A component ends once, and it is stored as %s.', v_stored_status),
                     hint = 'A retry is a new run whose parent_run_id is this one.',
                     schema = 'dot', table = 'process_component_observation',
                     constraint = 'process_component_observation_terminal_key';
@@ -221,7 +205,7 @@ begin
     end if;
 
     -- A replay: the same call again returns the stored row; another payload under the key is an error.
-    select k.component_id, k.process_run_id, array_remove(array[
+    select k.component_id, k.process_run_id::uuid, array_remove(array[
         case when k.process_run_id <> p_process_run_id then 'process_run_id' end,
         case when k.correlation_id <> p_correlation_id then 'correlation_id' end,
         case when k.component_role <> p_component_role then 'component_role' end,

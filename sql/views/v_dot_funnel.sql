@@ -13,27 +13,45 @@ select
     coalesce(t.usage_count, 0) > 0 or coalesce(k.invoked, false) as invoked,
     coalesce(k.observed, false) as observed,
     coalesce(k.simulated, false) as simulated,
-    coalesce(v.verified, false) as verified
+    coalesce(k.verified, false) as verified
 from dot.dot_tools as t
 cross join (
     select count(*) as dots, count(d.last_executed) as dated, count(distinct d.last_executed) as values_seen
     from dot.dot_tools as d
 ) as shared
 left join (
+    -- Whether there is one is asked, never how many: candidate by candidate, as far as the first row that answers.
     select
-        c.dot_code,
-        bool_or(c.component_role = 'producer' and c.evidence_type <> 'SIMULATED_DRY_RUN') as invoked,
-        bool_or(c.evidence_type <> 'SIMULATED_DRY_RUN') as observed,
-        bool_or(c.evidence_type = 'SIMULATED_DRY_RUN') as simulated
-    from dot.process_component_observation as c
-    group by c.dot_code
-) as k on k.dot_code = t.code
-left join (
-    select d.dot_code, bool_or(v3.verified) as verified
-    from dot.v_process_verification_v3 as v3
-    cross join lateral (values (v3.producer_dot_code), (v3.verifier_dot_code)) as d (dot_code)
+        d.dot_code,
+        bool_or(d.component_role = 'producer' and above.seen) as invoked,
+        bool_or(above.seen) as observed,
+        bool_or((
+            select true from dot.process_component_observation as k
+            where k.process_candidate_code = c.code
+                and k.component_role = d.component_role
+                and k.evidence_type = 'SIMULATED_DRY_RUN'
+            order by k.process_run_id  -- along the primary key, also where there is none to be found
+            limit 1
+        )) as simulated,
+        bool_or(v3.verified) as verified
+    from dot.process_candidate as c
+    join dot.v_process_verification_v3 as v3 on v3.process_candidate_code = c.code
+    cross join lateral (
+        values ('producer', c.producer_dot_code), ('verifier', c.verifier_dot_code)
+    ) as d (component_role, dot_code)
+    cross join lateral (
+        select exists (
+            select from dot.process_run_observation as r
+            join dot.process_component_observation as k
+                on k.process_candidate_code = r.process_candidate_code and k.process_run_id = r.process_run_id
+            where r.process_candidate_code = c.code
+                and r.evidence_type <> 'SIMULATED_DRY_RUN'
+                and k.component_role = d.component_role
+                and k.evidence_type <> 'SIMULATED_DRY_RUN'
+        ) as seen
+    ) as above
     group by d.dot_code
-) as v on v.dot_code = t.code;
+) as k on k.dot_code = t.code;
 
 revoke all on dot.v_dot_funnel from public;
 grant select on dot.v_dot_funnel to dot_reader;

@@ -5,9 +5,9 @@
 --                                row is later than the producer's end: it looked at what this run had produced
 create or replace view dot.v_process_run_runtime_v2 with (security_barrier = true) as
 select
-    r.process_candidate_code,
-    r.process_run_id,
-    r.correlation_id,
+    r.process_candidate_code::text,
+    r.process_run_id::uuid,
+    r.correlation_id::text,
     r.observed_at,
     k.producer_completed_at is not null as has_real_runtime,
     k.producer_completed_at is not null
@@ -30,7 +30,7 @@ cross join lateral (
         count(*) filter (where c.component_role = 'producer') > 0 as producer_seen,
         max(c.observed_at) filter (where c.component_role = 'producer' and c.status = 'step_completed')
             as producer_completed_at,
-        max(c.correlation_id) filter (where c.component_role = 'producer' and c.status = 'step_completed')
+        max(c.correlation_id::text) filter (where c.component_role = 'producer' and c.status = 'step_completed')
             as producer_correlation_id,
         max(c.session_actor) filter (where c.component_role = 'producer' and c.status = 'step_completed')
             as producer_session_actor,
@@ -38,7 +38,7 @@ cross join lateral (
         min(c.observed_at) filter (where c.component_role = 'verifier') as verifier_first_at,
         max(c.observed_at) filter (where c.component_role = 'verifier' and c.status = 'step_completed')
             as verifier_completed_at,
-        max(c.correlation_id) filter (where c.component_role = 'verifier' and c.status = 'step_completed')
+        max(c.correlation_id::text) filter (where c.component_role = 'verifier' and c.status = 'step_completed')
             as verifier_correlation_id,
         max(c.session_actor) filter (where c.component_role = 'verifier' and c.status = 'step_completed')
             as verifier_session_actor

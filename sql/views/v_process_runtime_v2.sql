@@ -11,7 +11,7 @@ select
     coalesce(v2.cross_component_correlation, false) as cross_component_correlation
 from dot.process_candidate as c
 left join lateral (
-    select r.process_run_id, r.observed_at
+    select r.process_run_id::uuid, r.observed_at
     from dot.process_run_observation as r
     where r.process_candidate_code = c.code and r.evidence_type = 'REAL_RUN'
     order by r.observed_at desc, r.process_run_id desc

@@ -6,14 +6,20 @@ from support import AMENDED, IN_BOTH_STATES, Connection, Database, rows
 
 # Functions of their arguments alone. Whatever reads a table sees what the statement sees: VOLATILE.
 IMMUTABLE = (
+    "fn_component_input_problem",
+    "fn_component_stage",
+    "fn_component_status_stored",
     "fn_event_type",
     "fn_evidence_stored",
     "fn_input_refuse",
+    "fn_is_admitted",
     "fn_is_code",
+    "fn_is_component_status",
     "fn_is_evidence",
     "fn_is_prose",
     "fn_is_ref",
     "fn_is_run_id",
+    "fn_is_run_status",
     "fn_lease_input_problem",
     "fn_observation_input_problem",
     "fn_payload_mismatch_refuse",
@@ -151,9 +157,25 @@ RULES = {
         select c.relname from pg_class c where c.relnamespace = 'dot'::regnamespace and c.relkind in ('r', 'S')
             and c.relowner <> 'dot_owner'::regrole
         union all select n.nspname from pg_namespace n where n.nspname = 'dot' and n.nspowner <> 'dot_owner'::regrole""",
-    "the schema holds tables, views, their indexes, sequences and functions, and nothing else": """
+    "a domain has one constraint, named after it and valid, and nobody else may use it": """
+        select t.typname from pg_type t
+        where t.typnamespace = 'dot'::regnamespace and t.typtype = 'd' and (
+            t.typowner <> 'dot_owner'::regrole
+            or t.typnotnull
+            or exists (
+                select from aclexplode(coalesce(t.typacl, acldefault('T', t.typowner))) a where a.grantee <> t.typowner
+            )
+            or (
+                select array_agg(r.conname::text) from pg_constraint r where r.contypid = t.oid and r.contype <> 'n'
+            ) is distinct from array[t.typname || '_check']
+        )""",
+    "a view shows the types below the domains, which nobody else may use": """
+        select c.relname || '.' || a.attname from pg_class c join pg_attribute a on a.attrelid = c.oid
+            join pg_type t on t.oid = a.atttypid
+        where c.relnamespace = 'dot'::regnamespace and c.relkind = 'v' and t.typtype = 'd'""",
+    "the schema holds tables, views, their indexes, sequences, functions and domains, and nothing else": """
         select c.relname from pg_class c where c.relnamespace = 'dot'::regnamespace and c.relkind not in ('r', 'v', 'i', 'S')
-        union all select t.typname from pg_type t where t.typnamespace = 'dot'::regnamespace and t.typrelid = 0
+        union all select t.typname from pg_type t where t.typnamespace = 'dot'::regnamespace and t.typtype not in ('c', 'd')
             and t.typelem = 0
         union all select o.oprname from pg_operator o where o.oprnamespace = 'dot'::regnamespace
         union all select p.proname from pg_proc p where p.pronamespace = 'dot'::regnamespace and p.prokind <> 'f'
@@ -373,19 +395,37 @@ BREACHES: list[tuple[str, str, str]] = [
         "universal_edges",
     ),
     (
-        "the schema holds tables, views, their indexes, sequences and functions, and nothing else",
+        "the schema holds tables, views, their indexes, sequences, functions and domains, and nothing else",
         "create materialized view dot.mv as select 1 as one",
         "mv",
     ),
     (
-        "the schema holds tables, views, their indexes, sequences and functions, and nothing else",
+        "the schema holds tables, views, their indexes, sequences, functions and domains, and nothing else",
         "create rule forged as on insert to dot.dot_tools do also delete from dot.process_run_observation",
         "forged",
     ),
     (
-        "the schema holds tables, views, their indexes, sequences and functions, and nothing else",
-        "create domain dot.word as text",
+        "the schema holds tables, views, their indexes, sequences, functions and domains, and nothing else",
+        "create type dot.word as enum ('a')",
         "word",
+    ),
+    (
+        "a view shows the types below the domains, which nobody else may use",
+        "create view dot.v_forged as select r.actor from dot.process_run_observation as r",
+        "v_forged.actor",
+    ),
+    *(
+        ("a domain has one constraint, named after it and valid, and nobody else may use it", breach, named)
+        for breach, named in (
+            ("create domain dot.word as text", "word"),
+            ("alter domain dot.code drop constraint code_check", "code"),
+            ("alter domain dot.ref set not null", "ref"),
+            ("alter domain dot.evidence rename constraint evidence_check to another", "evidence"),
+            ("grant usage on domain dot.run_id to dot_writer", "run_id"),
+            ("grant usage on domain dot.component_key to public", "component_key"),
+            ("alter domain dot.component_role add constraint another check (value <> '') not valid", "component_role"),
+            (BRIDGE_MAY_CREATE + "alter domain dot.code owner to dot_bridge", "code"),
+        )
     ),
     (
         "no role holds a right on a table or sequence, but the bridge on the host's tables",

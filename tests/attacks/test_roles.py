@@ -37,6 +37,8 @@ MAY_EXECUTE: dict[str, set[str]] = {
     | {
         "fn_process_run_observe",
         "fn_process_component_observe",
+        "fn_process_observe_batch",
+        "fn_process_pair_observe",
         "fn_dot_iu_runtime_lease_acquire",
         "fn_dot_iu_runtime_lease_renew",
         "fn_dot_iu_runtime_lease_release",
@@ -406,8 +408,10 @@ def shadowed(db: Database) -> Connection:
     columns = {
         name: value(
             superuser,
-            "select string_agg(quote_ident(attname) || ' ' || format_type(atttypid, atttypmod), ', ' order by attnum)"
-            " from pg_attribute where attrelid = %s::regclass and attnum > 0 and not attisdropped",
+            # A writer may not use the domains: its columns are of what is below them.
+            "select string_agg(quote_ident(attname) || ' ' || format_type(coalesce(nullif(typbasetype, 0), atttypid), null),"
+            " ', ' order by attnum)"
+            " from pg_attribute join pg_type t on t.oid = atttypid where attrelid = %s::regclass and attnum > 0 and not attisdropped",
             f"dot.{name}",
         )
         for name in relations

@@ -47,7 +47,12 @@ async def rehearse(ledger: AsyncLedger, evidence_type: EvidenceType = "SIMULATED
 
 def test_both_ledgers_have_the_same_methods_with_the_same_arguments() -> None:
     for name, described in inspect.getmembers(calls, inspect.isfunction):
-        if not name.startswith("_") and str(inspect.signature(described).return_annotation).startswith("Call["):
+        # A batch is taken by a method of its own, which yields.
+        if (
+            not name.startswith("_")
+            and name != "batch"
+            and str(inspect.signature(described).return_annotation).startswith("Call[")
+        ):
             sync, awaited = getattr(Ledger, name), getattr(AsyncLedger, name)
             assert inspect.signature(sync) == inspect.signature(awaited), name
             assert inspect.iscoroutinefunction(awaited)

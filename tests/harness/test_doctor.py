@@ -87,8 +87,8 @@ def test_the_guards_it_expects_are_those_that_are_installed(db: Database) -> Non
             "trigger event_outbox_append_only_truncate is missing",
         ),
         (
-            "drop index dot.process_run_observation_real_run_idx",
-            "index process_run_observation_real_run_idx is missing",
+            "drop index dot.process_run_observation_above_simulation_idx",
+            "index process_run_observation_above_simulation_idx is missing",
         ),
         (
             "update pg_index set indisvalid = false"
@@ -96,13 +96,14 @@ def test_the_guards_it_expects_are_those_that_are_installed(db: Database) -> Non
             "index process_run_observation_idempotency_key_key is not valid",
         ),
         (
-            "alter table dot.process_run_observation drop constraint process_run_observation_actor_check",
-            "constraint process_run_observation_actor_check is missing",
+            "alter table dot.process_run_observation drop constraint process_run_observation_status_check",
+            "constraint process_run_observation_status_check is missing",
         ),
         (
-            "update pg_constraint set convalidated = false where conname = 'process_run_observation_actor_check'",
-            "constraint process_run_observation_actor_check is not enforced",
+            "update pg_constraint set convalidated = false where conname = 'process_run_observation_status_check'",
+            "constraint process_run_observation_status_check is not enforced",
         ),
+        ("alter domain dot.code drop constraint code_check", "constraint code_check is missing"),
         (
             "alter table dot.process_component_observation disable trigger all;"
             " alter table dot.process_component_observation enable always trigger process_component_observation_append_only;"
@@ -324,10 +325,10 @@ def test_a_failure_is_exit_code_1_and_an_accepted_one_is_not(db: Database, dot_w
     accepted = dot_wrapper("doctor", "--json", "--accept", "fsync", "--accept", "full_page_writes")
     assert (accepted.code, accepted.json["failed"]) == (0, [])
     assert accepted.json["findings"] == outcome.json["findings"]
-    db.connect("owner").execute("drop index dot.process_run_observation_real_run_idx")
+    db.connect("owner").execute("drop index dot.process_run_observation_above_simulation_idx")
     failed = dot_wrapper("doctor", "--accept", "fsync", "--accept", "full_page_writes")
     assert failed.code == 1
-    assert "process_run_observation_real_run_idx" in re.sub(r"[│\s]", "", failed.out)
+    assert "process_run_observation_above_simulation_idx" in re.sub(r"[│\s]", "", failed.out)
 
 
 def test_a_check_that_does_not_exist_is_not_accepted(dot_wrapper: DotWrapper) -> None:

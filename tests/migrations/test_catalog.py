@@ -55,7 +55,7 @@ CHANGED_SCHEMA = [
     "alter table dot.process_candidate add column note text",
     "alter table dot.process_candidate alter column actor drop not null",
     "alter table dot.process_candidate drop constraint process_candidate_pair_check",
-    "drop index dot.process_run_observation_real_run_idx",
+    "drop index dot.process_run_observation_above_simulation_idx",
     "alter table dot.event_outbox disable trigger event_outbox_append_only",
     "grant select on dot.process_candidate to dot_reader",
     "grant usage on schema dot to public",
@@ -158,9 +158,10 @@ def test_the_snapshot_leaves_bodies_to_their_files(db: Database) -> None:
         "set role dot_owner; create or replace function dot.fn_gates_assert(p_evidence_type text, p_latched boolean)"
         " returns jsonb language plpgsql volatile as $$ begin return '{}'; end $$;"
         " create or replace view dot.v_process_run_component with (security_barrier = true) as select c.* from ("
-        "select process_candidate_code, process_run_id, component_id, component_role, dot_code, correlation_id,"
-        " evidence_type, status, observed_at, actor, session_actor, idempotency_key, input_ref, output_ref, error_ref,"
-        " evidence_ref, lease_token, admission from dot.process_component_observation) as c",
+        "select process_candidate_code::text, process_run_id::uuid, component_id, component_role::text, dot_code::text,"
+        " correlation_id::text, evidence_type, status, observed_at, actor::text, session_actor, idempotency_key::text,"
+        " input_ref::text, output_ref::text, error_ref::text, evidence_ref::jsonb, lease_token, admission"
+        " from dot.process_component_observation) as c",
     )
     assert snapshot_of(db.url_as("owner")) == before
     for body in ("begin\n", "SELECT count(*)", "RETURN (", "$function$", "$$"):

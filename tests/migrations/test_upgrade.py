@@ -207,8 +207,8 @@ RUN = (
 )
 COMPONENT = (
     "insert into dot.process_component_observation (process_run_id, observed_at, process_candidate_code, component_role,"
-    " dot_code, correlation_id, evidence_type, status, actor, session_actor, evidence_ref) values ("
-    "'00000000-0000-7000-8000-000000000001', clock_timestamp(), 'c', 'producer', 'p', 'x', 'SIMULATED_DRY_RUN',"
+    " stage, dot_code, correlation_id, evidence_type, status, actor, session_actor, evidence_ref) values ("
+    "'00000000-0000-7000-8000-000000000001', clock_timestamp(), 'c', 'producer', 'started', 'p', 'x', 'SIMULATED_DRY_RUN',"
     " 'step_started', 'a', 's', '{}');"
 )
 

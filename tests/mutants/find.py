@@ -482,6 +482,10 @@ select c.relname,
 from pg_class c join pg_constraint k on k.conrelid = c.oid
 where {_TABLES} and k.contype in ('c', 'p', 'u', 'f')
 union all
+select t.typname, 'CHECK dropped', k.conname || ': ' || pg_get_constraintdef(k.oid),
+    format('alter domain dot.%I drop constraint %I', t.typname, k.conname)
+from pg_type t join pg_constraint k on k.contypid = t.oid where t.typnamespace = 'dot'::regnamespace and k.contype = 'c'
+union all
 select c.relname, 'unique index dropped', pg_get_indexdef(i.indexrelid), format('drop index %s', i.indexrelid::regclass)
 from pg_class c join pg_index i on i.indrelid = c.oid
 where {_TABLES} and i.indisunique and not exists (select from pg_constraint k where k.conindid = i.indexrelid)
@@ -560,12 +564,45 @@ union all
 select c.relname, format('drop index %s', i.indexrelid::regclass), i.indexrelid::regclass::text, pg_get_indexdef(i.indexrelid)
 from pg_class c join pg_index i on i.indrelid = c.oid
 where {_TABLES} and i.indisunique and i.indpred is not null
+union all
+select t.typname, format('alter domain dot.%I drop constraint %I', t.typname, k.conname), k.conname,
+    format('alter domain dot.%I add constraint %I %s', t.typname, k.conname, pg_get_constraintdef(k.oid))
+from pg_type t join pg_constraint k on k.contypid = t.oid where t.typnamespace = 'dot'::regnamespace and k.contype = 'c'
 order by 1, 3
 """
+
+# Columns that are of a domain, and what is below it.
+_DOMAINS = f"""
+select c.relname, a.attname, t.typname,
+    format('alter table %s alter %I type %s', c.oid::regclass, a.attname, t.typbasetype::regtype)
+from pg_class c join pg_attribute a on a.attrelid = c.oid join pg_type t on t.oid = a.atttypid
+where {_TABLES} and a.attnum > 0 and t.typtype = 'd'
+order by 1, 2
+"""
+
+
+def _views() -> list[Path]:
+    """The files of the views, each after those that it reads."""
+    left = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "sql" / "views").glob("*.sql")}
+    ordered: list[Path] = []
+    while left:
+        read = {
+            name: [other for other in left if other != name and re.search(rf"\bdot\.{other}\b", text)]
+            for name, text in left.items()
+        }
+        for name in sorted(name for name, others in read.items() if not others):
+            ordered.append(ROOT / "sql" / "views" / f"{name}.sql")
+            del left[name]
+    return ordered
 
 
 def _of_catalog(connection: psycopg.Connection[Any]) -> Iterator[tuple[str, str, str, str]]:
     yield from connection.execute(_CATALOG).fetchall()
+    views = _views()  # a column that a view shows keeps its type: they are taken away, and made again
+    names = ", ".join(f"dot.{path.stem}" for path in views)
+    remade = "".join(path.read_text(encoding="utf-8") for path in views)
+    for table, column, domain, retyped in connection.execute(_DOMAINS).fetchall():
+        yield table, "domain dropped", f"{domain} of {column}", f"drop view {names}; {retyped}; {remade}"
     for table, drop, name, definition in connection.execute(_CONDITIONS).fetchall():
         root = parse_sql(definition)[0].stmt
         for operator, change, text in _changes(root, lambda root=root: _text(root)):  # type: ignore[misc]

@@ -73,6 +73,11 @@ EVERY_CALL = {
         ),
         f"dot.fn_process_run_observe('{PAIR}', '{PRODUCER}', gen_random_uuid(), 'corr', 'SIMULATED_DRY_RUN', true, 'prepared',"
         " 'me')",
+        f"dot.fn_process_pair_observe('{PAIR}', '{PRODUCER}', '{VERIFIER}', gen_random_uuid(), 'corr', 'SIMULATED_DRY_RUN', true,"
+        " 'failed', 'skipped', 'me')",
+        f"dot.fn_process_observe_batch('{{{PAIR}}}', '{{{PRODUCER}}}', array[gen_random_uuid()], '{{corr}}', '{{null}}',"
+        " '{SIMULATED_DRY_RUN}', '{true}', '{failed}', '{me}', '{null}', '{null}', '{null}', '{null}', '{null}',"
+        " array['{}'::jsonb], '{null}', false)",
         "dot.fn_dot_iu_command_log('dot_wrapper.execute', 'apply', 'completed', 'me')",
         f"dot.fn_dot_iu_runtime_lease_release('dot_exec:{PAIR}', 'me', 1)",
     ),
@@ -201,7 +206,7 @@ def test_every_api_call_leaves_the_business_table_alone(db: Database, subtests: 
             connection.execute(f"select * from {call}")
             called.add(call.removeprefix("dot.").partition("(")[0])
         if role == "relay":
-            *_, last = poll_until(connection, 3)
+            *_, last = poll_until(connection, 4)
             connection.execute("select dot.fn_dot_outbox_ack(%s, %s)", (last["xact_id"], last["id"]))
             called.add("fn_dot_outbox_ack")
         if role == "reader":

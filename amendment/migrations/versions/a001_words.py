@@ -63,6 +63,7 @@ alter table dot.process_component_observation
             else status in ('step_started', 'step_completed', 'failed', 'skipped', 'blocked')
                 and not evidence_ref ?| '{wrapper_phase,skipped}'
         end
+        and stage = dot.fn_component_stage(status)
     ) not valid,
     -- The function stores none: where the call of a component is refused, a header tells of it.
     add constraint process_component_observation_blocked_check check (
@@ -78,22 +79,12 @@ def downgrade() -> None:
 alter table dot.process_run_observation
     drop constraint process_run_observation_blocked_check,
     drop constraint process_run_observation_status_check,
-    add constraint process_run_observation_status_check check (
-        case status
-            when 'observed' then evidence_ref ? 'wrapper_phase' and not evidence_ref ? 'skipped'
-            when 'cancelled' then evidence_ref ? 'skipped' and not evidence_ref ? 'wrapper_phase'
-            else status in ('started', 'completed', 'failed') and not evidence_ref ?| '{wrapper_phase,skipped}'
-        end
-    );
+    add constraint process_run_observation_status_check check (dot.fn_is_run_status(status, evidence_ref));
 alter table dot.process_component_observation
     drop constraint process_component_observation_blocked_check,
     drop constraint process_component_observation_status_check,
     add constraint process_component_observation_status_check check (
-        case status
-            when 'observed' then evidence_ref ? 'wrapper_phase' and not evidence_ref ? 'skipped'
-            when 'cancelled' then evidence_ref ? 'skipped' and not evidence_ref ? 'wrapper_phase'
-            else status in ('step_started', 'step_completed', 'failed') and not evidence_ref ?| '{wrapper_phase,skipped}'
-        end
+        dot.fn_is_component_status(status, stage, evidence_ref)
     );
 """)
     for view in reversed(WIDENED):

@@ -98,7 +98,7 @@ begin
 
     -- 4. Replay. It writes nothing, and so burns no transaction id.
     if p_idempotency_key is not null then
-        select r.process_run_id into v_stored_run_id
+        select r.process_run_id::uuid into v_stored_run_id
         from dot.process_run_observation r
         where r.process_candidate_code = p_process_candidate_code and r.idempotency_key = p_idempotency_key;
     end if;
@@ -144,7 +144,7 @@ begin
 
         -- Nothing inserted, so something clashed. A new statement sees who won; no clash is swallowed.
         if p_idempotency_key is not null then
-            select r.process_run_id into v_stored_run_id
+            select r.process_run_id::uuid into v_stored_run_id
             from dot.process_run_observation r
             where r.process_candidate_code = p_process_candidate_code and r.idempotency_key = p_idempotency_key;
         end if;
@@ -166,7 +166,7 @@ begin
     end if;
 
     -- A replay: the same call again returns the stored run; another payload under the key is an error.
-    select r.process_run_id, r.correlation_id, array_remove(array[
+    select r.process_run_id::uuid, r.correlation_id::text, array_remove(array[
         case when r.dot_code <> p_dot_code then 'dot_code' end,
         case when r.evidence_type <> p_evidence_type then 'evidence_type' end,
         case when dot.fn_status_stored(r.status) <> v_status then 'status' end,

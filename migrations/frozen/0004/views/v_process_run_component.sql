@@ -1,22 +1,22 @@
 -- The components of each run, as they were observed: what a reader asks for beside v_process_run.
 create or replace view dot.v_process_run_component with (security_barrier = true) as
 select
-    c.process_candidate_code,
-    c.process_run_id,
+    c.process_candidate_code::text,
+    c.process_run_id::uuid,
     c.component_id,
-    c.component_role,
-    c.dot_code,
-    c.correlation_id,
+    c.component_role::text,
+    c.dot_code::text,
+    c.correlation_id::text,
     c.evidence_type,
     c.status,
     c.observed_at,
-    c.actor,
+    c.actor::text,
     c.session_actor,
-    c.idempotency_key,
-    c.input_ref,
-    c.output_ref,
-    c.error_ref,
-    c.evidence_ref,
+    c.idempotency_key::text,
+    c.input_ref::text,
+    c.output_ref::text,
+    c.error_ref::text,
+    c.evidence_ref::jsonb,
     c.lease_token,
     c.admission
 from dot.process_component_observation as c;

@@ -1,13 +1,24 @@
--- Per candidate how many runs of each evidence type were observed, apart from each other. No verdict reads this.
+-- Per candidate how many runs of each evidence type were observed, apart from each other. No verdict reads this. All runs of a candidate
+-- are counted along the primary key, those above a simulation along an index of their own: no row is read.
 create or replace view dot.v_process_run_count with (security_barrier = true) as
 select
     c.code as process_candidate_code,
-    count(r.process_run_id) filter (where r.evidence_type = 'SIMULATED_DRY_RUN') as simulated_runs,
-    count(r.process_run_id) filter (where r.evidence_type = 'DRY_RUN') as dry_runs,
-    count(r.process_run_id) filter (where r.evidence_type = 'REAL_RUN') as real_runs
+    total.runs - above.dry_runs - above.real_runs as simulated_runs,
+    above.dry_runs,
+    above.real_runs
 from dot.process_candidate as c
-left join dot.process_run_observation as r on r.process_candidate_code = c.code
-group by c.code;
+cross join lateral (
+    select count(*) as runs
+    from dot.process_run_observation as r
+    where r.process_candidate_code = c.code
+) as total
+cross join lateral (
+    select
+        count(*) filter (where r.evidence_type = 'DRY_RUN') as dry_runs,
+        count(*) filter (where r.evidence_type = 'REAL_RUN') as real_runs
+    from dot.process_run_observation as r
+    where r.process_candidate_code = c.code and r.evidence_type <> 'SIMULATED_DRY_RUN'
+) as above;
 
 revoke all on dot.v_process_run_count from public;
 grant select on dot.v_process_run_count to dot_reader;

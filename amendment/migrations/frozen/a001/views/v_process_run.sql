@@ -9,11 +9,11 @@
 --   open       everything else
 create or replace view dot.v_process_run with (security_barrier = true) as
 select
-    r.process_candidate_code,
-    r.process_run_id,
-    r.parent_run_id,
-    r.correlation_id,
-    r.dot_code,
+    r.process_candidate_code::text,
+    r.process_run_id::uuid,
+    r.parent_run_id::uuid,
+    r.correlation_id::text,
+    r.dot_code::text,
     r.evidence_type,
     r.dry_run,
     r.status,
@@ -30,13 +30,13 @@ select
     r.observed_at,
     greatest(r.observed_at, k.last_observed_at) as last_observed_at,
     k.components,
-    r.actor,
+    r.actor::text,
     r.session_actor,
-    r.idempotency_key,
-    r.input_ref,
-    r.output_ref,
-    r.error_ref,
-    r.evidence_ref,
+    r.idempotency_key::text,
+    r.input_ref::text,
+    r.output_ref::text,
+    r.error_ref::text,
+    r.evidence_ref::jsonb,
     r.lease_token,
     r.admission
 from dot.process_run_observation as r

@@ -1,0 +1,498 @@
+"""Several observations in one call: what they come to is what the calls alone come to."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+
+from support import (
+    BATCH,
+    IN_BOTH_STATES,
+    PAIR,
+    PRODUCER,
+    VERIFIER,
+    Connection,
+    Database,
+    acquire,
+    batch,
+    call,
+    define_pair,
+    header_line,
+    ledger_counts,
+    observe_component,
+    observe_run,
+    part_line,
+    poll_until,
+    ready_for_real_runs,
+    refused,
+    row,
+    rows,
+    value,
+)
+
+OTHER = "shop.invoices"
+PAYLOAD: dict[str, object] = {"input_ref": "s3://in", "output_ref": "s3://out", "error_ref": "s3://err"}
+
+
+def pair(connection: Connection, **replaced: object) -> dict[str, Any]:
+    """fn_process_pair_observe with legal defaults: a simulation whose producer and verifier completed, no key."""
+    defaults = {
+        "process_candidate_code": PAIR,
+        "producer_dot_code": PRODUCER,
+        "verifier_dot_code": VERIFIER,
+        "process_run_id": uuid.uuid4(),
+        "correlation_id": "corr-1",
+        "evidence_type": "SIMULATED_DRY_RUN",
+        "dry_run": replaced.get("evidence_type", "SIMULATED_DRY_RUN") != "REAL_RUN",
+        "producer_status": "completed",
+        "verifier_status": "completed",
+        "actor": "tester",
+    }
+    return call(connection, "fn_process_pair_observe", defaults, **replaced)
+
+
+def stored(db: Database, candidate: str = PAIR) -> list[dict[str, Any]]:
+    """What is stored of a candidate, but for what differs from call to call."""
+    of = "where process_candidate_code = %s order by idempotency_key, observed_at"
+    found = [
+        one
+        for table in ("process_run_observation", "process_component_observation")
+        for one in rows(db.session("owner"), f"select * from dot.{table} {of}", candidate)
+    ]
+    passing = ("process_candidate_code", "process_run_id", "component_id", "xact_id", "observed_at")
+    return [{name: one[name] for name in one if name not in passing} for one in found]
+
+
+def outcomes(told: Sequence[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    return [(one["created"], one["refused_sqlstate"], one["refused_constraint"]) for one in told]
+
+
+def refusal(sqlstate: str, constraint: str) -> tuple[None, str, str]:
+    return None, sqlstate, constraint
+
+
+CREATED, REPLAYED = (True, None, None), (False, None, None)
+
+
+@pytest.fixture
+def writer(db: Database) -> Connection:
+    """A writer of two candidates of the same DOTs."""
+    define_pair(db)
+    define_pair(db, OTHER)
+    return db.session("writer")
+
+
+# --- The pair ---
+
+
+@IN_BOTH_STATES
+def test_a_pair_is_the_three_calls_in_one(db: Database, writer: Connection, subtests: pytest.Subtests) -> None:
+    words = (
+        ("completed", "failed"),
+        ("failed", "skipped"),
+        ("started", "prepared"),
+        ("skipped", None),
+        (None, "completed"),
+    )
+    for number, (producer, verifier) in enumerate(words):
+        header: dict[str, object] = {
+            "idempotency_key": f"run-{number}",
+            "parent_run_id": uuid.uuid4(),
+            "input_ref": "s3://in",
+            "evidence_ref": Jsonb({"of": "the header"}),
+        }
+        parts = {role: status for role, status in (("producer", producer), ("verifier", verifier)) if status}
+        said = {
+            role: {
+                "output_ref": f"s3://{role}/out",
+                "error_ref": f"s3://{role}/err",
+                "evidence_ref": Jsonb({"of": role}),
+            }
+            for role in parts
+        }
+        one_call: dict[str, object] = {
+            **header,
+            "producer_status": producer,
+            "verifier_status": verifier,
+            **{f"{role}_{name}": what for role in parts for name, what in said[role].items()},
+        }
+        told = pair(writer, **one_call)
+        run_id = observe_run(writer, **header, process_candidate_code=OTHER)["process_run_id"]
+        for role, status in parts.items():
+            observe_component(
+                writer,
+                run_id,
+                role,
+                process_candidate_code=OTHER,
+                status=status,
+                idempotency_key=f"run-{number}:{role}:{status}",
+                **said[role],
+            )
+        with subtests.test(producer=producer, verifier=verifier):
+            assert stored(db) == stored(db, OTHER)
+            assert told["created"] is True
+            assert told["producer_created"] is (True if producer else None)
+            assert told["verifier_created"] is (True if verifier else None)
+            again = pair(writer, **one_call, process_run_id=uuid.uuid4(), correlation_id="corr-2")
+            assert {name: again[name] for name in again if not name.endswith("created")} == {
+                name: told[name] for name in told if not name.endswith("created")
+            }
+            assert (again["created"], again["producer_created"], again["verifier_created"]) == (
+                False,
+                False if producer else None,
+                False if verifier else None,
+            )
+
+
+def test_a_pair_is_stored_whole_or_not_at_all(db: Database, writer: Connection, subtests: pytest.Subtests) -> None:
+    observe_run(writer, process_run_id=(taken := uuid.uuid4()), idempotency_key="taken")
+    observe_component(writer, taken, "verifier", idempotency_key="new:verifier:completed")
+    before = ledger_counts(db)
+    wrong: tuple[tuple[str, str, dict[str, object]], ...] = (
+        ("23514", "process_component_observation_status_check", {"verifier_status": "blocked"}),
+        ("23514", "process_component_observation_component_role_dot_check", {"verifier_dot_code": PRODUCER}),
+        ("23514", "process_component_observation_evidence_ref_check", {"verifier_evidence_ref": Jsonb([])}),
+        ("23514", "process_run_observation_producer_check", {"producer_dot_code": VERIFIER}),
+        ("23505", "idempotency_payload_mismatch", {"idempotency_key": "new"}),
+        ("23514", "gate_operator_runtime_enabled_check", {"evidence_type": "REAL_RUN"}),
+    )
+    for sqlstate, constraint, replaced in wrong:
+        with subtests.test(constraint=constraint):
+            with refused(sqlstate, constraint):
+                pair(writer, **replaced)
+            assert ledger_counts(db) == before
+
+
+def test_a_real_pair_needs_gates_and_lease_and_is_verified(db: Database) -> None:
+    ready_for_real_runs(db)
+    writer = db.session("writer")
+    with refused("23514", "lease_live_check"):
+        pair(writer, evidence_type="REAL_RUN")
+    told = pair(writer, evidence_type="REAL_RUN", lease_token=acquire(writer), idempotency_key="real")
+    found = row(db.session("reader"), "select * from dot.v_process_verification_v3")
+    assert (found["verified"], found["last_verified_run_id"]) == (True, told["process_run_id"])
+
+
+# --- The batch ---
+
+
+@IN_BOTH_STATES
+def test_a_batch_says_of_each_line_what_became_of_it(db: Database, writer: Connection) -> None:
+    stored_before, new, other = uuid.uuid4(), uuid.uuid4(), uuid.uuid4()
+    observe_run(writer, process_run_id=stored_before, idempotency_key="before")
+    told = batch(
+        writer,
+        [
+            part_line(new, "verifier", idempotency_key="new:verifier"),
+            header_line(new, idempotency_key="new", status="prepared"),
+            header_line(uuid.uuid4(), idempotency_key="before"),
+            header_line(uuid.uuid4(), idempotency_key="before", actor="another"),
+            header_line(uuid.uuid4(), actor="not legal"),
+            header_line(uuid.uuid4(), dot_code="dot.unknown"),
+            header_line(uuid.uuid4(), process_candidate_code="unknown"),
+            header_line(uuid.uuid4(), dot_code=VERIFIER),
+            header_line(uuid.uuid4(), evidence_type="REAL_RUN"),
+            header_line(stored_before),
+            header_line(uuid.uuid4(), idempotency_key="new", status="prepared"),
+            part_line(new, "producer", status="skipped"),
+            part_line(new, "producer", status="failed"),
+            part_line(new, "verifier", idempotency_key="new:verifier"),
+            part_line(other, "verifier"),
+            part_line(stored_before, "producer", correlation_id="corr-2"),
+            part_line(stored_before, "producer", dot_code=VERIFIER),
+            part_line(stored_before, "producer", lease_token=7),
+            part_line(stored_before, "nobody"),
+            part_line(stored_before, "producer", evidence_type="SIMULATED_DRY_RUN"),
+            header_line(uuid.uuid4(), correlation_id=None),
+        ],
+    )
+    ran, part = "process_run_observation", "process_component_observation"
+    assert outcomes(told) == [
+        CREATED,
+        CREATED,
+        REPLAYED,
+        refusal("23505", "idempotency_payload_mismatch"),
+        refusal("23514", f"{ran}_actor_check"),
+        refusal("23503", f"{ran}_dot_code_fkey"),
+        refusal("23503", f"{ran}_process_candidate_code_fkey"),
+        refusal("23514", f"{ran}_producer_check"),
+        refusal("23514", "gate_operator_runtime_enabled_check"),
+        refusal("23505", f"{ran}_pkey"),
+        REPLAYED,
+        CREATED,
+        refusal("23505", f"{part}_terminal_key"),
+        REPLAYED,
+        refusal("23503", f"{part}_process_run_id_fkey"),
+        refusal("23514", f"{part}_correlation_id_header_check"),
+        refusal("23514", f"{part}_component_role_dot_check"),
+        refusal("23514", "lease_live_check"),
+        refusal("23514", f"{part}_component_role_check"),
+        refusal("23514", "process_observe_batch_component_check"),
+        refusal("23502", f"{ran}_correlation_id_not_null"),
+    ]
+    assert [one["process_run_id"] for one in told[:3]] == [new, new, stored_before]
+    assert told[10]["process_run_id"] == new
+    assert told[13]["component_id"] == told[0]["component_id"] is not None
+    for one in told:
+        is_refused = one["created"] is None
+        assert (one["refused_message"] is not None) is is_refused
+        assert (one["process_run_id"] is None) is (one["correlation_id"] is None) is is_refused
+    assert (told[3]["refused_detail"], told[5]["refused_hint"]) == (
+        f"Stored for run {stored_before}. Differing fields: actor.",
+        "Register it with fn_dot_tool_register.",
+    )
+
+
+def test_what_is_stored_by_a_batch_is_what_the_calls_store(db: Database, writer: Connection) -> None:
+    parent = uuid.uuid4()
+    for candidate in (PAIR, OTHER):
+        lines = []
+        for number, status in enumerate(("prepared", "started", "completed", "failed", "skipped")):
+            run_id = uuid.uuid4()
+            said: dict[str, object] = {
+                **PAYLOAD,
+                "process_candidate_code": candidate,
+                "evidence_ref": Jsonb({"n": number}),
+            }
+            lines.append(
+                header_line(run_id, **said, status=status, parent_run_id=parent, idempotency_key=f"run-{number}")
+            )
+            for role in ("producer", "verifier") if status not in ("failed", "skipped") else ():
+                lines += [
+                    part_line(run_id, role, **said, status=word, idempotency_key=f"{number}:{role}:{word}")
+                    for word in ("prepared", "started", ("completed", "failed", "skipped")[number])
+                ]
+        if candidate == PAIR:
+            assert outcomes(batch(writer, lines)) == [CREATED] * len(lines)
+        else:
+            for line in lines:
+                function = "fn_process_component_observe" if "component_role" in line else "fn_process_run_observe"
+                call(writer, function, line)
+    assert stored(db) == stored(db, OTHER)
+
+
+def test_the_components_of_a_batch_go_on_with_the_run_that_their_header_was_stored_under(
+    db: Database, writer: Connection
+) -> None:
+    def lines(run_id: uuid.UUID, correlation_id: str) -> list[dict[str, Any]]:
+        attempt = {"correlation_id": correlation_id}
+        return [
+            part_line(run_id, "verifier", idempotency_key="run:verifier", **attempt),
+            header_line(run_id, idempotency_key="run", **attempt),
+            part_line(run_id, "producer", idempotency_key="run:producer", **attempt),
+        ]
+
+    first, second = uuid.uuid4(), uuid.uuid4()
+    told = batch(writer, lines(first, "corr-1")[:2])
+    again = batch(writer, lines(second, "corr-2"))
+    assert outcomes(again) == [REPLAYED, REPLAYED, CREATED]
+    assert {one["process_run_id"] for one in again} == {first}
+    assert {one["correlation_id"] for one in again} == {"corr-1"}
+    assert again[0]["component_id"] == told[0]["component_id"]
+    # Neither another candidate's run of that id, nor a component that says another correlation, goes on with it.
+    third = uuid.uuid4()
+    stray = [
+        header_line(third, idempotency_key="run", correlation_id="corr-3"),
+        part_line(third, "producer", status="started", correlation_id="corr-4"),
+        part_line(third, "producer", status="started", correlation_id="corr-3", process_candidate_code=OTHER),
+    ]
+    assert outcomes(batch(writer, stray)) == [
+        REPLAYED,
+        *[refusal("23503", "process_component_observation_process_run_id_fkey")] * 2,
+    ]
+
+
+def test_of_lines_under_one_key_the_first_is_stored(db: Database, writer: Connection) -> None:
+    for attempt in range(10):  # whichever way their run ids sort
+        runs = [uuid.uuid4() for _ in range(3)]
+        lines = [header_line(run, idempotency_key=f"key-{attempt}") for run in runs]
+        lines += [part_line(run, "producer", idempotency_key=f"key-{attempt}:p") for run in runs]
+        told = batch(writer, lines)
+        assert outcomes(told) == [CREATED, REPLAYED, REPLAYED] * 2
+        assert {one["process_run_id"] for one in told} == {runs[0]}
+
+
+def test_an_atomic_batch_is_stored_whole_or_not_at_all(db: Database, writer: Connection) -> None:
+    run_id = uuid.uuid4()
+    lines = [header_line(run_id), part_line(run_id, "producer"), part_line(run_id, "verifier", dot_code="dot.unknown")]
+    before = ledger_counts(db)
+    with refused("23503", "process_component_observation_dot_code_fkey", "line 3: DOT dot.unknown"):
+        batch(writer, lines, atomic=True)
+    assert ledger_counts(db) == before
+    assert outcomes(batch(writer, lines[:2], atomic=True)) == [CREATED, CREATED]
+    assert outcomes(batch(writer, lines)) == [
+        refusal("23505", "process_run_observation_pkey"),
+        refusal("23505", "process_component_observation_pkey"),
+        refusal("23503", "process_component_observation_dot_code_fkey"),
+    ]
+
+
+def test_what_is_no_refusal_of_a_line_ends_the_batch(db: Database, writer: Connection) -> None:
+    ready_for_real_runs(db)
+    token = acquire(writer)
+    lines = [header_line(uuid.uuid4(), evidence_type="REAL_RUN", lease_token=token)]
+    with db.connect("superuser") as holder, holder.transaction():
+        holder.execute("lock table dot.gate_latch in exclusive mode")
+        writer.execute("set lock_timeout = '50ms'")
+        with refused("55P03"):
+            batch(writer, lines)
+    writer.execute("reset lock_timeout")
+    assert outcomes(batch(writer, lines)) == [CREATED]
+
+
+def test_a_real_run_in_a_batch_passes_what_it_passes_alone_and_is_verified(db: Database) -> None:
+    ready_for_real_runs(db)
+    writer, run_id = db.session("writer"), uuid.uuid4()
+    token = acquire(writer)
+    told = batch(
+        writer,
+        [
+            header_line(run_id, evidence_type="REAL_RUN", lease_token=token),
+            part_line(run_id, "producer", lease_token=token),
+            part_line(run_id, "verifier", lease_token=token),
+            part_line(run_id, "verifier", status="started"),
+        ],
+    )
+    assert outcomes(told) == [CREATED, CREATED, CREATED, refusal("23514", "lease_live_check")]
+    assert value(
+        db.session("reader"), "select verified from dot.v_process_verification_v3 where latest_real_run_id = %s", run_id
+    )
+    admitted = "select count(*) from dot.process_component_observation where admission is not null and lease_token = %s"
+    assert value(db.session("owner"), admitted, token) == 2
+
+
+def test_a_token_that_a_simulation_brings_is_asked_for_in_a_batch_too(db: Database, writer: Connection) -> None:
+    token, run_id = acquire(writer), uuid.uuid4()
+    lines = [header_line(run_id, lease_token=token), header_line(uuid.uuid4(), lease_token=token + 1)]
+    assert outcomes(batch(writer, lines)) == [CREATED, refusal("23514", "lease_live_check")]
+    assert value(db.session("owner"), "select lease_token from dot.process_run_observation") == token
+
+
+def test_each_line_that_is_created_tells_of_itself_where_its_event_is_wanted(db: Database, writer: Connection) -> None:
+    gatekeeper, run_id = db.session("gatekeeper"), uuid.uuid4()
+    for event in ("process.run.started", "process.component.step_completed"):
+        gatekeeper.execute("select dot.fn_event_type_set(%s, true, 'tester', 'for a test')", (event,))
+    lines = [
+        header_line(run_id, idempotency_key="run"),
+        part_line(run_id, "producer", idempotency_key="run:producer"),
+        part_line(run_id, "verifier", status="failed"),
+        header_line(uuid.uuid4(), status="completed"),
+    ]
+    assert outcomes(batch(writer, lines)) == [CREATED] * 4
+    assert outcomes(batch(writer, lines[:2])) == [REPLAYED] * 2
+    assert [one["type"] for one in poll_until(db.session("relay"), 2)] == [
+        "process.run.started",
+        "process.component.step_completed",
+    ]
+
+
+def test_the_verifier_s_row_is_later_than_the_producer_s_of_the_same_batch(db: Database, writer: Connection) -> None:
+    runs = [uuid.uuid4() for _ in range(200)]
+    lines = [
+        line for run in runs for line in (header_line(run), part_line(run, "verifier"), part_line(run, "producer"))
+    ]
+    assert outcomes(batch(writer, lines)) == [CREATED] * 600
+    late = """
+        select count(*) from dot.process_component_observation as p
+        join dot.process_component_observation as v using (process_candidate_code, process_run_id)
+        where p.component_role = 'producer' and v.component_role = 'verifier' and v.observed_at > p.observed_at
+    """
+    assert value(db.session("owner"), late) == 200
+
+
+def test_a_batch_that_is_made_again_writes_nothing(db: Database, writer: Connection) -> None:
+    run_id = uuid.uuid4()
+    lines = [header_line(run_id, idempotency_key="run"), part_line(run_id, "producer", idempotency_key="run:producer")]
+    assert outcomes(batch(writer, lines)) == [CREATED] * 2
+    with writer.transaction():
+        assert outcomes(batch(writer, lines)) == [REPLAYED] * 2
+        assert value(writer, "select pg_current_xact_id_if_assigned()") is None
+
+
+def test_arrays_that_do_not_fit_are_refused(db: Database, writer: Connection, subtests: pytest.Subtests) -> None:
+    query = "select * from dot.fn_process_observe_batch({}, p_atomic => %(atomic)s)".format(
+        ", ".join(f"p_{name} => %({name})s::{kind}[]" for name, kind in BATCH.items())
+    )
+    line = header_line(uuid.uuid4())
+    arrays: dict[str, Any] = {"atomic": False, **{name: [line.get(name)] for name in BATCH}}
+    for name in BATCH:
+        with subtests.test(longer=name), refused("23514", "process_observe_batch_lines_check"):
+            writer.execute(query, {**arrays, name: arrays[name] * 2})
+        with subtests.test(missing=name), refused("23502", "process_observe_batch_lines_not_null"):
+            writer.execute(query, {**arrays, name: None})
+    with refused("23502", "process_observe_batch_lines_not_null"):
+        writer.execute(query, {**arrays, "atomic": None})
+    with refused("23514", "process_observe_batch_lines_check", "at most 10,000"):
+        writer.execute(query, {name: arrays[name] * 10_001 if name in BATCH else False for name in arrays})
+    assert value(db.session("owner"), "select count(*) from dot.process_run_observation") == 0
+    assert batch(writer, []) == []
+
+
+def test_a_batch_looks_rows_up_by_their_whole_key_however_large_the_ledger_has_become(
+    db: Database, writer: Connection
+) -> None:
+    """The plans are made while there is nothing, and kept: no row is read but those that a line asks for."""
+
+    def lines() -> list[dict[str, Any]]:
+        runs = [uuid.uuid4() for _ in range(100)]
+        return [
+            one
+            for run in runs
+            for one in (
+                header_line(run, idempotency_key=f"{run}"),
+                part_line(run, "producer", idempotency_key=f"{run}:p"),
+                part_line(run, "verifier", idempotency_key=f"{run}:v"),
+            )
+        ]
+
+    for _ in range(8):  # more often than a plan is made for its parameters
+        batch(writer, lines())
+    read = """
+        select sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::bigint from pg_stat_xact_user_tables
+        where schemaname = 'dot' and starts_with(relname, 'process_') and relname <> 'process_candidate'
+    """
+    with writer.transaction():
+        before = value(writer, read)
+        batch(writer, lines())
+        # Each component's header, once by its line and once by the foreign key.
+        assert value(writer, read) - before == 400
+
+
+def test_two_batches_of_the_same_keys_wait_for_each_other_in_one_order(db: Database, writer: Connection) -> None:
+    """Lines in opposite orders, many times: never a deadlock."""
+    keys = [f"key-{number}" for number in range(30)]
+
+    def deadlocks(number: int, backwards: bool) -> int:
+        lost = 0
+        with db.connect("writer") as connection:
+            for attempt in range(20):
+                runs = {key: uuid.uuid4() for key in keys}
+                lines = [
+                    line
+                    for key in (reversed(keys) if backwards else keys)
+                    for line in (
+                        header_line(runs[key], idempotency_key=f"{attempt}:{key}", correlation_id=f"corr-{number}"),
+                        part_line(
+                            runs[key], "producer", idempotency_key=f"{attempt}:{key}:p", correlation_id=f"corr-{number}"
+                        ),
+                    )
+                ]
+                try:
+                    told = batch(connection, lines)
+                except psycopg.errors.DeadlockDetected:
+                    lost += 1
+                else:
+                    assert {one["created"] for one in told} <= {True, False}
+        return lost
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda number: deadlocks(number, number % 2 == 1), range(4)))
+    assert found == [0] * 4
+    assert value(db.session("owner"), "select count(*) from dot.process_run_observation") == 20 * len(keys)
+    assert value(db.session("owner"), "select count(*) from dot.process_component_observation") == 20 * len(keys)
