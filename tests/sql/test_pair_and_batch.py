@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -20,6 +21,7 @@ from support import (
     Connection,
     Database,
     acquire,
+    attest,
     batch,
     call,
     define_pair,
@@ -33,6 +35,7 @@ from support import (
     refused,
     row,
     rows,
+    set_gates,
     value,
 )
 
@@ -86,6 +89,12 @@ def writer(db: Database) -> Connection:
     define_pair(db)
     define_pair(db, OTHER)
     return db.session("writer")
+
+
+@pytest.fixture
+def operator(db: Database, writer: Connection) -> Connection:
+    """A login that may write and read, of the same candidates."""
+    return db.session("operator")
 
 
 # --- The pair ---
@@ -249,6 +258,109 @@ def test_a_batch_says_of_each_line_what_became_of_it(db: Database, writer: Conne
     )
 
 
+HOSTILE = ("", " ", "a b", "a\n", "\u200b", "é", "a" * 241, None)
+ILLEGAL_EVIDENCE = (
+    Jsonb([]),
+    Jsonb({"n": 0.5}),
+    Jsonb({"skipped": 1}),
+    Jsonb({"wrapper_phase": 1}),
+    Jsonb({"t": "x" * 8192}),
+    None,
+)
+
+
+def variations(run_id: uuid.UUID, begun_as: str) -> list[dict[str, Any]]:
+    """Lines that differ from a legal one by one thing: headers of new runs, and components of a run that began as said."""
+    texts = ("process_candidate_code", "dot_code", "correlation_id", "actor", "idempotency_key")
+    refs = ("input_ref", "output_ref", "error_ref")
+    changes: list[dict[str, Any]] = [{}]
+    changes += [{name: text} for name in (*texts, *refs) for text in HOSTILE]
+    changes += [
+        {name: "a" * length} for name, length in (("actor", 200), ("idempotency_key", 240), ("input_ref", 1024))
+    ]
+    changes += [{"input_ref": "a" * 1025}, {"dot_code": PRODUCER}, {"dot_code": VERIFIER}, {"dot_code": "dot.stranger"}]
+    changes += [
+        {"dot_code": "dot.unknown"},
+        {"process_candidate_code": OTHER},
+        {"process_candidate_code": "pair.unknown"},
+    ]
+    changes += [{"evidence_ref": document} for document in ILLEGAL_EVIDENCE]
+    changes += [
+        {"status": word} for word in ("prepared", "started", "completed", "failed", "skipped", "blocked", "x", None)
+    ]
+    changes += [{"lease_token": token} for token in (0, 1, 2)]
+    changes += [{"process_run_id": one} for one in (uuid.UUID(int=0), uuid.UUID(int=2**128 - 1), uuid.uuid4(), None)]
+    headers: list[dict[str, Any]] = [
+        *changes,
+        *({"evidence_type": word} for word in ("DRY_RUN", "REAL_RUN", "simulated_dry_run", "", None)),
+        *({"dry_run": flag} for flag in (False, None)),
+        *({"parent_run_id": one} for one in (uuid.uuid4(), uuid.UUID(int=0))),
+        {"process_run_id": run_id},
+        {"idempotency_key": "begun"},
+        {"idempotency_key": "begun", "status": begun_as},
+    ]
+    lines = [{**header_line(uuid.uuid4()), **changed} for changed in headers]
+    for role in ("producer", "verifier"):
+        parts = (*changes, {"correlation_id": "corr-2"}, {"component_role": "x"}, {"idempotency_key": "part"})
+        lines += [{**part_line(run_id, role), **changed} for changed in parts]
+    return lines
+
+
+@IN_BOTH_STATES
+@pytest.mark.parametrize("begun_as", ["prepared", "started", "completed", "failed", "skipped", "a real run"])
+def test_a_line_comes_to_what_its_call_comes_to(
+    db: Database, operator: Connection, begun_as: str, subtests: pytest.Subtests
+) -> None:
+    """Each by itself, in a transaction that is taken back: the outcome, and what is stored."""
+    db.session("cataloguer").execute("select dot.fn_dot_tool_register('dot.stranger')")
+    real = begun_as == "a real run"
+    if real:
+        set_gates(db)
+        attest(db)
+    token = acquire(operator)
+    assert token == 1
+    status = "started" if real else begun_as
+    begun = observe_run(
+        operator,
+        idempotency_key="begun",
+        status=status,
+        **({"evidence_type": "REAL_RUN", "lease_token": token} if real else {}),
+    )["process_run_id"]
+    if begun_as in ("prepared", "started", "completed"):
+        observe_component(operator, begun, "producer", status="started", idempotency_key="part")
+    for line in variations(begun, status):
+        function = "fn_process_component_observe" if "component_role" in line else "fn_process_run_observe"
+        alone: tuple[Any, ...]
+        try:
+            with undone(operator) as inside:
+                told = call(inside, function, line)
+                alone = ((told["created"], None, None), shown(inside))
+        except psycopg.Error as error:
+            alone = (refusal(str(error.sqlstate), str(error.diag.constraint_name)), None)
+        with undone(operator) as inside:
+            in_a_batch = batch(inside, [line])
+            together = (outcomes(in_a_batch)[0], shown(inside) if in_a_batch[0]["created"] is not None else None)
+        with subtests.test(line=line):
+            assert together == alone
+
+
+@contextmanager
+def undone(connection: Connection) -> Iterator[Connection]:
+    """The connection in a transaction that is taken back at the end of the block."""
+    with connection.transaction(force_rollback=True):
+        yield connection
+
+
+def shown(connection: Connection) -> list[Any]:
+    """What the transaction's own rows say, but for what differs from call to call; as a writer who may read too."""
+    connection.execute("set local role dot_reader")
+    passing = "'{observed_at,last_observed_at,component_id}'::text[]"
+    return [
+        rows(connection, f"select to_jsonb(v) - {passing} as content from dot.{view} as v order by 1")
+        for view in ("v_process_run", "v_process_run_component")
+    ]
+
+
 def test_what_is_stored_by_a_batch_is_what_the_calls_store(db: Database, writer: Connection) -> None:
     parent = uuid.uuid4()
     for candidate in (PAIR, OTHER):
@@ -316,6 +428,23 @@ def test_of_lines_under_one_key_the_first_is_stored(db: Database, writer: Connec
         told = batch(writer, lines)
         assert outcomes(told) == [CREATED, REPLAYED, REPLAYED] * 2
         assert {one["process_run_id"] for one in told} == {runs[0]}
+
+
+def test_a_line_is_told_the_correlation_under_which_its_run_is_stored(db: Database, writer: Connection) -> None:
+    for first, second in (("corr-1", "corr-2"), ("corr-2", "corr-1")):
+        run_id = uuid.uuid4()
+        same: dict[str, object] = {"idempotency_key": f"{run_id}"}
+        told = batch(
+            writer,
+            [
+                header_line(run_id, **same, correlation_id=first),
+                header_line(run_id, **same, correlation_id=second),
+                part_line(run_id, "producer", correlation_id=second, idempotency_key=f"{run_id}:p"),
+                part_line(run_id, "verifier", correlation_id=first, idempotency_key=f"{run_id}:v"),
+            ],
+        )
+        assert outcomes(told) == [CREATED, REPLAYED, CREATED, CREATED]
+        assert {one["correlation_id"] for one in told} == {first}
 
 
 def test_an_atomic_batch_is_stored_whole_or_not_at_all(db: Database, writer: Connection) -> None:

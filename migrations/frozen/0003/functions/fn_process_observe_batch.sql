@@ -132,20 +132,22 @@ begin
             order by b.process_candidate_code, coalesce(b.idempotency_key, b.process_run_id::text), b.line
         ) as a
         on conflict do nothing
-        returning r.process_candidate_code, r.process_run_id, r.idempotency_key
+        returning r.process_candidate_code, r.process_run_id, r.idempotency_key, r.correlation_id
     )
     -- Of lines that say the same the first was stored; the others are its replays.
     select array_agg(f.line), array_agg(f.process_run_id), array_agg(f.correlation_id)
     into v_runs, v_run_ids, v_correlation_ids
     from (
-        select min(b.line) as line, b.process_run_id, min(b.correlation_id) as correlation_id
+        select min(b.line) as line, b.process_run_id, max(b.stored_correlation_id) as correlation_id
         from (
-            select a.line, a.process_candidate_code, a.process_run_id, a.idempotency_key, a.correlation_id from asked as a
+            select
+                a.line, a.process_candidate_code, a.process_run_id, a.idempotency_key, null as stored_correlation_id
+            from asked as a
             union all
-            select null, s.process_candidate_code, s.process_run_id, s.idempotency_key, null from stored as s
+            select null, s.process_candidate_code, s.process_run_id, s.idempotency_key, s.correlation_id from stored as s
         ) as b
         group by b.process_candidate_code, b.process_run_id, b.idempotency_key
-        having bool_or(b.line is null)
+        having max(b.stored_correlation_id) is not null
     ) as f;
     return query
         select f.line, f.process_run_id, f.correlation_id, null::uuid, true, null, null, null, null, null
@@ -221,27 +223,29 @@ begin
             order by b.process_candidate_code, b.process_run_id, b.component_role, b.line
         ) as a
         on conflict do nothing
-        returning k.process_candidate_code, k.process_run_id, k.component_role, k.stage, k.idempotency_key, k.component_id
+        returning
+            k.process_candidate_code, k.process_run_id, k.component_role, k.stage, k.idempotency_key, k.correlation_id,
+            k.component_id
     )
     select array_agg(f.line), array_agg(f.process_run_id), array_agg(f.correlation_id), array_agg(f.component_id)
     into v_components, v_run_ids, v_correlation_ids, v_component_ids
     from (
         select
-            min(b.line) as line, b.process_run_id, min(b.correlation_id) as correlation_id,
-            max(b.component_id)::uuid as component_id
+            min(b.line) as line, b.process_run_id, b.correlation_id, max(b.stored_component_id)::uuid as component_id
         from (
             select
                 a.line, a.process_candidate_code, a.process_run_id, a.component_role, a.stage, a.idempotency_key,
-                a.correlation_id, null::text as component_id
+                a.correlation_id, null as stored_component_id
             from asked as a
             union all
             select
                 null, s.process_candidate_code, s.process_run_id, s.component_role, s.stage, s.idempotency_key,
-                null, s.component_id::text
+                s.correlation_id, s.component_id::text
             from stored as s
         ) as b
-        group by b.process_candidate_code, b.process_run_id, b.component_role, b.stage, b.idempotency_key
-        having bool_or(b.line is null)
+        group by
+            b.process_candidate_code, b.process_run_id, b.component_role, b.stage, b.idempotency_key, b.correlation_id
+        having max(b.stored_component_id) is not null
     ) as f;
     return query
         select f.line, f.process_run_id, f.correlation_id, f.component_id, true, null, null, null, null, null
