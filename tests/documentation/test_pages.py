@@ -49,7 +49,7 @@ def test_every_file_a_page_names_exists(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     named = set(re.findall(r"(?<![\w./-])((?:sql|migrations|harness|tests|bench|docs|examples)/[\w./-]*\w)", text))
     folder = (ROOT / page).parent
-    linked = set(re.findall(r"\]\(([\w./-]+\.md)(?:#[\w-]*)?\)", text))
+    linked = set(re.findall(r"\]\(([\w./-]+\.(?:md|svg))(?:#[\w-]*)?\)", text))
     assert named | linked
     assert [path for path in sorted(named) if not (ROOT / path).exists()] == []
     assert [path for path in sorted(linked) if not (folder / path).exists()] == []
