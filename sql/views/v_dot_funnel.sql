@@ -27,27 +27,28 @@ left join (
         bool_or(above.seen) as observed,
         bool_or((
             select true from dot.process_component_observation as k
-            where k.process_candidate_code = c.code
+            where k.process_candidate_code = v3.process_candidate_code
                 and k.component_role = d.component_role
                 and k.evidence_type = 'SIMULATED_DRY_RUN'
             order by k.process_run_id  -- along the primary key, also where there is none to be found
             limit 1
         )) as simulated,
         bool_or(v3.verified) as verified
-    from dot.process_candidate as c
-    join dot.v_process_verification_v3 as v3 on v3.process_candidate_code = c.code
+    from dot.v_process_verification_v3 as v3
     cross join lateral (
-        values ('producer', c.producer_dot_code), ('verifier', c.verifier_dot_code)
+        values ('producer', v3.producer_dot_code), ('verifier', v3.verifier_dot_code)
     ) as d (component_role, dot_code)
     cross join lateral (
         select exists (
             select from dot.process_run_observation as r
-            join dot.process_component_observation as k
-                on k.process_candidate_code = r.process_candidate_code and k.process_run_id = r.process_run_id
-            where r.process_candidate_code = c.code
+            where r.process_candidate_code = v3.process_candidate_code
                 and r.evidence_type <> 'SIMULATED_DRY_RUN'
-                and k.component_role = d.component_role
-                and k.evidence_type <> 'SIMULATED_DRY_RUN'
+                and exists (
+                    select from dot.process_component_observation as k
+                    where k.process_candidate_code = r.process_candidate_code
+                        and k.process_run_id = r.process_run_id
+                        and k.component_role = d.component_role
+                )
         ) as seen
     ) as above
     group by d.dot_code

@@ -295,6 +295,21 @@ def test_the_events_of_one_transaction_may_be_acknowledged_one_by_one(db: Databa
         assert value(reader, "select depth from dot.v_dot_outbox") == len(events) - position
 
 
+def test_a_later_transaction_with_an_earlier_id_is_ahead(db: Database, writer: Connection) -> None:
+    """Ids are drawn as events are written, transactions are numbered as they begin to write: the two need not agree."""
+    relay, other = db.connect("relay"), db.connect("writer")
+    with writer.transaction():
+        value(writer, "select pg_current_xact_id()")  # numbered, and nothing written yet
+        observe_run(other)
+        observe_run(writer)
+    first, second = poll_until(relay, 2)
+    assert (first["xact_id"] < second["xact_id"], first["id"] < second["id"]) == (True, False)
+    ack_event(relay, first)
+    ack_event(relay, second)
+    with refused("23514", "outbox_cursor_ahead_check"):
+        ack_event(relay, first)
+
+
 def test_ack_refuses_a_position_that_poll_cannot_have_returned(db: Database, writer: Connection) -> None:
     observe_run(writer)
     relay, idle = db.connect("relay"), db.connect("owner")
