@@ -391,6 +391,19 @@ def test_how_far_a_dot_came_is_told_by_its_observations(document_02: Database) -
             assert inventory(reader)[AGENT]["verdict"] == invoked, case
 
 
+def test_a_real_run_observes_the_dots_of_its_own_components_alone(document_02: Database) -> None:
+    owner = document_02.session("owner")
+    store_candidate(owner, "pair", "DOT_1", "DOT_2")
+    store_candidate(owner, "another", "DOT_1", "DOT_2")
+    stored(owner, "SIMULATED_DRY_RUN", "producer", "verifier")
+    empty = store_run(owner, "pair", dot_code="DOT_1")  # a header without a component
+    other = store_run(owner, "another", dot_code="DOT_1", run_id=empty)  # the same id is another candidate's run
+    assert other == empty
+    reader = document_02.session("reader")
+    for dot in ("DOT_1", "DOT_2"):
+        assert funnel(reader, dot) == (True, False, False, True, False)
+
+
 def test_a_dot_in_many_roles_and_runs_came_as_far_as_the_best_of_them(document_02: Database) -> None:
     owner = document_02.session("owner")
     store_candidate(owner, "pair", "DOT_1", "DOT_2")

@@ -28,7 +28,7 @@ REQUIRED = {
     "outbox_cursor": "xact_id outbox_id",
     "process_candidate": "defined_at producer_dot_code verifier_dot_code actor session_actor",
     RUN: "observed_at xact_id dry_run dot_code correlation_id evidence_type status actor session_actor evidence_ref",
-    COMPONENT: "component_id stage observed_at xact_id dot_code correlation_id evidence_type actor session_actor evidence_ref",
+    COMPONENT: "component_id status observed_at xact_id dot_code correlation_id evidence_type actor session_actor evidence_ref",
 }
 
 # Column, and how many bytes of a code it takes.

@@ -22,6 +22,7 @@ from support import (
     ready_for_real_runs,
     row,
     rows,
+    value,
 )
 
 # A component: role, stored status, second, correlation id.
@@ -227,6 +228,8 @@ def test_the_latest_real_run_decides_and_the_last_verified_one_is_named(db: Data
 
     def state() -> tuple[bool, uuid.UUID, uuid.UUID, list[str]]:
         seen = verdict(db)
+        header = "select observed_at from dot.v_process_run where process_run_id = %s"
+        assert seen["last_verified_at"] == value(db.session("reader"), header, seen["last_verified_run_id"])
         return seen["verified"], seen["latest_real_run_id"], seen["last_verified_run_id"], seen["reasons"]
 
     old = store_shape(owner, PAIR, [P, V], at=100)
@@ -252,6 +255,21 @@ def test_an_older_run_that_is_completed_later_does_not_become_the_latest(db: Dat
     store_component(owner, old, "verifier", at=21)
     seen = verdict(db)
     assert (seen["verified"], seen["latest_real_run_id"], seen["last_verified_run_id"]) == (False, latest, old)
+
+
+def test_of_runs_that_were_verified_the_one_whose_verifier_completed_last_is_the_last(db: Database) -> None:
+    owner = db.session("owner")
+    store_candidate(owner, PAIR)
+    slow, quick, unfinished = (store_run(owner, at=at) for at in (0, 10, 20))
+    for run_id, at in ((quick, 30), (slow, 40)):
+        store_component(owner, run_id, "producer", at=at)
+        store_component(owner, run_id, "verifier", at=at + 1)
+    seen = verdict(db)
+    assert (seen["verified"], seen["latest_real_run_id"], seen["last_verified_run_id"]) == (False, unfinished, slow)
+    store_component(owner, unfinished, "producer", at=35)
+    store_component(owner, unfinished, "verifier", at=36)
+    seen = verdict(db)
+    assert (seen["verified"], seen["last_verified_run_id"]) == (True, unfinished)
 
 
 def test_the_latest_run_decides_whichever_way_the_rows_are_read(db: Database, subtests: pytest.Subtests) -> None:
