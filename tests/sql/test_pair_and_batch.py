@@ -430,6 +430,35 @@ def test_of_lines_under_one_key_the_first_is_stored(db: Database, writer: Connec
         assert {one["process_run_id"] for one in told} == {runs[0]}
 
 
+def test_of_lines_of_one_run_and_key_the_one_that_is_stored_is_told_so(db: Database, writer: Connection) -> None:
+    """Whatever else they say: a line that is refused is never told that it was created."""
+    run_id = uuid.uuid4()
+    told = batch(
+        writer,
+        [
+            header_line(run_id, idempotency_key="run", dot_code=VERIFIER),
+            header_line(run_id, idempotency_key="run", actor="no actor"),
+            header_line(run_id, idempotency_key="run"),
+            part_line(run_id, "producer", idempotency_key="part", dot_code=VERIFIER),
+            part_line(run_id, "producer", idempotency_key="part", correlation_id="corr-2"),
+            part_line(run_id, "producer", idempotency_key="part"),
+            part_line(run_id, "verifier"),
+            part_line(run_id, "verifier", status="failed"),
+        ],
+    )
+    ran, part = "process_run_observation", "process_component_observation"
+    assert outcomes(told) == [
+        refusal("23514", f"{ran}_producer_check"),
+        refusal("23514", f"{ran}_actor_check"),
+        CREATED,
+        refusal("23514", f"{part}_component_role_dot_check"),
+        refusal("23514", f"{part}_correlation_id_header_check"),
+        CREATED,
+        CREATED,
+        refusal("23505", f"{part}_terminal_key"),
+    ]
+
+
 def test_a_line_is_told_the_correlation_under_which_its_run_is_stored(db: Database, writer: Connection) -> None:
     for first, second in (("corr-1", "corr-2"), ("corr-2", "corr-1")):
         run_id = uuid.uuid4()

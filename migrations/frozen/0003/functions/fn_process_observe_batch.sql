@@ -111,6 +111,16 @@ begin
         from (select distinct a.dot_code, a.stored_status from asked as a) as d
         where dot.fn_host_dot_event_wanted(d.dot_code, dot.fn_event_type('run', d.stored_status)) is false
     ),
+    plain as materialized (
+        select a.*
+        from asked as a
+        join dot.process_candidate as c on c.code = a.process_candidate_code and c.producer_dot_code = a.dot_code
+        where ((a.dot_code, a.stored_status) in (select q.dot_code, q.stored_status from quiet as q)) is true
+            and not exists (
+                select from dot.process_run_observation as s
+                where s.process_candidate_code = a.process_candidate_code and s.idempotency_key = a.idempotency_key
+            )
+    ),
     stored as (
         insert into dot.process_run_observation as r (
             process_run_id, parent_run_id, observed_at, dry_run, process_candidate_code, dot_code, correlation_id,
@@ -121,28 +131,21 @@ begin
             a.correlation_id, a.evidence_type, a.stored_status, a.actor, session_user, a.idempotency_key, a.input_ref,
             a.output_ref, a.error_ref, dot.fn_evidence_stored(a.status, a.evidence_ref)
         from (
-            select b.*
-            from asked as b
-            join dot.process_candidate as c on c.code = b.process_candidate_code and c.producer_dot_code = b.dot_code
-            where ((b.dot_code, b.stored_status) in (select q.dot_code, q.stored_status from quiet as q)) is true
-                and not exists (
-                    select from dot.process_run_observation as s
-                    where s.process_candidate_code = b.process_candidate_code and s.idempotency_key = b.idempotency_key
-                )
-            order by b.process_candidate_code, coalesce(b.idempotency_key, b.process_run_id::text), b.line
+            select p.* from plain as p
+            order by p.process_candidate_code, coalesce(p.idempotency_key, p.process_run_id::text), p.line
         ) as a
         on conflict do nothing
         returning r.process_candidate_code, r.process_run_id, r.idempotency_key, r.correlation_id
     )
-    -- Of lines that say the same the first was stored; the others are its replays.
+    -- Of plain lines of one run and key the first was stored; the others are its replays.
     select array_agg(f.line), array_agg(f.process_run_id), array_agg(f.correlation_id)
     into v_runs, v_run_ids, v_correlation_ids
     from (
         select min(b.line) as line, b.process_run_id, max(b.stored_correlation_id) as correlation_id
         from (
             select
-                a.line, a.process_candidate_code, a.process_run_id, a.idempotency_key, null as stored_correlation_id
-            from asked as a
+                p.line, p.process_candidate_code, p.process_run_id, p.idempotency_key, null as stored_correlation_id
+            from plain as p
             union all
             select null, s.process_candidate_code, s.process_run_id, s.idempotency_key, s.correlation_id from stored as s
         ) as b
@@ -181,6 +184,31 @@ begin
         from (select distinct a.dot_code, a.stored_status from asked as a) as d
         where dot.fn_host_dot_event_wanted(d.dot_code, dot.fn_event_type('component', d.stored_status)) is false
     ),
+    plain as materialized (
+        select a.*, r.evidence_type as header_evidence_type
+        from asked as a
+        join dot.process_candidate as c
+            on c.code = a.process_candidate_code
+            and a.dot_code = case a.component_role
+                when 'producer' then c.producer_dot_code
+                when 'verifier' then c.verifier_dot_code
+            end
+        cross join lateral (
+            select h.evidence_type
+            from dot.process_run_observation as h
+            where h.process_candidate_code = a.process_candidate_code
+                and h.process_run_id = a.process_run_id
+                and h.correlation_id = a.correlation_id
+                and h.evidence_type = 'SIMULATED_DRY_RUN'
+                and h.status not in ('failed', 'cancelled', 'skipped', 'blocked')
+            limit 1
+        ) as r
+        where ((a.dot_code, a.stored_status) in (select q.dot_code, q.stored_status from quiet as q)) is true
+            and not exists (
+                select from dot.process_component_observation as s
+                where s.process_candidate_code = a.process_candidate_code and s.idempotency_key = a.idempotency_key
+            )
+    ),
     stored as (
         insert into dot.process_component_observation as k (
             process_run_id, observed_at, process_candidate_code, component_role, stage, dot_code, correlation_id,
@@ -190,37 +218,12 @@ begin
             -- The verifier's row comes after its producer's, and is later even where both fall into one microsecond.
             a.process_run_id,
             clock_timestamp() + case a.component_role when 'verifier' then interval '1 microsecond' else interval '0' end,
-            a.process_candidate_code, a.component_role, a.stage, a.dot_code, a.correlation_id, a.evidence_type,
+            a.process_candidate_code, a.component_role, a.stage, a.dot_code, a.correlation_id, a.header_evidence_type,
             a.stored_status, a.actor, session_user, a.idempotency_key, a.input_ref, a.output_ref, a.error_ref,
             dot.fn_evidence_stored(a.status, a.evidence_ref)
         from (
-            select
-                b.process_run_id, b.process_candidate_code, b.component_role, b.stage, b.dot_code, b.correlation_id,
-                r.evidence_type, b.stored_status, b.status, b.actor, b.idempotency_key, b.input_ref, b.output_ref, b.error_ref,
-                b.evidence_ref
-            from asked as b
-            join dot.process_candidate as c
-                on c.code = b.process_candidate_code
-                and b.dot_code = case b.component_role
-                    when 'producer' then c.producer_dot_code
-                    when 'verifier' then c.verifier_dot_code
-                end
-            cross join lateral (
-                select h.evidence_type
-                from dot.process_run_observation as h
-                where h.process_candidate_code = b.process_candidate_code
-                    and h.process_run_id = b.process_run_id
-                    and h.correlation_id = b.correlation_id
-                    and h.evidence_type = 'SIMULATED_DRY_RUN'
-                    and h.status not in ('failed', 'cancelled', 'skipped', 'blocked')
-                limit 1
-            ) as r
-            where ((b.dot_code, b.stored_status) in (select q.dot_code, q.stored_status from quiet as q)) is true
-                and not exists (
-                    select from dot.process_component_observation as s
-                    where s.process_candidate_code = b.process_candidate_code and s.idempotency_key = b.idempotency_key
-                )
-            order by b.process_candidate_code, b.process_run_id, b.component_role, b.line
+            select p.* from plain as p
+            order by p.process_candidate_code, p.process_run_id, p.component_role, p.line
         ) as a
         on conflict do nothing
         returning
@@ -234,9 +237,9 @@ begin
             min(b.line) as line, b.process_run_id, b.correlation_id, max(b.stored_component_id)::uuid as component_id
         from (
             select
-                a.line, a.process_candidate_code, a.process_run_id, a.component_role, a.stage, a.idempotency_key,
-                a.correlation_id, null as stored_component_id
-            from asked as a
+                p.line, p.process_candidate_code, p.process_run_id, p.component_role, p.stage, p.idempotency_key,
+                p.correlation_id, null as stored_component_id
+            from plain as p
             union all
             select
                 null, s.process_candidate_code, s.process_run_id, s.component_role, s.stage, s.idempotency_key,
