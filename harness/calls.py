@@ -334,7 +334,8 @@ def batch(observations: Sequence[Observation], *, atomic: bool = False) -> Call[
         observations: 10,000 at the most.
         atomic: all or none; the first refusal is raised, its line from 1 named in its reason.
 
-    Raises: as ``observe_run`` where atomic; else what no single line is refused for.
+    Raises: as ``observe_run`` where atomic; else what no single line is refused for, for instance a NUL in the evidence of one, which
+        cannot be sent.
     """
     described = [one.parameters for one in observations]
     parameters: dict[str, object] = {
@@ -363,9 +364,7 @@ def _observed_line(
 ) -> ObservedLine:
     if sqlstate is not None:
         kind = of_sqlstate(sqlstate, constraint)
-        refusal = kind(
-            message or "", sqlstate=sqlstate, constraint=constraint, detail=detail or None, hint=hint or None
-        )
+        refusal = kind(message or "", sqlstate=sqlstate, constraint=constraint, detail=detail, hint=hint)
         return ObservedLine(None, refusal)
     if component_id is not None:
         return ObservedLine(ObservedComponent(component_id, bool(created)), None)

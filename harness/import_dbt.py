@@ -6,6 +6,7 @@ candidate verified. A run is stored whole, header and components in one transact
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -127,7 +128,8 @@ def import_dbt(
 
     def conflict(what: str, refusal: Refusal) -> None:
         fields = refusal.fields if isinstance(refusal, PayloadMismatch) else ()
-        summary.conflicts.append(Conflict(what, refusal.reason, fields))
+        reason = re.sub(r"^line \d+: ", "", refusal.reason)  # of a batch, which nobody sees
+        summary.conflicts.append(Conflict(what, reason, fields))
 
     dots: list[Dot] = []
     for node in given.nodes:

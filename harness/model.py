@@ -249,7 +249,7 @@ def observe_run(ledger: Ledger, session_actor: str, **arguments: Any) -> Answer:
 
     # 1. NULLs, domains, reserved keys.
     words = RUN_WORDS | ({"blocked": "blocked"} if ledger.amended else {})
-    _refuse_first(RUN, _run_problems(call, words))
+    _refuse_first(RUN, _run_problems(ledger, call, words))
     status, evidence = as_stored(ledger, words, call["status"], call["evidence_ref"])
 
     # 2. The DOT is known, the candidate is known, and the DOT is its producer.
@@ -285,7 +285,7 @@ def observe_component(ledger: Ledger, session_actor: str, **arguments: Any) -> A
     call = {**_OPTIONAL, **arguments}
 
     # 1. NULLs, domains, reserved keys.
-    _refuse_first(COMPONENT, _component_problems(call))
+    _refuse_first(COMPONENT, _component_problems(ledger, call))
     status, evidence = as_stored(ledger, COMPONENT_WORDS, call["status"], call["evidence_ref"])
 
     # 2. The DOT is known, the candidate has it in that role, and the header is there, open, and of the same correlation.
@@ -337,8 +337,8 @@ def as_stored(
     return words[said], evidence | FLAGS.get(said, {})
 
 
-def _run_problems(call: Mapping[str, Any], words: Mapping[str, str]) -> Iterator[str]:
-    yield from _shared_problems(call, words, longest_key=200)
+def _run_problems(ledger: Ledger, call: Mapping[str, Any], words: Mapping[str, str]) -> Iterator[str]:
+    yield from _shared_problems(ledger, call, words, longest_key=200)
     for name in ("evidence_type", "dry_run"):
         if call[name] is None:
             yield f"{name}_not_null"
@@ -358,15 +358,17 @@ def _run_problems(call: Mapping[str, Any], words: Mapping[str, str]) -> Iterator
         yield "prepared_check"
 
 
-def _component_problems(call: Mapping[str, Any]) -> Iterator[str]:
-    yield from _shared_problems(call, COMPONENT_WORDS, longest_key=240)
+def _component_problems(ledger: Ledger, call: Mapping[str, Any]) -> Iterator[str]:
+    yield from _shared_problems(ledger, call, COMPONENT_WORDS, longest_key=240)
     if call["component_role"] is None:
         yield "component_role_not_null"
     if call["component_role"] not in ("producer", "verifier"):
         yield "component_role_check"
 
 
-def _shared_problems(call: Mapping[str, Any], words: Mapping[str, str], longest_key: int) -> Iterator[str]:
+def _shared_problems(
+    ledger: Ledger, call: Mapping[str, Any], words: Mapping[str, str], longest_key: int
+) -> Iterator[str]:
     required = ("process_candidate_code", "dot_code", "process_run_id", "correlation_id", "status", "actor")
     for name in (*required, "evidence_ref"):
         if call[name] is None:
@@ -387,6 +389,8 @@ def _shared_problems(call: Mapping[str, Any], words: Mapping[str, str], longest_
         yield "evidence_ref_check"
     if RESERVED & call["evidence_ref"].keys():
         yield "evidence_ref_reserved_check"
+    if not is_evidence(as_stored(ledger, words, call["status"], call["evidence_ref"])[1]):
+        yield "evidence_ref_check"  # with the flag that it is stored with it is too long
 
 
 def _candidate(ledger: Ledger, table: str, call: Mapping[str, Any]) -> Candidate:

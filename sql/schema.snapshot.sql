@@ -660,6 +660,7 @@ ALTER FUNCTION dot.fn_input_refuse(p_table text, p_problem text) OWNER TO dot_ow
 
 CREATE FUNCTION dot.fn_is_admitted(p_evidence_type text, p_dry_run boolean, p_status text, p_lease_token bigint, p_admission jsonb) RETURNS boolean
     LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
 
 ALTER FUNCTION dot.fn_is_admitted(p_evidence_type text, p_dry_run boolean, p_status text, p_lease_token bigint, p_admission jsonb) OWNER TO dot_owner;
 
@@ -670,6 +671,7 @@ ALTER FUNCTION dot.fn_is_code(p_value text, p_max_bytes integer) OWNER TO dot_ow
 
 CREATE FUNCTION dot.fn_is_component_status(p_status text, p_stage text, p_evidence_ref jsonb) RETURNS boolean
     LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
 
 ALTER FUNCTION dot.fn_is_component_status(p_status text, p_stage text, p_evidence_ref jsonb) OWNER TO dot_owner;
 
@@ -695,6 +697,7 @@ ALTER FUNCTION dot.fn_is_run_id(p_value uuid) OWNER TO dot_owner;
 
 CREATE FUNCTION dot.fn_is_run_status(p_status text, p_evidence_ref jsonb) RETURNS boolean
     LANGUAGE plpgsql IMMUTABLE
+    SET search_path TO 'pg_catalog', 'pg_temp'
 
 ALTER FUNCTION dot.fn_is_run_status(p_status text, p_evidence_ref jsonb) OWNER TO dot_owner;
 

@@ -11,12 +11,12 @@ APPLIES = (
     # what the functions below share
     "functions/fn_input_refuse",
     "functions/fn_payload_mismatch_refuse",
-    "functions/fn_observation_input_problem",
-    "functions/fn_run_input_problem",
-    "functions/fn_component_input_problem",
     "functions/fn_status_stored",
     "functions/fn_component_status_stored",
     "functions/fn_evidence_stored",
+    "functions/fn_observation_input_problem",
+    "functions/fn_run_input_problem",
+    "functions/fn_component_input_problem",
     "functions/fn_event_type",
     "functions/fn_lease_input_problem",
     # gates, preflight, lease

@@ -5,7 +5,7 @@ create or replace function dot.fn_is_admitted(
     p_evidence_type text, p_dry_run boolean, p_status text, p_lease_token bigint, p_admission jsonb
 )
 returns boolean
-language plpgsql immutable
+language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $function$
 begin
     if p_evidence_type = 'SIMULATED_DRY_RUN' then

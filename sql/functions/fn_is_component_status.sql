@@ -2,7 +2,7 @@
 -- and nothing else carries either.
 create or replace function dot.fn_is_component_status(p_status text, p_stage text, p_evidence_ref jsonb)
 returns boolean
-language plpgsql immutable
+language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $function$
 begin
     if p_stage <> dot.fn_component_stage(p_status) then

@@ -38,6 +38,9 @@ return case
     when p_error_ref is not null and dot.fn_is_ref(p_error_ref) is not true then 'error_ref_check'
     when dot.fn_is_evidence(p_evidence_ref) is not true then 'evidence_ref_check'
     when (p_evidence_ref ?| array['wrapper_phase', 'skipped']) is not false then 'evidence_ref_reserved_check'
+    -- With the flag that it is stored with it may be too long.
+    when p_status in ('prepared', 'skipped')
+        and dot.fn_is_evidence(dot.fn_evidence_stored(p_status, p_evidence_ref)) is not true then 'evidence_ref_check'
 end;
 
 revoke all on function dot.fn_observation_input_problem(

@@ -10,8 +10,10 @@
 -- Atomic: the first refusal is raised, its line named, and nothing is stored. Otherwise a refused line costs no other one.
 -- The planner takes every batch for a line or two, and a plan made while the ledger was empty is kept while it grows. So nothing
 -- here is joined to what has many lines: the rows that a line needs are looked up by their whole key, and the rest is grouped.
--- Locks: those of the functions. Lines are stored in the order of candidate and key, so that two batches wait for each other in one
--- order. Raises what the functions raise, when atomic, and 40001 either way; 23502 (process_observe_batch_lines_not_null) and 23514
+-- Locks: those of the functions. Plain lines are stored in the order of candidate and key, so that two batches of them wait for each
+-- other in one order; where others are among them a deadlock is possible, and the batch is repeated. A line that goes through the
+-- functions is a subtransaction: of many that write, with events wanted, keep a batch below 64.
+-- Raises what the functions raise, when atomic, and 40001 and 40P01 either way; 23502 (process_observe_batch_lines_not_null) and 23514
 -- (process_observe_batch_lines_check) where the arrays do not fit. A component's line that says what only a header says is refused
 -- as process_observe_batch_component_check.
 create or replace function dot.fn_process_observe_batch(
@@ -60,6 +62,7 @@ declare
     v_told_run_id uuid;
     v_told_correlation_id text;
     v_table text;
+    v_column text;
 begin
     if num_nulls(
         p_process_candidate_code, p_dot_code, p_process_run_id, p_correlation_id, p_component_role, p_evidence_type, p_dry_run,
@@ -89,16 +92,26 @@ begin
     -- Headers: new simulations of a known DOT that is the candidate's producer, under a key that is not stored.
     with
     asked as materialized (
-        select l.*, l.nth::integer as line, dot.fn_status_stored(l.status) as stored_status
-        from unnest(
-            p_process_candidate_code, p_dot_code, p_process_run_id, p_correlation_id, p_component_role, p_evidence_type,
-            p_dry_run, p_status, p_actor, p_idempotency_key, p_parent_run_id, p_input_ref, p_output_ref, p_error_ref,
-            p_evidence_ref, p_lease_token
-        ) with ordinality as l (
-            process_candidate_code, dot_code, process_run_id, correlation_id, component_role, evidence_type, dry_run, status,
-            actor, idempotency_key, parent_run_id, input_ref, output_ref, error_ref, evidence_ref, lease_token, nth
-        )
-        where l.component_role is null
+        select l.*, dot.fn_status_stored(l.status) as stored_status
+        from (
+            select
+                l.*,
+                l.nth::integer as line,
+                -- Of lines that compete for a row or a key the first comes first, whatever is wrong with it.
+                min(l.nth) over (partition by l.process_candidate_code, l.process_run_id) as first_of_row,
+                min(l.nth) over (partition by l.process_candidate_code, l.idempotency_key) as first_of_key
+            from unnest(
+                p_process_candidate_code, p_dot_code, p_process_run_id, p_correlation_id, p_component_role, p_evidence_type,
+                p_dry_run, p_status, p_actor, p_idempotency_key, p_parent_run_id, p_input_ref, p_output_ref, p_error_ref,
+                p_evidence_ref, p_lease_token
+            ) with ordinality as l (
+                process_candidate_code, dot_code, process_run_id, correlation_id, component_role, evidence_type, dry_run, status,
+                actor, idempotency_key, parent_run_id, input_ref, output_ref, error_ref, evidence_ref, lease_token, nth
+            )
+            where l.component_role is null
+        ) as l
+        where l.nth = l.first_of_row
+            and (l.idempotency_key is null or l.nth = l.first_of_key)
             and l.evidence_type = 'SIMULATED_DRY_RUN'
             and l.lease_token is null
             and dot.fn_run_input_problem(
@@ -135,22 +148,20 @@ begin
             order by p.process_candidate_code, coalesce(p.idempotency_key, p.process_run_id::text), p.line
         ) as a
         on conflict do nothing
-        returning r.process_candidate_code, r.process_run_id, r.idempotency_key, r.correlation_id
+        returning r.process_candidate_code, r.process_run_id
     )
-    -- Of plain lines of one run and key the first was stored; the others are its replays.
+    -- Which line each stored row is of: the one plain line of its run.
     select array_agg(f.line), array_agg(f.process_run_id), array_agg(f.correlation_id)
     into v_runs, v_run_ids, v_correlation_ids
     from (
-        select min(b.line) as line, b.process_run_id, max(b.stored_correlation_id) as correlation_id
+        select max(b.line) as line, b.process_run_id, max(b.correlation_id) as correlation_id
         from (
-            select
-                p.line, p.process_candidate_code, p.process_run_id, p.idempotency_key, null as stored_correlation_id
-            from plain as p
+            select p.line, p.process_candidate_code, p.process_run_id, p.correlation_id, false as is_stored from plain as p
             union all
-            select null, s.process_candidate_code, s.process_run_id, s.idempotency_key, s.correlation_id from stored as s
+            select null, s.process_candidate_code, s.process_run_id, null, true from stored as s
         ) as b
-        group by b.process_candidate_code, b.process_run_id, b.idempotency_key
-        having max(b.stored_correlation_id) is not null
+        group by b.process_candidate_code, b.process_run_id
+        having bool_or(b.is_stored)
     ) as f;
     return query
         select f.line, f.process_run_id, f.correlation_id, null::uuid, true, null, null, null, null, null
@@ -159,20 +170,39 @@ begin
     -- Components: of a simulation that is open to them, by the DOT that has the role, under a key that is not stored.
     with
     asked as materialized (
-        select
-            l.*,
-            l.nth::integer as line,
-            dot.fn_component_status_stored(l.status) as stored_status,
-            dot.fn_component_stage(dot.fn_component_status_stored(l.status)) as stage
-        from unnest(
-            p_process_candidate_code, p_dot_code, p_process_run_id, p_correlation_id, p_component_role, p_evidence_type,
-            p_dry_run, p_status, p_actor, p_idempotency_key, p_parent_run_id, p_input_ref, p_output_ref, p_error_ref,
-            p_evidence_ref, p_lease_token
-        ) with ordinality as l (
-            process_candidate_code, dot_code, process_run_id, correlation_id, component_role, evidence_type, dry_run, status,
-            actor, idempotency_key, parent_run_id, input_ref, output_ref, error_ref, evidence_ref, lease_token, nth
-        )
+        select l.*, dot.fn_component_status_stored(l.status) as stored_status
+        from (
+            select
+                l.*,
+                min(l.nth) over (
+                    partition by l.process_candidate_code, l.process_run_id, l.component_role, l.stage
+                ) as first_of_row,
+                min(l.nth) over (
+                    partition by l.process_candidate_code, l.idempotency_key, l.component_role is null
+                ) as first_of_key,
+                -- Where the header is in this batch and not stored yet, its components wait for the run that it is stored under.
+                bool_or(l.component_role is null and (l.line = any (v_runs)) is not true) over (
+                    partition by l.process_candidate_code, l.process_run_id
+                ) as header_is_left
+            from (
+                select
+                    l.*,
+                    l.nth::integer as line,
+                    dot.fn_component_stage(dot.fn_component_status_stored(l.status)) as stage
+                from unnest(
+                    p_process_candidate_code, p_dot_code, p_process_run_id, p_correlation_id, p_component_role, p_evidence_type,
+                    p_dry_run, p_status, p_actor, p_idempotency_key, p_parent_run_id, p_input_ref, p_output_ref, p_error_ref,
+                    p_evidence_ref, p_lease_token
+                ) with ordinality as l (
+                    process_candidate_code, dot_code, process_run_id, correlation_id, component_role, evidence_type, dry_run, status,
+                    actor, idempotency_key, parent_run_id, input_ref, output_ref, error_ref, evidence_ref, lease_token, nth
+                )
+            ) as l
+        ) as l
         where l.component_role is not null
+            and l.nth = l.first_of_row
+            and (l.idempotency_key is null or l.nth = l.first_of_key)
+            and not l.header_is_left
             and num_nonnulls(l.evidence_type, l.dry_run, l.parent_run_id, l.lease_token) = 0
             and dot.fn_component_input_problem(
                 l.process_candidate_code, l.dot_code, l.process_run_id, l.correlation_id, l.component_role, l.status, l.actor,
@@ -223,32 +253,29 @@ begin
             dot.fn_evidence_stored(a.status, a.evidence_ref)
         from (
             select p.* from plain as p
-            order by p.process_candidate_code, p.process_run_id, p.component_role, p.line
+            order by p.process_candidate_code, p.process_run_id, p.component_role, p.stage
         ) as a
         on conflict do nothing
-        returning
-            k.process_candidate_code, k.process_run_id, k.component_role, k.stage, k.idempotency_key, k.correlation_id,
-            k.component_id
+        returning k.process_candidate_code, k.process_run_id, k.component_role, k.stage, k.component_id
     )
     select array_agg(f.line), array_agg(f.process_run_id), array_agg(f.correlation_id), array_agg(f.component_id)
     into v_components, v_run_ids, v_correlation_ids, v_component_ids
     from (
         select
-            min(b.line) as line, b.process_run_id, b.correlation_id, max(b.stored_component_id)::uuid as component_id
+            max(b.line) as line, b.process_run_id, max(b.correlation_id) as correlation_id,
+            max(b.component_id)::uuid as component_id
         from (
             select
-                p.line, p.process_candidate_code, p.process_run_id, p.component_role, p.stage, p.idempotency_key,
-                p.correlation_id, null as stored_component_id
+                p.line, p.process_candidate_code, p.process_run_id, p.component_role, p.stage, p.correlation_id,
+                null as component_id
             from plain as p
             union all
             select
-                null, s.process_candidate_code, s.process_run_id, s.component_role, s.stage, s.idempotency_key,
-                s.correlation_id, s.component_id::text
+                null, s.process_candidate_code, s.process_run_id, s.component_role, s.stage, null, s.component_id::text
             from stored as s
         ) as b
-        group by
-            b.process_candidate_code, b.process_run_id, b.component_role, b.stage, b.idempotency_key, b.correlation_id
-        having max(b.stored_component_id) is not null
+        group by b.process_candidate_code, b.process_run_id, b.component_role, b.stage
+        having max(b.component_id) is not null
     ) as f;
     return query
         select f.line, f.process_run_id, f.correlation_id, f.component_id, true, null, null, null, null, null
@@ -337,14 +364,17 @@ begin
                 refused_message = message_text,
                 refused_detail = pg_exception_detail,
                 refused_hint = pg_exception_hint,
-                v_table = table_name;
+                v_table = table_name,
+                v_column = column_name;
             if p_atomic then
                 raise exception using
                     errcode = refused_sqlstate,
                     message = format('line %s: %s', line, refused_message),
                     detail = refused_detail, hint = refused_hint,
-                    schema = 'dot', table = v_table, constraint = refused_constraint;
+                    schema = 'dot', table = v_table, column = v_column, constraint = refused_constraint;
             end if;
+            refused_detail := nullif(refused_detail, '');
+            refused_hint := nullif(refused_hint, '');
             process_run_id := null;
             correlation_id := null;
         end;

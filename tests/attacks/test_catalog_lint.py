@@ -77,8 +77,12 @@ RULES = {
                 where a.grantee not in (p.proowner, 'dot_owner'::regrole, 'dot_bridge'::regrole)
             )
         )""",
-    "a trigger's function, which runs under anybody's settings, fixes its search_path": f"""
-        select p.proname {FUNCTIONS} and p.prorettype = 'trigger'::regtype
+    "a function of a trigger or a CHECK, which runs under anybody's settings, fixes its search_path or is kept parsed": f"""
+        select p.proname {FUNCTIONS} and p.prosqlbody is null
+            and (p.prorettype = 'trigger'::regtype or exists (
+                select from pg_depend d where d.refobjid = p.oid and d.refclassid = 'pg_proc'::regclass
+                    and d.classid = 'pg_constraint'::regclass
+            ))
             and p.proconfig[1] is distinct from 'search_path=pg_catalog, pg_temp'""",
     "fn_host_ functions are the bridge's, in plpgsql": f"""
         select p.proname {FUNCTIONS} and starts_with(p.proname, 'fn_host_') and (
@@ -238,9 +242,14 @@ BREACHES: list[tuple[str, str, str]] = [
         "fn_gates_assert",
     ),
     (
-        "a trigger's function, which runs under anybody's settings, fixes its search_path",
+        "a function of a trigger or a CHECK, which runs under anybody's settings, fixes its search_path or is kept parsed",
         "alter function dot.fn_append_only_refuse() set search_path = pg_catalog",
         "fn_append_only_refuse",
+    ),
+    (
+        "a function of a trigger or a CHECK, which runs under anybody's settings, fixes its search_path or is kept parsed",
+        "alter function dot.fn_is_run_status(text, jsonb) reset search_path",
+        "fn_is_run_status",
     ),
     (
         "fn_host_ functions are the bridge's, in plpgsql",

@@ -252,9 +252,10 @@ def test_a_batch_says_of_each_line_what_became_of_it(db: Database, writer: Conne
         is_refused = one["created"] is None
         assert (one["refused_message"] is not None) is is_refused
         assert (one["process_run_id"] is None) is (one["correlation_id"] is None) is is_refused
-    assert (told[3]["refused_detail"], told[5]["refused_hint"]) == (
+    assert (told[3]["refused_detail"], told[5]["refused_hint"], told[5]["refused_detail"]) == (
         f"Stored for run {stored_before}. Differing fields: actor.",
         "Register it with fn_dot_tool_register.",
+        None,
     )
 
 
@@ -457,6 +458,72 @@ def test_of_lines_of_one_run_and_key_the_one_that_is_stored_is_told_so(db: Datab
         CREATED,
         refusal("23505", f"{part}_terminal_key"),
     ]
+
+
+def test_the_first_of_lines_that_compete_wins_whichever_way_it_is_stored(db: Database, writer: Connection) -> None:
+    """One that goes through the functions, because its event is wanted, is not overtaken by one that does not."""
+    gatekeeper, first, second = db.session("gatekeeper"), *sorted((uuid.uuid4(), uuid.uuid4()))
+    for event in ("process.run.started", "process.component.step_completed"):
+        gatekeeper.execute("select dot.fn_event_type_set(%s, true, 'tester', 'for a test')", (event,))
+    told = batch(
+        writer,
+        [
+            header_line(first, idempotency_key="run"),
+            header_line(first, idempotency_key="run", status="completed"),
+            part_line(first, "producer"),
+            part_line(first, "producer", status="failed"),
+            header_line(second, idempotency_key="run.2", status="completed"),
+            part_line(second, "verifier", status="failed", idempotency_key="part"),
+            part_line(first, "verifier", status="failed", idempotency_key="part"),
+        ],
+    )
+    assert outcomes(told) == [
+        CREATED,
+        refusal("23505", "idempotency_payload_mismatch"),
+        CREATED,
+        refusal("23505", "process_component_observation_terminal_key"),
+        CREATED,
+        CREATED,
+        refusal("23505", "idempotency_payload_mismatch"),
+    ]
+    types = [one["type"] for one in poll_until(db.session("relay"), 2)]
+    assert types == ["process.run.started", "process.component.step_completed"]
+
+
+def test_a_component_waits_for_the_run_that_its_header_is_stored_under(db: Database, writer: Connection) -> None:
+    one, other = uuid.uuid4(), uuid.uuid4()
+    for run_id, key in ((one, "one"), (other, "other")):
+        observe_run(writer, process_run_id=run_id, idempotency_key=key)
+    # The header's key is one's, and its run id other's.
+    told = batch(writer, [header_line(other, idempotency_key="one"), part_line(other, "producer")])
+    assert outcomes(told) == [REPLAYED, CREATED]
+    assert [line["process_run_id"] for line in told] == [one, one]
+    assert value(db.session("reader"), "select process_run_id from dot.v_process_run_component") == one
+
+
+@IN_BOTH_STATES
+def test_evidence_that_its_flag_makes_too_long_is_refused_by_name(db: Database, writer: Connection) -> None:
+    def document(bytes_of_text: int) -> Jsonb:
+        return Jsonb({"t": "x" * (bytes_of_text - len('{"t": ""}'))})
+
+    for status, flag in (
+        ("prepared", ', "wrapper_phase": "prepared"'),
+        ("skipped", ', "skipped": true'),
+        ("started", ""),
+    ):
+        longest = 8192 - (0 if db.amended else len(flag))
+        lines = [header_line(uuid.uuid4(), status=status, evidence_ref=document(longest + more)) for more in (0, 1)]
+        assert outcomes(batch(writer, lines)) == [
+            CREATED,
+            refusal("23514", "process_run_observation_evidence_ref_check"),
+        ]
+        observe_run(writer, status=status, evidence_ref=document(longest))
+        with refused("23514", "process_run_observation_evidence_ref_check"):
+            observe_run(writer, status=status, evidence_ref=document(longest + 1))
+        run_id = observe_run(writer)["process_run_id"]
+        with refused("23514", "process_component_observation_evidence_ref_check"):
+            observe_component(writer, run_id, "producer", status=status, evidence_ref=document(longest + 1))
+        observe_component(writer, run_id, "producer", status=status, evidence_ref=document(longest))
 
 
 def test_a_line_is_told_the_correlation_under_which_its_run_is_stored(db: Database, writer: Connection) -> None:

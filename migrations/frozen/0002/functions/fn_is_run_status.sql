@@ -1,7 +1,7 @@
 -- The words under which a header may be stored. Prepared carries its phase and skipped its flag, and nothing else carries either.
 create or replace function dot.fn_is_run_status(p_status text, p_evidence_ref jsonb)
 returns boolean
-language plpgsql immutable
+language plpgsql immutable set search_path = pg_catalog, pg_temp
 as $function$
 begin
     if p_status in ('started', 'completed', 'failed') then

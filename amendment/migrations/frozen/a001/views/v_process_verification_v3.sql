@@ -4,7 +4,8 @@
 -- exception: a candidate without one says no_run or no_real_run, and only that choice looks at other runs. A refused call is
 -- no run, and a run under the word `skipped` is not the latest.
 --
--- Everything is looked up by an index and in a LATERAL of its own, so a verdict costs the same however many runs there are.
+-- Everything is looked up by an index and in a LATERAL of its own, so a verdict costs the same however many runs there are. Only runs
+-- whose verifier completed and that are not verified all the same, because it began before its producer was done, are walked over.
 create or replace view dot.v_process_verification_v3 with (security_barrier = true) as
 select
     c.code as process_candidate_code,
