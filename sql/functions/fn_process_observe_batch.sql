@@ -294,7 +294,8 @@ begin
             select
                 l.*,
                 l.nth::integer as line,
-                min(coalesce(l.idempotency_key, l.process_run_id::text)) filter (where l.component_role is null) over run as run_key,
+                min(coalesce(l.idempotency_key, l.process_run_id::text)) filter (where l.component_role is null)
+                    over run as run_key,
                 min(l.nth) filter (where l.component_role is null) over run as run_line
             from unnest(
                 p_process_candidate_code, p_dot_code, p_process_run_id, p_correlation_id, p_component_role, p_evidence_type,
@@ -309,8 +310,8 @@ begin
         ) as l
         where not exists (select from unnest(v_runs || v_components) as f (line) where f.line = l.line)
         order by
-            l.process_candidate_code, coalesce(l.run_key, l.process_run_id::text), l.run_line, l.component_role is not null,
-            l.component_role, l.line
+            l.process_candidate_code, coalesce(l.run_key, l.idempotency_key, l.process_run_id::text), l.run_line,
+            l.component_role is not null, l.component_role, l.line
     loop
         line := v_one.line;
         process_run_id := null;

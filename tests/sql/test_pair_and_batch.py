@@ -490,6 +490,45 @@ def test_the_first_of_lines_that_compete_wins_whichever_way_it_is_stored(db: Dat
     assert types == ["process.run.started", "process.component.step_completed"]
 
 
+def test_a_line_whose_event_is_wanted_is_not_overtaken_for_its_row_or_its_key(db: Database, writer: Connection) -> None:
+    gatekeeper = db.session("gatekeeper")
+    begun, first, second, third, fourth = sorted(uuid.uuid4() for _ in range(5))
+    for run_id in (begun, fourth):
+        observe_run(writer, process_run_id=run_id)
+    for event in ("process.run.started", "process.component.step_completed"):
+        gatekeeper.execute("select dot.fn_event_type_set(%s, true, 'tester', 'for a test')", (event,))
+    told = batch(
+        writer,
+        [
+            header_line(first, idempotency_key="row.1"),
+            header_line(first, idempotency_key="row.2", status="completed"),
+            header_line(third, idempotency_key="key"),
+            header_line(second, idempotency_key="key", status="completed"),
+            part_line(begun, "producer"),
+            part_line(begun, "producer", status="failed"),
+            part_line(fourth, "verifier", idempotency_key="part"),
+            part_line(begun, "verifier", idempotency_key="part", status="failed"),
+            part_line(begun, "verifier", status="started", idempotency_key="part.2"),
+            part_line(fourth, "producer", status="started", idempotency_key="part.2"),
+        ],
+    )
+    ran, part, mismatch = "process_run_observation", "process_component_observation", "idempotency_payload_mismatch"
+    assert outcomes(told) == [
+        CREATED,
+        refusal("23505", f"{ran}_pkey"),
+        CREATED,
+        refusal("23505", mismatch),
+        CREATED,
+        refusal("23505", f"{part}_terminal_key"),
+        CREATED,
+        refusal("23505", mismatch),
+        CREATED,
+        refusal("23505", mismatch),
+    ]
+    types = sorted(one["type"] for one in poll_until(db.session("relay"), 4))
+    assert types == ["process.component.step_completed"] * 2 + ["process.run.started"] * 2
+
+
 def test_a_component_waits_for_the_run_that_its_header_is_stored_under(db: Database, writer: Connection) -> None:
     one, other = uuid.uuid4(), uuid.uuid4()
     for run_id, key in ((one, "one"), (other, "other")):
@@ -689,22 +728,27 @@ def test_a_batch_looks_rows_up_by_their_whole_key_however_large_the_ledger_has_b
         assert value(writer, read) - before == 400
 
 
-def test_two_batches_of_the_same_keys_wait_for_each_other_in_one_order(db: Database, writer: Connection) -> None:
+@pytest.mark.parametrize("keyed", [True, False], ids=["with keys", "without"])
+def test_two_batches_of_the_same_runs_wait_for_each_other_in_one_order(
+    db: Database, writer: Connection, keyed: bool
+) -> None:
     """Lines in opposite orders, many times: never a deadlock."""
     keys = [f"key-{number}" for number in range(30)]
+    runs_of_all = {(attempt, key): uuid.uuid4() for attempt in range(20) for key in keys}
 
     def deadlocks(number: int, backwards: bool) -> int:
         lost = 0
         with db.connect("writer") as connection:
             for attempt in range(20):
-                runs = {key: uuid.uuid4() for key in keys}
+                runs = {key: uuid.uuid4() if keyed else runs_of_all[attempt, key] for key in keys}
+                said: dict[str, object] = {"correlation_id": f"corr-{number}" if keyed else "corr-1"}
                 lines = [
                     line
                     for key in (reversed(keys) if backwards else keys)
                     for line in (
-                        header_line(runs[key], idempotency_key=f"{attempt}:{key}", correlation_id=f"corr-{number}"),
+                        header_line(runs[key], idempotency_key=f"{attempt}:{key}" if keyed else None, **said),
                         part_line(
-                            runs[key], "producer", idempotency_key=f"{attempt}:{key}:p", correlation_id=f"corr-{number}"
+                            runs[key], "producer", idempotency_key=f"{attempt}:{key}:p" if keyed else None, **said
                         ),
                     )
                 ]
@@ -713,7 +757,7 @@ def test_two_batches_of_the_same_keys_wait_for_each_other_in_one_order(db: Datab
                 except psycopg.errors.DeadlockDetected:
                     lost += 1
                 else:
-                    assert {one["created"] for one in told} <= {True, False}
+                    assert {one["created"] for one in told} <= {True, False if keyed else None}
         return lost
 
     with ThreadPoolExecutor(4) as pool:

@@ -272,6 +272,36 @@ def test_of_runs_that_were_verified_the_one_whose_verifier_completed_last_is_the
     assert (seen["verified"], seen["last_verified_run_id"]) == (True, unfinished)
 
 
+def test_of_verifiers_that_completed_in_one_moment_the_later_run_id_is_the_last(db: Database) -> None:
+    owner = db.session("owner")
+    store_candidate(owner, PAIR)
+    for at, run_id in enumerate(sorted(uuid.uuid4() for _ in range(3))):
+        store_run(owner, run_id=run_id, at=at)
+        store_component(owner, run_id, "producer", at=10)
+        store_component(owner, run_id, "verifier", at=11)
+    store_run(owner, at=20)
+    assert verdict(db)["last_verified_run_id"] == run_id
+
+
+def test_a_verified_run_of_the_same_id_is_another_candidate_s_last_verified_run(db: Database) -> None:
+    owner, run_id = db.session("owner"), uuid.uuid4()
+    for code in (PAIR, "shop.other"):
+        store_candidate(owner, code)
+        store_run(owner, code, run_id=run_id)
+        store_component(owner, run_id, "verifier", code=code, at=2)
+    store_component(owner, run_id, "producer", code="shop.other", at=1)
+    assert verdict(db)["last_verified_run_id"] is None
+    assert verdict(db, "shop.other")["last_verified_run_id"] == run_id
+
+
+def test_a_candidate_with_several_simulated_runs_has_no_real_run(db: Database) -> None:
+    owner = db.session("owner")
+    store_candidate(owner, PAIR)
+    for at in range(3):
+        store_run(owner, at=at, evidence_type="SIMULATED_DRY_RUN")
+    assert verdict(db)["reasons"] == ["no_real_run"]
+
+
 def test_the_latest_run_decides_whichever_way_the_rows_are_read(db: Database, subtests: pytest.Subtests) -> None:
     owner, reader = db.session("owner"), db.session("reader")
     codes = {"shop.first": True, "shop.last": False, "shop.between": True, "shop.between-failed": False}
