@@ -698,6 +698,7 @@ def test_arrays_that_do_not_fit_are_refused(db: Database, writer: Connection, su
         writer.execute(query, {name: arrays[name] * 10_001 if name in BATCH else False for name in arrays})
     assert value(db.session("owner"), "select count(*) from dot.process_run_observation") == 0
     assert batch(writer, []) == []
+    assert len(batch(writer, [header_line(uuid.uuid4()) for _ in range(10_000)])) == 10_000
 
 
 def test_a_batch_looks_rows_up_by_their_whole_key_however_large_the_ledger_has_become(

@@ -145,7 +145,7 @@ begin
             a.output_ref, a.error_ref, dot.fn_evidence_stored(a.status, a.evidence_ref)
         from (
             select p.* from plain as p
-            order by p.process_candidate_code, coalesce(p.idempotency_key, p.process_run_id::text), p.line
+            order by p.process_candidate_code, coalesce(p.idempotency_key, p.process_run_id::text)
         ) as a
         on conflict do nothing
         returning r.process_candidate_code, r.process_run_id
@@ -199,8 +199,7 @@ begin
                 )
             ) as l
         ) as l
-        where l.component_role is not null
-            and l.nth = l.first_of_row
+        where l.nth = l.first_of_row
             and (l.idempotency_key is null or l.nth = l.first_of_key)
             and not l.header_is_left
             and num_nonnulls(l.evidence_type, l.dry_run, l.parent_run_id, l.lease_token) = 0
@@ -314,8 +313,6 @@ begin
             l.component_role is not null, l.component_role, l.line
     loop
         line := v_one.line;
-        process_run_id := null;
-        correlation_id := null;
         component_id := null;
         created := null;
         refused_sqlstate := null;
