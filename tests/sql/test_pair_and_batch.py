@@ -14,6 +14,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from support import (
+    AMENDED,
     BATCH,
     IN_BOTH_STATES,
     PAIR,
@@ -86,9 +87,10 @@ CREATED, REPLAYED = (True, None, None), (False, None, None)
 
 @pytest.fixture
 def writer(db: Database) -> Connection:
-    """A writer of two candidates of the same DOTs."""
+    """A writer of two candidates of the same DOTs, and of one that has them the other way round."""
     define_pair(db)
     define_pair(db, OTHER)
+    define_pair(db, "shop.reversed", VERIFIER, PRODUCER)
     return db.session("writer")
 
 
@@ -251,6 +253,8 @@ def test_a_batch_says_of_each_line_what_became_of_it(db: Database, writer: Conne
     assert told[13]["component_id"] == told[0]["component_id"] is not None
     for one in told:
         is_refused = one["created"] is None
+        said = [one[name] for name in one if name.startswith("refused_")]
+        assert all(text is None for text in said) is not is_refused
         assert (one["refused_message"] is not None) is is_refused
         assert (one["process_run_id"] is None) is (one["correlation_id"] is None) is is_refused
     assert (told[3]["refused_detail"], told[5]["refused_hint"], told[5]["refused_detail"]) == (
@@ -581,6 +585,14 @@ def test_a_line_is_told_the_correlation_under_which_its_run_is_stored(db: Databa
         )
         assert outcomes(told) == [CREATED, REPLAYED, CREATED, CREATED]
         assert {one["correlation_id"] for one in told} == {first}
+
+
+@AMENDED
+def test_a_blocked_header_takes_no_component_of_a_batch(db: Database, writer: Connection) -> None:
+    told_of = {"status": "blocked", "parent_run_id": uuid.uuid4(), "error_ref": "preflight_check"}
+    run_id = observe_run(writer, **told_of)["process_run_id"]
+    told = batch(writer, [part_line(run_id, "producer"), part_line(run_id, "verifier", status="prepared")])
+    assert outcomes(told) == [refusal("23514", "process_component_observation_header_status_check")] * 2
 
 
 def test_an_atomic_batch_is_stored_whole_or_not_at_all(db: Database, writer: Connection) -> None:
