@@ -391,6 +391,21 @@ def test_how_far_a_dot_came_is_told_by_its_observations(document_02: Database) -
             assert inventory(reader)[AGENT]["verdict"] == invoked, case
 
 
+def test_a_component_of_one_role_shows_nothing_of_the_other_s_dot(document_02: Database) -> None:
+    owner, reader = document_02.session("owner"), document_02.session("reader")
+    store_candidate(owner, "pair", "DOT_1", "DOT_2")
+    stored(owner, "SIMULATED_DRY_RUN", "producer")
+    assert (funnel(reader, "DOT_1"), funnel(reader, "DOT_2")) == (
+        (True, False, False, True, False),
+        (True,) + (False,) * 4,
+    )
+    stored(owner, "REAL_RUN", "producer")
+    assert (funnel(reader, "DOT_1"), funnel(reader, "DOT_2")) == (
+        (True, True, True, True, False),
+        (True,) + (False,) * 4,
+    )
+
+
 def test_a_real_run_observes_the_dots_of_its_own_components_alone(document_02: Database) -> None:
     owner = document_02.session("owner")
     store_candidate(owner, "pair", "DOT_1", "DOT_2")
