@@ -253,6 +253,8 @@ def test_a_batch_says_of_each_line_what_became_of_it(db: Database, writer: Conne
     assert told[13]["component_id"] == told[0]["component_id"] is not None
     for one in told:
         is_refused = one["created"] is None
+        of_component = one["line"] in (1, 12, 14)
+        assert (one["component_id"] is not None) is of_component
         said = [one[name] for name in one if name.startswith("refused_")]
         assert all(text is None for text in said) is not is_refused
         assert (one["refused_message"] is not None) is is_refused
