@@ -259,6 +259,7 @@ def test_a_batch_says_of_each_line_what_became_of_it(db: Database, writer: Conne
         assert all(text is None for text in said) is not is_refused
         assert (one["refused_message"] is not None) is is_refused
         assert (one["process_run_id"] is None) is (one["correlation_id"] is None) is is_refused
+    assert told[7]["refused_hint"] is None
     assert (told[3]["refused_detail"], told[5]["refused_hint"], told[5]["refused_detail"]) == (
         f"Stored for run {stored_before}. Differing fields: actor.",
         "Register it with fn_dot_tool_register.",
@@ -416,15 +417,17 @@ def test_the_components_of_a_batch_go_on_with_the_run_that_their_header_was_stor
     assert {one["correlation_id"] for one in again} == {"corr-1"}
     assert again[0]["component_id"] == told[0]["component_id"]
     # Neither another candidate's run of that id, nor a component that says another correlation, goes on with it.
-    third = uuid.uuid4()
+    third, behind = uuid.uuid4(), {"process_candidate_code": "shop.reversed", "dot_code": VERIFIER}
+    observe_run(writer, process_run_id=first, correlation_id="corr-1", **behind)
     stray = [
         header_line(third, idempotency_key="run", correlation_id="corr-3"),
         part_line(third, "producer", status="started", correlation_id="corr-4"),
         part_line(third, "producer", status="started", correlation_id="corr-3", process_candidate_code=OTHER),
+        part_line(third, "producer", correlation_id="corr-3", **behind),
     ]
     assert outcomes(batch(writer, stray)) == [
         REPLAYED,
-        *[refusal("23503", "process_component_observation_process_run_id_fkey")] * 2,
+        *[refusal("23503", "process_component_observation_process_run_id_fkey")] * 3,
     ]
 
 
