@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -70,7 +71,15 @@ def main() -> None:
     # What psycopg has to say of a connection that was lost is said by the error that follows, or was mended by a retry.
     logging.getLogger("psycopg").addHandler(logging.NullHandler())
     signal.signal(signal.SIGTERM, _terminated)
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except OSError as error:  # of what was buffered a full disk tells only now
+        if code == DONE:
+            _say("error", str(error), as_json=False)
+            code = FAILED
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter tries again as it ends
+    sys.exit(code)
 
 
 def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:

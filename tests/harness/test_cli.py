@@ -226,11 +226,15 @@ def test_odd_input_is_an_exit_code_and_one_line(
 def test_a_full_disk_and_a_terminal_without_unicode_are_no_tracebacks(db: Database) -> None:
     program = Path(sys.executable).parent / "dot-wrapper"
     environment = {**os.environ, "DATABASE_URL": db.url_as("operator")}
-    with Path("/dev/full").open("w") as full:
-        done = subprocess.run(
-            [program, "board"], env=environment, stdout=full, stderr=subprocess.PIPE, text=True, check=False
-        )
-    assert (done.returncode, "Traceback" in done.stderr) == (cli.FAILED, False)
+    for unbuffered in ("1", ""):  # buffered, nothing is written before the program ends
+        environment["PYTHONUNBUFFERED"] = unbuffered
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(
+                [program, "board"], env=environment, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            )
+        assert (done.returncode, done.stderr.count("No space left")) == (cli.FAILED, 1)
+        assert "Traceback" not in done.stderr
+        assert "Exception ignored" not in done.stderr
     ascii_only = {**environment, "PYTHONIOENCODING": "ascii"}
     shown = subprocess.run([program, "inventory"], env=ascii_only, capture_output=True, text=True, check=False)
     assert (shown.returncode, shown.stderr) == (0, "")
