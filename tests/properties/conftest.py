@@ -17,7 +17,11 @@ from sizes import LARGE
 T = TypeVar("T")
 
 # A test's database lives for all its examples: each example uses names of its own, so none sees another's rows.
-_common: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
+# A busy machine is no finding: how fast examples are drawn is not asked.
+_common: dict[str, Any] = {
+    "deadline": None,
+    "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+}
 settings.register_profile("fixed", derandomize=True, database=None, max_examples=150, **_common)
 settings.register_profile("random", print_blob=True, max_examples=2000, **_common)
 settings.register_profile("large", database=None, print_blob=True, max_examples=5000, **_common)
