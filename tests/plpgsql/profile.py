@@ -23,7 +23,7 @@ from servers import database_url
 TESTS = ("tests/sql", "tests/attacks", "tests/races")
 PROFILE = """
 select p.proname, s.stmtid, s.parent_stmtid, s.parent_note, btrim(split_part(p.prosrc, E'\\n', s.lineno)), s.stmtname,
-    s.exec_stmts + s.exec_stmts_err
+    s.exec_stmts  -- those that ended in an error are among them
 from pg_proc p cross join lateral plpgsql_profiler_function_statements_tb(p.oid) as s
 where p.pronamespace = 'dot'::regnamespace and starts_with(p.proname, 'fn_')
     and p.prolang = (select l.oid from pg_language l where l.lanname = 'plpgsql')
