@@ -471,16 +471,15 @@ def test_of_lines_of_one_run_and_key_the_one_that_is_stored_is_told_so(db: Datab
 
 
 def test_the_first_of_lines_that_compete_wins_whichever_way_it_is_stored(db: Database, writer: Connection) -> None:
-    """One that goes through the functions, because its event is wanted, is not overtaken by one that does not."""
-    gatekeeper, first, second = db.session("gatekeeper"), *sorted((uuid.uuid4(), uuid.uuid4()))
-    for event in ("process.run.started", "process.component.step_completed"):
-        gatekeeper.execute("select dot.fn_event_type_set(%s, true, 'tester', 'for a test')", (event,))
+    """One that goes through the functions, because it brings a token, is not overtaken by one that does not."""
+    first, second = sorted((uuid.uuid4(), uuid.uuid4()))
+    slow: dict[str, object] = {"lease_token": acquire(writer)}
     told = batch(
         writer,
         [
-            header_line(first, idempotency_key="run"),
+            header_line(first, idempotency_key="run", **slow),
             header_line(first, idempotency_key="run", status="completed"),
-            part_line(first, "producer"),
+            part_line(first, "producer", **slow),
             part_line(first, "producer", status="failed"),
             header_line(second, idempotency_key="run.2", status="completed"),
             part_line(second, "verifier", status="failed", idempotency_key="part"),
@@ -496,27 +495,23 @@ def test_the_first_of_lines_that_compete_wins_whichever_way_it_is_stored(db: Dat
         CREATED,
         refusal("23505", "idempotency_payload_mismatch"),
     ]
-    types = [one["type"] for one in poll_until(db.session("relay"), 2)]
-    assert types == ["process.run.started", "process.component.step_completed"]
 
 
-def test_a_line_whose_event_is_wanted_is_not_overtaken_for_its_row_or_its_key(db: Database, writer: Connection) -> None:
-    gatekeeper = db.session("gatekeeper")
+def test_a_line_that_is_stored_alone_is_not_overtaken_for_its_row_or_its_key(db: Database, writer: Connection) -> None:
     begun, first, second, third, fourth = sorted(uuid.uuid4() for _ in range(5))
     for run_id in (begun, fourth):
         observe_run(writer, process_run_id=run_id)
-    for event in ("process.run.started", "process.component.step_completed"):
-        gatekeeper.execute("select dot.fn_event_type_set(%s, true, 'tester', 'for a test')", (event,))
+    slow: dict[str, object] = {"lease_token": acquire(writer)}
     told = batch(
         writer,
         [
-            header_line(first, idempotency_key="row.1"),
+            header_line(first, idempotency_key="row.1", **slow),
             header_line(first, idempotency_key="row.2", status="completed"),
-            header_line(third, idempotency_key="key"),
+            header_line(third, idempotency_key="key", **slow),
             header_line(second, idempotency_key="key", status="completed"),
-            part_line(begun, "producer"),
+            part_line(begun, "producer", **slow),
             part_line(begun, "producer", status="failed"),
-            part_line(fourth, "verifier", idempotency_key="part"),
+            part_line(fourth, "verifier", idempotency_key="part", **slow),
             part_line(begun, "verifier", idempotency_key="part", status="failed"),
             part_line(begun, "verifier", status="started", idempotency_key="part.2"),
             part_line(fourth, "producer", status="started", idempotency_key="part.2"),
@@ -535,8 +530,8 @@ def test_a_line_whose_event_is_wanted_is_not_overtaken_for_its_row_or_its_key(db
         CREATED,
         refusal("23505", mismatch),
     ]
-    types = sorted(one["type"] for one in poll_until(db.session("relay"), 4))
-    assert types == ["process.component.step_completed"] * 2 + ["process.run.started"] * 2
+    tokens = "select count(*) from dot.process_component_observation where lease_token is not null"
+    assert value(db.session("owner"), tokens) == 2
 
 
 def test_a_component_waits_for_the_run_that_its_header_is_stored_under(db: Database, writer: Connection) -> None:
@@ -657,21 +652,47 @@ def test_a_token_that_a_simulation_brings_is_asked_for_in_a_batch_too(db: Databa
 
 
 def test_each_line_that_is_created_tells_of_itself_where_its_event_is_wanted(db: Database, writer: Connection) -> None:
-    gatekeeper, run_id = db.session("gatekeeper"), uuid.uuid4()
+    """As its call alone would, the header before its components. None of it is a subtransaction."""
+    gatekeeper, parent = db.session("gatekeeper"), uuid.uuid4()
     for event in ("process.run.started", "process.component.step_completed"):
         gatekeeper.execute("select dot.fn_event_type_set(%s, true, 'tester', 'for a test')", (event,))
-    lines = [
-        header_line(run_id, idempotency_key="run"),
-        part_line(run_id, "producer", idempotency_key="run:producer"),
-        part_line(run_id, "verifier", status="failed"),
-        header_line(uuid.uuid4(), status="completed"),
-    ]
-    assert outcomes(batch(writer, lines)) == [CREATED] * 4
-    assert outcomes(batch(writer, lines[:2])) == [REPLAYED] * 2
-    assert [one["type"] for one in poll_until(db.session("relay"), 2)] == [
-        "process.run.started",
-        "process.component.step_completed",
-    ]
+
+    def lines(run_id: uuid.UUID, candidate: str) -> list[dict[str, Any]]:
+        said = {"process_candidate_code": candidate}
+        return [
+            header_line(run_id, idempotency_key="run", parent_run_id=parent, **said),
+            part_line(run_id, "producer", idempotency_key="run:producer", **said),
+            part_line(run_id, "verifier", status="failed", **said),
+            header_line(uuid.uuid4(), status="completed", **said),
+        ]
+
+    def told_of() -> list[dict[str, Any]]:
+        own, relay = {"process_candidate_code", "process_run_id", "component_id"}, db.session("relay")
+        events = poll_until(relay, 2)
+        relay.execute("select dot.fn_dot_outbox_ack(%s, %s)", (events[-1]["xact_id"], events[-1]["id"]))
+        for event in events:
+            assert event["aggregateid"] == event["payload"]["process_run_id"]
+            event["own"] = own & event["payload"].keys()
+            event["payload"] = {name: said for name, said in event["payload"].items() if name not in own}
+        return [{name: event[name] for name in ("aggregatetype", "type", "payload", "own")} for event in events]
+
+    run_id, alone = uuid.uuid4(), uuid.uuid4()
+    assert outcomes(batch(writer, lines(run_id, PAIR))) == [CREATED] * 4
+    assert outcomes(batch(writer, lines(run_id, PAIR)[:2])) == [REPLAYED] * 2
+    together = told_of()
+    assert [one["type"] for one in together] == ["process.run.started", "process.component.step_completed"]
+    written = """
+        select count(distinct t.xid) from (
+            select xmin::text as xid from dot.process_run_observation
+            union all select xmin::text from dot.process_component_observation
+            union all select xmin::text from dot.event_outbox
+        ) as t
+    """
+    assert value(db.session("owner"), written) == 1
+    for line in lines(alone, OTHER):
+        function = "fn_process_component_observe" if "component_role" in line else "fn_process_run_observe"
+        call(writer, function, line)
+    assert told_of() == together
 
 
 def test_the_verifier_s_row_is_later_than_the_producer_s_of_the_same_batch(db: Database, writer: Connection) -> None:

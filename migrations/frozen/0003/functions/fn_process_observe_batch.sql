@@ -3,9 +3,9 @@
 -- under its key (created = false), or refused (created is NULL, and the five refused_ columns say why). A component follows its
 -- header: where the header's line was stored before under another run, its components of this batch go on with that run.
 --
--- Rules, order of checks and refusals are those of fn_process_run_observe and fn_process_component_observe. New simulations that
--- nobody wants an event of are stored together, by conditions that are those functions' own; whatever these leave goes through the
--- functions, one by one, and they say what is wrong with it.
+-- Rules, order of checks and refusals are those of fn_process_run_observe and fn_process_component_observe. New simulations are
+-- stored together, by conditions that are those functions' own, and so are their events; whatever these leave goes through the
+-- functions, one by one, and they say what is wrong with it. An event that the host refuses ends the batch.
 --
 -- Atomic: the first refusal is raised, its line named, and nothing is stored. Otherwise a refused line costs no other one.
 -- The planner takes every batch for a line or two, and a plan made while the ledger was empty is kept while it grows. So nothing
@@ -55,6 +55,7 @@ declare
     v_run_ids uuid[];
     v_correlation_ids text[];
     v_component_ids uuid[];
+    v_events jsonb[];
     v_one record;
     v_asked_candidate text;
     v_asked_run_id uuid;
@@ -119,16 +120,16 @@ begin
                 l.actor, l.idempotency_key, l.parent_run_id, l.input_ref, l.output_ref, l.error_ref, l.evidence_ref
             ) is null
     ),
-    quiet as materialized (
-        select d.dot_code, d.stored_status
+    -- NULL: the DOT is not in the catalogue.
+    wanted as materialized (
+        select d.dot_code, d.stored_status, dot.fn_host_dot_event_wanted(d.dot_code, dot.fn_event_type('run', d.stored_status)) as event
         from (select distinct a.dot_code, a.stored_status from asked as a) as d
-        where dot.fn_host_dot_event_wanted(d.dot_code, dot.fn_event_type('run', d.stored_status)) is false
     ),
     plain as materialized (
         select a.*
         from asked as a
         join dot.process_candidate as c on c.code = a.process_candidate_code and c.producer_dot_code = a.dot_code
-        where ((a.dot_code, a.stored_status) in (select q.dot_code, q.stored_status from quiet as q)) is true
+        where (a.dot_code in (select w.dot_code from wanted as w where w.event is not null)) is true
             and not exists (
                 select from dot.process_run_observation as s
                 where s.process_candidate_code = a.process_candidate_code and s.idempotency_key = a.idempotency_key
@@ -148,11 +149,21 @@ begin
             order by p.process_candidate_code, coalesce(p.idempotency_key, p.process_run_id::text)
         ) as a
         on conflict do nothing
-        returning r.process_candidate_code, r.process_run_id
+        returning r.*
     )
     -- Which line each stored row is of: the one plain line of its run.
-    select array_agg(f.line), array_agg(f.process_run_id), array_agg(f.correlation_id)
-    into v_runs, v_run_ids, v_correlation_ids
+    select
+        array_agg(f.line), array_agg(f.process_run_id), array_agg(f.correlation_id),
+        (
+            select array_agg(jsonb_build_object(
+                'process_candidate_code', s.process_candidate_code, 'process_run_id', s.process_run_id,
+                'correlation_id', s.correlation_id, 'parent_run_id', s.parent_run_id, 'dot_code', s.dot_code,
+                'evidence_type', s.evidence_type, 'dry_run', s.dry_run, 'status', s.status, 'actor', s.actor
+            ))
+            from stored as s
+            where (s.dot_code, s.status) in (select w.dot_code, w.stored_status from wanted as w where w.event)
+        )
+    into v_runs, v_run_ids, v_correlation_ids, v_events
     from (
         select max(b.line) as line, b.process_run_id, max(b.correlation_id) as correlation_id
         from (
@@ -163,6 +174,9 @@ begin
         group by b.process_candidate_code, b.process_run_id
         having bool_or(b.is_stored)
     ) as f;
+    perform dot.fn_host_outbox_append(
+        'process_run', e.event ->> 'process_run_id', dot.fn_event_type('run', e.event ->> 'status'), e.event
+    ) from unnest(v_events) as e (event);
     return query
         select f.line, f.process_run_id, f.correlation_id, null::uuid, true, null, null, null, null, null
         from unnest(v_runs, v_run_ids, v_correlation_ids) as f (line, process_run_id, correlation_id);
@@ -208,10 +222,10 @@ begin
                 l.idempotency_key, l.input_ref, l.output_ref, l.error_ref, l.evidence_ref
             ) is null
     ),
-    quiet as materialized (
-        select d.dot_code, d.stored_status
+    -- NULL: the DOT is not in the catalogue.
+    wanted as materialized (
+        select d.dot_code, d.stored_status, dot.fn_host_dot_event_wanted(d.dot_code, dot.fn_event_type('component', d.stored_status)) as event
         from (select distinct a.dot_code, a.stored_status from asked as a) as d
-        where dot.fn_host_dot_event_wanted(d.dot_code, dot.fn_event_type('component', d.stored_status)) is false
     ),
     plain as materialized (
         select a.*, r.evidence_type as header_evidence_type
@@ -232,7 +246,7 @@ begin
                 and h.status not in ('failed', 'cancelled', 'skipped', 'blocked')
             limit 1
         ) as r
-        where ((a.dot_code, a.stored_status) in (select q.dot_code, q.stored_status from quiet as q)) is true
+        where (a.dot_code in (select w.dot_code from wanted as w where w.event is not null)) is true
             and not exists (
                 select from dot.process_component_observation as s
                 where s.process_candidate_code = a.process_candidate_code and s.idempotency_key = a.idempotency_key
@@ -255,10 +269,20 @@ begin
             order by p.process_candidate_code, p.process_run_id, p.component_role, p.stage
         ) as a
         on conflict do nothing
-        returning k.process_candidate_code, k.process_run_id, k.component_role, k.stage, k.component_id
+        returning k.*
     )
-    select array_agg(f.line), array_agg(f.process_run_id), array_agg(f.correlation_id), array_agg(f.component_id)
-    into v_components, v_run_ids, v_correlation_ids, v_component_ids
+    select
+        array_agg(f.line), array_agg(f.process_run_id), array_agg(f.correlation_id), array_agg(f.component_id),
+        (
+            select array_agg(jsonb_build_object(
+                'process_candidate_code', s.process_candidate_code, 'process_run_id', s.process_run_id,
+                'component_id', s.component_id, 'component_role', s.component_role, 'correlation_id', s.correlation_id,
+                'dot_code', s.dot_code, 'evidence_type', s.evidence_type, 'status', s.status, 'actor', s.actor
+            ))
+            from stored as s
+            where (s.dot_code, s.status) in (select w.dot_code, w.stored_status from wanted as w where w.event)
+        )
+    into v_components, v_run_ids, v_correlation_ids, v_component_ids, v_events
     from (
         select
             max(b.line) as line, b.process_run_id, max(b.correlation_id) as correlation_id,
@@ -276,6 +300,9 @@ begin
         group by b.process_candidate_code, b.process_run_id, b.component_role, b.stage
         having max(b.component_id) is not null
     ) as f;
+    perform dot.fn_host_outbox_append(
+        'process_run', e.event ->> 'process_run_id', dot.fn_event_type('component', e.event ->> 'status'), e.event
+    ) from unnest(v_events) as e (event);
     return query
         select f.line, f.process_run_id, f.correlation_id, f.component_id, true, null, null, null, null, null
         from unnest(v_components, v_run_ids, v_correlation_ids, v_component_ids)
