@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
+from queue import SimpleQueue
 from typing import Any, Final, TypeVar
 
 import psycopg
@@ -33,14 +36,64 @@ def chunk_by_chunk(
             chunk alone: the others are kept.
         refused: is told of an item that was refused alone.
     """
-    remaining = iter(items)
-    while chunk := list(islice(remaining, CHUNK)):
-        try:
-            store(chunk)
-        except Refusal:
-            for item in chunk:
-                try:
-                    store([item])
-                except Refusal as refusal:
-                    refused(item, refusal)
+    for chunk in _chunks(items, CHUNK):
+        for item, refusal in _refused(chunk, store):
+            refused(item, refusal)
         yield len(chunk)
+
+
+def side_by_side(
+    items: Iterable[T],
+    stores: Sequence[Callable[[Sequence[T]], None]],
+    refused: Callable[[T, Refusal], None],
+    *,
+    size: int,
+) -> Iterator[int]:
+    """The same with each of several ``store`` in a thread of its own: while the server works on one chunk the client prepares
+    another. As many chunks as there are of them are on their way, and one more waits."""
+    free: SimpleQueue[Callable[[Sequence[T]], None]] = SimpleQueue()
+    for store in stores:
+        free.put(store)
+
+    def work(chunk: Sequence[T]) -> list[tuple[T, Refusal]]:
+        store = free.get()
+        try:
+            return _refused(chunk, store)
+        finally:
+            free.put(store)
+
+    def ended() -> int:
+        chunk, result = going.popleft()
+        for item, refusal in result.result():
+            refused(item, refusal)
+        return len(chunk)
+
+    going: deque[tuple[Sequence[T], Future[list[tuple[T, Refusal]]]]] = deque()
+    with ThreadPoolExecutor(len(stores)) as pool:
+        for chunk in _chunks(items, size):
+            going.append((chunk, pool.submit(work, chunk)))
+            if len(going) > len(stores):
+                yield ended()
+        while going:
+            yield ended()
+
+
+def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    remaining = iter(items)
+    while chunk := list(islice(remaining, size)):
+        yield chunk
+
+
+def _refused(chunk: Sequence[T], store: Callable[[Sequence[T]], None]) -> list[tuple[T, Refusal]]:
+    """Stores a chunk; what of it was refused alone."""
+    try:
+        store(chunk)
+    except Refusal:
+        refused: list[tuple[T, Refusal]] = []
+        for item in chunk:
+            try:
+                store([item])
+            except Refusal as refusal:
+                refused.append((item, refusal))
+        return refused
+    return []

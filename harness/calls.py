@@ -337,10 +337,8 @@ def batch(observations: Sequence[Observation], *, atomic: bool = False) -> Call[
     Raises: as ``observe_run`` where atomic; else what no single line is refused for, for instance a NUL in the evidence of one, which
         cannot be sent.
     """
-    described = [one.parameters for one in observations]
-    parameters: dict[str, object] = {
-        name: [line.get(name) if isinstance(line, Mapping) else None for line in described] for name in _BATCH_TYPES
-    }
+    described = [one.parameters if isinstance(one.parameters, Mapping) else {} for one in observations]
+    parameters: dict[str, object] = {name: [line.get(name) for line in described] for name in _BATCH_TYPES}
     return Call(
         "dot_writer",
         _BATCH,

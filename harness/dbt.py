@@ -11,8 +11,11 @@ import json
 import os.path
 import re
 import reprlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
+from itertools import islice
+from operator import or_
 from pathlib import Path
 from typing import Any, Final
 
@@ -92,6 +95,10 @@ class Result:
     finished_at: str | None
 
 
+_Reader = Callable[[Path], Iterator[tuple[str, str, Result]]]
+"""Place, invocation id and result of every finished node in a file."""
+
+
 @dataclass(frozen=True, slots=True)
 class PairRun:
     """One invocation of a pair; at least one of `producer` and `verifier` finished, the other may be None."""
@@ -118,6 +125,42 @@ class PairRun:
 
 
 @dataclass(frozen=True, slots=True)
+class PairRuns:
+    """The runs in a file of results, in the order in which their invocations ended, read again each time they are iterated over:
+    what is held of a file of any size is the invocations that are not at their end. `len` is their number without reading.
+
+    `last_results` says by invocation which result of the file is its last. Whatever the file has grown by since it was read is
+    left alone; iterating raises DbtInputError where it does not hold what it held.
+    """
+
+    pairs: tuple[Pair, ...]
+    results_path: Path | None
+    read: _Reader
+    last_results: Mapping[str, int]
+    number: int
+
+    def __len__(self) -> int:
+        return self.number
+
+    def __iter__(self) -> Iterator[PairRun]:
+        if not self.results_path or not self.last_results:
+            return
+        going: dict[str, dict[str, Result]] = {}
+        number, last = -1, max(self.last_results.values())
+        for number, (_, invocation_id, result) in enumerate(islice(self.read(self.results_path), last + 1)):
+            going.setdefault(invocation_id, {})[result.unique_id] = result
+            if self.last_results.get(invocation_id) == number:
+                yield from self._runs(invocation_id, going.pop(invocation_id))
+        if going or number != last:
+            raise DbtInputError(f"{self.results_path}: has changed since it was read; import it again")
+
+    def _runs(self, invocation_id: str, finished: Mapping[str, Result]) -> Iterator[PairRun]:
+        for pair in self.pairs:
+            if pair.producer in finished or pair.verifier in finished:
+                yield PairRun(pair, invocation_id, finished.get(pair.producer), finished.get(pair.verifier))
+
+
+@dataclass(frozen=True, slots=True)
 class DbtInput:
     """A manifest and its results, read whole and checked.
 
@@ -128,7 +171,7 @@ class DbtInput:
 
     nodes: tuple[Node, ...]
     pairs: tuple[Pair, ...]
-    runs: tuple[PairRun, ...]
+    runs: PairRuns
     invocation_ids: tuple[str, ...]
     results: int
     unpaired_results: int
@@ -153,28 +196,35 @@ def read_dbt(target_dir: Path, *, manifest: Path | None = None, results: Path | 
     try:
         nodes, pairs, sourceless, kinds = _read_manifest(manifest_path)
         results_path = results or _find_results(target_dir, manifest_path, given=manifest is not None)
-        finished: dict[str, dict[str, Result]] = {}
+        read: _Reader = _read_run_results
+        # By invocation the nodes that finished, a bit each, and which result is the last: little, however many there are.
+        finished: dict[str, int] = {}
+        last_results: dict[str, int] = {}
+        bits = {unique_id: 1 << number for number, unique_id in enumerate(kinds)}
         if results_path:
-            is_log = _is_log(results_path) if results else results_path.name != "run_results.json"
-            read = _read_log if is_log else _read_run_results
-            for where, invocation_id, result in read(results_path):
+            if _is_log(results_path) if results else results_path.name != "run_results.json":
+                read = _read_log
+            for number, (where, invocation_id, result) in enumerate(read(results_path)):
                 _check_ran(result, kinds, where, manifest_path)
-                finished.setdefault(invocation_id, {})[result.unique_id] = result
+                finished[invocation_id] = finished.get(invocation_id, 0) | bits[result.unique_id]
+                last_results[invocation_id] = number
     except OSError as error:
         raise DbtInputError(f"{error.filename or target_dir}: cannot be read: {error.strerror}") from error
-    paired = {unique_id for pair in pairs for unique_id in (pair.producer, pair.verifier)}
+    either = [bits[pair.producer] | bits[pair.verifier] for pair in pairs]
+    unpaired = ~reduce(or_, either, 0)
     return DbtInput(
         nodes=nodes,
         pairs=pairs,
-        runs=tuple(
-            PairRun(pair, invocation_id, by_id.get(pair.producer), by_id.get(pair.verifier))
-            for invocation_id, by_id in finished.items()
-            for pair in pairs
-            if pair.producer in by_id or pair.verifier in by_id
+        runs=PairRuns(
+            pairs,
+            results_path,
+            read,
+            last_results,
+            sum(bool(some & pair) for some in finished.values() for pair in either),
         ),
         invocation_ids=tuple(finished),
-        results=sum(map(len, finished.values())),
-        unpaired_results=sum(unique_id not in paired for by_id in finished.values() for unique_id in by_id),
+        results=sum(some.bit_count() for some in finished.values()),
+        unpaired_results=sum((some & unpaired).bit_count() for some in finished.values()),
         sourceless_tests=sourceless,
         manifest_path=manifest_path,
         results_path=results_path,

@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any, Final, Required, TypedDict, TypeVar
 
 import psycopg
 from uuid_utils.compat import uuid7
 
 from harness import calls
-from harness.bulk import chunk_by_chunk, pipelined
+from harness.bulk import chunk_by_chunk, pipelined, side_by_side
 from harness.calls import Observation, ObservedRun, Role
 from harness.dbt import WRAPPER_STATUS, DbtInput, Pair, PairRun, Result
 from harness.errors import PayloadMismatch, Refusal
 from harness.ledger import Ledger
 
 ACTOR: Final = "dbt-import"
+BATCH: Final = 1000
+"""Runs that are recorded in one transaction: a third of what a batch takes, for the components are in it too."""
 
 _T = TypeVar("_T")
 Progress = Callable[[str, int], None]
@@ -54,15 +58,15 @@ class ImportSummary:
     dots: int
     candidates: int
     runs: int
-    correlated_pairs: int
-    verifiers_passed: int
-    verifiers_failed: int
-    verifiers_skipped: int
-    producer_only: int
-    verifier_only: int
     never_observed: int
     unpaired_results: int
     invocations: int
+    correlated_pairs: int = 0
+    verifiers_passed: int = 0
+    verifiers_failed: int = 0
+    verifiers_skipped: int = 0
+    producer_only: int = 0
+    verifier_only: int = 0
     dots_created: int = 0
     dots_updated: int = 0
     candidates_created: int = 0
@@ -84,14 +88,25 @@ def import_dbt(
 ) -> ImportSummary:
     """Imports what ``read_dbt`` read. The same input again records nothing.
 
-    The catalogue comes first (role dot_cataloguer), then the runs (role dot_writer), each in transactions of at most
-    ``CHUNK``. Where one item of a chunk is refused, the chunk is done again item by item: the others are kept.
+    The catalogue comes first (role dot_cataloguer), then the runs (role dot_writer), over a second connection as well: each in
+    transactions of at most ``CHUNK`` or ``BATCH``. Where one item of these is refused, they are done again item by item: the
+    others are kept.
 
     Raises:
         DotWrapperError: anything but a refusal of a single item, a lost server for instance. What was committed stays; the
             same import again goes on where it stopped.
     """
-    summary = _found(given)
+    summary = ImportSummary(
+        dots=len(given.nodes),
+        candidates=len(given.pairs),
+        runs=len(given.runs),
+        never_observed=len(given.pairs),
+        unpaired_results=given.unpaired_results,
+        invocations=len(given.invocation_ids),
+        sourceless_tests=given.sourceless_tests,
+    )
+    created: Counter[str] = Counter()
+    counting = Lock()
     done = progress or (lambda _what, _count: None)
 
     def register(connection: psycopg.Connection[Any], dots: Sequence[Dot]) -> Counter[str]:
@@ -111,20 +126,16 @@ def import_dbt(
             if line.observed and line.observed.created
         )
 
-    def store(
-        what: str,
-        role: str,
-        items: Sequence[_T],
-        work: Callable[[psycopg.Connection[Any], Sequence[_T]], Counter[str]],
-        name: Callable[[_T], str],
-    ) -> None:
-        # Every call has a key, or is the same when it is made again, so a transaction may be repeated; one counts once it is
-        # committed.
-        def committed(some: Sequence[_T]) -> None:
-            created.update(ledger.transaction(role, lambda connection: work(connection, some), repeatable=True))
+    # Every call has a key, or is the same when it is made again, so a transaction may be repeated; one counts once it is committed.
+    def storing(
+        through: Ledger, role: str, work: Callable[[psycopg.Connection[Any], Sequence[_T]], Counter[str]]
+    ) -> Callable[[Sequence[_T]], None]:
+        def store(some: Sequence[_T]) -> None:
+            figures = through.transaction(role, lambda connection: work(connection, some), repeatable=True)
+            with counting:
+                created.update(figures)
 
-        for count in chunk_by_chunk(items, committed, lambda item, refusal: conflict(name(item), refusal)):
-            done(what, count)
+        return store
 
     def conflict(what: str, refusal: Refusal) -> None:
         fields = refusal.fields if isinstance(refusal, PayloadMismatch) else ()
@@ -137,10 +148,20 @@ def import_dbt(
         if path != node.path:
             summary.paths_left_out.append(node.unique_id)
         dots.append(Dot(code=node.unique_id, category=node.resource_type, execution_engine="dbt", file_path=path))
-    created: Counter[str] = Counter()
-    store("DOTs", "dot_cataloguer", dots, register, lambda dot: f"DOT {dot['code']}")
-    store("candidates", "dot_cataloguer", given.pairs, define, lambda pair: f"candidate {pair.code}")
-    store("runs", "dot_writer", given.runs, record, lambda run: f"{run.pair.code}, run {run.correlation_id}")
+    register_dots = storing(ledger, "dot_cataloguer", register)
+    for count in chunk_by_chunk(dots, register_dots, lambda dot, why: conflict(f"DOT {dot['code']}", why)):
+        done("DOTs", count)
+    define_pairs = storing(ledger, "dot_cataloguer", define)
+    for count in chunk_by_chunk(given.pairs, define_pairs, lambda pair, why: conflict(f"candidate {pair.code}", why)):
+        done("candidates", count)
+    with closing(ledger.another()) as other:
+        for count in side_by_side(
+            _counted(given.runs, summary),
+            [storing(one, "dot_writer", record) for one in (ledger, other)],
+            lambda run, why: conflict(f"{run.pair.code}, run {run.correlation_id}", why),
+            size=BATCH,
+        ):
+            done("runs", count)
     summary.dots_created = created["dots_created"]
     summary.dots_updated = created["dots_updated"]
     summary.candidates_created = created["candidates_created"]
@@ -149,25 +170,24 @@ def import_dbt(
     return summary
 
 
-def _found(given: DbtInput) -> ImportSummary:
-    both = [run for run in given.runs if run.producer and run.verifier]
-    verdicts = [WRAPPER_STATUS[run.verifier.status] for run in both if run.verifier]
-    observed = {run.pair.code for run in given.runs}
-    return ImportSummary(
-        dots=len(given.nodes),
-        candidates=len(given.pairs),
-        runs=len(given.runs),
-        correlated_pairs=len(both),
-        verifiers_passed=verdicts.count("completed"),
-        verifiers_failed=verdicts.count("failed"),
-        verifiers_skipped=verdicts.count("skipped"),
-        producer_only=sum(run.verifier is None for run in given.runs),
-        verifier_only=sum(run.producer is None for run in given.runs),
-        never_observed=sum(pair.code not in observed for pair in given.pairs),
-        unpaired_results=given.unpaired_results,
-        invocations=len(given.invocation_ids),
-        sourceless_tests=given.sourceless_tests,
-    )
+def _counted(runs: Iterable[PairRun], summary: ImportSummary) -> Iterator[PairRun]:
+    """The runs, each counted in the summary as it goes by."""
+    observed: set[str] = set()
+    for run in runs:
+        if run.pair.code not in observed:
+            observed.add(run.pair.code)
+            summary.never_observed -= 1
+        if run.verifier is None:
+            summary.producer_only += 1
+        elif run.producer is None:
+            summary.verifier_only += 1
+        else:
+            summary.correlated_pairs += 1
+            status = WRAPPER_STATUS[run.verifier.status]
+            summary.verifiers_passed += status == "completed"
+            summary.verifiers_failed += status == "failed"
+            summary.verifiers_skipped += status == "skipped"
+        yield run
 
 
 def _observations(run: PairRun, actor: str) -> Iterator[Observation]:

@@ -95,6 +95,10 @@ class Ledger:
             self._connection.close()
             self._connection = None
 
+    def another(self) -> Ledger:
+        """A ledger of the same database with a connection of its own, for another thread."""
+        return Ledger(self._connect)
+
     observe_run = _method(calls.observe_run)
     observe_component = _method(calls.observe_component)
     observe_pair = _method(calls.observe_pair)
@@ -234,6 +238,10 @@ class AsyncLedger:
         if self._connection is not None:
             await self._connection.close()
             self._connection = None
+
+    def another(self) -> AsyncLedger:
+        """A ledger of the same database with a connection of its own, for another task."""
+        return AsyncLedger(self._connect)
 
     observe_run = _async_method(calls.observe_run)
     observe_component = _async_method(calls.observe_component)

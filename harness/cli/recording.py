@@ -49,7 +49,7 @@ def dbt(
 ) -> None:
     """Record a dbt invocation: nodes as DOTs, tests and what they test as candidates, results as simulated runs.
 
-    The input is read whole before anything is stored. The same input again records nothing; a run that is recorded with
+    The input is read and checked whole before anything is stored. The same input again records nothing; a run that is recorded with
     other results is a conflict: it is named, the others are kept, and the exit code is 3.
 
     Example: dot-wrapper import dbt examples/dbt

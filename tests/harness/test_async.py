@@ -264,6 +264,15 @@ def test_two_tasks_on_one_ledger_are_told_and_nothing_is_lost(db: Database, conn
     assert isinstance(second, errors.LedgerInUse)
 
 
+def test_another_ledger_serves_another_task(db: Database) -> None:
+    async def both() -> tuple[dict[str, bool], dict[str, bool]]:
+        async with connecting(db) as ledger, ledger.another() as other:
+            return await asyncio.gather(ledger.open_gates(), other.open_gates())
+
+    first, second = asyncio.run(both())
+    assert first == second
+
+
 def test_no_cancellation_leaves_a_lease_behind(db: Database) -> None:
     define_pair(db)
     attest(db)

@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import hashlib
 import json
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -265,22 +266,80 @@ class TestNodesAndPairs:
 class TestRuns:
     def test_without_results_nothing_was_observed(self, project: Path) -> None:
         read = read_dbt(project)
-        assert (read.runs, read.results, read.invocation_ids, read.results_path) == ((), 0, (), None)
+        assert (list(read.runs), read.results, read.invocation_ids, read.results_path) == ([], 0, (), None)
         assert len(read.pairs) == 1
 
     @pytest.mark.parametrize("log", ["", "\n\n", lines_of(event())])
     def test_log_in_which_nothing_finished_observes_nothing(self, project: Path, log: str) -> None:
         path = write(project / "logs" / "dbt.jsonl", log)
         read = read_dbt(project)
-        assert (read.runs, read.results, read.results_path) == ((), 0, path)
+        assert (list(read.runs), read.results, read.results_path) == ([], 0, path)
 
     def test_run_results_and_log_of_one_invocation_give_the_same_runs(self, project: Path) -> None:
         results = write(project / "a", run_results_of(run_result(MODEL, status="success"), run_result(failures=None)))
         log = write(project / "b", lines_of(finished(MODEL, status="success"), finished()))
         (run,) = read_dbt(project, results=results).runs
-        assert (run,) == read_dbt(project, results=log).runs
+        assert [run] == list(read_dbt(project, results=log).runs)
         assert run.verifier == Result(TEST, "pass", 0, "2025-01-01T00:00:01Z", "2025-01-01T00:00:04Z")
         assert (run.correlation_id, run.idempotency_key) == (INVOCATION, f"dbt:{INVOCATION}")
+
+    def test_invocations_that_were_written_side_by_side_are_told_apart(self, project: Path) -> None:
+        ids = ["01-one", "02-two"]
+        first = [finished(MODEL, name, status="success") for name in ids]
+        second = [finished(TEST, name, status=word) for name, word in zip(ids, ("pass", "fail"), strict=True)]
+        again = [finished(TEST, "01-one", status="warn")]  # of a node that finished twice the last result counts
+        write(project / "logs" / "dbt.jsonl", lines_of(*first, *second, *again))
+        read = read_dbt(project)
+        runs = [(run.correlation_id, run.verifier and run.verifier.status) for run in read.runs]
+        assert sorted(runs) == [("01-one", "warn"), ("02-two", "fail")]
+        assert (len(read.runs), read.results, read.unpaired_results, read.invocation_ids) == (2, 4, 0, tuple(ids))
+
+    def test_a_log_that_grew_gives_the_runs_that_it_held(self, project: Path) -> None:
+        log = write(project / "logs" / "dbt.jsonl", lines_of(finished(invocation_id="01-one")))
+        read = read_dbt(project)
+        with log.open("a") as more:
+            more.write(lines_of(finished(invocation_id="02-two"), finished("model.shop.unknown")))
+        assert [run.correlation_id for run in read.runs] == ["01-one"]
+
+    @pytest.mark.parametrize(
+        "now",
+        [
+            "",
+            lines_of(finished(invocation_id="01-one")),
+            lines_of(finished(invocation_id="02-two"), finished(invocation_id="01-one")),
+            lines_of(finished(invocation_id="01-one"), finished(invocation_id="03-three")),
+        ],
+    )
+    def test_a_log_that_holds_something_else_by_now_is_an_error(self, project: Path, now: str) -> None:
+        log = write(
+            project / "logs" / "dbt.jsonl", lines_of(*(finished(invocation_id=name) for name in ("01-one", "02-two")))
+        )
+        read = read_dbt(project)
+        write(log, now)
+        with pytest.raises(DbtInputError, match=r"dbt\.jsonl: has changed since it was read; import it again$"):
+            list(read.runs)
+
+    def test_the_memory_for_runs_does_not_grow_with_their_number(self, project: Path) -> None:
+        def highest(invocations: int) -> int:
+            results = (
+                finished(unique_id, f"01-{number}") for number in range(invocations) for unique_id in (MODEL, TEST)
+            )
+            with (project / "dbt.jsonl").open("w", encoding="utf-8") as log:
+                for one in results:
+                    one["data"]["run_result"]["status"] = (
+                        "success" if one["data"]["node_info"]["unique_id"] == MODEL else "pass"
+                    )
+                    log.write(json.dumps(one) + "\n")
+            tracemalloc.start()
+            read = read_dbt(project, results=project / "dbt.jsonl")
+            assert sum(1 for _ in read.runs) == len(read.runs) == invocations
+            _, peak = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            return peak
+
+        highest(10)  # what is made once
+        # An invocation of a name and a number stays, and no result.
+        assert highest(2000) - highest(200) < 1800 * 400
 
     def test_digest_is_of_the_canonical_json_of_both_results(self, project: Path) -> None:
         write(project / "target" / "run_results.json", run_results_of(run_result(status="fail", failures=2)))
@@ -298,14 +357,14 @@ class TestRuns:
         assert run.result_digest == untimed.result_digest
         assert run.result_digest != failed.result_digest
 
-    def test_appended_log_gives_one_run_per_invocation_in_order(self, project: Path) -> None:
+    def test_appended_log_gives_one_run_per_invocation_in_the_order_in_which_they_ended(self, project: Path) -> None:
         log = lines_of(finished(MODEL, "second", status="success"), finished(TEST, "first"), finished(TEST, "second"))
         write(project / "logs" / "dbt.log", log)
         read = read_dbt(project)
         assert read.invocation_ids == ("second", "first")
         assert [(run.correlation_id, run.producer is None) for run in read.runs] == [
-            ("second", False),
             ("first", True),
+            ("second", False),
         ]
         assert read.results == 3
 
@@ -372,7 +431,7 @@ class TestRuns:
         write(project / "target" / "manifest.json", {**manifest_of(), section: {"thing.shop.one": {}}})
         write(project / "target" / "run_results.json", run_results_of(run_result("thing.shop.one")))
         read = read_dbt(project)
-        assert (read.runs, read.results, read.unpaired_results) == ((), 1, 1)
+        assert (list(read.runs), read.results, read.unpaired_results) == ([], 1, 1)
 
     def test_result_of_a_test_on_a_source_is_unpaired(self, project: Path) -> None:
         write(project / "target" / "run_results.json", run_results_of(run_result(SOURCE_TEST), run_result()))

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 
-from harness.bulk import CHUNK
+from harness import database
 from harness.dbt import read_dbt
-from harness.import_dbt import ImportSummary, import_dbt
+from harness.import_dbt import BATCH, ImportSummary, import_dbt
 from harness.ledger import Ledger
 from support import Database, rows, value
 
@@ -197,9 +200,9 @@ def large_project(folder: Path, pairs: int) -> Path:
 
 def test_a_refused_run_is_named_and_its_chunk_is_kept(db: Database, ledger: Ledger, tmp_path: Path) -> None:
     """One of many runs clashes, in a later chunk than the first: the others are stored, of that one nothing is."""
-    pairs = CHUNK + 20
+    pairs = BATCH + 20
     large_project(tmp_path, pairs)
-    clashing = f"test.big.t{CHUNK + 3}"
+    clashing = f"test.big.t{BATCH + 3}"
     with db.connect("cataloguer") as cataloguer:
         for dot in ("other.producer", "other.verifier"):
             cataloguer.execute("select dot.fn_dot_tool_register(%s)", (dot,))
@@ -230,26 +233,48 @@ def test_never_half_of_a_pair_when_a_component_is_refused(db: Database, ledger: 
 
 
 def test_an_interrupted_import_goes_on_where_it_stopped(db: Database, tmp_path: Path) -> None:
-    """The server ends the connection after the first chunk of runs; the same import again records the rest, none twice."""
-    pairs = CHUNK + 20
+    """The server ends the connections after the first batch of runs; the same import again records the rest, none twice."""
+    pairs = 4 * BATCH + 20
     given = read_dbt(large_project(tmp_path, pairs))
-    from harness import database
+    opened: list[psycopg.Connection[Any]] = []
 
-    connection = database.connect(db.url_as("operator"))
+    def connect() -> psycopg.Connection[Any]:
+        opened.append(database.connect(db.url_as("operator")))
+        return opened[-1]
 
     def kill(what: str, _count: int) -> None:
         if what == "runs":
-            db.connect("creator").execute("select pg_terminate_backend(%s)", (connection.info.backend_pid,))
+            for connection in opened:
+                db.connect("creator").execute("select pg_terminate_backend(%s)", (connection.info.backend_pid,))
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), Ledger(lambda: connection) as ledger:
+    with pytest.raises(KeyboardInterrupt), Ledger(connect) as ledger:
         import_dbt(ledger, given, progress=kill)
     reader = db.connect("reader")
-    assert value(reader, "select count(*) from dot.v_process_run") == CHUNK
-    with Ledger(lambda: database.connect(db.url_as("operator"))) as ledger:
+    stored = value(reader, "select count(*) from dot.v_process_run")
+    assert stored in [BATCH * batches for batches in range(1, 5)]
+    with Ledger(connect) as ledger:
         summary = import_dbt(ledger, given)
-    assert (summary.runs_created, summary.conflicts) == (pairs - CHUNK, [])
+    assert (summary.runs_created, summary.conflicts) == (pairs - stored, [])
     assert value(reader, "select count(*) from dot.v_process_run where end_state = 'completed'") == pairs
+
+
+def test_two_batches_are_recorded_side_by_side(db: Database, tmp_path: Path) -> None:
+    """Each connection waits for the other within a transaction: with one alone neither would ever go on."""
+    given = read_dbt(large_project(tmp_path, 2 * BATCH))
+    both = threading.Barrier(2, timeout=60)
+
+    class Meeting(psycopg.Connection[Any]):
+        def pipeline(self) -> Any:
+            if self.execute("select current_user").fetchone() == ("dot_writer",):
+                both.wait()
+            return super().pipeline()
+
+    def connect() -> psycopg.Connection[Any]:
+        return Meeting.connect(db.url_as("operator"), autocommit=True)
+
+    with Ledger(connect) as ledger:
+        assert import_dbt(ledger, given).runs_created == 2 * BATCH
 
 
 def test_a_path_that_cannot_be_stored_is_left_out_and_named(db: Database, ledger: Ledger, tmp_path: Path) -> None:
