@@ -709,6 +709,18 @@ def test_the_verifier_s_row_is_later_than_the_producer_s_of_the_same_batch(db: D
     assert value(db.session("owner"), late) == 200
 
 
+def test_a_dot_that_left_the_catalogue_is_refused_in_a_batch_too(db: Database, writer: Connection) -> None:
+    begun = uuid.uuid4()
+    observe_run(writer, process_run_id=begun)
+    db.session("owner").execute("delete from dot.dot_tools where code = %s", (PRODUCER,))
+    told = batch(writer, [header_line(uuid.uuid4()), part_line(begun, "producer"), part_line(begun, "verifier")])
+    assert outcomes(told) == [
+        refusal("23503", "process_run_observation_dot_code_fkey"),
+        refusal("23503", "process_component_observation_dot_code_fkey"),
+        CREATED,
+    ]
+
+
 def test_a_batch_that_is_made_again_writes_nothing(db: Database, writer: Connection) -> None:
     run_id = uuid.uuid4()
     lines = [header_line(run_id, idempotency_key="run"), part_line(run_id, "producer", idempotency_key="run:producer")]
