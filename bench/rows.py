@@ -311,7 +311,9 @@ def verdict_pages(bench: Bench) -> list[Row]:
         figures: dict[str, object] = {"indexes": after.indexes, "descents": after.descents}
         good = more <= allowed and not after.sequential
         found.append(Row(query, f"at most {allowed} more, no seq scan", said, _so_far(good, largest), figures))
-    return found
+    few, many = (size.plans[growth.ONE_ROW].pages for size in (first, last))
+    said = f"{few} to {many} pages, {smallest:,} to {largest:,} runs"
+    return [*found, Row(growth.ONE_ROW, "", said, NO_TARGET, {"smallest": few, "largest": many})]
 
 
 @row("board", "board over all candidates, verdicts without counts")

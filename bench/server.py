@@ -28,7 +28,7 @@ TEMPLATE = "bench_template"
 # It does nothing by itself while it is measured: no checkpoint, no page images, no vacuum; the benchmark vacuums.
 SETTINGS = (
     "checkpoint_timeout = '1h'",
-    "max_wal_size = '32GB'",
+    "max_wal_size = '8GB'",
     "full_page_writes = off",
     "autovacuum = off",
     "shared_buffers = '1GB'",
