@@ -5,14 +5,15 @@
 --
 -- Rules, order of checks and refusals are those of fn_process_run_observe and fn_process_component_observe. New simulations are
 -- stored together, by conditions that are those functions' own, and so are their events; whatever these leave goes through the
--- functions, one by one, and they say what is wrong with it. An event that the host refuses ends the batch.
+-- functions, one by one, and they say what is wrong with it. What the host refuses of the events of lines stored together ends
+-- the batch.
 --
 -- Atomic: the first refusal is raised, its line named, and nothing is stored. Otherwise a refused line costs no other one.
 -- The planner takes every batch for a line or two, and a plan made while the ledger was empty is kept while it grows. So nothing
 -- here is joined to what has many lines: the rows that a line needs are looked up by their whole key, and the rest is grouped.
 -- Locks: those of the functions. Plain lines are stored in the order of candidate and key, so that two batches of them wait for each
 -- other in one order; where others are among them a deadlock is possible, and the batch is repeated. A line that goes through the
--- functions is a subtransaction: of many that write, with events wanted, keep a batch below 64.
+-- functions is a subtransaction: of many that write keep a batch below 64.
 -- Raises what the functions raise, when atomic, and 40001 and 40P01 either way; 23502 (process_observe_batch_lines_not_null) and 23514
 -- (process_observe_batch_lines_check) where the arrays do not fit. A component's line that says what only a header says is refused
 -- as process_observe_batch_component_check.
@@ -159,7 +160,7 @@ begin
                 'process_candidate_code', s.process_candidate_code, 'process_run_id', s.process_run_id,
                 'correlation_id', s.correlation_id, 'parent_run_id', s.parent_run_id, 'dot_code', s.dot_code,
                 'evidence_type', s.evidence_type, 'dry_run', s.dry_run, 'status', s.status, 'actor', s.actor
-            ))
+            ) order by s.process_candidate_code, coalesce(s.idempotency_key, s.process_run_id::text))
             from stored as s
             where (s.dot_code, s.status) in (select w.dot_code, w.stored_status from wanted as w where w.event)
         )
@@ -266,7 +267,7 @@ begin
             dot.fn_evidence_stored(a.status, a.evidence_ref)
         from (
             select p.* from plain as p
-            order by p.process_candidate_code, p.process_run_id, p.component_role, p.stage
+            order by p.process_candidate_code, p.process_run_id, p.component_role, p.stage = 'ended', p.stage
         ) as a
         on conflict do nothing
         returning k.*
@@ -278,7 +279,7 @@ begin
                 'process_candidate_code', s.process_candidate_code, 'process_run_id', s.process_run_id,
                 'component_id', s.component_id, 'component_role', s.component_role, 'correlation_id', s.correlation_id,
                 'dot_code', s.dot_code, 'evidence_type', s.evidence_type, 'status', s.status, 'actor', s.actor
-            ))
+            ) order by s.process_candidate_code, s.process_run_id, s.component_role, s.stage = 'ended', s.stage)
             from stored as s
             where (s.dot_code, s.status) in (select w.dot_code, w.stored_status from wanted as w where w.event)
         )

@@ -695,6 +695,46 @@ def test_each_line_that_is_created_tells_of_itself_where_its_event_is_wanted(db:
     assert told_of() == together
 
 
+def test_the_events_of_a_batch_tell_of_each_run_in_the_order_in_which_it_went(db: Database, writer: Connection) -> None:
+    gatekeeper, operator = db.session("gatekeeper"), db.session("operator")
+    words = ("observed", "step_started", "step_completed", "failed")
+    for event in ("process.run.started", "process.run.completed", *(f"process.component.{word}" for word in words)):
+        gatekeeper.execute("select dot.fn_event_type_set(%s, true, 'tester', 'for a test')", (event,))
+    runs = sorted(uuid.uuid4() for _ in range(14))  # as many events as a poll shows
+    lines = []
+    for number, run_id in reversed(list(enumerate(runs))):
+        lines += [
+            part_line(run_id, role, status=status)
+            for role in ("verifier", "producer")
+            for status in (("completed", "failed")[number % 2], "started", "prepared")
+        ]
+        lines.append(
+            header_line(run_id, idempotency_key=f"k{number:02}", status=("started", "completed")[number % 3 == 0])
+        )
+    assert outcomes(batch(writer, lines)) == [CREATED] * 98
+    told = poll_until(db.session("relay"), 98)
+    headers, components = told[:14], told[14:]
+    assert [uuid.UUID(one["aggregateid"]) for one in headers] == runs
+    went = [
+        (
+            uuid.UUID(one["aggregateid"]),
+            one["payload"]["component_role"],
+            one["type"].removeprefix("process.component."),
+        )
+        for one in components
+    ]
+    assert went == [
+        (run_id, role, word)
+        for number, run_id in enumerate(runs)
+        for role in ("producer", "verifier")
+        for word in ("observed", "step_started", ("step_completed", "failed")[number % 2])
+    ]
+    stored = (
+        "select process_run_id from dot.v_process_run_component where component_role = 'producer' order by observed_at"
+    )
+    assert [one["process_run_id"] for one in rows(operator, stored)] == [run_id for run_id in runs for _ in range(3)]
+
+
 def test_the_verifier_s_row_is_later_than_the_producer_s_of_the_same_batch(db: Database, writer: Connection) -> None:
     runs = [uuid.uuid4() for _ in range(200)]
     lines = [
