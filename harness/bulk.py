@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from queue import SimpleQueue
+from threading import Event
 from typing import Any, Final, TypeVar
 
 import psycopg
@@ -48,17 +49,28 @@ def side_by_side(
     refused: Callable[[T, Refusal], None],
     *,
     size: int,
+    cancel: Callable[[], None],
 ) -> Iterator[int]:
     """The same with each of several ``store`` in a thread of its own: while the server works on one chunk the client prepares
-    another. As many chunks as there are of them are on their way, and one more waits."""
+    another. As many chunks as there are of them are on their way, and one more waits.
+
+    Args:
+        cancel: ends what the stores wait for, when they are not waited for any more: after an error or an interrupt.
+    """
     free: SimpleQueue[Callable[[Sequence[T]], None]] = SimpleQueue()
     for store in stores:
         free.put(store)
 
+    failed = Event()
+
     def work(chunk: Sequence[T]) -> list[tuple[T, Refusal]]:
         store = free.get()
         try:
-            return _refused(chunk, store)
+            # What comes after a chunk that failed is not begun, and nobody asks what became of it.
+            return [] if failed.is_set() else _refused(chunk, store)
+        except BaseException:
+            failed.set()
+            raise
         finally:
             free.put(store)
 
@@ -70,12 +82,17 @@ def side_by_side(
 
     going: deque[tuple[Sequence[T], Future[list[tuple[T, Refusal]]]]] = deque()
     with ThreadPoolExecutor(len(stores)) as pool:
-        for chunk in _chunks(items, size):
-            going.append((chunk, pool.submit(work, chunk)))
-            if len(going) > len(stores):
+        try:
+            for chunk in _chunks(items, size):
+                going.append((chunk, pool.submit(work, chunk)))
+                if len(going) > len(stores):
+                    yield ended()
+            while going:
                 yield ended()
-        while going:
-            yield ended()
+        except BaseException:
+            failed.set()
+            cancel()
+            raise
 
 
 def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:

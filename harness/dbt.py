@@ -11,11 +11,9 @@ import json
 import os.path
 import re
 import reprlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import reduce
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import islice
-from operator import or_
 from pathlib import Path
 from typing import Any, Final
 
@@ -95,10 +93,6 @@ class Result:
     finished_at: str | None
 
 
-_Reader = Callable[[Path], Iterator[tuple[str, str, Result]]]
-"""Place, invocation id and result of every finished node in a file."""
-
-
 @dataclass(frozen=True, slots=True)
 class PairRun:
     """One invocation of a pair; at least one of `producer` and `verifier` finished, the other may be None."""
@@ -130,12 +124,12 @@ class PairRuns:
     what is held of a file of any size is the invocations that are not at their end. `len` is their number without reading.
 
     `last_results` says by invocation which result of the file is its last. Whatever the file has grown by since it was read is
-    left alone; iterating raises DbtInputError where it does not hold what it held.
+    left alone; iterating raises DbtInputError where it cannot be read any more, or does not hold what it held.
     """
 
     pairs: tuple[Pair, ...]
     results_path: Path | None
-    read: _Reader
+    read: Callable[[], Iterator[tuple[str, Result]]] = field(compare=False, repr=False)
     last_results: Mapping[str, int]
     number: int
 
@@ -143,16 +137,21 @@ class PairRuns:
         return self.number
 
     def __iter__(self) -> Iterator[PairRun]:
-        if not self.results_path or not self.last_results:
-            return
         going: dict[str, dict[str, Result]] = {}
-        number, last = -1, max(self.last_results.values())
-        for number, (_, invocation_id, result) in enumerate(islice(self.read(self.results_path), last + 1)):
-            going.setdefault(invocation_id, {})[result.unique_id] = result
-            if self.last_results.get(invocation_id) == number:
-                yield from self._runs(invocation_id, going.pop(invocation_id))
+        number, last = -1, max(self.last_results.values(), default=-1)
+        try:
+            for number, (invocation_id, result) in enumerate(islice(self.read(), last + 1)):
+                going.setdefault(invocation_id, {})[result.unique_id] = result
+                if self.last_results.get(invocation_id) == number:
+                    yield from self._runs(invocation_id, going.pop(invocation_id))
+        except OSError as error:
+            raise DbtInputError(
+                f"{self.results_path}: cannot be read any more, what was recorded stays: {error.strerror}"
+            ) from error
         if going or number != last:
-            raise DbtInputError(f"{self.results_path}: has changed since it was read; import it again")
+            raise DbtInputError(
+                f"{self.results_path}: has changed since it was read; what was recorded stays, import it again"
+            )
 
     def _runs(self, invocation_id: str, finished: Mapping[str, Result]) -> Iterator[PairRun]:
         for pair in self.pairs:
@@ -196,39 +195,64 @@ def read_dbt(target_dir: Path, *, manifest: Path | None = None, results: Path | 
     try:
         nodes, pairs, sourceless, kinds = _read_manifest(manifest_path)
         results_path = results or _find_results(target_dir, manifest_path, given=manifest is not None)
-        read: _Reader = _read_run_results
-        # By invocation the nodes that finished, a bit each, and which result is the last: little, however many there are.
-        finished: dict[str, int] = {}
-        last_results: dict[str, int] = {}
-        bits = {unique_id: 1 << number for number, unique_id in enumerate(kinds)}
-        if results_path:
-            if _is_log(results_path) if results else results_path.name != "run_results.json":
-                read = _read_log
-            for number, (where, invocation_id, result) in enumerate(read(results_path)):
+        read = _read_run_results
+        if results_path and (_is_log(results_path) if results else results_path.name != "run_results.json"):
+            read = _read_log
+
+        def results_again() -> Iterator[tuple[str, Result]]:
+            for where, invocation_id, result in read(results_path) if results_path else ():
                 _check_ran(result, kinds, where, manifest_path)
-                finished[invocation_id] = finished.get(invocation_id, 0) | bits[result.unique_id]
-                last_results[invocation_id] = number
+                yield invocation_id, result
+
+        counted = _Counted(pairs, kinds)
+        for invocation_id, result in results_again():
+            counted.add(invocation_id, result.unique_id)
     except OSError as error:
         raise DbtInputError(f"{error.filename or target_dir}: cannot be read: {error.strerror}") from error
-    either = [bits[pair.producer] | bits[pair.verifier] for pair in pairs]
-    unpaired = ~reduce(or_, either, 0)
     return DbtInput(
         nodes=nodes,
         pairs=pairs,
-        runs=PairRuns(
-            pairs,
-            results_path,
-            read,
-            last_results,
-            sum(bool(some & pair) for some in finished.values() for pair in either),
-        ),
-        invocation_ids=tuple(finished),
-        results=sum(some.bit_count() for some in finished.values()),
-        unpaired_results=sum((some & unpaired).bit_count() for some in finished.values()),
+        runs=PairRuns(pairs, results_path, results_again, counted.last_results, counted.runs),
+        invocation_ids=tuple(counted.last_results),
+        results=counted.results,
+        unpaired_results=counted.unpaired,
         sourceless_tests=sourceless,
         manifest_path=manifest_path,
         results_path=results_path,
     )
+
+
+class _Counted:
+    """What there is among results, without the results: of each invocation a bit for each thing that may finish in it."""
+
+    def __init__(self, pairs: Iterable[Pair], kinds: Iterable[str]) -> None:
+        self.results = self.unpaired = self.runs = 0
+        self.last_results: dict[str, int] = {}
+        self._read = 0
+        self._numbers = {unique_id: number for number, unique_id in enumerate(kinds)}
+        self._finished: dict[str, bytearray] = {}
+        self._partners: dict[str, list[int]] = {}
+        for pair in pairs:
+            for one, other in ((pair.producer, pair.verifier), (pair.verifier, pair.producer)):
+                self._partners.setdefault(one, []).append(self._numbers[other])
+
+    def add(self, invocation_id: str, unique_id: str) -> None:
+        self.last_results[invocation_id] = self._read
+        self._read += 1
+        finished = self._finished.setdefault(invocation_id, bytearray(len(self._numbers) // 8 + 1))
+        number = self._numbers[unique_id]
+        if _has(finished, number):
+            return
+        finished[number >> 3] |= 1 << (number & 7)
+        self.results += 1
+        partners = self._partners.get(unique_id, ())
+        self.unpaired += not partners
+        # The first of a pair to finish makes a run of it.
+        self.runs += sum(not _has(finished, partner) for partner in partners)
+
+
+def _has(bits: bytearray, number: int) -> bool:
+    return bool(bits[number >> 3] >> (number & 7) & 1)
 
 
 def _find_manifest(target_dir: Path) -> Path:

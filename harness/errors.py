@@ -8,7 +8,8 @@ import psycopg
 
 
 class InputError(ValueError):
-    """A file that was given cannot be used: the message says which, where, and why. Nothing was stored."""
+    """A file that was given cannot be used: the message says which, where, and why. Nothing was stored, unless the message says
+    that it has changed since it was read."""
 
 
 class DotWrapperError(Exception):

@@ -95,6 +95,7 @@ def import_dbt(
     Raises:
         DotWrapperError: anything but a refusal of a single item, a lost server for instance. What was committed stays; the
             same import again goes on where it stopped.
+        DbtInputError: the results are not what they were when they were read. What was committed stays here too.
     """
     summary = ImportSummary(
         dots=len(given.nodes),
@@ -155,11 +156,18 @@ def import_dbt(
     for count in chunk_by_chunk(given.pairs, define_pairs, lambda pair, why: conflict(f"candidate {pair.code}", why)):
         done("candidates", count)
     with closing(ledger.another()) as other:
+        both = ledger, other
+
+        def cancel() -> None:
+            for one in both:
+                one.cancel()
+
         for count in side_by_side(
             _counted(given.runs, summary),
-            [storing(one, "dot_writer", record) for one in (ledger, other)],
+            [storing(one, "dot_writer", record) for one in both],
             lambda run, why: conflict(f"{run.pair.code}, run {run.correlation_id}", why),
             size=BATCH,
+            cancel=cancel,
         ):
             done("runs", count)
     summary.dots_created = created["dots_created"]

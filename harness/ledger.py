@@ -14,6 +14,7 @@ import random
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
+from contextlib import suppress
 from functools import wraps
 from itertools import islice
 from typing import Any, Concatenate, Final, LiteralString, ParamSpec, Self, TypeVar
@@ -73,8 +74,8 @@ class Ledger:
     """A connection to a database with the wrapper. Use it as a context manager, or call ``close``.
 
     Args:
-        connect: opens an autocommit connection; ``harness.database.connect`` by default. It is called again when the
-            connection is lost.
+        connect: opens an autocommit connection, another one each time; ``harness.database.connect`` by default. It is called
+            again when the connection is lost.
     """
 
     def __init__(self, connect: Callable[[], psycopg.Connection[Any]] = database.connect) -> None:
@@ -98,6 +99,13 @@ class Ledger:
     def another(self) -> Ledger:
         """A ledger of the same database with a connection of its own, for another thread."""
         return Ledger(self._connect)
+
+    def cancel(self) -> None:
+        """Ends the statement that another thread waits for on this ledger: that thread's call raises StatementCancelled."""
+        connection = self._connection
+        if connection is not None and not connection.closed:
+            with suppress(psycopg.Error):  # whoever is not reached has nothing to end
+                connection.cancel_safe(timeout=5)
 
     observe_run = _method(calls.observe_run)
     observe_component = _method(calls.observe_component)
@@ -242,6 +250,13 @@ class AsyncLedger:
     def another(self) -> AsyncLedger:
         """A ledger of the same database with a connection of its own, for another task."""
         return AsyncLedger(self._connect)
+
+    async def cancel(self) -> None:
+        """Ends the statement that another task waits for on this ledger: that task's call raises StatementCancelled."""
+        connection = self._connection
+        if connection is not None and not connection.closed:
+            with suppress(psycopg.Error):
+                await connection.cancel_safe(timeout=5)
 
     observe_run = _async_method(calls.observe_run)
     observe_component = _async_method(calls.observe_component)

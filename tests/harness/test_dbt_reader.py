@@ -316,8 +316,44 @@ class TestRuns:
         )
         read = read_dbt(project)
         write(log, now)
-        with pytest.raises(DbtInputError, match=r"dbt\.jsonl: has changed since it was read; import it again$"):
+        with pytest.raises(
+            DbtInputError, match=r"dbt\.jsonl: has changed since it was read; what was recorded stays, import it again$"
+        ):
             list(read.runs)
+
+    def test_a_log_that_is_gone_by_now_is_an_error(self, project: Path) -> None:
+        log = write(project / "logs" / "dbt.jsonl", lines_of(finished()))
+        read = read_dbt(project)
+        log.unlink()
+        with pytest.raises(
+            DbtInputError, match=r"dbt\.jsonl: cannot be read any more, what was recorded stays: No such file"
+        ):
+            list(read.runs)
+
+    def test_what_a_log_holds_by_now_is_checked_again(self, project: Path) -> None:
+        log = write(project / "logs" / "dbt.jsonl", lines_of(finished()))
+        read = read_dbt(project)
+        write(log, lines_of(finished(status="success")))
+        with pytest.raises(DbtInputError, match="it was compiled, not run"):
+            list(read.runs)
+
+    def test_many_small_invocations_of_a_large_project_take_a_bit_for_each_node(self, tmp_path: Path) -> None:
+        nodes: dict[str, Json] = {f"model.shop.m{number}": node() for number in range(4000)}
+        for number in range(4000):
+            nodes[f"test.shop.t{number}"] = node("test", attached_node=f"model.shop.m{number}")
+        write(tmp_path / "target" / "manifest.json", {"nodes": nodes})
+        some = (finished(f"test.shop.t{number}", f"01-{number}") for number in range(500))
+        log = write(tmp_path / "dbt.jsonl", lines_of(*some))
+        read_dbt(tmp_path)
+        tracemalloc.start()
+        without = read_dbt(tmp_path)
+        _, floor = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        read = read_dbt(tmp_path, results=log)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert (len(without.runs), len(read.runs), read.results, read.unpaired_results) == (0, 500, 500, 0)
+        assert peak < 2 * floor + 500 * 8000 // 8 + 2_000_000
 
     def test_the_memory_for_runs_does_not_grow_with_their_number(self, project: Path) -> None:
         def highest(invocations: int) -> int:

@@ -122,7 +122,7 @@ class Run:
         print(
             f"\n{len(mutants)} mutants, {len(argued)} of them argued to be equivalent; {len(chosen)} to run", flush=True
         )
-        if self.every == 1 and not self.only:
+        if self.every == 1 and (self.known or not self.only):
             unknown = [item for item in items if item.nodeid not in self.seconds]
             if unknown:
                 self._baseline(unknown, session.config, server)
