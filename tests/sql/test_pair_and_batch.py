@@ -700,20 +700,21 @@ def test_the_events_of_a_batch_tell_of_each_run_in_the_order_in_which_it_went(db
     words = ("observed", "step_started", "step_completed", "failed")
     for event in ("process.run.started", "process.run.completed", *(f"process.component.{word}" for word in words)):
         gatekeeper.execute("select dot.fn_event_type_set(%s, true, 'tester', 'for a test')", (event,))
-    runs = sorted(uuid.uuid4() for _ in range(14))  # as many events as a poll shows
+    ran = sorted((candidate, uuid.uuid4()) for candidate in (PAIR, OTHER) for _ in range(7))  # as many as a poll shows
     lines = []
-    for number, run_id in reversed(list(enumerate(runs))):
+    for number, (candidate, run_id) in reversed(list(enumerate(ran))):
+        said = {"process_candidate_code": candidate}
         lines += [
-            part_line(run_id, role, status=status)
+            part_line(run_id, role, status=status, **said)
             for role in ("verifier", "producer")
             for status in (("completed", "failed")[number % 2], "started", "prepared")
         ]
-        lines.append(
-            header_line(run_id, idempotency_key=f"k{number:02}", status=("started", "completed")[number % 3 == 0])
-        )
+        begun = ("started", "completed")[number % 3 == 0]
+        lines.append(header_line(run_id, idempotency_key=f"k{number:02}", status=begun, **said))
     assert outcomes(batch(writer, lines)) == [CREATED] * 98
     told = poll_until(db.session("relay"), 98)
     headers, components = told[:14], told[14:]
+    runs = [run_id for _, run_id in ran]
     assert [uuid.UUID(one["aggregateid"]) for one in headers] == runs
     went = [
         (
