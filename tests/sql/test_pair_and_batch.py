@@ -710,7 +710,10 @@ def test_the_events_of_a_batch_tell_of_each_run_in_the_order_in_which_it_went(db
             for status in (("completed", "failed")[number % 2], "started", "prepared")
         ]
         begun = ("started", "completed")[number % 3 == 0]
-        lines.append(header_line(run_id, idempotency_key=f"k{number:02}", status=begun, **said))
+        key = (
+            f"k{number:02}" if number % 7 > 2 else None
+        )  # those without one come by their run id, which sorts before it
+        lines.append(header_line(run_id, idempotency_key=key, status=begun, **said))
     assert outcomes(batch(writer, lines)) == [CREATED] * 98
     told = poll_until(db.session("relay"), 98)
     headers, components = told[:14], told[14:]
