@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+import sizes  # noqa: F401  its profiles of Hypothesis hold for every test
 from harness import database, embedded
 from prepared import PREPARED, Prepared, prepared
 from servers import server

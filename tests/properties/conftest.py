@@ -1,5 +1,4 @@
-"""Hypothesis in two sizes. The one that is part of every run draws the same examples each time. ``DOT_PROOF=large`` draws many
-more, from a seed that is printed; ``DOT_PROOF_SEED`` replays it. ``--hypothesis-profile=random`` is in between."""
+"""The seed of the large size: it is printed, and ``DOT_PROOF_SEED`` replays it."""
 
 from __future__ import annotations
 
@@ -7,26 +6,15 @@ import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pytest
-from hypothesis import HealthCheck, is_hypothesis_test, seed, settings
+from hypothesis import is_hypothesis_test, seed
 
 from sizes import LARGE
 
 T = TypeVar("T")
 
-# A test's database lives for all its examples: each example uses names of its own, so none sees another's rows.
-# A busy machine is no finding: how fast examples are drawn is not asked.
-_common: dict[str, Any] = {
-    "deadline": None,
-    "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-}
-settings.register_profile("fixed", derandomize=True, database=None, max_examples=150, **_common)
-settings.register_profile("random", print_blob=True, max_examples=2000, **_common)
-settings.register_profile("large", database=None, print_blob=True, max_examples=5000, **_common)
-
-settings.load_profile("large" if LARGE else "fixed")
 if LARGE:
     os.environ.setdefault("DOT_PROOF_SEED", str(secrets.randbelow(2**32)))  # xdist's workers inherit it
 
