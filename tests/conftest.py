@@ -17,12 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
-import sizes  # noqa: F401  its profiles of Hypothesis hold for every test
 from harness import database, embedded
 from prepared import PREPARED, Prepared, prepared
 from servers import server
+from sizes import PROFILE
 from support import Database
+
+settings.load_profile(PROFILE)
 
 _stack = ExitStack()
 

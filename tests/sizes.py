@@ -29,4 +29,4 @@ settings.register_profile("fixed", derandomize=True, database=None, max_examples
 settings.register_profile("random", print_blob=True, max_examples=2000, **_common)
 settings.register_profile("large", database=None, print_blob=True, max_examples=5000, **_common)
 
-settings.load_profile("large" if LARGE else "fixed")
+PROFILE = "large" if LARGE else "fixed"
