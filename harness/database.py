@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 from psycopg import sql
@@ -20,7 +20,12 @@ from harness import embedded
 
 AsyncConnection = psycopg.AsyncConnection[Any]
 
-_BACKEND = "select pg_backend_pid()"
+PIN: Final = "set local search_path = pg_catalog, pg_temp"
+"""The first statement of every transaction of ours. A database's owner can put functions of its own where an unqualified name is
+looked up first, and they would run with the rights of the login that looks. SET itself looks nothing up."""
+
+# Sent as one query, which is one transaction.
+_BACKEND: Final = f"{PIN}; select pg_catalog.pg_backend_pid()"
 
 
 def conninfo() -> str:
@@ -40,7 +45,9 @@ def connect(url: str | None = None, application_name: str = "dot-wrapper") -> ps
             url or conninfo(), autocommit=True, client_encoding="utf8", application_name=application_name
         )
     try:
-        _prepare_unless_pooled(connection, connection.execute(_BACKEND).fetchone())
+        cursor = connection.execute(_BACKEND)
+        cursor.nextset()
+        _prepare_unless_pooled(connection, cursor.fetchone())
     except psycopg.Error:
         connection.close()
         raise
@@ -56,7 +63,9 @@ async def connect_async(url: str | None = None) -> psycopg.AsyncConnection[tuple
             url, autocommit=True, client_encoding="utf8", application_name="dot-wrapper"
         )
     try:
-        _prepare_unless_pooled(connection, await (await connection.execute(_BACKEND)).fetchone())
+        cursor = await connection.execute(_BACKEND)
+        cursor.nextset()
+        _prepare_unless_pooled(connection, await cursor.fetchone())
     except psycopg.Error:
         await connection.close()
         raise
@@ -67,6 +76,7 @@ def connect_for_alembic() -> psycopg.Connection[tuple[Any, ...]]:
     """A connection as SQLAlchemy expects one: transactions begin by themselves."""
     connection = connect(application_name="dot-wrapper alembic")
     connection.autocommit = False
+    connection.execute(PIN)  # in the transaction that stays open: what SQLAlchemy asks of a new connection runs in it
     return connection
 
 
@@ -86,6 +96,14 @@ def _prepare_unless_pooled(
     prepared is not known: then nothing is prepared."""
     if backend != (connection.info.backend_pid,):
         connection.prepare_threshold = None
+
+
+@contextmanager
+def reading(connection: psycopg.Connection[Any]) -> Iterator[psycopg.Connection[Any]]:
+    """One transaction that reads what every login may read, as the login itself."""
+    with connection.transaction():
+        connection.execute(f"{PIN}; set transaction read only")
+        yield connection
 
 
 @contextmanager
@@ -110,6 +128,6 @@ async def transaction_async(connection: AsyncConnection, role: str) -> AsyncIter
 
 def _as_role(role: str) -> sql.Composed:
     return sql.SQL(
-        "set local role {}; select set_config('synchronous_commit', 'on', true)"
+        "{}; set local role {}; select set_config('synchronous_commit', 'on', true)"
         " where current_setting('synchronous_commit') = 'off'"
-    ).format(sql.Identifier(role))
+    ).format(sql.SQL(PIN), sql.Identifier(role))
