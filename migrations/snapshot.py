@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import os
 import re
 import shutil
 import subprocess
@@ -28,6 +27,7 @@ from alembic.config import Config
 
 from harness import embedded
 from migrations import amendment_page, reference
+from migrations.deploy import connected
 from migrations.frozen_sql import ROOT
 
 SNAPSHOT = ROOT / "sql" / "schema.snapshot.sql"
@@ -123,18 +123,20 @@ def head() -> Iterator[str]:
     """A scratch embedded server that is upgraded to head: its URL."""
     folder = Path(tempfile.mkdtemp(prefix="dotw"))
     folder.chmod(0o755)
-    before = os.environ.get("DATABASE_URL")
     try:
-        os.environ["DATABASE_URL"] = url = embedded.start(18, folder)
-        command.upgrade(Config(str(ROOT / "alembic.ini")), "head")
+        url = embedded.start(18, folder)
+        upgrade(url, "alembic")
         yield url
     finally:
-        if before is None:
-            os.environ.pop("DATABASE_URL", None)
-        else:
-            os.environ["DATABASE_URL"] = before
         embedded.stop(18, folder)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def upgrade(url: str, section: str) -> None:
+    """`alembic upgrade head` of the database at the URL, of the main line or the amendment."""
+    config = Config(str(ROOT / "alembic.ini"), ini_section=section)
+    with connected(url) as config.attributes["connection"]:
+        command.upgrade(config, "head")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -148,7 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with head() as url:
         current = snapshot_of(url)
         drift = reference.drift(given.page.read_text(encoding="utf-8"), url) if given.check else []
-        command.upgrade(Config(str(ROOT / "alembic.ini"), ini_section="amendment"), "head")
+        upgrade(url, "amendment")
         amended = snapshot_of(url)
     page = given.amendment_page.read_text(encoding="utf-8")
     if not given.check:

@@ -14,8 +14,8 @@ from typing import NoReturn
 import psycopg
 import typer
 
-from harness import database, schema
-from harness.cli import catalogue, doctor, outbox, recording, runs, server, switches, verdicts
+from harness import schema
+from harness.cli import catalogue, doctor, outbox, recording, runs, server, session, switches, verdicts
 from harness.cli.exit_codes import BAD_INPUT, DONE, FAILED, INTERRUPTED, REFUSED, TERMINATED
 from harness.cli.output import complain, print_json
 from harness.embedded import EmbeddedServerError
@@ -97,7 +97,7 @@ def _failed(error: DotWrapperError, as_json: bool) -> int:
 def _advice() -> str | None:
     """What exactly is missing, where something that was called is not there."""
     try:
-        with database.connect() as connection:
+        with session.connect() as connection:
             return schema.state(connection).advice
     except (psycopg.Error, EmbeddedServerError):
         return None

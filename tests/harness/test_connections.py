@@ -125,7 +125,7 @@ FORMS: dict[str, Form] = {
 def reached() -> tuple[str, str]:
     """Database and login of the harness's connection; that of alembic's is the same."""
     query = "select current_database(), session_user"
-    with closing(database.connect()) as connection, closing(database.connect_for_alembic()) as other:
+    with closing(database.connect()) as connection, closing(database.connect_for_alembic(database.conninfo())) as other:
         found = connection.execute(query).fetchone()
         assert other.execute(query).fetchone() == found
     assert found
@@ -313,7 +313,10 @@ def test_only_behind_a_pooler_no_statement_is_prepared(
 ) -> None:
     for url, prepares in ((db.url, True), (through(pooler, db.url, db.login("operator")), False)):
         monkeypatch.setenv("DATABASE_URL", url)
-        with closing(database.connect()) as connection, closing(database.connect_for_alembic()) as alembic:
+        with (
+            closing(database.connect()) as connection,
+            closing(database.connect_for_alembic(database.conninfo())) as alembic,
+        ):
             for one in (connection, alembic):
                 assert (one.prepare_threshold is not None) == prepares
         assert asyncio.run(prepares_awaited()) == prepares
