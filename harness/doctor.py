@@ -7,13 +7,14 @@ the login may not see is said to be hidden, and is no finding that all is well.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, LiteralString
 
 import psycopg
 from psycopg.rows import dict_row
 
-from harness import database, schema
+from harness import database, drift, schema
+from harness.errors import NotInstalled
 
 Level = Literal["ok", "warn", "fail", "hidden"]
 Rows = list[dict[str, Any]]
@@ -50,12 +51,14 @@ class Finding:
         level: ok, warn, fail, or hidden from this login.
         figure: what was found.
         advice: what to do; None where nothing is to be done.
+        numbers: the figures, for programs.
     """
 
     check: str
     level: Level
     figure: str
     advice: str | None = None
+    numbers: dict[str, int] = field(default_factory=dict)
 
 
 Check = Callable[[psycopg.Connection[Any], Limits], Iterator[Finding]]
@@ -75,6 +78,12 @@ def examine(connection: psycopg.Connection[Any], limits: Limits | None = None) -
             found += check(connection, limits or Limits())
         except psycopg.errors.InsufficientPrivilege:
             found.append(Finding(name, "hidden", "not visible to this login", "A DBA grants it dot_reader."))
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled):
+            figure = "not looked at: a table was locked, or it took too long"
+            found.append(Finding(name, "hidden", figure, "See pg_locks for who holds it, and try again."))
+        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.InvalidParameterValue):
+            figure = "not looked at: what it reads is not there"
+            found.append(Finding(name, "hidden", figure, "See `schema` and `guards`."))
     return found
 
 
@@ -88,27 +97,25 @@ def _schema(connection: psycopg.Connection[Any], _: Limits) -> Iterator[Finding]
     elif state.installed == schema.UNKNOWN:
         yield Finding("schema", "hidden", "not visible to this login", state.advice)
     elif not state.in_step:
-        differing = f", {', '.join(state.differing)} differ" if state.differing else ""
-        yield Finding("schema", "fail", f"revision {state.installed}, needed {state.software}{differing}", state.advice)
+        yield Finding("schema", "fail", f"revision {state.installed}, needed {state.software}", state.advice)
     else:
         yield Finding("schema", "ok", f"revision {state.installed}")
 
 
 def _guards(connection: psycopg.Connection[Any], _: Limits) -> Iterator[Finding]:
-    broken = schema.broken_guards(connection)
-    for kind, name, there in broken:
-        if not there:
-            wrong, cure = "missing", "sql/schema.snapshot.sql has its statement: a DBA runs it as dot_owner."
-        elif kind == "index":
-            wrong, cure = "not valid", f"REINDEX INDEX CONCURRENTLY dot.{name};"
-        elif kind == "trigger":
-            wrong, cure = "not ENABLE ALWAYS", f"ALTER TABLE ... ENABLE ALWAYS TRIGGER {name};"
-        else:
-            wrong, cure = "not enforced", f"Enable its triggers, or ALTER TABLE ... VALIDATE CONSTRAINT {name};"
-        advice = f"{cure} Then look at what was written meanwhile."
-        yield Finding("guards", "fail", f"{kind} {name} is {wrong}", advice)
-    if not broken:
-        yield Finding("guards", "ok", f"{len(schema.guards())} constraints, indexes and triggers are in force")
+    try:
+        report = drift.examine(connection)
+    except NotInstalled:
+        yield Finding("guards", "hidden", "not compared: the schema is of another revision", "See `schema`.")
+        return
+    levels: dict[drift.Level, Level] = {"drift": "fail", "warn": "warn"}
+    for one in report.differences:
+        if one.level in levels:
+            advice = f"{one.cure or '`dot-wrapper drift` shows all of it.'} Then look at what was written meanwhile."
+            yield Finding("guards", levels[one.level], str(one), advice)
+    if not any(one.level in levels for one in report.differences):
+        figure = f"{report.rows} definitions, rights and roles are those of {report.against}"
+        yield Finding("guards", "ok", figure, numbers={"rows": report.rows})
 
 
 # What a setting has to be, how bad it is where it is not, and why.

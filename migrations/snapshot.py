@@ -6,7 +6,8 @@ signature, attributes, comment and grants; their bodies have files of their own 
     python -m migrations.snapshot            upgrades a scratch embedded server and writes the file
     python -m migrations.snapshot --check    the same, and compares; and docs/sql-reference.md with that database
 
-Both then take the optional amendment there, and write or compare the diff in docs/amendment.md.
+Both then take the optional amendment there, and write or compare the diff in docs/amendment.md; and the rows of ``sql/drift.sql``
+in ``sql/expected``: those of head, and what differs with the amendment and on PostgreSQL 15, which needs Debian's server.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 
-from harness import embedded
+from harness import database, drift, embedded
 from migrations import amendment_page, reference
 from migrations.deploy import connected
 from migrations.frozen_sql import ROOT
@@ -132,11 +133,53 @@ def head() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def upgrade(url: str, section: str) -> None:
-    """`alembic upgrade head` of the database at the URL, of the main line or the amendment."""
+def overlay(before: drift.Rows, after: drift.Rows) -> str:
+    """The lines that make rows ``after`` of rows ``before``; null stands for a row that goes."""
+    changed = (key for key in sorted(before.keys() | after.keys()) if before.get(key) != after.get(key))
+    return "".join(f"{drift.line(key, after.get(key))}\n" for key in changed)
+
+
+def expected_rows() -> dict[str, str]:
+    """What each file of ``sql/expected`` has to be. Those of 15 are left out where that server is not installed."""
+    # How a server of 15 is started is known to the tests, which run with it.
+    sys.path.insert(0, str(ROOT / "tests"))
+    from servers import DEBIAN_15, fresh_database, server
+
+    files: dict[str, str] = {}
+    found: dict[str, drift.Rows] = {}
+    for version in (18, 15):
+        if version == 15 and not DEBIAN_15.exists():
+            print(
+                "the rows of PostgreSQL 15 are not looked at: Debian's postgresql-15 is not installed", file=sys.stderr
+            )
+            return files
+        with server(version) as admin:
+            url = fresh_database(admin, "expected")
+            for name, section, revision in (
+                ("head", "alembic", "head"),
+                ("not_validated", "amendment", "a001"),
+                ("amended", "amendment", "head"),
+            ):
+                upgrade(url, section, revision)
+                with database.connect(url) as connection:
+                    found[f"{name}_{version}"] = drift.rows(connection)
+        if version == 18:
+            head, amended = found["head_18"], found["amended_18"]
+            files["head"] = overlay({}, head)
+            files["amended"] = overlay(head, amended)
+            files["not_validated"] = overlay(amended, found["not_validated_18"])
+    files["head_15"] = overlay(head, found["head_15"])
+    # The files apply one after the other.
+    before = {**found["head_15"], **{key: amended[key] for key in amended if amended[key] != head.get(key)}}
+    files["amended_15"] = overlay({key: value for key, value in before.items() if key in amended}, found["amended_15"])
+    return files
+
+
+def upgrade(url: str, section: str, revision: str = "head") -> None:
+    """`alembic upgrade` of the database at the URL, of the main line or the amendment."""
     config = Config(str(ROOT / "alembic.ini"), ini_section=section)
     with connected(url) as config.attributes["connection"]:
-        command.upgrade(config, "head")
+        command.upgrade(config, revision)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -145,15 +188,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="compare instead of write, docs/sql-reference.md too")
     parser.add_argument("--file", type=Path, default=SNAPSHOT, help="the snapshot (default: sql/schema.snapshot.sql)")
     parser.add_argument("--page", type=Path, default=reference.PAGE, help="the SQL reference, compared by --check")
+    parser.add_argument("--expected", type=Path, default=drift.EXPECTED, help="the folder of the expected rows")
     parser.add_argument("--amendment-page", type=Path, default=amendment_page.PAGE, help="the page with the diff")
     given = parser.parse_args(arguments)
     with head() as url:
         current = snapshot_of(url)
-        drift = reference.drift(given.page.read_text(encoding="utf-8"), url) if given.check else []
+        unwritten = reference.drift(given.page.read_text(encoding="utf-8"), url) if given.check else []
         upgrade(url, "amendment")
         amended = snapshot_of(url)
     page = given.amendment_page.read_text(encoding="utf-8")
+    expected = {given.expected / f"{name}.jsonl": text for name, text in expected_rows().items()}
     if not given.check:
+        given.expected.mkdir(exist_ok=True)
+        for path, text in expected.items():
+            path.write_text(text, encoding="utf-8")
         given.file.write_text(current, encoding="utf-8")
         given.amendment_page.write_text(amendment_page.page(page, current, amended), encoding="utf-8")
         return 0
@@ -163,11 +211,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"{given.file} is not the schema of head: run make snapshot\n{difference(stored, current)}", file=sys.stderr
         )
     outdated = page != amendment_page.page(page, current, amended)
+    other = [path for path, text in expected.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    if other:
+        print(f"not the rows of head: {', '.join(map(str, other))}: run make snapshot", file=sys.stderr)
     if outdated:
         print(f"{given.amendment_page} does not show what the amendment changes: run make snapshot", file=sys.stderr)
-    if drift:
-        print("\n".join([f"{given.page} is not the catalog of head:", *drift]), file=sys.stderr)
-    return int(stored != current or outdated or bool(drift))
+    if unwritten:
+        print("\n".join([f"{given.page} is not the catalog of head:", *unwritten]), file=sys.stderr)
+    return int(stored != current or outdated or bool(unwritten) or bool(other))
 
 
 if __name__ == "__main__":

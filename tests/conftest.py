@@ -19,11 +19,11 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from harness import database, embedded
+from harness import cli, database, embedded
 from prepared import PREPARED, Prepared, prepared
 from servers import server
 from sizes import PROFILE
-from support import Database
+from support import Database, DotWrapper, Outcome
 
 settings.load_profile(PROFILE)
 
@@ -94,3 +94,17 @@ def empty_url(pytestconfig: pytest.Config) -> Iterator[str]:
     """The URL of an empty database, as the login that made it: a superuser on a server of the tests' own."""
     with pytestconfig.stash[PREPARED].database() as url:
         yield url
+
+
+@pytest.fixture
+def dot_wrapper(db: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> DotWrapper:
+    """Runs `dot-wrapper ARGUMENTS` on the test's database, as a login that holds the five roles."""
+    monkeypatch.setenv("DATABASE_URL", db.url_as("operator"))
+
+    def run(*arguments: str) -> Outcome:
+        capsys.readouterr()
+        code = cli.run(arguments)
+        said = capsys.readouterr()
+        return Outcome(code, said.out, said.err)
+
+    return run

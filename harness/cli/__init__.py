@@ -14,14 +14,14 @@ from typing import NoReturn
 import psycopg
 import typer
 
-from harness import schema
-from harness.cli import catalogue, doctor, outbox, recording, runs, server, session, switches, verdicts
-from harness.cli.exit_codes import BAD_INPUT, DONE, FAILED, INTERRUPTED, REFUSED, TERMINATED
+from harness.cli import catalogue, doctor, drift, outbox, recording, runs, server, session, switches, verdicts
+from harness.cli.exit_codes import BAD_INPUT, DONE, FAILED, FOUND, INTERRUPTED, REFUSED, TERMINATED
 from harness.cli.output import complain, print_json
+from harness.drift import standing
 from harness.embedded import EmbeddedServerError
 from harness.errors import DotWrapperError, InputError, NotInstalled, Refusal, from_database
 
-__all__ = ["BAD_INPUT", "DONE", "FAILED", "REFUSED", "app", "main", "run"]
+__all__ = ["BAD_INPUT", "DONE", "FAILED", "FOUND", "REFUSED", "app", "main", "run"]
 
 app = typer.Typer(
     name="dot-wrapper",
@@ -30,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (server, catalogue, recording, runs, verdicts, switches, outbox, doctor):
+for module in (server, catalogue, recording, runs, verdicts, switches, outbox, doctor, drift):
     module.register(app)
 
 
@@ -98,7 +98,7 @@ def _advice() -> str | None:
     """What exactly is missing, where something that was called is not there."""
     try:
         with session.connect() as connection:
-            return schema.state(connection).advice
+            return standing(connection).advice
     except (psycopg.Error, EmbeddedServerError):
         return None
 

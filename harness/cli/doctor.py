@@ -8,10 +8,10 @@ from typing import Annotated, Final
 
 import typer
 
-from harness.cli.exit_codes import FAILED
+from harness.cli.exit_codes import FAILED, FOUND
 from harness.cli.output import Json, print_json, print_rows, say
 from harness.cli.session import connect
-from harness.doctor import Limits, examine
+from harness.doctor import NOT_INSTALLED, Limits, examine
 from harness.errors import InputError
 
 _DEFAULT: Final = Limits()
@@ -35,7 +35,7 @@ def doctor(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Look for what is wrong with the database: settings, guards, vacuum, gates, outbox, runs. Exit code 1 where something failed.
+    """Look for what is wrong with the database: settings, guards, vacuum, gates, outbox, runs. Exit code 5 where something failed.
 
     Example: dot-wrapper doctor --accept fsync --accept full_page_writes
     """
@@ -56,4 +56,4 @@ def doctor(
         levels = Counter(one.level for one in findings)
         say(", ".join(f"{count} {level}" for level, count in levels.items()))
     if failed:
-        raise typer.Exit(FAILED)
+        raise typer.Exit(FAILED if findings[0].figure == NOT_INSTALLED else FOUND)

@@ -6,5 +6,6 @@ DONE: Final = 0
 FAILED: Final = 1
 BAD_INPUT: Final = 2
 REFUSED: Final = 3
+FOUND: Final = 5
 INTERRUPTED: Final = 130
 TERMINATED: Final = 143

@@ -11,7 +11,7 @@ from typing import Annotated
 import psycopg
 import typer
 
-from harness import embedded, schema
+from harness import drift, embedded, schema
 from harness.cli.exit_codes import FAILED
 from harness.cli.output import Json, complain, print_json, say
 from harness.cli.session import connect, database_url
@@ -74,19 +74,20 @@ def version(as_json: Json = False) -> None:
     Example: dot-wrapper version --json
     """
     with connect() as connection:
-        found = schema.state(connection)
+        standing = drift.standing(connection)
         server = connection.info.parameter_status("server_version")
     software = metadata.version("dot-wrapper")
+    found = standing.state
     if as_json:
         print_json(
             {
                 "software": software,
                 "revision_needed": found.software,
                 "revision_installed": found.installed,
-                "in_step": found.in_step,
-                "differing": found.differing,
+                "in_step": standing.in_step,
+                "differing": standing.differing,
                 "amendment": found.amendment,
-                "advice": found.advice,
+                "advice": standing.advice,
                 "server_version": server,
             }
         )
@@ -95,8 +96,8 @@ def version(as_json: Json = False) -> None:
         say(f"database: schema revision {found.installed or 'none'}, PostgreSQL {server}")
         if found.amendment != "off":
             say(f"the optional amendment is {found.amendment}")
-        say(found.advice or "in step")
-    if not found.in_step:
+        say(standing.advice or "in step")
+    if not standing.in_step:
         raise typer.Exit(FAILED)
 
 

@@ -17,7 +17,7 @@ from bench.figures import ERROR, MET, MISSED, NOT_MEASURED, SO_FAR, Row, Spread,
 from bench.operations import OPERATIONS, REFUSALS, Operation, costs
 from bench.rows import ROWS, Bench, Measurement
 from bench.server import LEDGER, Server, connected, next_multixact, one, running
-from harness import schema
+from harness import drift
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +137,7 @@ def test_a_large_ledger_has_passed_every_guard_and_has_candidates_of_each_kind(f
     load.prepare(fresh)
     load.load(fresh, 1, 6000)
     with psycopg.connect(fresh) as admin:
-        assert schema.broken_guards(admin) == []
+        assert drift.examine(admin).of("drift") == []
         found = admin.execute(
             "select process_candidate_code, verified, reasons from dot.v_process_verification_v3"
             " where process_candidate_code = any(%s)",

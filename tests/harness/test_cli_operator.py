@@ -258,8 +258,6 @@ def test_version_says_whether_software_and_schema_belong_together(
 ) -> None:
     assert dot_wrapper("version").out.splitlines()[-1] == "in step"
     owner = db.connect("owner")
-    body = "create or replace function dot.fn_is_prose(p_value text) returns boolean language sql immutable return true"
-    owner.execute(body)  # one in SQL's own form is kept parsed: not told
     owner.execute("""
         create or replace function dot.fn_process_dot_runtime_execute_enabled() returns boolean
         language plpgsql stable security definer set search_path = pg_catalog, pg_temp as 'begin return true; end'
@@ -267,13 +265,18 @@ def test_version_says_whether_software_and_schema_belong_together(
     owner.execute("drop view dot.v_dot_event_type")
     outcome = dot_wrapper("version", "--json")
     assert outcome.code == cli.FAILED
-    assert outcome.json["differing"] == ["fn_process_dot_runtime_execute_enabled", "v_dot_event_type"]
-    assert "-f sql/views/v_dot_event_type.sql" in outcome.json["advice"]
-    # The command it prints mends it.
-    psql = embedded.bin_folder() / "psql"
-    files = re.findall(r"-f (\S+)", outcome.json["advice"])
-    mend: list[str | Path] = [psql, "-q", db.url, "-v", "ON_ERROR_STOP=1", "-c", "set role dot_owner"]
-    subprocess.run([*mend, *(part for file in files for part in ("-f", file))], cwd=ROOT, check=True)
+    assert outcome.json["differing"] == [
+        "function dot.fn_process_dot_runtime_execute_enabled()",
+        "view dot.v_dot_event_type",
+    ]
+    assert "`dot-wrapper drift` says how" in outcome.json["advice"]
+    # The commands that drift prints mend it.
+    shell = {**os.environ, "DATABASE_URL": db.url, "PATH": f"{embedded.bin_folder()}:{os.environ['PATH']}"}
+    for one in dot_wrapper("drift", "--json").json["differences"]:
+        if one["level"] == "info":
+            assert one["cure"] is None
+            continue
+        subprocess.run(one["cure"], cwd=ROOT, check=True, shell=True, env=shell)  # noqa: S602  as a user does
     assert dot_wrapper("version", "--json").json["in_step"] is True
     for other, said in (("0003", "needs 0004. Run `dot-wrapper upgrade`"), ("9999", "does not know")):
         owner.execute("update dot.alembic_version set version_num = %s", (other,))
@@ -294,11 +297,12 @@ def test_version_runs_and_funnel_know_the_optional_amendment(db: Database, dot_w
     assert "blocked" in dot_wrapper("funnel", "--dots").out
 
     owner = db.connect("owner")
-    for sources, differing in (("sql", ["fn_input_refuse"]), ("amendment/sql", [])):
+    for sources, differing in (("sql", 1), ("amendment/sql", 0)):
         owner.execute((ROOT / sources / "functions" / "fn_input_refuse.sql").read_bytes())
         found = dot_wrapper("version", "--json").json
-        assert (found["differing"], found["amendment"]) == (differing, "on")
-        assert not differing or "-f amendment/sql/functions/fn_input_refuse.sql" in found["advice"]
+        assert (len(found["differing"]), found["amendment"]) == (differing, "on")
+        cures = [one["cure"] for one in dot_wrapper("drift", "--json").json["differences"] if one["level"] == "drift"]
+        assert ["-f amendment/sql/functions/fn_input_refuse.sql" in one for one in cures] == [True] * differing
 
 
 def test_a_database_that_cannot_serve_says_in_one_line_what_to_do(
