@@ -14,6 +14,37 @@ from catalog import downgrade_script, query, upgrade_script
 from migrations.frozen_sql import ROOT
 from servers import database_url
 
+COMMANDS = (
+    ("upgrade",),
+    ("version",),
+    ("catalogue", "define", "examples/catalogue.yaml", "--actor", "a"),
+    ("catalogue", "show"),
+    ("import", "dbt", "examples/dbt"),
+    ("preflight", "show"),
+    ("preflight", "attest", "--actor", "a", "--finding", "f"),
+    ("rehearse", "bakery.orders", "--actor", "a", "--key", "k"),
+    ("record", "examples/observations.ndjson"),
+    ("runs",),
+    ("show", "00000000-0000-7000-8000-000000000001"),
+    ("leases",),
+    ("board",),
+    ("why", "bakery.orders"),
+    ("inventory",),
+    ("funnel",),
+    ("attest", "scheduler", "--absent", "--actor", "a", "--finding", "f"),
+    ("gates", "show"),
+    ("gates", "set", "queue.worker.enabled", "false", "--actor", "a", "--reason", "r"),
+    ("outbox", "show"),
+    ("outbox", "switch", "process.run.failed", "--off", "--actor", "a", "--reason", "r"),
+    ("outbox", "poll"),
+    ("outbox", "ack", "1", "1"),
+    ("doctor",),
+    ("drift",),
+    ("drift", "--rows"),
+    ("drift", "--beside"),
+)
+"""Each command that reaches a database, in an order in which the next has something to work on."""
+
 OWNER = "m_stranger"
 TAKEN = "taken over"
 

@@ -22,24 +22,11 @@ from catalog import (
 from clusters import ROLES_DROP_SQL, ROLES_SQL, Cluster
 from harness import cli
 from servers import database_url, upgrade
-from strangers import OWNER, TAKEN, give_back, has_taken, take_schema
+from strangers import COMMANDS, OWNER, TAKEN, give_back, has_taken, take_schema
 from support import refused
 
 # Where the stranger's names come before pg_catalog's, or are a closer match.
 WAYS = ("public", "a schema of the login's name", "a path of the database", "a path of the login in the database")
-
-READING = (
-    ("version",),
-    ("doctor",),
-    ("board",),
-    ("runs",),
-    ("funnel",),
-    ("inventory",),
-    ("gates",),
-    ("preflight",),
-    ("leases",),
-    ("outbox", "poll"),
-)
 
 
 @pytest.fixture
@@ -87,11 +74,9 @@ def test_no_command_hands_the_rights_of_its_login_over(
         "amendment back": lambda: downgrade(url, **amendment),
         "amendment by psql": lambda: psql(url, upgrade_script(**amendment)),
         "amendment back by psql": lambda: psql(url, downgrade_script(**amendment)),
-        **{" ".join(words): _command(url, words, monkeypatch, capsys) for words in READING},
         "downgrade": lambda: downgrade(url),
-        "dot-wrapper upgrade": _command(url, ("upgrade",), monkeypatch, capsys),
-        "downgrade again": lambda: downgrade(url),
         "roles_drop.sql": lambda: psql_file(url, ROLES_DROP_SQL),
+        **{" ".join(words): _command(url, words, monkeypatch, capsys) for words in COMMANDS},
     }
     wrong = {}
     for name, step in steps.items():
@@ -103,7 +88,6 @@ def test_no_command_hands_the_rights_of_its_login_over(
             wrong[name] = told[-300:]
             give_back(url)
     assert wrong == {}
-    assert cluster.own_roles() == []
 
 
 def _command(
@@ -114,7 +98,11 @@ def _command(
         code = cli.run(words)
         monkeypatch.delenv("DATABASE_URL")
         told = capsys.readouterr()
-        return "" if code in (cli.DONE, cli.FAILED, 5) and TAKEN not in told.err else told.err
+        expected = code in (cli.DONE, cli.FAILED, cli.FOUND) or words[:2] in (
+            ("show", COMMANDS[10][1]),
+            ("outbox", "ack"),
+        )
+        return "" if expected and TAKEN not in told.err + told.out else f"Error {code}: {told.err}"
 
     return run
 
