@@ -48,7 +48,7 @@ check: $(VENV)/installed
 	$(BIN)/alembic downgrade head:base --sql > $(VENV)/downgrade.sql
 	$(BIN)/alembic -n amendment downgrade head:base --sql > $(VENV)/amendment_back.sql
 	$(BIN)/python -m migrations.pinned $(VENV)/upgrade.sql $(VENV)/downgrade.sql $(VENV)/amendment.sql $(VENV)/amendment_back.sql \
-	    sql/roles.sql sql/roles_drop.sql
+	    sql/roles.sql sql/roles_drop.sql sql/drift.sql
 
 format: $(VENV)/installed
 	$(BIN)/ruff format .

@@ -37,8 +37,8 @@ def _problems(text: str) -> Iterator[tuple[int, str]]:
         statement = raw.stmt
         if isinstance(statement, ast.TransactionStmt) and statement.kind in _BEGINNINGS + _ENDS:
             pinned = False
-        elif _is_pin(statement):
-            pinned = True
+        elif isinstance(statement, ast.VariableSetStmt) and statement.name in ("search_path", None):  # None: RESET ALL
+            pinned = _is_pin(statement)
         elif not pinned:
             names = dict.fromkeys(_looked_up(statement))
             if names:
@@ -54,10 +54,9 @@ def _blank(text: str) -> int:
     return found.end() if found else 0
 
 
-def _is_pin(statement: ast.Node) -> bool:
+def _is_pin(statement: ast.VariableSetStmt) -> bool:
     return (
-        isinstance(statement, ast.VariableSetStmt)
-        and statement.kind == VariableSetKind.VAR_SET_VALUE
+        statement.kind == VariableSetKind.VAR_SET_VALUE
         and statement.name == "search_path"
         and [value.val.sval for value in statement.args or ()] == PATH
     )
@@ -85,8 +84,10 @@ def _looked_up(statement: ast.Node) -> Iterator[str]:
                 kind, names = "function", _qualified(node.funcname)
             case ast.A_Expr():
                 kind, names = "operator", _qualified(node.name)
-            case ast.SubLink():
-                kind, names = "operator", _qualified(node.operName or ())
+            case ast.SubLink() if node.testexpr is not None:
+                kind, names = "operator", _qualified(node.operName or ()) or ("=",)
+            case ast.CaseExpr(arg=ast.Node()) | ast.JoinExpr(usingClause=tuple()) | ast.JoinExpr(isNatural=True):
+                kind, names = "operator", ("=",)
             case ast.TypeName():
                 kind, names = "type", _qualified(node.names or ())
             case ast.RangeVar():
