@@ -141,12 +141,14 @@ $queue$;
 """  # noqa: S608  a number of our own
 
 # While a table is waited for, every writer queues behind. Shorter than the wait after which the server looks for a deadlock, of
-# which it might end the other side.
+# which it might end the other side: that is a second, unless it was set lower.
 GIVE_UP_EARLY = """
+set local lock_timeout = '500ms';
+
 do $give_up_early$
 begin
     perform set_config('lock_timeout', greatest(s.setting::integer / 2, 1) || 'ms', true)
-    from pg_settings s where s.name = 'deadlock_timeout';
+    from pg_settings s where s.name = 'deadlock_timeout' and s.setting::integer < 1000;
 end
 $give_up_early$;
 """

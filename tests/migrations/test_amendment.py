@@ -96,7 +96,7 @@ def test_the_scripts_run_through_psql_give_the_catalog_of_the_online_commands(cl
     take(online)
     with_it = catalog(online)
     up, down = upgrade_script(section="amendment"), downgrade_script(section="amendment")
-    each = ("BEGIN;", "COMMIT;", "set local search_path = pg_catalog, pg_temp;", "perform set_config('lock_timeout'")
+    each = ("BEGIN;", "COMMIT;", "set local search_path = pg_catalog, pg_temp;", "set local lock_timeout = '500ms';")
     assert [script.count(text) for script in (up, down) for text in each] == [2] * 8
     for kind in ("superuser", "prepared"):
         cluster.clean()
