@@ -118,6 +118,43 @@ def _guards(connection: psycopg.Connection[Any], _: Limits) -> Iterator[Finding]
         yield Finding("guards", "ok", figure, numbers={"rows": report.rows})
 
 
+_DATABASES: Final = """
+select o.datname as name,
+    coalesce(array_agg(l.rolname::text order by l.rolname) filter (where l.rolname is not null), '{}') as logins
+from pg_database as o
+left join pg_roles as l on l.rolcanlogin and not l.rolsuper
+    and has_database_privilege(l.oid, o.oid, 'connect')
+    and has_database_privilege(l.oid, current_database(), 'connect')
+    and exists (select from pg_roles as r where r.rolname = any(%s) and pg_has_role(l.oid, r.oid, 'member'))
+where o.datallowconn and o.datname <> current_database()
+    and exists (
+        select from pg_shdepend as s
+        where s.dbid = o.oid and s.refclassid = 'pg_authid'::regclass and s.refobjid = to_regrole('dot_owner')
+            and s.deptype = 'o'
+    )
+group by 1 order by 1
+"""
+_NAMED: Final = 3  # logins; more are counted
+
+
+def _databases(connection: psycopg.Connection[Any], _: Limits) -> Iterator[Finding]:
+    """Roles are the server's: who may record here may record wherever else the wrapper is, unless connecting is refused."""
+    others = _rows(connection, _DATABASES, [role for role in drift.ROLES if role not in drift.OWNERS])
+    shared = [one for one in others if one["logins"]]
+    for one in shared:
+        named = ", ".join(one["logins"][:_NAMED]) + (", ..." if len(one["logins"]) > _NAMED else "")
+        advice = (
+            f"Roles are the server's: revoke connect on database {one['name']} from public, likewise here, and grant connect to"
+            " whoever is to use the one or the other."
+        )
+        figure = f"{one['name']} has the wrapper too, and {len(one['logins'])} logins with a role may use both: {named}"
+        yield Finding("databases", "warn", figure, advice, {"logins": len(one["logins"])})
+    if not shared:
+        names = ", ".join(one["name"] for one in others)
+        figure = f"no login with a role may use this one and {names}" if names else "no other has the wrapper"
+        yield Finding("databases", "ok", figure)
+
+
 # What a setting has to be, how bad it is where it is not, and why.
 SETTINGS: Final[dict[str, tuple[str, Level, str]]] = {
     "fsync": ("on", "fail", "A crash of the machine corrupts the database: set fsync = on."),
@@ -325,6 +362,7 @@ def _runs(connection: psycopg.Connection[Any], limits: Limits) -> Iterator[Findi
 CHECKS: Final[dict[str, Check]] = {
     "schema": _schema,
     "guards": _guards,
+    "databases": _databases,
     "settings": _settings,
     "autovacuum_of_tables": _table_settings,
     "checkpoints": _checkpoints,

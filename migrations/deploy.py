@@ -83,7 +83,16 @@ begin
             hint = 'Disable it for the deploy (alter event trigger ... disable), or let a superuser own its function.',
             constraint = 'deploy_event_trigger';
     end if;
-    -- Alembic reads and writes its version tables: they are tables, and nothing else comes with that.
+end
+$trust$;
+"""
+
+# Alembic reads and writes its version tables: they are tables, and nothing else comes with that.
+VERSION_TABLES = """
+do $version_tables$
+declare
+    v_found text;
+begin
     select string_agg('dot.' || c.relname, ', ') into v_found
     from pg_class c
     join pg_namespace n on n.oid = c.relnamespace and n.nspname = 'dot'
@@ -111,7 +120,7 @@ begin
             constraint = 'deploy_version_table';
     end if;
 end
-$trust$;
+$version_tables$;
 """
 
 # A deploy of the same database waits for this one, as long as it takes.
@@ -153,7 +162,7 @@ end
 $give_up_early$;
 """
 
-BEGIN = (PIN, SETTINGS, TRUST, QUEUE)
+BEGIN = (PIN, SETTINGS, TRUST, VERSION_TABLES, QUEUE)
 """How each transaction of a deploy begins."""
 
 # A login that may not act as dot_owner, but may grant it, grants it to itself until the end of this transaction. What is noted is

@@ -92,6 +92,11 @@ def data_directory(url: str) -> Path:
     return Path(_setting(url, "data_directory"))
 
 
+def socket_folder(url: str) -> Path:
+    """Where a server of ours has its socket."""
+    return Path(_setting(url, "unix_socket_directories"))
+
+
 def _setting(url: str, name: str) -> str:
     with psycopg.connect(url) as admin:
         found = admin.execute("select current_setting(%s)", (name,)).fetchone()

@@ -42,6 +42,8 @@ COMMANDS = (
     ("drift",),
     ("drift", "--rows"),
     ("drift", "--beside"),
+    ("restored", "--actor", "a", "--reason", "r", "--dry-run"),
+    ("restored", "--actor", "a", "--reason", "r"),
 )
 """Each command that reaches a database, in an order in which the next has something to work on."""
 

@@ -211,9 +211,14 @@ def poll_until(relay: Connection, number: int) -> list[dict[str, Any]]:
 def define_pair(db: Database, code: str = PAIR, producer: str = PRODUCER, verifier: str = VERIFIER) -> None:
     """Registers two DOTs and names them as a candidate, as a cataloguer."""
     with db.connect("cataloguer") as cataloguer:
-        for dot in (producer, verifier):
-            cataloguer.execute("select dot.fn_dot_tool_register(%s)", (dot,))
-        cataloguer.execute("select dot.fn_process_candidate_define(%s, %s, %s, 'tester')", (code, producer, verifier))
+        define_pair_as(cataloguer, code, producer, verifier)
+
+
+def define_pair_as(session: Connection, code: str = PAIR, producer: str = PRODUCER, verifier: str = VERIFIER) -> None:
+    """``define_pair`` in a session of whoever may."""
+    for dot in (producer, verifier):
+        session.execute("select dot.fn_dot_tool_register(%s)", (dot,))
+    session.execute("select dot.fn_process_candidate_define(%s, %s, %s, 'tester')", (code, producer, verifier))
 
 
 def set_gates(db: Database, value: str = "true", *gates: str) -> None:

@@ -14,7 +14,7 @@ from typing import NoReturn
 import psycopg
 import typer
 
-from harness.cli import catalogue, doctor, drift, outbox, recording, runs, server, session, switches, verdicts
+from harness.cli import catalogue, doctor, drift, outbox, recording, restored, runs, server, session, switches, verdicts
 from harness.cli.exit_codes import BAD_INPUT, DONE, FAILED, FOUND, INTERRUPTED, REFUSED, TERMINATED
 from harness.cli.output import complain, print_json
 from harness.drift import standing
@@ -30,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (server, catalogue, recording, runs, verdicts, switches, outbox, doctor, drift):
+for module in (server, catalogue, recording, runs, verdicts, switches, outbox, doctor, drift, restored):
     module.register(app)
 
 

@@ -1,4 +1,4 @@
-"""Every page is true: its blocks run and print what it shows, its files exist. A page is any file in docs/, and README.md."""
+"""Every page is true: its blocks run and print what it shows, its files exist. A page is any file in docs/ or a folder of it, and README.md."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from documents import Session, blocks, check
 from support import Database
 
 ROOT = Path(__file__).parents[2]
-PAGES = ["README.md", *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))]
+PAGES = ["README.md", *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md"))]
 
 TUTORIAL = "docs/tutorial.md"
 

@@ -29,8 +29,8 @@ from support import (
     set_gates,
 )
 
-OF_THE_TEST_SERVER = {"fsync", "full_page_writes", "synchronous_commit"}
-"""What is wrong with every server that the tests start: it may lose its data."""
+OF_THE_TEST_SERVER = {"fsync", "full_page_writes", "synchronous_commit", "databases"}
+"""What is wrong with every server that the tests start: it may lose its data, and its databases share the tests' logins."""
 
 
 def found(url: str, limits: Limits | None = None) -> dict[str, list[Finding]]:

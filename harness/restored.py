@@ -1,0 +1,445 @@
+"""Makes a database safe that was restored, cloned, promoted or cut over to: what such a move leaves wrong is put back.
+
+Owners, rights and the modes of triggers become those of this software. What let runs in where the database came from is ended:
+gates are closed, leases ended, attestations taken back. Identities are brought ahead of their tables, and the outbox is made
+deliverable where that loses nothing. Nothing is opened, and no row of evidence is changed or removed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Final, LiteralString
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from harness import database, drift
+from harness.drift import Difference
+from harness.errors import NotInstalled, NotPermitted, ReadOnlyDatabase
+
+COMMAND: Final = "dot_wrapper.restored"
+"""What the command log calls it."""
+
+ADVANCE: Final = 1_000_000
+"""How many transaction ids may be used by default so that the outbox goes on: some ten seconds."""
+
+ADVANCED_AT_ONCE: Final = 100_000
+"""After so many the caller is told, and can interrupt."""
+
+BLOCK_SECONDS: Final = 3600
+"""How long the attestation holds that takes an earlier one back. What has run out blocks too."""
+
+_PASSES: Final = 3
+"""Owners first: the rights of an object are another set once it has its owner, and only then are they compared."""
+
+_HOLDERS: Final = ("dot_owner", "dot_bridge")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that was put back or ended.
+
+    Attributes:
+        area: ``rights``, ``identities``, ``gates``, ``leases``, ``attestations`` or ``outbox``.
+        what: what exactly, for people.
+    """
+
+    area: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outbox:
+    """How the outbox stands to this server, whose transactions are numbered apart from those of the one it came from.
+
+    Attributes:
+        waiting: events that are not acknowledged.
+        hidden: those of them that the relay is not shown, because this server has not had transactions of their numbers yet.
+        behind: how many transaction ids this server is behind the outbox; 0 where both agree.
+        is_cursor_ahead: whether the relay is not shown what is recorded from now on.
+        passed: events that were recorded here while the cursor was ahead: it has passed them, and the relay is not shown them.
+    """
+
+    waiting: int
+    hidden: int
+    behind: int
+    is_cursor_ahead: bool
+    passed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was done, and what is left.
+
+    Attributes:
+        dry_run: whether it is a plan, and nothing was changed.
+        changes: what was put back or ended, or would be.
+        left: what still differs from this software, for a person to decide.
+        outbox: as it stands afterwards.
+        advanced: how many transaction ids were used so that the outbox goes on.
+        is_outbox_undecided: whether new events are lost to the relay until a person decides between ``advance`` and ``rewind``.
+        mechanisms: what was attested of mechanisms that SQL cannot see: it was seen where the database came from.
+    """
+
+    dry_run: bool
+    changes: tuple[Change, ...]
+    left: tuple[Difference, ...]
+    outbox: Outbox
+    advanced: int
+    is_outbox_undecided: bool
+    mechanisms: tuple[str, ...]
+
+
+def restore(
+    connection: psycopg.Connection[Any],
+    *,
+    actor: str,
+    reason: str,
+    dry_run: bool = False,
+    advance: int = ADVANCE,
+    rewind: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Puts back and ends what a move leaves wrong, in one transaction, and audits it. A second run changes nothing.
+
+    Only the ids that the outbox needs are used afterwards, each by an empty transaction of its own.
+
+    Args:
+        actor: who does it, for the audit.
+        reason: which move it was, for the audit.
+        dry_run: do it all and roll it back, for the plan.
+        advance: how many transaction ids may be used so that the outbox goes on.
+        rewind: where more would be needed, or events were passed already, put the cursor back: what was delivered is delivered
+            again.
+        progress: called with how many transaction ids are used, of how many.
+
+    Raises:
+        NotInstalled: the wrapper is not installed, or of another revision, or its roles are missing on this server.
+        ReadOnlyDatabase: the server is a standby.
+        NotPermitted: the login lacks a right; DETAIL says what it wanted to do, HINT which right that takes.
+        psycopg.Error: a refusal of the wrapper's, for instance of an actor that is no code; or the server went away.
+    """
+    try:
+        with connection.transaction(force_rollback=dry_run):
+            report = _restore(connection, actor, reason, dry_run, advance, rewind)
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise NotPermitted(
+            error.diag.message_primary or "the login lacks a right",
+            sqlstate=error.sqlstate,
+            detail=error.diag.message_detail,
+            hint=error.diag.message_hint
+            or "A superuser runs it; or the login that owns what was restored, the database too, and may act as dot_owner:"
+            " grant dot_owner to ... (on 16 and later: with inherit false, set true).",
+        ) from error
+    if not dry_run and report.advanced:
+        _use_ids(connection, report.advanced, progress)
+    return report
+
+
+def _restore(
+    connection: psycopg.Connection[Any], actor: str, reason: str, dry_run: bool, advance: int, rewind: bool
+) -> Report:
+    # Imported late: alembic takes half a second.
+    from migrations.deploy import ENTER, GIVE_UP_EARLY, LEAVE, QUEUE, SETTINGS, TRUST
+
+    for text in (database.PIN, SETTINGS, TRUST, QUEUE, GIVE_UP_EARLY):
+        connection.execute(_statement(text))
+    (standby,) = _select(connection, "select pg_is_in_recovery() as is_one")
+    if standby["is_one"]:
+        raise ReadOnlyDatabase(
+            "this server is a standby", hint="Promote it first: until then nothing is recorded in it."
+        )
+    missing = _select(
+        connection,
+        sql.SQL("select r as role from unnest({}::text[]) as r where to_regrole(r) is null").format(list(drift.ROLES)),
+    )
+    if missing:
+        raise NotInstalled(
+            f"this server lacks the roles {', '.join(one['role'] for one in missing)}",
+            hint="A DBA runs sql/roles.sql in this database first.",
+        )
+    _differences(connection)  # before anything else it says whether the wrapper is installed
+    connection.execute(_statement(ENTER))
+    changes = [*_rights(connection)]
+    connection.execute("set local role dot_owner")
+    changes += _identities(connection, dry_run)
+    changes += _gates(connection, actor, reason)
+    changes += _leases(connection)
+    changes += _attestations(connection, actor, reason)
+    outbox = _outbox(connection)
+    undecided = outbox.is_cursor_ahead and (outbox.behind > advance or outbox.passed > 0)
+    if undecided and rewind:
+        changes.append(_rewound(connection))
+        outbox, undecided = _outbox(connection), False
+    advanced = outbox.behind if outbox.behind <= advance and not undecided else 0
+    if advanced:
+        changes.append(Change("outbox", f"{advanced} transaction ids are used, so that its positions come in order"))
+        outbox = replace(outbox, hidden=0, behind=0, is_cursor_ahead=False)
+    if changes:
+        _audit(connection, actor, reason, changes)
+    mechanisms = _select(
+        connection,
+        "select distinct on (a.mechanism) format('%s: %s', a.mechanism, a.finding) as said"
+        " from dot.dot_mechanism_attestation as a order by a.mechanism, a.attestation_id desc",
+    )
+    connection.execute(_statement(LEAVE))
+    left = [one for one in _differences(connection) if one.level != "info"]
+    said = tuple(one["said"] for one in mechanisms)
+    return Report(dry_run, tuple(changes), tuple(left), outbox, advanced, undecided, said)
+
+
+def _differences(connection: psycopg.Connection[Any]) -> tuple[Difference, ...]:
+    """What differs now. Looking takes on a role, which is rolled back with the looking."""
+    with connection.transaction(force_rollback=True):
+        return drift.examine(connection).differences
+
+
+def is_of_a_move(one: Difference) -> bool:
+    """Whether it is what a restore leaves: the wrong owner, missing or additional rights, a trigger that ALWAYS became ORIGIN.
+
+    A definition that differs was changed by someone, and is for a person to look at.
+    """
+    if one.level != "drift" or one.cure is None or one.cure.startswith("psql "):
+        return False
+    if one.kind == "member":
+        return (
+            one.expected is not None
+        )  # dot_owner is to reach the bridge; who else is a member is not a restore's doing
+    if one.kind == "sequence" and one.property == "owner":
+        return False  # that of an identity comes and goes with its table
+    return (
+        one.property == "owner"
+        or one.property == "owner lacks"
+        or one.property.startswith("granted to ")
+        or one.kind == "default rights"
+        or (one.kind, one.property, one.expected) == ("trigger", "enabled", "always")
+    )
+
+
+def _rights(connection: psycopg.Connection[Any]) -> list[Change]:
+    """Owners, rights and trigger modes, by the cures that drift has for them."""
+    changes: list[Change] = []
+    for _ in range(_PASSES):
+        wrong = [one for one in _differences(connection) if is_of_a_move(one)]
+        if not wrong:
+            break
+        foreign = [one for one in wrong if one.property == "owner" and one.found not in _HOLDERS]
+        members = [one for one in wrong if one.kind == "member"]
+        # What belongs to others their login hands over, the schema first: the new owner of an object must be able to create there.
+        _cure(connection, *(one for one in foreign if one.kind == "schema"), *members)
+        (may,) = _select(connection, "select has_schema_privilege('dot', 'usage') as look_up_names")
+        connection.execute("set local role dot_owner")
+        connection.execute("grant create on schema dot to dot_bridge")
+        if not may["look_up_names"]:
+            connection.execute("grant usage on schema dot to session_user")
+        connection.execute("reset role")
+        _cure(connection, *(one for one in foreign if one.kind != "schema"))
+        connection.execute("set local role dot_owner")
+        if not may["look_up_names"]:
+            connection.execute("revoke usage on schema dot from session_user")
+        _cure(connection, *(one for one in wrong if one not in foreign and one not in members))
+        connection.execute("revoke create on schema dot from dot_bridge")
+        connection.execute("reset role")
+        changes += [Change("rights", f"{one.kind} {one.identity}: {one.property}: {one.said()}") for one in wrong]
+    return changes
+
+
+def _cure(connection: psycopg.Connection[Any], *differences: Difference) -> None:
+    for one in differences:
+        connection.execute(_statement(one.cure or ""))
+
+
+_IDENTITIES: Final = """
+select c.oid::regclass::text as relation, a.attname as name, s.oid::regclass::text as sequence
+from pg_depend as d
+join pg_class as s on s.oid = d.objid and s.relkind = 'S'
+join pg_class as c on c.oid = d.refobjid and c.relnamespace = 'dot'::regnamespace
+join pg_attribute as a on a.attrelid = c.oid and a.attnum = d.refobjsubid and a.attidentity <> ''
+where d.classid = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass and d.deptype = 'i'
+order by 1
+"""
+
+
+def _identities(connection: psycopg.Connection[Any], dry_run: bool) -> list[Change]:
+    """Logical replication carries rows and no sequence: the next number would be one that is there already."""
+    changes = []
+    for one in _select(connection, _IDENTITIES):
+        relation, sequence = (sql.SQL(one[name]) for name in ("relation", "sequence"))  # quoted by the server
+        (at,) = _select(
+            connection,
+            sql.SQL(
+                "select (select max({}) from {}) as highest,"
+                " (select s.last_value + s.is_called::integer from {} as s) as upcoming"
+            ).format(sql.Identifier(one["name"]), relation, sequence),
+        )
+        if at["highest"] is not None and at["highest"] >= at["upcoming"]:
+            if not dry_run:  # which no rollback takes back
+                connection.execute("select setval(%s::regclass, %s)", (one["sequence"], at["highest"]))
+            what = f"{one['relation']}.{one['name']} goes on after {at['highest']}, and not at {at['upcoming']}"
+            changes.append(Change("identities", what))
+    return changes
+
+
+def _gates(connection: psycopg.Connection[Any], actor: str, reason: str) -> list[Change]:
+    """Every gate that is not closed, or whose value is not the last audited one, is closed by an audited move."""
+    changes = []
+    for gate in _select(
+        connection,
+        "select key, value from dot.v_dot_gate where value is distinct from 'false' or not is_audited order by key",
+    ):
+        connection.execute("select dot.fn_dot_config_set(%s, 'false', %s, %s)", (gate["key"], actor, reason))
+        changes.append(Change("gates", f"{gate['key']} is closed, it was {gate['value']!r}"))
+    return changes
+
+
+# What a lease must not fall behind: a token that was given once would be given again.
+_TOKENS: Final = """
+with stored as (
+    select 'dot_exec:' || o.process_candidate_code as lease_key, max(o.lease_token) as token
+    from (
+        select r.process_candidate_code, r.lease_token from dot.process_run_observation as r
+        where r.evidence_type <> 'SIMULATED_DRY_RUN'
+        union all
+        select c.process_candidate_code, c.lease_token from dot.process_component_observation as c
+        where c.evidence_type <> 'SIMULATED_DRY_RUN'
+    ) as o
+    group by 1
+)
+insert into dot.dot_iu_runtime_lease as l (lease_key, holder, session_actor, token, acquired_at, expires_at)
+select s.lease_key, 'dot_wrapper.restored', session_user, s.token, clock_timestamp(), clock_timestamp()
+from stored as s where s.token is not null
+on conflict (lease_key) do update set token = excluded.token where l.token < excluded.token
+returning l.lease_key, l.token
+"""
+
+# A copy knows nothing of the tokens that were given after it was made, and who holds one of them may still be at work. So each
+# lease goes on at a round number far above: what was given twice would let both write. A round one has been there already.
+_HIGHER: Final = """
+update dot.dot_iu_runtime_lease set token = (token / 1000000 + 2) * 1000000 where token % 1000000 <> 0 returning token
+"""
+
+_LIVE: Final = """
+update dot.dot_iu_runtime_lease set expires_at = clock_timestamp() where expires_at > clock_timestamp()
+returning lease_key, holder
+"""
+
+
+def _leases(connection: psycopg.Connection[Any]) -> list[Change]:
+    changes = [
+        Change("leases", f"{one['lease_key']} goes on after token {one['token']}, under which a run was stored")
+        for one in _select(connection, _TOKENS)
+    ]
+    changes += [
+        Change("leases", f"{one['lease_key']} of {one['holder']} is ended") for one in _select(connection, _LIVE)
+    ]
+    higher = _select(connection, _HIGHER)
+    if higher:
+        changes.append(Change("leases", f"the tokens of {len(higher)} go on far above any that was given elsewhere"))
+    return changes
+
+
+_ATTESTED: Final = """
+select n.check_name, n.verdict, n.actor from (
+    select distinct on (a.check_name) a.check_name, a.verdict, a.actor, a.expires_at
+    from dot.preflight_attestation as a
+    order by a.check_name, a.attestation_id desc
+) as n
+where n.verdict <> 'BLOCK' and n.expires_at > clock_timestamp()
+"""
+
+
+def _attestations(connection: psycopg.Connection[Any], actor: str, reason: str) -> list[Change]:
+    """The newest decides, so one that blocks takes an earlier one back."""
+    changes = []
+    for one in _select(connection, _ATTESTED):
+        connection.execute(
+            "select dot.fn_preflight_attest(%s, 'BLOCK', %s, %s, %s)", (one["check_name"], BLOCK_SECONDS, actor, reason)
+        )
+        changes.append(
+            Change("attestations", f"{one['check_name']} blocks, it was {one['verdict']}, attested by {one['actor']}")
+        )
+    return changes
+
+
+# Ids are compared as numbers: behind is how many this server has still to use.
+_OUTBOX: Final = """
+select
+    count(*) filter (where w.is_waiting) as waiting,
+    count(*) filter (where w.is_waiting and w.xact_id >= n.upcoming) as hidden,
+    greatest(
+        0,
+        greatest(max(w.xact_id::text::numeric), max(c.xact_id::text::numeric)) - max(n.upcoming::text::numeric) + 1
+    )::bigint as behind,
+    bool_and(c.xact_id >= n.upcoming) as is_cursor_ahead,
+    count(*) filter (where c.xact_id >= n.upcoming and w.xact_id < n.upcoming and w.id > c.outbox_id) as passed
+from dot.outbox_cursor as c
+cross join (select pg_snapshot_xmax(pg_current_snapshot()) as upcoming) as n
+left join lateral (
+    select o.xact_id, o.id, (o.xact_id, o.id) > (c.xact_id, c.outbox_id) as is_waiting from dot.event_outbox as o
+) as w on true
+"""
+
+
+def _outbox(connection: psycopg.Connection[Any]) -> Outbox:
+    (found,) = _select(connection, _OUTBOX)
+    return Outbox(**found)
+
+
+def _rewound(connection: psycopg.Connection[Any]) -> Change:
+    """Back to where this server's transactions are, or to the first event that was recorded here: their ids go on after those
+    that came with the database."""
+    (moved,) = _select(
+        connection,
+        "with f as ("
+        " select coalesce(min(o.xact_id), pg_snapshot_xmax(pg_current_snapshot())) as xact_id, c.xact_id as was"
+        " from dot.outbox_cursor as c left join dot.event_outbox as o"
+        " on o.id > c.outbox_id and o.xact_id < pg_snapshot_xmax(pg_current_snapshot())"
+        " group by c.xact_id"
+        ") update dot.outbox_cursor as c set xact_id = f.xact_id, outbox_id = 0,"
+        " session_actor = session_user, moved_at = clock_timestamp()"
+        " from f returning f.was::text as was, c.xact_id::text as at",
+    )
+    return Change("outbox", f"the cursor is put back from {moved['was']} to {moved['at']}")
+
+
+def _use_ids(connection: psycopg.Connection[Any], number: int, progress: Callable[[int, int], None] | None) -> None:
+    """Each by an empty transaction. Nothing is read, so none of its names is looked up on a search_path."""
+    used = 0
+    while used < number:
+        now = min(number - used, ADVANCED_AT_ONCE)
+        connection.execute(
+            sql.SQL(
+                "do $use$ begin for i in 1..{} loop"
+                " set local synchronous_commit = off; perform pg_catalog.pg_current_xact_id(); commit; end loop; end $use$"
+            ).format(now),
+            prepare=False,
+        )
+        used += now
+        if progress:
+            progress(used, number)
+
+
+def _audit(connection: psycopg.Connection[Any], actor: str, reason: str, changes: list[Change]) -> None:
+    connection.execute(
+        "insert into dot.dot_iu_command_catalog (command_name, mutating, description)"
+        " values (%s, true, 'What a restore, clone, promotion or cut-over leaves wrong is put back.')"
+        " on conflict (command_name) do nothing",
+        (COMMAND,),
+    )
+    areas = {one.area: sum(other.area == one.area for other in changes) for one in changes}
+    connection.execute(
+        "select dot.fn_dot_iu_command_log(%s, 'apply', 'completed', %s, %s)",
+        (COMMAND, actor, Jsonb({"reason": reason, "changes": areas})),
+    )
+
+
+def _statement(text: LiteralString | str) -> bytes:
+    return text.encode()
+
+
+def _select(connection: psycopg.Connection[Any], query: LiteralString | sql.Composed) -> list[dict[str, Any]]:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(query).fetchall()

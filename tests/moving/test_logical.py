@@ -1,0 +1,33 @@
+"""Logical replication and cut-over: rows and nothing else come along."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from moved import OTHER_PAIR, Mover, Server, acquire, connect, fill, findings, look, observe_real, safe
+from servers import fresh_database, server, upgrade
+from support import observe_run, poll_until
+
+
+@pytest.fixture
+def servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Server, Server]]:
+    monkeypatch.setenv("DOT_TEST_SETTINGS", "wal_level = logical\nsynchronous_commit = on\n")
+    with server(15) as old, server(18) as new:
+        upgrade(fresh_database(old, "shop"))
+        fill(Server(15, old).url("shop"))
+        yield Server(15, old), Server(18, new)
+
+
+def test_logical_replication_and_cut_over(mover: Mover, tmp_path: Path) -> None:
+    mover.follow("Logical replication and cut-over")
+    with connect(mover.old) as session:  # meanwhile
+        observe_real(session, OTHER_PAIR, acquire(session, OTHER_PAIR))
+    mover.follow("The cut-over")
+    assert look(mover.new) == safe(look(mover.old))
+    assert findings(mover.new) == {"runs": "warn", "leases": "warn"}
+    with connect(mover.new) as session:
+        observe_run(session)
+        assert len(poll_until(session, 5)) == 5
