@@ -18,7 +18,7 @@ run: $(VENV)/installed
 # The rules, attacks and races on 16, and on 15 where Debian's server is installed; everything on the embedded PostgreSQL 18.
 # With DATABASE_URL: everything on that server, see docs/servers.md.
 test: $(VENV)/installed
-ifdef DATABASE_URL
+ifneq ($(origin DATABASE_URL),undefined)
 	$(BIN)/python -m pytest -n 2
 else
 	DOT_TEST_POSTGRES=16 $(BIN)/python -m pytest -n 2 -q tests/sql tests/attacks tests/races
@@ -45,6 +45,10 @@ check: $(VENV)/installed
 	$(BIN)/alembic upgrade head --sql > $(VENV)/upgrade.sql
 	$(BIN)/alembic -n amendment upgrade head --sql > $(VENV)/amendment.sql
 	$(BIN)/squawk --config squawk.toml $(VENV)/upgrade.sql $(VENV)/amendment.sql sql/roles.sql sql/roles_drop.sql
+	$(BIN)/alembic downgrade head:base --sql > $(VENV)/downgrade.sql
+	$(BIN)/alembic -n amendment downgrade head:base --sql > $(VENV)/amendment_back.sql
+	$(BIN)/python -m migrations.pinned $(VENV)/upgrade.sql $(VENV)/downgrade.sql $(VENV)/amendment.sql $(VENV)/amendment_back.sql \
+	    sql/roles.sql sql/roles_drop.sql sql/drift.sql
 
 format: $(VENV)/installed
 	$(BIN)/ruff format .

@@ -1,12 +1,12 @@
-"""Where the database is, and connections to it.
+"""Connections to the database that ``DATABASE_URL`` names.
 
-``DATABASE_URL`` names it: a ``postgresql://`` URL or any libpq connection string, so ``sslmode``, sockets and ``PGSERVICE``
-work as libpq has them. Without it the embedded server is used.
+It is a ``postgresql://`` URL or any libpq connection string, so ``sslmode``, sockets and ``PGSERVICE`` work as libpq has them.
+Nothing else is ever connected to by default: only ``dot-wrapper`` and ``make run`` fall back to the embedded server (see
+``harness.cli.session``).
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -16,7 +16,7 @@ from typing import Any, Final
 import psycopg
 from psycopg import sql
 
-from harness import embedded
+from harness.errors import NoDatabase
 
 AsyncConnection = psycopg.AsyncConnection[Any]
 
@@ -29,20 +29,38 @@ _BACKEND: Final = f"{PIN}; select pg_catalog.pg_backend_pid()"
 
 
 def conninfo() -> str:
-    """The connection string of this process: ``DATABASE_URL``, else that of the embedded server, started where needed."""
+    """The connection string in ``DATABASE_URL``.
+
+    Raises:
+        NoDatabase: it is not set, or empty.
+    """
     url = os.environ.get("DATABASE_URL")
-    if url:
-        return re.sub(
-            r"^postgres(ql)?\+\w+://", "postgresql://", url
-        )  # SQLAlchemy's form names a driver; libpq's has none
-    return embedded.start()
+    if url is None:
+        raise NoDatabase(
+            "no database is named", hint="Set DATABASE_URL; the embedded server's is `dot-wrapper db url`."
+        )
+    return libpq(url, "DATABASE_URL")
+
+
+def libpq(url: str, source: str) -> str:
+    """A connection string as libpq takes it: SQLAlchemy's form names a driver, libpq's has none.
+
+    Args:
+        source: where the string was found, for the message.
+
+    Raises:
+        NoDatabase: it is empty, which libpq would take for its defaults.
+    """
+    if not url.strip():
+        raise NoDatabase(f"{source} is empty: name a database (postgresql:// is libpq's default one), or leave it out")
+    return re.sub(r"^postgres(ql)?\+\w+://", "postgresql://", url)
 
 
 def connect(url: str | None = None, application_name: str = "dot-wrapper") -> psycopg.Connection[tuple[Any, ...]]:
     """Opens a connection in autocommit mode: each ``transaction`` block below is one transaction, nothing is left open."""
     with _one_kind_of_failure():
         connection = psycopg.connect(
-            url or conninfo(), autocommit=True, client_encoding="utf8", application_name=application_name
+            _target(url), autocommit=True, client_encoding="utf8", application_name=application_name
         )
     try:
         cursor = connection.execute(_BACKEND)
@@ -56,11 +74,9 @@ def connect(url: str | None = None, application_name: str = "dot-wrapper") -> ps
 
 async def connect_async(url: str | None = None) -> psycopg.AsyncConnection[tuple[Any, ...]]:
     """``connect`` for asyncio."""
-    if url is None:
-        url = await asyncio.to_thread(conninfo)  # which may start the embedded server
     with _one_kind_of_failure():
         connection = await psycopg.AsyncConnection.connect(
-            url, autocommit=True, client_encoding="utf8", application_name="dot-wrapper"
+            _target(url), autocommit=True, client_encoding="utf8", application_name="dot-wrapper"
         )
     try:
         cursor = await connection.execute(_BACKEND)
@@ -72,9 +88,13 @@ async def connect_async(url: str | None = None) -> psycopg.AsyncConnection[tuple
     return connection
 
 
-def connect_for_alembic() -> psycopg.Connection[tuple[Any, ...]]:
+def _target(url: str | None) -> str:
+    return conninfo() if url is None else libpq(url, "the connection string")
+
+
+def connect_for_alembic(url: str) -> psycopg.Connection[tuple[Any, ...]]:
     """A connection as SQLAlchemy expects one: transactions begin by themselves."""
-    connection = connect(application_name="dot-wrapper alembic")
+    connection = connect(url, application_name="dot-wrapper alembic")
     connection.autocommit = False
     connection.execute(PIN)  # in the transaction that stays open: what SQLAlchemy asks of a new connection runs in it
     return connection

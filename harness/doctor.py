@@ -376,7 +376,7 @@ CHECKS: Final[dict[str, Check]] = {
 
 
 def _rows(connection: psycopg.Connection[Any], query: LiteralString, *parameters: object) -> Rows:
-    with connection.cursor(row_factory=dict_row) as cursor:
+    with database.reading(connection), connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(query, parameters or None).fetchall()
 
 

@@ -163,13 +163,16 @@ def beside(connection: psycopg.Connection[Any]) -> Report:
         raise NotInstalled(
             "there is nothing to compare: software and database do not belong together", hint=state.advice
         )
+    # Imported late, as alembic takes half a second.
+    from migrations.deploy import TRUST
+
     context = Context(connection.info.server_version, connection.info.dbname, state.amendment)
     try:
         with connection.transaction(force_rollback=True):
             connection.execute(f"{database.PIN}; set local lock_timeout = '5s'")
             live = rows(connection)
-            for text in (_MAY_RENAME, "alter schema dot rename to dot_live_beside_head", "reset role"):
-                connection.execute(text)
+            for text in (TRUST, _MAY_RENAME, "alter schema dot rename to dot_live_beside_head", "reset role"):
+                connection.execute(text.encode())
             connection.execute(_script(state.amendment))
             installed = rows(connection)
     except psycopg.errors.InsufficientPrivilege as error:

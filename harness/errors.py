@@ -126,6 +126,10 @@ class RetryExhausted(DotWrapperError):
     """Serialization failures or deadlocks went on through every retry (40001, 40P01)."""
 
 
+class NoDatabase(DotWrapperError):
+    """No database is named, or by an empty string: nothing was connected to."""
+
+
 class DatabaseUnavailable(DotWrapperError):
     """The server cannot be reached, or the connection was lost (08xxx, 57Pxx, or no SQLSTATE at all)."""
 
@@ -157,7 +161,7 @@ _HINTS: dict[type[DotWrapperError], str] = {
     NotInstalled: "Run `dot-wrapper upgrade` (or `alembic upgrade head`) on this database.",
     NotPermitted: "The login needs the role that the call is made as. A DBA grants it.",
     ReadOnlyDatabase: "Connect to the primary: with several hosts, target_session_attrs=read-write in DATABASE_URL.",
-    DatabaseUnavailable: "Check DATABASE_URL and that the server runs; without DATABASE_URL, `dot-wrapper db start`.",
+    DatabaseUnavailable: "Check DATABASE_URL and that the server runs.",
     StatementCancelled: "Where statement_timeout did it, set a longer one for this login. What was committed stays.",
     RetryExhausted: "Repeat the call with the same idempotency key.",
 }

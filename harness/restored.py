@@ -146,9 +146,9 @@ def _restore(
     connection: psycopg.Connection[Any], actor: str, reason: str, dry_run: bool, advance: int, rewind: bool
 ) -> Report:
     # Imported late: alembic takes half a second.
-    from migrations.deploy import ENTER, LEAVE, locked
+    from migrations.deploy import ENTER, GIVE_UP_EARLY, LEAVE, QUEUE, SETTINGS, TRUST
 
-    for text in (database.PIN, *locked("30s")):
+    for text in (database.PIN, SETTINGS, TRUST, QUEUE, GIVE_UP_EARLY):
         connection.execute(_statement(text))
     (standby,) = _select(connection, "select pg_is_in_recovery() as is_one")
     if standby["is_one"]:

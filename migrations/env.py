@@ -1,7 +1,7 @@
 """Alembic environment of the main line: one transaction for the whole run, as ``dot_owner``, online and with ``--sql``.
 
-Before the first revision come the roles that are missing, the right to act as their owner, and the schema. Where the optional
-amendment is on, nothing is moved that it stands on.
+Before the first revision come the roles that are missing, the right to act as their owner, and the schema. What is found there is
+not trusted. Where the optional amendment is on, nothing is moved that it stands on.
 """
 
 from __future__ import annotations
@@ -9,7 +9,20 @@ from __future__ import annotations
 from alembic import context
 from alembic.runtime.migration import RevisionStep
 
-from migrations.deploy import ACT_AS_OWNER, ENTER, LEAVE, direction, execute_all, locked, start, steps
+from harness.database import PIN
+from migrations.deploy import (
+    ACT_AS_OWNER,
+    BEGIN,
+    ENTER,
+    GIVE_UP_EARLY,
+    INSTALLED,
+    LEAVE,
+    begins_at,
+    direction,
+    execute_all,
+    start,
+    steps,
+)
 from migrations.frozen_sql import AMENDMENT, ROOT
 
 VERSION = """
@@ -23,32 +36,16 @@ end
 $version$;
 """
 
-# What the upgrade finds is not trusted: who owns the schema, or can become its owner, owns the evidence.
+# Who owns the schema owns the evidence.
 SCHEMA = """
 do $schema$
-declare
-    v_members text;
 begin
-    if exists (
-        select from pg_roles r where r.rolname in ('dot_owner', 'dot_bridge') and (r.rolcanlogin or r.rolsuper)
-    ) then
-        raise insufficient_privilege using
-            message = 'dot_owner or dot_bridge can log in or is a superuser',
-            hint = 'Nobody may enter them: alter role dot_owner nologin nosuperuser; the same for dot_bridge.';
-    end if;
-    select string_agg(distinct m.member::regrole::text, ', ') into v_members
-    from pg_auth_members m
-    where m.roleid = to_regrole('dot_owner') and m.member <> to_regrole(current_user)
-        and pg_has_role(m.member, m.roleid, 'usage');
-    if v_members is not null then
-        raise warning 'dot_owner has members that act with its rights: %', v_members
-            using hint = 'Whoever owns the ledger can change it. Revoke the membership after the deploy.';
-    end if;
     if to_regnamespace('dot') is not null then
         if (select n.nspowner from pg_namespace n where n.nspname = 'dot') <> to_regrole('dot_owner') then
             raise insufficient_privilege using
-                message = 'schema dot belongs to somebody else',
-                hint = 'Its owner could replace what the upgrade installs: drop it, or alter schema dot owner to dot_owner.';
+                message = 'schema dot does not belong to dot_owner',
+                hint = 'Its owner could replace what the upgrade installs: drop it, or alter schema dot owner to dot_owner.',
+                constraint = 'deploy_schema_owner';
         end if;
         return;
     end if;
@@ -64,6 +61,48 @@ begin
     end if;
 end
 $schema$;
+"""
+
+# What a stranger made there, or owns, would become a part of what is installed, and would run as whoever migrates next.
+CONTENTS = """
+do $contents$
+declare
+    v_installed boolean := false;
+    v_found text;
+begin
+    if to_regclass('dot.alembic_version') is not null then
+        v_installed := exists (select from dot.alembic_version);
+    end if;
+    if not v_installed then
+        select string_agg(pg_describe_object(d.classid, d.objid, 0), ', ') into v_found
+        from pg_depend d
+        where d.refclassid = 'pg_namespace'::regclass and d.refobjid = to_regnamespace('dot') and d.deptype = 'n'
+            and not (d.classid = 'pg_class'::regclass and d.objid is not distinct from to_regclass('dot.alembic_version'))
+            and d.classid <> 'pg_default_acl'::regclass;
+        if v_found is not null then
+            raise insufficient_privilege using
+                message = 'schema dot holds what the wrapper did not install: ' || v_found,
+                hint = 'Look who made it, and drop it.',
+                constraint = 'deploy_schema_contents';
+        end if;
+    end if;
+    select string_agg(o.name, ', ') into v_found
+    from (
+        select c.oid::regclass::text, c.relowner from pg_class c where c.relnamespace = to_regnamespace('dot')
+        union all
+        select p.oid::regprocedure::text, p.proowner from pg_proc p where p.pronamespace = to_regnamespace('dot')
+        union all
+        select t.oid::regtype::text, t.typowner from pg_type t where t.typnamespace = to_regnamespace('dot')
+    ) o (name, owner)
+    where o.owner not in (to_regrole('dot_owner'), to_regrole('dot_bridge'));
+    if v_found is not null then
+        raise insufficient_privilege using
+            message = 'in schema dot another role than dot_owner and dot_bridge owns ' || v_found,
+            hint = 'A restore without owners leaves it so: dot-wrapper restored puts them back. Otherwise look who did that.',
+            constraint = 'deploy_object_owner';
+    end if;
+end
+$contents$;
 """
 
 # What the amendment has replaced must not be replaced again, nor dropped beneath it.
@@ -91,16 +130,25 @@ def goes_with_amendment(step: RevisionStep) -> bool:
     return getattr(module, "WITH_AMENDMENT", False) and not set(module.APPLIES) & set(AMENDMENT.sources())
 
 
+def roles() -> str:
+    """The statements of ``sql/roles.sql``, which for psql is a transaction of its own."""
+    text = (ROOT / "sql" / "roles.sql").read_text(encoding="utf-8")
+    return text.partition(f"\nbegin;\n{PIN};\n")[2].rpartition("\ncommit;\n")[0]
+
+
 def run() -> None:
     """Runs the migrations of this call inside one transaction. Nothing may come before it, or nothing is installed."""
     with context.begin_transaction():
         if direction() == "upgrade":
-            roles = (ROOT / "sql" / "roles.sql").read_text(encoding="utf-8")
-            execute_all(*locked("30s"), VERSION, roles, ENTER, SCHEMA, ACT_AS_OWNER)
+            execute_all(*BEGIN, VERSION, roles(), ENTER, SCHEMA, ACT_AS_OWNER, CONTENTS)
         else:
-            execute_all(*locked("30s"), ENTER, ACT_AS_OWNER)
+            execute_all(*BEGIN, ENTER, ACT_AS_OWNER)
+        if direction() in ("do_stamp", "do_ensure_version"):
+            execute_all(INSTALLED)
+        execute_all(GIVE_UP_EARLY)
         if not all(goes_with_amendment(step) for step in steps()):
             execute_all(WITHOUT_AMENDMENT)
+        begins_at(context.get_context().get_current_heads(), "alembic_version")
         context.run_migrations()
         execute_all(LEAVE)
 

@@ -17,7 +17,7 @@ import hashlib
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from alembic import op
@@ -140,14 +140,39 @@ AMENDMENT = FrozenSql(ROOT / "amendment")
 """The optional amendment's own tree: its files replace those of the same name."""
 
 
-def apply(revision: str, names: Iterable[str], tree: FrozenSql | None = None) -> None:
+def lock_views(names: Sequence[str]) -> None:
+    """Locks those of the named views that are there, the last first: each comes after the views it reads.
+
+    A query locks a view before what that view reads. Replaced the other way round, the inner ones first, two views and one query
+    wait for each other. ALTER VIEW locks the view alone, LOCK TABLE would lock the tables below it too.
+    """
+    views = [name.removeprefix("views/") for name in reversed(names) if name.startswith("views/")]
+    if views:
+        execute(f"""
+do $lock_views$
+declare
+    v_view text;
+begin
+    foreach v_view in array array['{"', '".join(views)}'] loop
+        if to_regclass('dot.' || v_view) is not null then
+            execute format('alter view dot.%I owner to dot_owner', v_view);
+        end if;
+    end loop;
+end
+$lock_views$;
+""")
+
+
+def apply(revision: str, names: Sequence[str], tree: FrozenSql | None = None) -> None:
     """Upgrade: applies the frozen copies that a revision keeps, in the given order."""
+    lock_views(names)
     for name in names:
         execute(((tree or FrozenSql()).frozen / revision / f"{name}.sql").read_text(encoding="utf-8"))
 
 
 def revert(revision: str, names: Sequence[str]) -> None:
     """Downgrade: applies the copy before each, in the opposite order, and drops by name what had none."""
+    lock_views(names)
     for name in reversed(names):
         before = FrozenSql().newest(name, before=revision)
         if before is not None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import os
 import re
 import shutil
 import subprocess
@@ -29,6 +28,7 @@ from alembic.config import Config
 
 from harness import database, drift, embedded
 from migrations import amendment_page, reference
+from migrations.deploy import connected
 from migrations.frozen_sql import ROOT
 
 SNAPSHOT = ROOT / "sql" / "schema.snapshot.sql"
@@ -125,26 +125,12 @@ def head() -> Iterator[str]:
     folder = Path(tempfile.mkdtemp(prefix="dotw"))
     folder.chmod(0o755)
     try:
-        with _database_url(embedded.start(18, folder)) as url:
-            command.upgrade(Config(str(ROOT / "alembic.ini")), "head")
-            yield url
+        url = embedded.start(18, folder)
+        upgrade(url, "alembic")
+        yield url
     finally:
         embedded.stop(18, folder)
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def _database_url(url: str) -> Iterator[str]:
-    """The database that alembic and the harness use in the block."""
-    before = os.environ.get("DATABASE_URL")
-    os.environ["DATABASE_URL"] = url
-    try:
-        yield url
-    finally:
-        if before is None:
-            os.environ.pop("DATABASE_URL")
-        else:
-            os.environ["DATABASE_URL"] = before
 
 
 def overlay(before: drift.Rows, after: drift.Rows) -> str:
@@ -167,14 +153,15 @@ def expected_rows() -> dict[str, str]:
                 "the rows of PostgreSQL 15 are not looked at: Debian's postgresql-15 is not installed", file=sys.stderr
             )
             return files
-        with server(version) as url, _database_url(fresh_database(url, "expected")):
+        with server(version) as admin:
+            url = fresh_database(admin, "expected")
             for name, section, revision in (
                 ("head", "alembic", "head"),
                 ("not_validated", "amendment", "a001"),
                 ("amended", "amendment", "head"),
             ):
-                command.upgrade(Config(str(ROOT / "alembic.ini"), ini_section=section), revision)
-                with database.connect() as connection:
+                upgrade(url, section, revision)
+                with database.connect(url) as connection:
                     found[f"{name}_{version}"] = drift.rows(connection)
         if version == 18:
             head, amended = found["head_18"], found["amended_18"]
@@ -186,6 +173,13 @@ def expected_rows() -> dict[str, str]:
     before = {**found["head_15"], **{key: amended[key] for key in amended if amended[key] != head.get(key)}}
     files["amended_15"] = overlay({key: value for key, value in before.items() if key in amended}, found["amended_15"])
     return files
+
+
+def upgrade(url: str, section: str, revision: str = "head") -> None:
+    """`alembic upgrade` of the database at the URL, of the main line or the amendment."""
+    config = Config(str(ROOT / "alembic.ini"), ini_section=section)
+    with connected(url) as config.attributes["connection"]:
+        command.upgrade(config, revision)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -200,7 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with head() as url:
         current = snapshot_of(url)
         unwritten = reference.drift(given.page.read_text(encoding="utf-8"), url) if given.check else []
-        command.upgrade(Config(str(ROOT / "alembic.ini"), ini_section="amendment"), "head")
+        upgrade(url, "amendment")
         amended = snapshot_of(url)
     page = given.amendment_page.read_text(encoding="utf-8")
     expected = {given.expected / f"{name}.jsonl": text for name, text in expected_rows().items()}

@@ -1,8 +1,13 @@
 -- Roles of the wrapper, and the two grants that its upgrade needs. Roles are cluster-wide: run this once per cluster, and
 -- once in each database that the wrapper goes into (for the grant on the database):
---     psql -v ON_ERROR_STOP=1 -d DATABASE -f sql/roles.sql
--- `alembic upgrade` runs the same text first, so a login that may create roles needs no DBA. Only what the catalog shows
--- missing is created or granted: a second run changes nothing, and a login without rights passes where all is there.
+--     psql -X -v ON_ERROR_STOP=1 -d DATABASE -f sql/roles.sql
+-- `alembic upgrade` runs the same statements first, so a login that may create roles needs no DBA. Only what the catalog
+-- shows missing is created or granted: a second run changes nothing, and a login without rights passes where all is there.
+-- It stops where roles of these names were prepared by a stranger: who can act as them owns the evidence.
+
+begin;
+set local search_path = pg_catalog, pg_temp;
+
 do $roles$
 declare
     v_role text;
@@ -18,6 +23,8 @@ begin
     ] loop
         if to_regrole(v_role) is null then
             begin
+                -- From 16 on a database may have it that the creator of a role becomes a member of it.
+                perform set_config(s.name, '', true) from pg_settings s where s.name = 'createrole_self_grant';
                 execute format('create role %I nologin', v_role);
             exception
                 when duplicate_object or unique_violation then
@@ -53,6 +60,55 @@ begin
 end
 $bridge$;
 
+-- The login that runs this may act as dot_owner for the deploy. No other may, but superusers, who need no grant.
+do $members$
+declare
+    v_new boolean := current_setting('server_version_num')::integer >= 160000;
+    v_found text;
+    v_grants text;
+begin
+    select string_agg(r.rolname, ', ' order by r.rolname) into v_found
+    from pg_roles r
+    where r.rolname in ('dot_owner', 'dot_bridge') and (r.rolcanlogin or r.rolsuper or r.rolcreaterole);
+    if v_found is not null then
+        raise insufficient_privilege using
+            message = format('%s can log in, create roles, or is a superuser', v_found),
+            hint = 'Look who did that, then: alter role dot_owner nologin nosuperuser nocreaterole; the same for dot_bridge.',
+            constraint = 'deploy_role_attributes';
+    end if;
+
+    select string_agg(format('%s of %s', r.rolname, o.rolname), ', ' order by o.rolname, r.rolname),
+        (
+            select string_agg(format('revoke %I from %I', m.roleid::regrole::text, u.rolname), '; ')
+            from pg_auth_members m join pg_roles u on u.oid = m.member
+            where m.roleid in (to_regrole('dot_owner'), to_regrole('dot_bridge'))
+                and u.rolname not in ('dot_owner', current_user)
+        )
+    into v_found, v_grants
+    from pg_roles o
+    join pg_roles r on r.oid <> o.oid and not r.rolsuper and r.rolname not in ('dot_owner', current_user, session_user)
+    where o.rolname in ('dot_owner', 'dot_bridge') and case
+        when v_new then pg_has_role(r.oid, o.oid, 'set') or pg_has_role(r.oid, o.oid, 'usage')
+        else pg_has_role(r.oid, o.oid, 'member')
+    end;
+    if v_found is not null then
+        raise insufficient_privilege using
+            message = 'there are members that can act as owner of the evidence: ' || v_found,
+            hint = format('They could change or forge it. Outside a deploy there are none: %s;', v_grants),
+            constraint = 'deploy_members';
+    end if;
+
+    select string_agg(format('%s (%s)', m.member::regrole, m.roleid::regrole), ', ') into v_found
+    from pg_auth_members m
+    join pg_roles r on r.oid = m.member and not r.rolsuper and r.rolname not in (current_user, session_user)
+    where m.admin_option and m.roleid in (to_regrole('dot_owner'), to_regrole('dot_bridge'));
+    if v_found is not null then
+        raise warning 'these logins may grant themselves a role that owns the evidence: %', v_found
+            using hint = 'They have ADMIN on it, as who creates a role has. Where that is not wanted a superuser revokes the role.';
+    end if;
+end
+$members$;
+
 -- The schema is dot_owner's own, so dot_owner must be able to create it where the upgrading login cannot.
 do $database$
 begin
@@ -64,3 +120,5 @@ begin
     end if;
 end
 $database$;
+
+commit;

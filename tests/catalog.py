@@ -20,6 +20,7 @@ from alembic.config import Config
 from psycopg.rows import dict_row
 
 from harness import embedded
+from migrations.deploy import Refused
 from migrations.frozen_sql import ROOT, FrozenSql
 from migrations.snapshot import dump, normalise
 
@@ -50,7 +51,8 @@ def in_process(run: Callable[[Config], object], url: str = "", section: str = "a
     printed = io.StringIO()
     config = Config(str(ROOT / "alembic.ini"), ini_section=section, output_buffer=printed, stdout=printed)
     with pytest.MonkeyPatch.context() as patch, server_errors():
-        patch.setenv("DATABASE_URL", url)
+        if url:
+            patch.setenv("DATABASE_URL", url)
         run(config)
     return printed.getvalue()
 
@@ -72,13 +74,13 @@ def downgrade_script(revisions: str = "head:base", section: str = "alembic") -> 
 
 @contextmanager
 def server_errors() -> Iterator[None]:
-    """Raises what the server said where SQLAlchemy has wrapped it."""
+    """Raises what the server said where alembic and SQLAlchemy have wrapped it."""
     try:
         yield
-    except sqlalchemy.exc.DBAPIError as error:
-        if error.orig is None:
-            raise
-        raise error.orig from None
+    except Refused as error:
+        assert isinstance(error.__cause__, sqlalchemy.exc.DBAPIError)
+        assert error.__cause__.orig
+        raise error.__cause__.orig from None
 
 
 def start_alembic(*arguments: str, url: str, root: Path = ROOT) -> subprocess.Popen[str]:
@@ -91,7 +93,7 @@ def start_module(module: str, *arguments: str, url: str = "", root: Path = ROOT)
     return subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
         cwd=root,
-        env={**os.environ, "DATABASE_URL": url, "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**os.environ, **({"DATABASE_URL": url} if url else {}), "PYTHONDONTWRITEBYTECODE": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -33,7 +33,7 @@ _stack = ExitStack()
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Prepares the server that this process, or its workers, use."""
     config = session.config
-    given = database.conninfo() if os.environ.get("DATABASE_URL") else None
+    given = database.conninfo() if "DATABASE_URL" in os.environ else None
     os.environ.pop("DATABASE_URL", None)  # from here on no test gets there but by its fixtures
     from_controller: dict[str, Any] | None = getattr(config, "workerinput", {}).get("prepared")
     if from_controller:

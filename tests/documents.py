@@ -59,6 +59,11 @@ NORMALISED: tuple[tuple[str, re.Pattern[str], str], ...] = (
     ("the width of a table's rule", re.compile(r"-{3,}"), "---"),
     ("the width of a drawn table's rule", re.compile(r"([\u2500-\u257f])\1+"), r"\1"),
     ("the padding of a table's columns", re.compile(r" {2,}"), " "),
+    (
+        "that it is the embedded server, which each command says",
+        re.compile(r"^DATABASE_URL is not set: using the embedded PostgreSQL in .*\n?", re.MULTILINE),
+        "",
+    ),
     ("what no reader sees", re.compile(r"[ \t]+$", re.MULTILINE), ""),
 )
 """What differs from run to run, or between terminals, and is no difference: what it is, its pattern, what stands for it."""

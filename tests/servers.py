@@ -21,6 +21,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from harness import embedded
+from migrations.deploy import connected
 from migrations.frozen_sql import ROOT
 
 DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
@@ -211,6 +212,6 @@ def drop_database(server_url: str, name: str) -> None:
 
 def upgrade(url: str, revision: str = "head", section: str = "alembic") -> None:
     """`alembic upgrade` of the database at the URL; ``section`` is the main line's or ``amendment``."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DATABASE_URL", url)
-        command.upgrade(Config(str(ROOT / "alembic.ini"), ini_section=section), revision)
+    config = Config(str(ROOT / "alembic.ini"), ini_section=section)
+    with connected(url) as config.attributes["connection"]:
+        command.upgrade(config, revision)

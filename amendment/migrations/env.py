@@ -11,7 +11,18 @@ from alembic import context
 from alembic.util.exc import CommandError
 
 from harness import schema
-from migrations.deploy import ACT_AS_OWNER, ENTER, LEAVE, direction, execute_all, locked, start
+from migrations.deploy import (
+    ACT_AS_OWNER,
+    BEGIN,
+    ENTER,
+    GIVE_UP_EARLY,
+    INSTALLED,
+    LEAVE,
+    begins_at,
+    direction,
+    execute_all,
+    start,
+)
 
 # The copies of this checkout replace what its main line has installed, and nothing older or newer.
 ON_MAIN_LINE = f"""
@@ -49,18 +60,21 @@ known: set[str] = set()
 
 
 def enter() -> None:
-    """Begins a transaction. It waits for a table less long than an upgrade of the main line, which comes with a new release:
-    every writer queues behind it.
-    """
-    execute_all(*locked("3s"), ENTER, ACT_AS_OWNER)
+    """Begins a transaction."""
+    execute_all(*BEGIN, ENTER, ACT_AS_OWNER)
     if direction() == "upgrade":
         execute_all(ON_MAIN_LINE)
+    if direction() in ("do_stamp", "do_ensure_version"):
+        execute_all(INSTALLED)
+    begins_at(sorted(known), "alembic_version_amendment")
+    execute_all(GIVE_UP_EARLY)
 
 
 def run() -> None:
     """Runs the migrations of this call, each in its transaction."""
     this = context.get_context()
     begin = this.begin_transaction
+    known.clear()
 
     @contextmanager
     def transaction(_per_migration: bool = False) -> Iterator[None]:
@@ -79,7 +93,7 @@ def run() -> None:
     this.begin_transaction = transaction  # type: ignore[method-assign]  # alembic has no hook before a revision
     if not context.is_offline_mode():
         enter()  # what is read and made before the first revision is the owner's too
-        known.update(this.get_current_heads())
+    known.update(this.get_current_heads())
     context.run_migrations()
 
 

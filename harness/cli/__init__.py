@@ -14,8 +14,7 @@ from typing import NoReturn
 import psycopg
 import typer
 
-from harness import database
-from harness.cli import catalogue, doctor, drift, outbox, recording, restored, runs, server, switches, verdicts
+from harness.cli import catalogue, doctor, drift, outbox, recording, restored, runs, server, session, switches, verdicts
 from harness.cli.exit_codes import BAD_INPUT, DONE, FAILED, FOUND, INTERRUPTED, REFUSED, TERMINATED
 from harness.cli.output import complain, print_json
 from harness.drift import standing
@@ -98,7 +97,7 @@ def _failed(error: DotWrapperError, as_json: bool) -> int:
 def _advice() -> str | None:
     """What exactly is missing, where something that was called is not there."""
     try:
-        with database.connect() as connection:
+        with session.connect() as connection:
             return standing(connection).advice
     except (psycopg.Error, EmbeddedServerError):
         return None

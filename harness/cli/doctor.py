@@ -8,9 +8,9 @@ from typing import Annotated, Final
 
 import typer
 
-from harness import database
 from harness.cli.exit_codes import FAILED, FOUND
 from harness.cli.output import Json, print_json, print_rows, say
+from harness.cli.session import connect
 from harness.doctor import NOT_INSTALLED, Limits, examine
 from harness.errors import InputError
 
@@ -40,7 +40,7 @@ def doctor(
     Example: dot-wrapper doctor --accept fsync --accept full_page_writes
     """
     limits = Limits(transaction, outbox_lag, outbox_depth, open_run, open_gate)
-    with database.connect() as connection:
+    with connect() as connection:
         findings = examine(connection, limits)
     unknown = set(accept or []) - {one.check for one in findings}
     if unknown:

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from harness import database
 from harness.cli.exit_codes import FOUND
 from harness.cli.output import Json, counted, print_json, print_rows, say
+from harness.cli.session import connect
 from harness.drift import Report, beside, examine, line, parse, rows
 from harness.errors import InputError
 
@@ -37,7 +37,7 @@ def drift(
     if sum((against_beside, print_found, expected is not None)) > 1:
         raise InputError("--beside, --rows and --expected exclude each other")
     given = parse(_text(expected)) if expected else None
-    with database.connect() as connection:
+    with connect() as connection:
         if print_found:
             found = rows(connection)
             if as_json:

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from harness import database
 from harness.cli.exit_codes import FOUND, REFUSED
 from harness.cli.output import Json, complain, counted, print_json, print_rows, say
+from harness.cli.session import connect
 from harness.restored import ADVANCE, Report, restore
 
 
@@ -38,7 +38,7 @@ def restored(
 
     Example: dot-wrapper restored --actor ana --reason 'dump of 2026-11-26 restored' --dry-run
     """
-    with database.connect() as connection:
+    with connect() as connection:
         report = restore(
             connection, actor=actor, reason=reason, dry_run=dry_run, advance=advance, rewind=rewind, progress=_progress
         )

@@ -11,9 +11,10 @@ from typing import Annotated
 import psycopg
 import typer
 
-from harness import database, drift, embedded, schema
+from harness import drift, embedded, schema
 from harness.cli.exit_codes import FAILED
 from harness.cli.output import Json, complain, print_json, say
+from harness.cli.session import connect, database_url
 from harness.errors import DotWrapperError, from_database
 
 db = typer.Typer(no_args_is_help=True, help="The embedded PostgreSQL: for a machine that has no server.")
@@ -40,23 +41,23 @@ def upgrade(
     from alembic.util.exc import CommandError
     from sqlalchemy.exc import DBAPIError
 
+    from migrations import deploy
+
     config = Config(str(schema.ROOT / "alembic.ini"))
     if sql:
         command.upgrade(config, "head", sql=True)
         return
     try:
-        with database.connect() as connection:
+        with connect() as connection:
             before = schema.state(connection).installed
         if before != schema.head():
-            with redirect_stdout(io.StringIO()):
+            with deploy.connected(database_url()) as config.attributes["connection"], redirect_stdout(io.StringIO()):
                 command.upgrade(config, "head")
     except psycopg.Error as error:
         raise from_database(error) from error
-    except DBAPIError as error:
-        if isinstance(error.orig, psycopg.Error):
-            raise from_database(error.orig) from error
-        raise
     except CommandError as error:
+        if isinstance(error.__cause__, DBAPIError) and isinstance(error.__cause__.orig, psycopg.Error):
+            raise from_database(error.__cause__.orig) from error
         raise DotWrapperError(str(error)) from error
     after = schema.head()
     if as_json:
@@ -72,7 +73,7 @@ def version(as_json: Json = False) -> None:
 
     Example: dot-wrapper version --json
     """
-    with database.connect() as connection:
+    with connect() as connection:
         standing = drift.standing(connection)
         server = connection.info.parameter_status("server_version")
     software = metadata.version("dot-wrapper")
@@ -154,5 +155,5 @@ def psql(context: typer.Context) -> None:
 
 
 def _say_which() -> None:
-    if os.environ.get("DATABASE_URL"):
+    if "DATABASE_URL" in os.environ:
         complain("this is the embedded server: DATABASE_URL is set, and `dot-wrapper db` does not use it")

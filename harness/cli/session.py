@@ -1,13 +1,40 @@
-"""The ledger of a command: its database is at this software's revision, as far as its login may see."""
+"""The database of a command, and the ledger on it, which is at this software's revision as far as the login may see."""
 
 from __future__ import annotations
 
+import os
+from functools import cache
 from typing import Any
 
 import psycopg
 
-from harness import database, schema
+from harness import database, embedded, schema
+from harness.cli.output import complain
 from harness.ledger import Ledger
+
+
+def connect() -> psycopg.Connection[tuple[Any, ...]]:
+    """Connects to the database of this command.
+
+    Raises:
+        NoDatabase: DATABASE_URL is set and empty.
+        EmbeddedServerError: DATABASE_URL is not set, and the embedded server does not start.
+        psycopg.OperationalError: the server cannot be reached.
+    """
+    return database.connect(database_url())
+
+
+def database_url() -> str:
+    """``DATABASE_URL``; where it is not set, the embedded server, started where needed and named on standard error."""
+    if os.environ.get("DATABASE_URL") is not None:
+        return database.conninfo()
+    _say_once(f"DATABASE_URL is not set: using the embedded PostgreSQL in {embedded.home()}")
+    return embedded.start()
+
+
+@cache
+def _say_once(text: str) -> None:
+    complain(text)
 
 
 def open_ledger() -> Ledger:
@@ -16,11 +43,11 @@ def open_ledger() -> Ledger:
     Raises, with the first call:
         NotInstalled: the database is at another revision, or has no wrapper.
     """
-    return Ledger(_connect)
+    return Ledger(_connect_to_schema)
 
 
-def _connect() -> psycopg.Connection[Any]:
-    connection = database.connect()
+def _connect_to_schema() -> psycopg.Connection[Any]:
+    connection = connect()
     try:
         schema.demand(connection)
     except BaseException:

@@ -137,7 +137,7 @@ create table dot.process_component_observation (
         references dot.process_run_observation (process_candidate_code, process_run_id),
     -- The evidence ladder.
     constraint process_component_observation_evidence_type_check check (
-        dot.fn_is_admitted(evidence_type, null, status, lease_token, admission)
+        dot.fn_is_admitted(evidence_type, null::boolean, status, lease_token, admission)
     ),
     -- The stored words, and the stage that each is.
     constraint process_component_observation_status_check check (dot.fn_is_component_status(status, stage, evidence_ref))

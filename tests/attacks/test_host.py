@@ -7,9 +7,9 @@ from functools import partial
 
 import psycopg
 import pytest
-from sqlalchemy.exc import DBAPIError
 
 from catalog import query
+from migrations.deploy import Refused
 from servers import upgrade
 from support import (
     Connection,
@@ -184,7 +184,7 @@ def test_a_replay_in_an_old_snapshot_that_holds_the_gates_is_named_by_the_switch
 def test_an_upgrade_into_a_schema_that_somebody_else_prepared_is_refused(db: Database, empty_url: str) -> None:
     with psycopg.connect(empty_url, autocommit=True) as creator:
         creator.execute(f"create schema dot authorization {db.login('nobody')}")
-    with pytest.raises(DBAPIError, match="belongs to somebody else"):
+    with pytest.raises(Refused, match="does not belong to dot_owner"):
         upgrade(empty_url)
 
 
@@ -192,7 +192,7 @@ def test_an_upgrade_for_an_owner_that_can_log_in_is_refused(db: Database, empty_
     superuser = db.session("superuser")
     superuser.execute("alter role dot_owner login")
     try:
-        with pytest.raises(DBAPIError, match="can log in"):
+        with pytest.raises(Refused, match="can log in"):
             upgrade(empty_url)
     finally:
         superuser.execute("alter role dot_owner nologin")

@@ -31,7 +31,8 @@ def test_every_block_of_a_page_does_what_the_page_shows(
         "PYTHONPATH": str(ROOT),
     }
     if page == TUTORIAL:  # it begins with nothing: an embedded server of its own
-        environment |= {"DATABASE_URL": "", "DOT_WRAPPER_HOME": str(server_home)}
+        environment |= {"DOT_WRAPPER_HOME": str(server_home)}
+        del environment["DATABASE_URL"]
     with Session(db.url_as("operator"), tmp_path, environment) as session:
         assert check(page, text, session) == sum(block.not_run is None for block in blocks(text))
 

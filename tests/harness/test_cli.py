@@ -220,7 +220,7 @@ def test_odd_input_is_an_exit_code_and_one_line(
     monkeypatch.delenv("DATABASE_URL")
     monkeypatch.setenv("DOT_WRAPPER_HOME", "/dev/null/x")
     nowhere = dot_wrapper("board")
-    assert (nowhere.code, nowhere.err.startswith("error: ")) == (cli.FAILED, True)
+    assert (nowhere.code, "\nerror: " in f"\n{nowhere.err}") == (cli.FAILED, True)
 
 
 def test_a_full_disk_and_a_terminal_without_unicode_are_no_tracebacks(db: Database) -> None:

@@ -30,6 +30,7 @@ from harness.import_dbt import ImportSummary, import_dbt
 from harness.ledger import Ledger
 from prepared import Prepared, prepared
 from servers import as_owner, data_directory, free_port, listen_on_tcp, server, upgrade
+from strangers import COMMANDS, OWNER, TAKEN, has_taken, take_schema
 from support import Database, DotWrapper, define_pair, value
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "dbt"
@@ -125,7 +126,7 @@ FORMS: dict[str, Form] = {
 def reached() -> tuple[str, str]:
     """Database and login of the harness's connection; that of alembic's is the same."""
     query = "select current_database(), session_user"
-    with closing(database.connect()) as connection, closing(database.connect_for_alembic()) as other:
+    with closing(database.connect()) as connection, closing(database.connect_for_alembic(database.conninfo())) as other:
         found = connection.execute(query).fetchone()
         assert other.execute(query).fetchone() == found
     assert found
@@ -303,6 +304,28 @@ def test_alembic_upgrades_and_takes_back_through_the_pool(listening: Prepared, p
             assert left.execute("select name from pg_prepared_statements").fetchall() == []
 
 
+def test_through_the_pool_too_no_command_runs_code_of_the_database_s_owner(
+    listening: Prepared, pooler: int, monkeypatch: pytest.MonkeyPatch, dot_wrapper: DotWrapper
+) -> None:
+    with psycopg.connect(listening.url, autocommit=True) as admin:
+        admin.execute(f"create role {OWNER} login")
+        try:
+            with listening.database() as empty:
+                name = conninfo_to_dict(empty)["dbname"]
+                admin.execute(f"alter database {name} owner to {OWNER}")
+                take_schema(empty, "evil")
+                admin.execute(f"alter database {name} set search_path = evil, pg_catalog")
+                url = through(pooler, empty, "postgres")
+                upgrade(url)
+                upgrade(url, section="amendment")
+                assert in_process(command.current, url) == f"{HEAD} (head)\n"
+                monkeypatch.setenv("DATABASE_URL", url)
+                taken = {words for words in COMMANDS if TAKEN in str(dot_wrapper(*words)) or has_taken(listening.url)}
+                assert taken == set()
+        finally:
+            admin.execute(f"drop role {OWNER}")
+
+
 async def prepares_awaited() -> bool:
     async with await database.connect_async() as connection:
         return connection.prepare_threshold is not None
@@ -313,7 +336,10 @@ def test_only_behind_a_pooler_no_statement_is_prepared(
 ) -> None:
     for url, prepares in ((db.url, True), (through(pooler, db.url, db.login("operator")), False)):
         monkeypatch.setenv("DATABASE_URL", url)
-        with closing(database.connect()) as connection, closing(database.connect_for_alembic()) as alembic:
+        with (
+            closing(database.connect()) as connection,
+            closing(database.connect_for_alembic(database.conninfo())) as alembic,
+        ):
             for one in (connection, alembic):
                 assert (one.prepare_threshold is not None) == prepares
         assert asyncio.run(prepares_awaited()) == prepares

@@ -1,7 +1,7 @@
 """Words: prepared, skipped and blocked may be stored, and are. What is stored already is checked by the next revision."""
 
 from amendment.keeps_rows import refuse_where_used
-from migrations.frozen_sql import AMENDMENT, FrozenSql, apply, execute
+from migrations.frozen_sql import AMENDMENT, FrozenSql, apply, execute, lock_views
 
 revision = "a001"
 down_revision = None
@@ -74,6 +74,7 @@ alter table dot.process_component_observation
 
 
 def downgrade() -> None:
+    lock_views((*(name for name in APPLIES if name not in WIDENED), *WIDENED))
     refuse_where_used(locked=True)
     execute("""
 alter table dot.process_run_observation
