@@ -78,7 +78,8 @@ class Report:
         dry_run: whether it is a plan, and nothing was changed.
         changes: what was put back or ended, or would be.
         left: what still differs from this software, for a person to decide.
-        outbox: as it stands afterwards.
+        outbox: as it stands afterwards. None where a definition is another one than this software's: then only owners and rights were
+            put back, and gates, leases and attestations are as they came.
         advanced: how many transaction ids were used so that the outbox goes on.
         is_outbox_undecided: whether new events are lost to the relay until a person decides between ``advance`` and ``rewind``.
         mechanisms: what was attested of mechanisms that SQL cannot see: it was seen where the database came from.
@@ -87,7 +88,7 @@ class Report:
     dry_run: bool
     changes: tuple[Change, ...]
     left: tuple[Difference, ...]
-    outbox: Outbox
+    outbox: Outbox | None
     advanced: int
     is_outbox_undecided: bool
     mechanisms: tuple[str, ...]
@@ -166,7 +167,11 @@ def _restore(
         )
     _differences(connection)  # before anything else it says whether the wrapper is installed
     connection.execute(_statement(ENTER))
-    changes = [*_rights(connection)]
+    changes = _rights(connection)
+    if any(one.level == "drift" and one.kind not in drift.AROUND for one in _differences(connection)):
+        # Not one function of it is called, and no trigger fired: that might be someone else's code, with this login's rights.
+        connection.execute(_statement(LEAVE))
+        return Report(dry_run, tuple(changes), _left(connection), None, 0, False, ())
     connection.execute("set local role dot_owner")
     changes += _identities(connection, dry_run)
     changes += _gates(connection, actor, reason)
@@ -189,9 +194,12 @@ def _restore(
         " from dot.dot_mechanism_attestation as a order by a.mechanism, a.attestation_id desc",
     )
     connection.execute(_statement(LEAVE))
-    left = [one for one in _differences(connection) if one.level != "info"]
     said = tuple(one["said"] for one in mechanisms)
-    return Report(dry_run, tuple(changes), tuple(left), outbox, advanced, undecided, said)
+    return Report(dry_run, tuple(changes), _left(connection), outbox, advanced, undecided, said)
+
+
+def _left(connection: psycopg.Connection[Any]) -> tuple[Difference, ...]:
+    return tuple(one for one in _differences(connection) if one.level != "info")
 
 
 def _differences(connection: psycopg.Connection[Any]) -> tuple[Difference, ...]:

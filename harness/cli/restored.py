@@ -11,7 +11,7 @@ import typer
 from harness.cli.exit_codes import FOUND, REFUSED
 from harness.cli.output import Json, complain, counted, print_json, print_rows, say
 from harness.cli.session import connect
-from harness.restored import ADVANCE, Report, restore
+from harness.restored import ADVANCE, Outbox, Report, restore
 
 
 def register(app: typer.Typer) -> None:
@@ -72,7 +72,25 @@ def _tell(report: Report) -> None:
         say(f"left: {one}" + (f"\n    {one.cure}" if one.cure else ""))
     for mechanism in report.mechanisms:
         say(f"attested where it came from, see `dot-wrapper attest`: {mechanism}")
-    outbox = report.outbox
+    if report.outbox:
+        _tell_outbox(report.outbox)
+    else:
+        say(
+            "Gates, leases, attestations and the outbox are as they came: a definition is another one than this software's, and what"
+            " is called might be someone else's code. Put back what is left, then run this again.",
+            style="bold red",
+        )
+    if report.is_outbox_undecided:
+        say(
+            "outbox: as it stands the relay is not shown what is recorded from now on. --rewind puts the cursor back: what was"
+            " recorded here is shown at once, and what came with the database, acknowledged or not, once this server has had as"
+            " many transactions."
+        )
+    if report.dry_run:
+        say("a dry run: nothing was changed")
+
+
+def _tell_outbox(outbox: Outbox) -> None:
     if outbox.waiting:
         say(
             f"outbox: {counted(outbox.waiting, 'event')} not acknowledged. Where the database that this one was copied from goes"
@@ -86,11 +104,3 @@ def _tell(report: Report) -> None:
         )
     if outbox.passed:
         say(f"outbox: {counted(outbox.passed, 'event')} recorded since lie behind the cursor, and are not delivered.")
-    if report.is_outbox_undecided:
-        say(
-            "outbox: as it stands the relay is not shown what is recorded from now on. --rewind puts the cursor back: what was"
-            " recorded here is shown at once, and what came with the database, acknowledged or not, once this server has had as"
-            " many transactions."
-        )
-    if report.dry_run:
-        say("a dry run: nothing was changed")

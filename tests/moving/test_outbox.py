@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness import database
-from harness.restored import Report, restore
+from harness.restored import Outbox, Report, restore
 from moved import Mover, Server, connect, copy, fill, look, shown
 from servers import fresh_database, server, upgrade
 from support import Connection, observe_run, poll_until, rows, value
@@ -48,6 +48,11 @@ def restored(mover: Mover, **options: bool | int) -> Report:
         return restore(connection, actor="ana", reason="a dump was restored", **options)  # type: ignore[arg-type]
 
 
+def outbox(report: Report) -> Outbox:
+    assert report.outbox
+    return report.outbox
+
+
 def deliver(session: Connection, number: int) -> list[int]:
     """Polls that many events, acknowledges them, and returns their ids."""
     events = poll_until(session, number)
@@ -66,7 +71,7 @@ def test_without_restored_the_relay_is_shown_nothing_that_is_recorded(moved: Mov
 def test_ids_are_used_until_every_event_is_delivered_once_and_in_order(moved: Mover) -> None:
     report = restored(moved)
     assert 90_000 < report.advanced < 110_000
-    assert (report.outbox.waiting, report.outbox.behind, report.is_outbox_undecided) == (3, 0, False)
+    assert (outbox(report).waiting, outbox(report).behind, report.is_outbox_undecided) == (3, 0, False)
     with connect(moved.new) as session:
         assert observe_run(session)["created"]
         delivered = deliver(session, 4)
@@ -78,7 +83,7 @@ def test_ids_are_used_until_every_event_is_delivered_once_and_in_order(moved: Mo
 def test_where_it_would_take_too_many_ids_it_is_left_to_a_person(moved: Mover) -> None:
     report = restored(moved, advance=1000)
     assert report.is_outbox_undecided
-    assert (report.advanced, report.outbox.hidden, report.outbox.is_cursor_ahead) == (0, 3, True)
+    assert (report.advanced, outbox(report).hidden, outbox(report).is_cursor_ahead) == (0, 3, True)
     assert {one.area for one in report.changes} == {"gates", "leases", "attestations"}, "the rest is done"
 
 
@@ -98,7 +103,7 @@ def test_what_was_recorded_before_restored_is_not_passed_silently(moved: Mover) 
         observe_run(session)
         observe_run(session)
     report = restored(moved)
-    assert (report.outbox.passed, report.is_outbox_undecided, report.advanced) == (2, True, 0)
+    assert (outbox(report).passed, report.is_outbox_undecided, report.advanced) == (2, True, 0)
     assert not restored(moved, rewind=True).is_outbox_undecided
     with connect(moved.new) as session:
         newest = [one["id"] for one in rows(session, "select id from dot.event_outbox order by id")][-2:]

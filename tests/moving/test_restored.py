@@ -156,19 +156,29 @@ TAMPERED = (
     "create table dot.of_a_stranger (id integer)",
     "create or replace function dot.fn_is_ref(p_value text) returns boolean language sql immutable return true",
     "drop trigger event_outbox_append_only on dot.event_outbox",
+    "create or replace function dot.fn_dot_config_set(p_key text, p_value text, p_actor text, p_reason text) returns text"
+    " language sql as 'drop table dot.process_run_observation cascade; select null'",
 )
 
 
 @pytest.mark.parametrize("done", TAMPERED)
-def test_what_is_no_restore_s_doing_is_left_and_told(db: Database, command: Callable[..., Outcome], done: str) -> None:
-    db.connect("superuser").execute(done)
+def test_what_is_no_restore_s_doing_is_left_and_told_and_nothing_of_it_is_called(
+    db: Database, command: Callable[..., Outcome], done: str
+) -> None:
+    superuser = db.connect("superuser")
+    fill(db.url)
+    superuser.execute(done)
+    before = look(db.url)
     with database.connect(db.url) as connection:
-        before = drift.rows(connection)
+        installed = drift.rows(connection)
         told = command("--json")
-        assert (told.code, told.json["changes"]) == (5, [])
+        assert (told.code, told.json["changes"], told.json["outbox"]) == (5, [], None)
         assert told.json["left"]
-        assert drift.rows(connection) == before
-    assert "left: " in command().out
+        assert drift.rows(connection) == installed
+    assert look(db.url) == before
+    said = command().out
+    assert "left: " in said
+    assert "Gates, leases, attestations and the outbox are as they came" in said
 
 
 PUT_BACK = (
