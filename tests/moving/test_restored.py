@@ -23,6 +23,7 @@ from support import (
     refused,
     row,
     rows,
+    set_gates,
     value,
 )
 
@@ -135,12 +136,34 @@ def test_a_gate_that_is_missing_or_not_as_audited_is_closed(db: Database) -> Non
     superuser = db.connect("superuser")
     superuser.execute("delete from dot.dot_config where key = 'queue.worker.enabled'")
     superuser.execute("update dot.dot_config set value = 'TRUE' where key = 'process_dot_runtime.execute_enabled'")
+    set_gates(db, "true", "process_dot_runtime.real_run_enabled")
+    superuser.execute("update dot.dot_config set value = 'false' where key = 'process_dot_runtime.real_run_enabled'")
     report = restored(db.url)
     assert {one.what for one in report.changes} == {
         "queue.worker.enabled is closed, it was None",
         "process_dot_runtime.execute_enabled is closed, it was 'TRUE'",
+        "process_dot_runtime.real_run_enabled is closed, it was 'false'",
     }
     assert value(superuser, "select bool_and(is_audited and value = 'false') from dot.v_dot_gate")
+
+
+def test_an_identity_that_is_behind_its_table_goes_on_after_it_and_a_dry_run_moves_none(
+    db: Database, command: Callable[..., Outcome]
+) -> None:
+    superuser = db.connect("superuser")
+    set_gates(db, "true")
+    set_gates(db, "false")
+    superuser.execute("alter table dot.dot_config_audit alter audit_id restart with 2")
+    with refused("23505", "dot_config_audit_pkey"):
+        set_gates(db, "true", "queue.worker.enabled")
+    planned = command("--dry-run", "--json").json["changes"]
+    assert [one["area"] for one in planned] == ["identities"]
+    with refused("23505", "dot_config_audit_pkey"):
+        set_gates(db, "true", "queue.worker.enabled")
+    assert command("--json").json["changes"] == [
+        {"area": "identities", "what": "dot.dot_config_audit.audit_id goes on after 6, and not at 4"}
+    ]
+    set_gates(db, "true", "queue.worker.enabled")
 
 
 def test_an_attestation_that_has_run_out_or_blocks_is_left(db: Database) -> None:
