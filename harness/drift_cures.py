@@ -297,12 +297,7 @@ class _Cure:
         file = schema.path(name, self.context.amendment)
         if not file.exists():
             return None
-        command = f"psql \"$DATABASE_URL\" -c 'set role dot_owner' -f {file.relative_to(schema.ROOT)}"
-        if self.all_expected.get((self.kind, self.identity, "owner")) == "dot_bridge" and not any(
-            key[:2] == (self.kind, self.identity) for key in self.all_found
-        ):
-            command += f" -c 'reset role' -c 'alter function {self.identity} owner to dot_bridge'"
-        return command
+        return f"psql \"$DATABASE_URL\" -c 'set role dot_owner' -f {file.relative_to(schema.ROOT)}"
 
     def _type(self) -> str | None:
         match self.name:
