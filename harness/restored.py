@@ -18,7 +18,7 @@ from psycopg.types.json import Jsonb
 
 from harness import database, drift
 from harness.drift import Difference
-from harness.errors import NotInstalled, NotPermitted, ReadOnlyDatabase
+from harness.errors import NotInstalled, NotPermitted, ReadOnlyDatabase, from_database
 
 COMMAND: Final = "dot_wrapper.restored"
 """What the command log calls it."""
@@ -120,7 +120,8 @@ def restore(
         NotInstalled: the wrapper is not installed, or of another revision, or its roles are missing on this server.
         ReadOnlyDatabase: the server is a standby.
         NotPermitted: the login lacks a right; DETAIL says what it wanted to do, HINT which right that takes.
-        psycopg.Error: a refusal of the wrapper's, for instance of an actor that is no code; or the server went away.
+        Refusal: of the wrapper's, for instance of an actor that is no code; nothing was done.
+        DotWrapperError: what else the database could not do, for instance a lock that was not got in time.
     """
     try:
         with connection.transaction(force_rollback=dry_run):
@@ -134,6 +135,8 @@ def restore(
             or "A superuser runs it; or the login that owns what was restored, the database too, and may act as dot_owner:"
             " grant dot_owner to ... (on 16 and later: with inherit false, set true).",
         ) from error
+    except psycopg.Error as error:
+        raise from_database(error) from error
     if not dry_run and report.advanced:
         _use_ids(connection, report.advanced, progress)
     return report

@@ -19,6 +19,7 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 
 from documents import Block, Session, blocks
@@ -143,7 +144,7 @@ def look(url: str) -> Look:
             evidence={one: value(session, f"select count(*) from dot.{one}") for one in EVIDENCE},
             verified=value(
                 session,
-                "select verified from dot.v_process_verification_v3 where process_candidate_code = %s",
+                "select coalesce(bool_and(verified), false) from dot.v_process_verification_v3 where process_candidate_code = %s",
                 PAIR,
             ),
         )
@@ -261,14 +262,19 @@ def findings(url: str) -> dict[str, str]:
     return {one.check: one.level for one in found if one.level not in ("ok",) and one.check not in of_the_server}
 
 
-def copy(mover: Mover) -> None:
-    """Dumps OLD and restores it as NEW, as superusers and with the roles, as everyone does it first."""
+def copy(mover: Mover, login: str | None = None, *, with_roles: bool = True) -> None:
+    """Dumps OLD and restores it as NEW, by a superuser or a login that gets from it what it can."""
     done = programs(mover.version)
     dump = mover.folder / "copy.dump"
-    with connect(mover.new) as session:
-        session.execute((ROOT / "sql" / "roles.sql").read_bytes())
+    if with_roles and login is None:
+        with connect(mover.new) as session:
+            session.execute((ROOT / "sql" / "roles.sql").read_bytes())
     subprocess.run([done / "pg_dump", "--format=custom", f"--file={dump}", mover.old], check=True)
-    subprocess.run([done / "pg_restore", "--exit-on-error", f"--dbname={mover.new}", dump], check=True)
+    target = make_conninfo(mover.new, **({"user": login} if login else {}))
+    every = ["--exit-on-error"] if with_roles and login is None else []
+    subprocess.run(
+        [done / "pg_restore", *every, f"--dbname={target}", dump], check=bool(every), stderr=subprocess.DEVNULL
+    )
 
 
 @contextmanager
