@@ -21,7 +21,8 @@ Rows = list[dict[str, Any]]
 
 DEAD_SHARE: Final = 0.2  # of a table's rows; autovacuum's own default for when it vacuums
 DEAD_ROWS: Final = 1000  # below this a share says nothing
-COUNTING: Final = 20  # seconds that counting runs may take
+PATIENCE: Final = "set local lock_timeout = '5s'; set local statement_timeout = '20s'"
+"""A table may be locked; everyone else would queue up behind a doctor that waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,9 +224,9 @@ def _checkpoints(connection: psycopg.Connection[Any], _: Limits) -> Iterator[Fin
     figure = f"{count['requested']} requested, {count['timed']} timed"
     if count["requested"] > max(10, count["timed"]):
         advice = "Writing forces checkpoints, and each makes pages be written whole again: raise max_wal_size."
-        yield Finding("checkpoints", "warn", figure, advice)
+        yield Finding("checkpoints", "warn", figure, advice, dict(count))
     else:
-        yield Finding("checkpoints", "ok", figure)
+        yield Finding("checkpoints", "ok", figure, numbers=dict(count))
 
 
 def _bloat(connection: psycopg.Connection[Any], _: Limits) -> Iterator[Finding]:
@@ -239,7 +240,8 @@ def _bloat(connection: psycopg.Connection[Any], _: Limits) -> Iterator[Finding]:
     )
     for one in bloated:
         figure = f"{one['relname']}: {one['dead']} dead rows, {one['share']:.0%}"
-        yield Finding("bloat", "warn", figure, f"VACUUM dot.{one['relname']}; and see what keeps autovacuum from it.")
+        advice = f"VACUUM dot.{one['relname']}; and see what keeps autovacuum from it."
+        yield Finding("bloat", "warn", figure, advice, {"dead_rows": one["dead"]})
     if not bloated:
         yield Finding("bloat", "ok", f"no table with {DEAD_ROWS} dead rows that are {DEAD_SHARE:.0%} of it")
 
@@ -260,9 +262,10 @@ def _ages(connection: psycopg.Connection[Any], _: Limits) -> Iterator[Finding]:
         age, limit = found[f"{kind}_age"], found[f"{kind}_limit"]
         failsafe = max(found[f"{kind}_failsafe"], limit * 105 // 100)  # as the server has it
         figure = f"the oldest is {age:,} old, autovacuum forces a vacuum at {limit:,}"
+        numbers = {"age": age, "limit": limit, "failsafe": failsafe}
         level: Level = "fail" if age > failsafe else "warn" if age > limit else "ok"
         advice = "VACUUM (FREEZE) the tables with the highest age, and end what holds vacuum back: see `transactions`."
-        yield Finding(f"{kind}_age", level, figure, advice if level != "ok" else None)
+        yield Finding(f"{kind}_age", level, figure, advice if level != "ok" else None, numbers)
 
 
 _TRANSACTIONS: Final = """
@@ -283,7 +286,8 @@ def _transactions(connection: psycopg.Connection[Any], limits: Limits) -> Iterat
         level: Level = "fail" if one["seconds"] > 10 * limits.transaction else "warn"
         ending = "pg_terminate_backend(...)" if one["what"].startswith("session") else "ROLLBACK PREPARED"
         advice = f"The relay is shown nothing younger, and vacuum removes nothing: end it, with {ending} if need be."
-        yield Finding("transactions", level, f"{one['what']} has been open for {one['seconds']} s", advice)
+        figure = f"{one['what']} has been open for {one['seconds']} s"
+        yield Finding("transactions", level, figure, advice, {"seconds": one["seconds"]})
     (sees,) = _rows(connection, "select pg_has_role(current_user, 'pg_read_all_stats', 'usage') as all_of_them")
     if not sees["all_of_them"]:
         advice = "A DBA grants pg_read_all_stats to the login that runs this."
@@ -310,53 +314,93 @@ def _gates(connection: psycopg.Connection[Any], limits: Limits) -> Iterator[Find
             fine = False
         elif gate["is_open"] and gate["seconds"] > limits.open_gate:
             advice = "Close it with `dot-wrapper gates set`, or set it to true again with the reason why it stays open."
-            yield Finding("gates", "warn", f"{gate['key']} has been open for {gate['seconds']} s", advice)
+            figure = f"{gate['key']} has been open for {gate['seconds']} s"
+            yield Finding("gates", "warn", figure, advice, {"seconds": gate["seconds"]})
             fine = False
     if fine:
         opened = [gate["key"] for gate in gates if gate["is_open"]]
-        yield Finding("gates", "ok", f"open: {', '.join(opened) or 'none'}")
+        yield Finding("gates", "ok", f"open: {', '.join(opened) or 'none'}", numbers={"open": len(opened)})
+
+
+# What the view v_dot_state tells: how bad it is, and what to do.
+STATE: Final[dict[str, tuple[Level, str]]] = {
+    "gate_missing": ("fail", "Insert the row with the value false, as dot_owner, and see who removed it."),
+    "gate_opened_elsewhere": ("fail", "This is a copy, or was restored: close it with `dot-wrapper gates set`."),
+    "event_type_missing": ("fail", "Insert the row, inactive, as dot_owner, and see who removed it."),
+    "cursor_missing": ("fail", "Insert the row with the position that the relay delivered last, as dot_owner."),
+    "cursor_ahead": (
+        "fail",
+        "This is a copy, or was restored, on another server: the relay would be shown nothing for long.",
+    ),
+    "event_ahead": (
+        "fail",
+        "This is a copy, or was restored, on another server: the relay would be shown nothing for long.",
+    ),
+    "sequence_behind": ("fail", "As dot_owner: SELECT setval('...', ...) above what the table has."),
+    "lease_behind": ("fail", "As dot_owner: set the lease's token above every run's, before anybody takes it."),
+}
+
+
+def _state(connection: psycopg.Connection[Any], _: Limits) -> Iterator[Finding]:
+    wrong = _view(connection, "select finding, subject, detail from dot.v_dot_state order by finding, subject")
+    for one in wrong:
+        level, advice = STATE[one["finding"]]
+        yield Finding("state", level, f"{one['finding']}: {one['subject']}: {one['detail']}", advice)
+    if not wrong:
+        yield Finding("state", "ok", "gates, event types, cursor, sequences and leases go together")
 
 
 def _outbox(connection: psycopg.Connection[Any], limits: Limits) -> Iterator[Finding]:
-    (waiting,) = _view(connection, "select depth, lag_seconds from dot.v_dot_outbox")
+    found = _view(connection, "select depth, lag_seconds from dot.v_dot_outbox")
+    if not found:  # without a cursor nothing is counted from it
+        yield Finding("outbox", "fail", "it has no cursor", "See `state`.")
+        return
+    waiting = found[0]
     figure = f"{waiting['depth']} events wait, the oldest for {waiting['lag_seconds']} s"
     load = max(waiting["depth"] / limits.outbox_depth, waiting["lag_seconds"] / limits.outbox_lag)
     level: Level = "fail" if load > 10 else "warn" if load > 1 else "ok"
     advice = "See that the relay runs, and `transactions`; where nobody reads the events, `dot-wrapper outbox switch ... --off`."
-    yield Finding("outbox", level, figure, advice if level != "ok" else None)
+    yield Finding("outbox", level, figure, advice if level != "ok" else None, waiting)
 
 
-_RUNS: Final = """
-select count(*) filter (where end_state = 'stale') as stale,
-    count(*) filter (where end_state = 'open' and last_observed_at < clock_timestamp() - make_interval(secs => %s)) as unfinished,
-    coalesce(array_agg(distinct process_candidate_code) filter (where end_state = 'stale'), '{}') as candidates
-from dot.v_process_run where end_state in ('stale', 'open')
+# The latest real run of each candidate, by an index: to look at every run would cost more with each of them. A lease that nobody
+# holds any more under a run without an end makes that run stale.
+RUNS: Final = """
+select v.process_candidate_code as candidate, r.end_state, coalesce(l.is_live, false) as is_leased,
+    extract(epoch from clock_timestamp() - r.last_observed_at)::bigint as seconds
+from dot.v_process_runtime_v2 as v
+cross join lateral (
+    select run.end_state, run.last_observed_at from dot.v_process_run as run
+    where run.process_candidate_code = v.process_candidate_code and run.process_run_id = v.latest_real_run_id
+    limit 1
+) as r
+left join dot.v_dot_lease as l on l.lease_key = 'dot_exec:' || v.process_candidate_code
+where v.latest_real_run_id is not null and r.end_state in ('stale', 'open')
+order by v.process_candidate_code
 """
 
 
 def _runs(connection: psycopg.Connection[Any], limits: Limits) -> Iterator[Finding]:
-    """Runs that nobody works on any more, and the leases they ran out of."""
-    try:
-        (runs,) = _view(connection, _RUNS, limits.open_run, seconds=COUNTING)
-    except psycopg.errors.QueryCanceled:
-        figure = f"not counted: it takes longer than {COUNTING} s"
-        yield Finding("runs", "hidden", figure, "Count them apart: `dot-wrapper runs --state stale`.")
-        return
-    figure = f"{runs['stale']} stale, {runs['unfinished']} open for more than {limits.open_run} s"
-    bad = runs["stale"] or runs["unfinished"]
-    advice = "`dot-wrapper runs` names them. A stale run is resumed with its key, or stays without an end: then it never verifies."
-    yield Finding("runs", "warn" if bad else "ok", figure, advice if bad else None)
+    """Latest real runs that nobody works on any more, and the leases they ran out of."""
+    runs = _view(connection, RUNS)
+    stale = [run["candidate"] for run in runs if run["end_state"] == "stale"]
+    unfinished = [run["candidate"] for run in runs if run["end_state"] == "open" and run["seconds"] > limits.open_run]
+    figure = f"of the latest real runs {len(stale)} stale, {len(unfinished)} open for more than {limits.open_run} s"
+    advice = f"{_named(stale + unfinished)}: `dot-wrapper runs` shows them. A stale run is resumed with its key, or never verifies."
+    level: Level = "warn" if stale or unfinished else "ok"
+    numbers = {"stale": len(stale), "unfinished": len(unfinished)}
+    yield Finding("runs", level, figure, advice if level != "ok" else None, numbers)
 
-    leases = _view(connection, "select process_candidate_code as candidate, is_live from dot.v_dot_lease")
-    live = sum(lease["is_live"] for lease in leases)
-    left = sorted(
-        lease["candidate"] for lease in leases if not lease["is_live"] and lease["candidate"] in runs["candidates"]
-    )
-    if left:
+    over = [run["candidate"] for run in runs if run["end_state"] == "stale" and not run["is_leased"]]
+    if over:
         advice = "The holder ended without an end of its run, or needs a longer TTL or renewals: `dot-wrapper leases`."
-        yield Finding("leases", "warn", f"expired under a run: {', '.join(left)}", advice)
+        yield Finding("leases", "warn", f"expired under a run: {_named(over)}", advice, {"expired": len(over)})
     else:
-        yield Finding("leases", "ok", f"{live} live, none expired under a run")
+        yield Finding("leases", "ok", "none expired under a run", numbers={"expired": 0})
+
+
+def _named(candidates: list[str]) -> str:
+    return ", ".join(candidates[:10]) + (f" and {len(candidates) - 10} more" if len(candidates) > 10 else "")
 
 
 CHECKS: Final[dict[str, Check]] = {
@@ -370,6 +414,7 @@ CHECKS: Final[dict[str, Check]] = {
     "ages": _ages,
     "transactions": _transactions,
     "gates": _gates,
+    "state": _state,
     "outbox": _outbox,
     "runs": _runs,
 }
@@ -380,11 +425,8 @@ def _rows(connection: psycopg.Connection[Any], query: LiteralString, *parameters
         return cursor.execute(query, parameters or None).fetchall()
 
 
-def _view(
-    connection: psycopg.Connection[Any], query: LiteralString, *parameters: object, seconds: int | None = None
-) -> Rows:
-    """Rows of the wrapper's views, as dot_reader, within some seconds."""
+def _view(connection: psycopg.Connection[Any], query: LiteralString, *parameters: object) -> Rows:
+    """Rows of the wrapper's views, as dot_reader."""
     with database.transaction(connection, "dot_reader"):
-        if seconds is not None:
-            connection.execute("select set_config('statement_timeout', %s, true)", (f"{seconds}s",))
+        connection.execute(PATIENCE)
         return _rows(connection, query, *parameters)

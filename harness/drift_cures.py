@@ -98,7 +98,7 @@ class _Cure:
             case "function" | "view":
                 return self._file()
             case "role":
-                return 'psql "$DATABASE_URL" -f sql/roles.sql'
+                return 'psql "$DATABASE_URL" -Xv ON_ERROR_STOP=1 -f sql/roles.sql'
             case "constraint":
                 return f"alter {self._bound} {self._around} add constraint {self._own} {self.expected};"
             case "index":
@@ -297,12 +297,11 @@ class _Cure:
         file = schema.path(name, self.context.amendment)
         if not file.exists():
             return None
-        command = f"psql \"$DATABASE_URL\" -c 'set role dot_owner' -f {file.relative_to(schema.ROOT)}"
-        if self.all_expected.get((self.kind, self.identity, "owner")) == "dot_bridge" and not any(
-            key[:2] == (self.kind, self.identity) for key in self.all_found
-        ):
-            command += f" -c 'reset role' -c 'alter function {self.identity} owner to dot_bridge'"
-        return command
+        # Pinned, as a function's body is read while it is made, and another's functions may be where its names are looked up.
+        return (
+            "psql \"$DATABASE_URL\" -Xv ON_ERROR_STOP=1 -c 'set search_path = pg_catalog, pg_temp' -c 'set role dot_owner'"
+            f" -f {file.relative_to(schema.ROOT)}"
+        )
 
     def _type(self) -> str | None:
         match self.name:

@@ -817,6 +817,10 @@ CREATE VIEW dot.v_dot_schema_revision WITH (security_barrier='true')
 
 ALTER VIEW dot.v_dot_schema_revision OWNER TO dot_owner;
 
+CREATE VIEW dot.v_dot_state WITH (security_barrier='true')
+
+ALTER VIEW dot.v_dot_state OWNER TO dot_owner;
+
 CREATE VIEW dot.v_dot_tool WITH (security_barrier='true')
 
 ALTER VIEW dot.v_dot_tool OWNER TO dot_owner;
@@ -1034,6 +1038,8 @@ COMMENT ON VIEW dot.v_dot_lease IS 'The leases: live or over, holder, token, and
 COMMENT ON VIEW dot.v_dot_outbox IS 'Depth and lag of the outbox, counted from the cursor.';
 
 COMMENT ON VIEW dot.v_dot_schema_revision IS 'The revision that this database is at.';
+
+COMMENT ON VIEW dot.v_dot_state IS 'What is wrong with the rows that no definition shows; no row where all is well.';
 
 COMMENT ON VIEW dot.v_dot_tool IS 'The catalogue of DOTs: what could be executed.';
 
@@ -1263,6 +1269,8 @@ GRANT SELECT ON TABLE dot.v_dot_lease TO dot_reader;
 GRANT SELECT ON TABLE dot.v_dot_outbox TO dot_reader;
 
 GRANT SELECT ON TABLE dot.v_dot_schema_revision TO dot_reader;
+
+GRANT SELECT ON TABLE dot.v_dot_state TO dot_reader;
 
 GRANT SELECT ON TABLE dot.v_dot_tool TO dot_reader;
 

@@ -20,6 +20,7 @@ import pytest
 from hypothesis import settings
 
 from harness import cli, database, embedded
+from harness.errors import NoDatabase
 from prepared import PREPARED, Prepared, prepared
 from servers import server
 from sizes import PROFILE
@@ -33,7 +34,10 @@ _stack = ExitStack()
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Prepares the server that this process, or its workers, use."""
     config = session.config
-    given = database.conninfo() if "DATABASE_URL" in os.environ else None
+    try:
+        given = database.conninfo() if "DATABASE_URL" in os.environ else None
+    except NoDatabase as error:
+        raise pytest.UsageError(str(error)) from error
     os.environ.pop("DATABASE_URL", None)  # from here on no test gets there but by its fixtures
     from_controller: dict[str, Any] | None = getattr(config, "workerinput", {}).get("prepared")
     if from_controller:

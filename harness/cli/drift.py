@@ -71,6 +71,8 @@ def _tell(report: Report) -> None:
         chosen = [cure for cure in cures if cure.startswith("psql ") == of_shell]
         if chosen:
             say(f"\n{heading}", style="bold")
+            if not of_shell:
+                say("set search_path = pg_catalog, pg_temp;")  # another's names are not looked up by what follows
             for cure in chosen:
                 say(cure)
     counts = ", ".join(f"{len(report.of(level))} {level}" for level in ("drift", "warn", "info"))

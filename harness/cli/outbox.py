@@ -8,6 +8,7 @@ import typer
 
 from harness.cli.output import Json, counted, print_json, print_rows, say
 from harness.cli.session import open_ledger
+from harness.errors import DotWrapperError
 
 outbox = typer.Typer(no_args_is_help=True, help="The events that observations write, and how far they are delivered.")
 
@@ -24,7 +25,10 @@ def outbox_show(as_json: Json = False) -> None:
     Example: dot-wrapper outbox show
     """
     with open_ledger() as ledger:
-        (state,) = ledger.select("select * from dot.v_dot_outbox")
+        states = ledger.select("select * from dot.v_dot_outbox")
+        if not states:
+            raise DotWrapperError("the outbox has no cursor", hint="`dot-wrapper doctor` says what else is wrong.")
+        state = states[0]
         types = ledger.select("select * from dot.v_dot_event_type order by event_type")
     if as_json:
         print_json({**state, "event_types": types})

@@ -33,7 +33,8 @@ def run(superuser: psycopg.Connection[tuple[object, ...]], cure: str) -> None:
         superuser.execute(cure.encode())
         return
     words = shlex.split(cure)
-    for option, value in zip(words[2::2], words[3::2], strict=True):
+    assert words[2:4] == ["-Xv", "ON_ERROR_STOP=1"]
+    for option, value in zip(words[4::2], words[5::2], strict=True):
         text = (ROOT / value).read_text(encoding="utf-8") if option == "-f" else value
         superuser.execute(text.encode())
     superuser.execute("reset role")

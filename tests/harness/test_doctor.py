@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from catalog import downgrade
 from documents import blocks
 from harness import database, doctor, embedded, schema
 from harness.doctor import Finding, Limits, examine
@@ -27,6 +28,7 @@ from support import (
     ready_for_real_runs,
     rows,
     set_gates,
+    value,
 )
 
 OF_THE_TEST_SERVER = {"fsync", "full_page_writes", "synchronous_commit", "databases"}
@@ -164,6 +166,7 @@ def test_what_a_login_may_not_see_is_hidden_and_not_ok(db: Database) -> None:
         "schema",
         "transactions",
         "gates",
+        "state",
         "outbox",
         "runs",
     }
@@ -180,6 +183,65 @@ def test_a_gate_that_was_moved_past_the_audit_is_a_failure(db: Database) -> None
     db.connect("owner").execute("update dot.dot_config set value = 'true' where key = 'queue.worker.enabled'")
     finding = single(db.url_as("reader"), "gates")
     assert (finding.level, finding.figure) == ("fail", "queue.worker.enabled is 'true', and not the last audited value")
+
+
+def test_what_rows_say_and_no_definition_is_a_failure(db: Database) -> None:
+    db.connect("owner").execute("delete from dot.event_type where event_type = 'process.run.failed'")
+    finding = single(db.url_as("reader"), "state")
+    assert (finding.level, finding.figure) == (
+        "fail",
+        "event_type_missing: process.run.failed: it has no row: an observation of that type writes no event",
+    )
+    view = (schema.ROOT / "sql" / "views" / "v_dot_state.sql").read_text(encoding="utf-8")
+    assert set(re.findall(r"^(?:select|select\n +)\s*'(\w+)'", view, re.MULTILINE)) == set(doctor.STATE)
+
+
+def test_without_a_cursor_the_doctor_says_so(db: Database, dot_wrapper: DotWrapper) -> None:
+    superuser = db.connect("superuser")
+    superuser.execute("alter table dot.outbox_cursor disable trigger outbox_cursor_append_only")
+    superuser.execute("delete from dot.outbox_cursor")
+    findings = found(db.url_as("reader"))
+    assert [(one.level, one.figure) for one in findings["outbox"]] == [("fail", "it has no cursor")]
+    assert [one.level for one in findings["state"]] == ["fail"]
+    outcome = dot_wrapper("outbox", "show")
+    assert (outcome.code, outcome.err.splitlines()[0]) == (1, "error: the outbox has no cursor")
+
+
+def test_at_another_revision_it_says_what_to_do_and_looks_at_the_rest(db: Database, dot_wrapper: DotWrapper) -> None:
+    downgrade(db.url, "0003")
+    findings = found(db.url)
+    assert findings["schema"][0].figure == "revision 0003, needed 0004"
+    assert findings["schema"][0].advice is not None
+    assert "Run `dot-wrapper upgrade`" in findings["schema"][0].advice
+    assert {findings[check][0].level for check in ("guards", "gates", "state", "outbox", "runs")} == {"hidden"}
+    assert dot_wrapper("doctor").code == 5
+
+
+def test_its_cost_does_not_grow_with_the_ledger(db: Database) -> None:
+    """Pages that the runs check reads for 3,000 real runs, beside those for one."""
+    ready_for_real_runs(db)
+    writer, owner = db.connect("writer"), db.connect("owner")
+    observe_run(writer, evidence_type="REAL_RUN", lease_token=acquire(writer))
+
+    def pages() -> int:
+        owner.execute("analyze dot.process_run_observation, dot.process_component_observation, dot.process_candidate")
+        (plan,) = value(owner, f"explain (analyze, buffers, format json) {doctor.RUNS}")
+        return int(plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"])
+
+    before = pages()
+    columns = ", ".join(
+        one["attname"]
+        for one in rows(
+            owner,
+            "select attname from pg_attribute where attrelid = 'dot.process_run_observation'::regclass and attnum > 0"
+            " and attname <> 'process_run_id'",
+        )
+    )
+    owner.execute(
+        f"insert into dot.process_run_observation (process_run_id, {columns})"
+        f" select gen_random_uuid(), {columns} from dot.process_run_observation, generate_series(1, 3000)"
+    )
+    assert pages() <= before + 20
 
 
 def test_a_gate_that_is_open_for_long_is_a_warning(db: Database) -> None:
@@ -211,11 +273,11 @@ def test_a_run_whose_lease_ran_out_is_a_warning_with_its_candidate(db: Database)
     writer = db.connect("writer")
     token = acquire(writer, seconds=1)
     observe_run(writer, evidence_type="REAL_RUN", lease_token=token)
-    assert single(db.url_as("reader"), "leases").figure == "1 live, none expired under a run"
+    assert single(db.url_as("reader"), "leases").figure == "none expired under a run"
     time.sleep(1.2)
     findings = found(db.url_as("reader"))
     (run,), (lease,) = findings["runs"], findings["leases"]
-    assert (run.level, run.figure) == ("warn", "1 stale, 0 open for more than 86400 s")
+    assert (run.level, run.figure) == ("warn", "of the latest real runs 1 stale, 0 open for more than 86400 s")
     assert (lease.level, lease.figure) == ("warn", f"expired under a run: {PAIR}")
     acquire(writer)  # somebody else goes on: the old run stays stale, and no lease is over
     findings = found(db.url_as("reader"))
@@ -223,19 +285,26 @@ def test_a_run_whose_lease_ran_out_is_a_warning_with_its_candidate(db: Database)
 
 
 def test_a_run_that_stays_open_is_a_warning(db: Database) -> None:
-    define_pair(db)
-    observe_run(db.connect("writer"))
+    ready_for_real_runs(db)
+    writer = db.connect("writer")
+    observe_run(writer, evidence_type="REAL_RUN", lease_token=acquire(writer))
     assert single(db.url_as("reader"), "runs").level == "ok"
+    time.sleep(1.2)
     finding = single(db.url_as("reader"), "runs", Limits(open_run=0))
-    assert (finding.level, finding.figure) == ("warn", "0 stale, 1 open for more than 0 s")
+    assert (finding.level, finding.figure) == ("warn", "of the latest real runs 0 stale, 1 open for more than 0 s")
+    assert finding.advice is not None
+    assert PAIR in finding.advice
 
 
-def test_runs_that_cannot_be_counted_in_time_are_not_called_well(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "COUNTING", 1)
+def test_what_is_locked_is_not_called_well(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "PATIENCE", "set local lock_timeout = '100ms'")
     owner = db.connect("owner")
     with owner.transaction():
         owner.execute("lock table dot.process_run_observation in access exclusive mode")
-        assert single(db.url_as("reader"), "runs").level == "hidden"
+        findings = found(db.url_as("reader"))
+    assert {check for check in ("guards", "state", "runs") if findings[check][0].level == "hidden"} == {
+        *("guards", "state", "runs")
+    }
 
 
 def test_without_the_wrapper_that_is_all_it_says(empty_url: str) -> None:

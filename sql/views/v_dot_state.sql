@@ -1,0 +1,111 @@
+-- What no definition shows: one row for each thing that is wrong with what the rows hold, and none where all is well. A restore,
+-- a copy or a statement past the functions leaves such things. Each look takes some rows by an index, so that the cost grows with
+-- the gates and candidates, and not with the ledger.
+create or replace view dot.v_dot_state with (security_barrier = true) as
+select 'gate_missing' as finding, g.key as subject, 'it has no row or no value: it is off, and cannot be moved' as detail
+from dot.v_dot_gate as g
+where g.value is null
+
+union all
+select
+    'gate_opened_elsewhere', g.key,
+    'it is open, and server ' || a.system_identifier || ' is where it was moved last: this is ' || s.system_identifier
+from dot.v_dot_gate as g
+cross join lateral (
+    select d.system_identifier
+    from dot.dot_config_audit as d
+    where d.key = g.key
+    order by d.audit_id desc
+    limit 1
+) as a
+cross join pg_control_system() as s
+where g.is_open and a.system_identifier <> s.system_identifier
+
+union all
+select 'event_type_missing', t.event_type, 'it has no row: an observation of that type writes no event'
+from unnest(array[
+    'process.run.observed',
+    'process.run.started',
+    'process.run.completed',
+    'process.run.failed',
+    'process.run.cancelled',
+    'process.component.observed',
+    'process.component.step_started',
+    'process.component.step_completed',
+    'process.component.failed',
+    'process.component.cancelled'
+]) as t (event_type)
+where not exists (select from dot.event_type as e where e.event_type = t.event_type)
+
+union all
+select 'cursor_missing', 'dot.outbox_cursor', 'it has no row: nothing is delivered'
+where not exists (select from dot.outbox_cursor)
+
+union all
+select
+    'cursor_ahead', 'dot.outbox_cursor',
+    'it stands at transaction ' || c.xact_id || ', and this server''s next is ' || pg_snapshot_xmax(pg_current_snapshot())
+from dot.outbox_cursor as c
+where c.xact_id >= pg_snapshot_xmax(pg_current_snapshot())
+
+union all
+select
+    'event_ahead', 'dot.event_outbox',
+    'its last event is of transaction ' || o.xact_id || ', and this server''s next is ' || pg_snapshot_xmax(pg_current_snapshot())
+from (select e.xact_id from dot.event_outbox as e order by e.xact_id desc, e.id desc limit 1) as o
+where o.xact_id >= pg_snapshot_xmax(pg_current_snapshot())
+
+-- Events have no index by id alone: the hundred of the newest transactions stand for all of them.
+union all
+select 'sequence_behind', s.name, 'it goes on at ' || s.next || ', and its table has ' || s.used
+from (
+    select 'dot.event_outbox_id_seq' as name, q.last_value + q.is_called::integer as next, t.used
+    from dot.event_outbox_id_seq as q
+    cross join (
+        select max(e.id) as used
+        from (select o.id from dot.event_outbox as o order by o.xact_id desc, o.id desc limit 100) as e
+    ) as t
+    union all
+    select 'dot.dot_config_audit_audit_id_seq', q.last_value + q.is_called::integer, t.used
+    from dot.dot_config_audit_audit_id_seq as q
+    cross join (select max(a.audit_id) as used from dot.dot_config_audit as a) as t
+    union all
+    select 'dot.preflight_attestation_attestation_id_seq', q.last_value + q.is_called::integer, t.used
+    from dot.preflight_attestation_attestation_id_seq as q
+    cross join (select max(a.attestation_id) as used from dot.preflight_attestation as a) as t
+    union all
+    select 'dot.dot_mechanism_attestation_attestation_id_seq', q.last_value + q.is_called::integer, t.used
+    from dot.dot_mechanism_attestation_attestation_id_seq as q
+    cross join (select max(a.attestation_id) as used from dot.dot_mechanism_attestation as a) as t
+    union all
+    select 'dot.job_queue_job_id_seq', q.last_value + q.is_called::integer, t.used
+    from dot.job_queue_job_id_seq as q
+    cross join (select max(j.job_id) as used from dot.job_queue as j) as t
+) as s
+where s.used >= s.next
+
+-- A token that a run has had already would let a crashed holder of it go on.
+union all
+select
+    'lease_behind', 'dot_exec:' || c.code,
+    'it stands at token ' || coalesce(l.token::text, 'none') || ', and a run was under ' || r.lease_token
+from dot.process_candidate as c
+cross join lateral (
+    select max(latest.lease_token) as lease_token
+    from unnest(array['DRY_RUN', 'REAL_RUN']) as t (evidence_type)
+    cross join lateral (
+        select o.lease_token
+        from dot.process_run_observation as o
+        where o.process_candidate_code = c.code and o.evidence_type = t.evidence_type
+            and o.evidence_type <> 'SIMULATED_DRY_RUN'
+        order by o.observed_at desc, o.process_run_id desc
+        limit 1
+    ) as latest
+) as r
+left join dot.dot_iu_runtime_lease as l on l.lease_key = 'dot_exec:' || c.code
+where r.lease_token > coalesce(l.token, 0);
+
+revoke all on dot.v_dot_state from public;
+grant select on dot.v_dot_state to dot_reader;
+
+comment on view dot.v_dot_state is 'What is wrong with the rows that no definition shows; no row where all is well.';

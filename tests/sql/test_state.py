@@ -1,0 +1,156 @@
+"""v_dot_state: each thing that rows can say and no definition, caused and told, and nothing told of what is well."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from support import (
+    IN_BOTH_STATES,
+    PAIR,
+    Database,
+    acquire,
+    attest,
+    define_pair,
+    observe_run,
+    ready_for_real_runs,
+    row,
+    rows,
+    set_gates,
+    value,
+)
+
+
+def told(db: Database) -> list[tuple[str, str]]:
+    found = rows(db.session("reader"), "select finding, subject from dot.v_dot_state order by finding, subject")
+    return [(one["finding"], one["subject"]) for one in found]
+
+
+@IN_BOTH_STATES
+def test_nothing_is_told_of_a_database_that_is_in_use(db: Database) -> None:
+    assert told(db) == []
+    ready_for_real_runs(db)
+    attest(db)
+    db.connect("gatekeeper").execute(
+        "select dot.fn_event_type_set('process.run.started', true, 'tester', 'for a test')"
+    )
+    writer = db.connect("writer")
+    observe_run(writer)
+    observe_run(writer, evidence_type="REAL_RUN", lease_token=acquire(writer))
+    assert told(db) == []
+
+
+@pytest.mark.parametrize(
+    ("done", "expected"),
+    [
+        (
+            "delete from dot.dot_config where key = 'process_dot_runtime.real_run_enabled'",
+            [("gate_missing", "process_dot_runtime.real_run_enabled")],
+        ),
+        (
+            "update dot.dot_config set value = null where key = 'queue.worker.enabled'",
+            [("gate_missing", "queue.worker.enabled")],
+        ),
+        (
+            "delete from dot.event_type where event_type like '%.started' or event_type like '%.step_started'",
+            [("event_type_missing", "process.component.step_started"), ("event_type_missing", "process.run.started")],
+        ),
+        (
+            "set session_replication_role = replica;"
+            " alter table dot.outbox_cursor disable trigger outbox_cursor_append_only; delete from dot.outbox_cursor",
+            [("cursor_missing", "dot.outbox_cursor")],
+        ),
+        (
+            "update dot.outbox_cursor set xact_id = '99999999999', outbox_id = 1",
+            [("cursor_ahead", "dot.outbox_cursor")],
+        ),
+        (
+            "insert into dot.event_outbox (xact_id, aggregatetype, aggregateid, type, payload)"
+            " values ('99999999999', 'a', 'b', 'c', '{}')",
+            [("event_ahead", "dot.event_outbox")],
+        ),
+    ],
+)
+def test_what_is_missing_or_ahead_is_told(db: Database, done: str, expected: list[tuple[str, str]]) -> None:
+    db.connect("superuser").execute(done)
+    assert told(db) == expected
+
+
+def test_a_sequence_behind_its_table_is_told(db: Database) -> None:
+    define_pair(db)
+    db.connect("gatekeeper").execute(
+        "select dot.fn_event_type_set('process.run.started', true, 'tester', 'for a test')"
+    )
+    attest(db)
+    observe_run(db.connect("writer"))
+    owner = db.connect("owner")
+    owner.execute("select dot.fn_dot_mechanism_attest('scheduler', false, 'tester', 'none')")
+    owner.execute("insert into dot.job_queue (job_type, status) values ('a', 'b')")
+    assert told(db) == []
+    behind = [
+        one["name"]
+        for one in rows(
+            owner,
+            "select format('dot.%I', relname) as name from pg_class where relkind = 'S'"
+            " and relnamespace = 'dot'::regnamespace and relname not like 'universal%' order by relname",
+        )
+    ]
+    for name in behind:
+        owner.execute(f"alter sequence {name} restart")
+    assert told(db) == [("sequence_behind", name) for name in behind]
+    for name in behind:
+        owner.execute(f"select setval('{name}', 1, true)")  # goes on at 2, and the first is there
+    assert told(db) == []
+
+
+def test_a_lease_that_is_lower_than_a_run_s_or_gone_is_told(db: Database) -> None:
+    ready_for_real_runs(db)
+    writer = db.connect("writer")
+    observe_run(writer, evidence_type="DRY_RUN", lease_token=acquire(writer))
+    observe_run(writer, evidence_type="REAL_RUN", lease_token=acquire(writer))
+    superuser = db.connect("superuser")
+    superuser.execute("update dot.dot_iu_runtime_lease set token = 1")
+    assert told(db) == [("lease_behind", f"dot_exec:{PAIR}")]
+    superuser.execute("alter table dot.dot_iu_runtime_lease disable trigger dot_iu_runtime_lease_append_only")
+    superuser.execute("delete from dot.dot_iu_runtime_lease")
+    detail = value(db.connect("reader"), "select detail from dot.v_dot_state")
+    assert detail == "it stands at token none, and a run was under 2"
+
+
+def test_a_gate_that_was_opened_on_another_cluster_is_told_until_it_is_moved_here(db: Database) -> None:
+    gate = "process_dot_runtime.execute_enabled"
+    set_gates(db, "true", gate)
+    superuser = db.connect("superuser")
+    superuser.execute("alter table dot.dot_config_audit disable trigger dot_config_audit_append_only")
+    superuser.execute("update dot.dot_config_audit set system_identifier = 7")
+    assert told(db) == [("gate_opened_elsewhere", gate)]
+    set_gates(db, "false", gate)
+    assert told(db) == []
+
+
+def test_its_cost_does_not_grow_with_the_ledger(db: Database) -> None:
+    """Pages read for 3,000 runs above a simulation and as many events, beside those for none."""
+    ready_for_real_runs(db)
+    writer, owner = db.connect("writer"), db.connect("owner")
+    token = acquire(writer)
+    observe_run(writer, evidence_type="REAL_RUN", lease_token=token)
+
+    def pages() -> int:
+        owner.execute("analyze dot.process_run_observation, dot.event_outbox, dot.process_candidate")
+        plan = value(owner, "explain (analyze, buffers, format json) select * from dot.v_dot_state")
+        top = (json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"]
+        return int(top["Shared Hit Blocks"] + top["Shared Read Blocks"])
+
+    before = pages()
+    one = row(owner, "select * from dot.process_run_observation limit 1")
+    columns = ", ".join(name for name in one if name != "process_run_id")
+    owner.execute(
+        f"insert into dot.process_run_observation (process_run_id, {columns})"
+        f" select gen_random_uuid(), {columns} from dot.process_run_observation, generate_series(1, 3000)"
+    )
+    owner.execute(
+        "insert into dot.event_outbox (aggregatetype, aggregateid, type, payload)"
+        " select 'a', 'b', 'c', '{}' from generate_series(1, 3000)"
+    )
+    assert pages() <= before + 20
