@@ -66,19 +66,19 @@ from (
         from (select o.id from dot.event_outbox as o order by o.xact_id desc, o.id desc limit 100) as e
     ) as t
     union all
-    select 'dot.dot_config_audit_audit_id_seq', q.last_value + q.is_called::integer, t.used
+    select 'dot.dot_config_audit_audit_id_seq' as name, q.last_value + q.is_called::integer as next, t.used
     from dot.dot_config_audit_audit_id_seq as q
     cross join (select max(a.audit_id) as used from dot.dot_config_audit as a) as t
     union all
-    select 'dot.preflight_attestation_attestation_id_seq', q.last_value + q.is_called::integer, t.used
+    select 'dot.preflight_attestation_attestation_id_seq' as name, q.last_value + q.is_called::integer as next, t.used
     from dot.preflight_attestation_attestation_id_seq as q
     cross join (select max(a.attestation_id) as used from dot.preflight_attestation as a) as t
     union all
-    select 'dot.dot_mechanism_attestation_attestation_id_seq', q.last_value + q.is_called::integer, t.used
+    select 'dot.dot_mechanism_attestation_attestation_id_seq' as name, q.last_value + q.is_called::integer as next, t.used
     from dot.dot_mechanism_attestation_attestation_id_seq as q
     cross join (select max(a.attestation_id) as used from dot.dot_mechanism_attestation as a) as t
     union all
-    select 'dot.job_queue_job_id_seq', q.last_value + q.is_called::integer, t.used
+    select 'dot.job_queue_job_id_seq' as name, q.last_value + q.is_called::integer as next, t.used
     from dot.job_queue_job_id_seq as q
     cross join (select max(j.job_id) as used from dot.job_queue as j) as t
 ) as s

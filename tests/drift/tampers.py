@@ -512,8 +512,8 @@ MORE = [
     ),
     Tamper(
         "identity dropped",
-        "alter table dot.preflight_attestation alter column attestation_id drop identity",
-        "column dot.preflight_attestation.attestation_id: identity",
+        "alter table dot.universal_edges alter column edge_id drop identity",
+        "column dot.universal_edges.edge_id: identity",
     ),
     Tamper(
         "generated column",
