@@ -16,13 +16,19 @@ from typing import Any, Final
 import psycopg
 from psycopg import sql
 
-from harness.errors import NoDatabase
+from harness.errors import ForeignSchema, NoDatabase
 
 AsyncConnection = psycopg.AsyncConnection[Any]
 
 PIN: Final = "set local search_path = pg_catalog, pg_temp"
 """The first statement of every transaction of ours. A database's owner can put functions of its own where an unqualified name is
 looked up first, and they would run with the rights of the login that looks. SET itself looks nothing up."""
+
+# A stranger's schema of that name would run the stranger's code, and a role that is set for a transaction can be left by it.
+_IS_OURS: Final = (
+    "not exists (select from pg_namespace n where n.nspname = 'dot'"
+    " and n.nspowner is distinct from (select r.oid from pg_roles r where r.rolname = 'dot_owner'))"
+)
 
 # Sent as one query, which is one transaction.
 _BACKEND: Final = f"{PIN}; select pg_catalog.pg_backend_pid()"
@@ -134,7 +140,7 @@ def transaction(connection: psycopg.Connection[Any], role: str) -> Iterator[psyc
     survive a crash, so ``synchronous_commit`` is not left off, whatever the session says.
     """
     with connection.transaction():
-        connection.execute(_as_role(role))
+        _demand_ours(connection.execute(_as_role(role)))
         yield connection
 
 
@@ -142,12 +148,23 @@ def transaction(connection: psycopg.Connection[Any], role: str) -> Iterator[psyc
 async def transaction_async(connection: AsyncConnection, role: str) -> AsyncIterator[AsyncConnection]:
     """``transaction`` for asyncio."""
     async with connection.transaction():
-        await connection.execute(_as_role(role))
+        _demand_ours(await connection.execute(_as_role(role)))
         yield connection
 
 
 def _as_role(role: str) -> sql.Composed:
     return sql.SQL(
-        "{}; set local role {}; select set_config('synchronous_commit', 'on', true)"
-        " where current_setting('synchronous_commit') = 'off'"
-    ).format(sql.SQL(PIN), sql.Identifier(role))
+        "{}; set local role {}; select {}, case current_setting('synchronous_commit')"
+        " when 'off' then set_config('synchronous_commit', 'on', true) end"
+    ).format(sql.SQL(PIN), sql.Identifier(role), sql.SQL(_IS_OURS))
+
+
+def _demand_ours(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> None:
+    """Nothing of schema dot is read or called where it is not the wrapper's."""
+    while cursor.nextset():
+        pass
+    if cursor.pgresult is None or cursor.pgresult.get_value(0, 0) != b"t":
+        raise ForeignSchema(
+            "schema dot does not belong to dot_owner: nothing of it was read or called",
+            hint="It is a stranger's, or a restore gave it to another role: docs/howto/moving.md.",
+        )

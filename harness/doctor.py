@@ -75,10 +75,17 @@ def examine(connection: psycopg.Connection[Any], limits: Limits | None = None) -
     for name, check in CHECKS.items():
         if name != "schema" and found[0].level == "fail" and found[0].figure == NOT_INSTALLED:
             break
+        if name in _OF_VIEWS and any(map(_is_of_code, found)):
+            figure = "not looked at: what it reads is not this software's, and would run as this login"
+            found.append(Finding(name, "hidden", figure, "See `schema` and `guards`."))
+            continue
         try:
             found += check(connection, limits or Limits())
         except psycopg.errors.InsufficientPrivilege:
             found.append(Finding(name, "hidden", "not visible to this login", "A DBA grants it dot_reader."))
+        except UnicodeDecodeError:
+            figure = "not looked at: a name is in the encoding of another database of this server"
+            found.append(Finding(name, "hidden", figure, "Look for it in pg_roles and pg_database."))
         except (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled):
             figure = "not looked at: a table was locked, or it took too long"
             found.append(Finding(name, "hidden", figure, "See pg_locks for who holds it, and try again."))
@@ -90,11 +97,25 @@ def examine(connection: psycopg.Connection[Any], limits: Limits | None = None) -
 
 NOT_INSTALLED: Final = "the wrapper is not installed"
 
+_OF_VIEWS: Final = ("gates", "state", "outbox", "runs")
+_OF_CODE: Final = ("view ", "function ", "rule ", "policy ", "type ", "schema ", "other ", "column ")
+
+
+def _is_of_code(one: Finding) -> bool:
+    """Whether what is read could be someone else's code."""
+    return one.level == "fail" and (
+        one.check == "schema" or (one.check == "guards" and one.figure.startswith(_OF_CODE))
+    )
+
 
 def _schema(connection: psycopg.Connection[Any], _: Limits) -> Iterator[Finding]:
     state = schema.state(connection)
     if state.installed is None:
         yield Finding("schema", "fail", NOT_INSTALLED, state.advice)
+    elif state.installed == schema.FOREIGN:
+        yield Finding(
+            "schema", "fail", "it, or something in it, belongs to another role than the wrapper's", state.advice
+        )
     elif state.installed == schema.UNKNOWN:
         yield Finding("schema", "hidden", "not visible to this login", state.advice)
     elif not state.in_step:

@@ -16,9 +16,10 @@ from typing import Any, Final, Literal
 
 import psycopg
 from psycopg.rows import tuple_row
+from psycopg.types.json import set_json_loads
 
 from harness import database, schema
-from harness.drift_cures import Context, cure, parts
+from harness.drift_cures import Context, cure, parts, parts_of_grant
 from harness.errors import DotWrapperError, InputError, NotInstalled
 
 Level = Literal["drift", "warn", "info"]
@@ -98,7 +99,7 @@ def examine(connection: psycopg.Connection[Any], expected: Rows | None = None) -
         psycopg.Error: the server went away.
     """
     state = schema.state(connection)
-    if state.installed is None or (expected is None and state.installed not in (state.software, schema.UNKNOWN)):
+    if state.installed is None or (expected is None and state.installed not in (state.software, *schema.NOT_READ)):
         raise NotInstalled(
             "there is nothing to compare: software and database do not belong together", hint=state.advice
         )
@@ -143,7 +144,7 @@ class Standing:
 def standing(connection: psycopg.Connection[Any]) -> Standing:
     """How a database stands to this software."""
     state = schema.state(connection)
-    if state.installed not in (state.software, schema.UNKNOWN):
+    if state.installed not in (state.software, *schema.NOT_READ):
         return Standing(state, ())
     drifted = (f"{one.kind} {one.identity}" for one in examine(connection).of("drift"))
     return Standing(state, tuple(dict.fromkeys(drifted)))
@@ -159,7 +160,7 @@ def beside(connection: psycopg.Connection[Any]) -> Report:
         DotWrapperError: the login may not install it.
     """
     state = schema.state(connection)
-    if state.installed not in (state.software, schema.UNKNOWN):
+    if state.installed not in (state.software, *schema.NOT_READ):
         raise NotInstalled(
             "there is nothing to compare: software and database do not belong together", hint=state.advice
         )
@@ -219,6 +220,10 @@ def _script(amendment: schema.Amendment) -> bytes:
 def rows(connection: psycopg.Connection[Any]) -> dict[Key, str]:
     """The rows of a database, read in a transaction of their own or inside the one that is open."""
     with database.reading(connection), connection.cursor(row_factory=tuple_row) as cursor:
+        # A role's name may be in the encoding of another database of the server.
+        set_json_loads(
+            lambda data: json.loads(data if isinstance(data, str) else data.decode(errors="replace")), cursor
+        )
         cursor.execute(_query())
         while cursor.nextset():
             pass
@@ -315,13 +320,17 @@ def level(key: Key, found: str | None) -> Level:
         case "member":
             return _level_of_member(identity, name, found)
         case "acts as":
-            return "drift" if found and "through" in found and "may grant" not in found else "warn"
+            return "drift" if found and found.startswith("through ") else "warn"  # names follow, whatever they say
         case "predefined role":
             return "warn" if identity in ("pg_write_all_data", "pg_maintain") or "server" in identity else "info"
         case "setting":
-            if name.startswith(("session_replication_role ", "allow_system_table_mods ")):
+            if name.startswith(
+                ("session_replication_role ", "allow_system_table_mods ", "role ", "session_authorization ")
+            ):
                 return "drift"
-            return "warn" if identity in ROLES or "preload" in name else "info"
+            return "warn" if identity in ROLES or "preload" in name or name.startswith("search_path ") else "info"
+        case "default rights" if identity.removesuffix(" in schema dot") not in OWNERS:
+            return "info"  # of what another role will make, and it makes nothing in the schema
         case "parameter":
             return "drift" if identity in ("session_replication_role", "allow_system_table_mods") else "info"
         case "database":
@@ -338,9 +347,9 @@ def level(key: Key, found: str | None) -> Level:
 def _level_of_member(role: str, member: str, found: str | None) -> Level:
     if found is None:
         return "drift"  # the owner no longer reaches the bridge
-    may = "inherit" in found or "set" in found.split(" by ")[0]
+    member = parts_of_grant(member)[0]
     if role in OWNERS:
-        return "drift" if may else "warn"
+        return "drift" if {"inherit", "set"} & set(found.split(", ")) else "warn"
     if member in OWNERS or (member in ROLES and (role in ROLES or role.startswith("pg_"))):
         return "drift"
     return "warn" if member in ROLES or "admin" in found else "info"

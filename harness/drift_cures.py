@@ -34,6 +34,17 @@ def parts(identity: str) -> list[str]:
     return re.findall(r'"(?:[^"]|"")*"|[^.(]+', identity)
 
 
+def parts_of_grant(name: str) -> tuple[str, str | None]:
+    """Member and grantor of a membership, each still quoted; the grantor is None where it is not told."""
+    found = re.fullmatch(r'("(?:[^"]|"")*"|[^"\s]+)(?: granted by ("(?:[^"]|"")*"|[^"\s]+))?', name)
+    return (found[1], found[2]) if found else (name, None)
+
+
+def _listed(names: str) -> list[str]:
+    """The names of a list, each still quoted: a comma may stand in a name."""
+    return [one.strip() for one in re.findall(r'(?:"(?:[^"]|"")*"|[^",])+', names)]
+
+
 def cure(
     key: tuple[str, str, str],
     expected: str | None,
@@ -207,9 +218,9 @@ class _Cure:
             case "tablespace" if self.expected is None:
                 return f"{table} set tablespace pg_default;"
             case "children" if self.expected is None and self.found:
-                return " ".join(f"alter table {one} no inherit {self.identity};" for one in self.found.split(", "))
+                return " ".join(f"alter table {one} no inherit {self.identity};" for one in _listed(self.found))
             case "parents" if self.expected is None and self.found:
-                return " ".join(f"{table} no inherit {one};" for one in self.found.split(", "))
+                return " ".join(f"{table} no inherit {one};" for one in _listed(self.found))
             case "of type":
                 return f"{table} not of;"
         return self._option() if self.name.startswith("option ") else None
@@ -341,12 +352,9 @@ class _Cure:
         if self.expected is not None:
             options = " with inherit true, set true" if self.context.version >= 160000 else ""
             return f"grant {self.identity} to {self.name}{options};"
-        statements = []
-        for one in (self.found or "").split("; "):
-            _, _, grantor = one.partition(" by ")
-            by = f" granted by {grantor}" if grantor and self.context.version >= 160000 else ""
-            statements.append(f"revoke {self.identity} from {self.name}{by};")
-        return " ".join(statements)
+        member, grantor = parts_of_grant(self.name)
+        by = f" granted by {grantor}" if grantor and self.context.version >= 160000 else ""
+        return f"revoke {self.identity} from {member}{by};"
 
     def _setting(self) -> str:
         name, _, place = self.name.partition(" in ")

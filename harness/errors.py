@@ -130,6 +130,10 @@ class NoDatabase(DotWrapperError):
     """No database is named, or by an empty string: nothing was connected to."""
 
 
+class ForeignSchema(DotWrapperError):
+    """Schema ``dot``, or something in it, belongs to another role than the wrapper's: nothing of it was read or called."""
+
+
 class DatabaseUnavailable(DotWrapperError):
     """The server cannot be reached, or the connection was lost (08xxx, 57Pxx, or no SQLSTATE at all)."""
 

@@ -165,10 +165,13 @@ def _restore(
             f"this server lacks the roles {', '.join(one['role'] for one in missing)}",
             hint="A DBA runs sql/roles.sql in this database first.",
         )
-    _differences(connection)  # before anything else it says whether the wrapper is installed
+    # Before anything else this says whether the wrapper is installed. What a stranger wrote is not handed to dot_owner: it would be
+    # trusted from then on.
+    if any(not is_of_a_move(one) and _is_defined_otherwise(one) for one in _differences(connection)):
+        return Report(dry_run, (), _left(connection), None, 0, False, ())
     connection.execute(_statement(ENTER))
     changes = _rights(connection)
-    if any(one.level == "drift" and one.kind not in drift.AROUND for one in _differences(connection)):
+    if any(_is_defined_otherwise(one) for one in _differences(connection)):
         # Not one function of it is called, and no trigger fired: that might be someone else's code, with this login's rights.
         connection.execute(_statement(LEAVE))
         return Report(dry_run, tuple(changes), _left(connection), None, 0, False, ())
@@ -228,6 +231,11 @@ def is_of_a_move(one: Difference) -> bool:
         or one.kind == "default rights"
         or (one.kind, one.property, one.expected) == ("trigger", "enabled", "always")
     )
+
+
+def _is_defined_otherwise(one: Difference) -> bool:
+    """Whether it is of the schema itself. The owner of an identity's sequence comes and goes with its table."""
+    return one.level == "drift" and one.kind not in drift.AROUND and (one.kind, one.property) != ("sequence", "owner")
 
 
 def _rights(connection: psycopg.Connection[Any]) -> list[Change]:

@@ -18,8 +18,14 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 
 Amendment = Literal["off", "not validated", "on"]
 
+FOREIGN: Final = "foreign"
+"""The revision of a database whose schema, or something in it, belongs to another role: nothing of it is read."""
+
 UNKNOWN: Final = "unknown"
 """The revision of a database whose login may not look."""
+
+NOT_READ: Final = (UNKNOWN, FOREIGN)
+"""Revisions that say that none was read: definitions can be compared all the same, from the catalog."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,11 @@ class State:
             return None
         if self.installed is None:
             return f"The wrapper is not installed in this database. Run `dot-wrapper upgrade` (to revision {self.software})."
+        if self.installed == FOREIGN:
+            return (
+                "Schema dot, or something in it, belongs to another role than dot_owner and dot_bridge: nothing of it was read."
+                " `dot-wrapper drift` names it; where it was restored, see docs/howto/moving.md."
+            )
         if self.installed == UNKNOWN:
             return "This login may not see the revision: a DBA grants it dot_reader."
         if self.installed not in revisions():
@@ -100,6 +111,32 @@ def path(name: str, amendment: Amendment) -> Path:
     return amended if amendment != "off" and amended.exists() else ROOT / own
 
 
+# Whether reading the revision could run code that is not the wrapper's: something of the schema belongs to another role, or the view
+# or the table that hold the revision are not plain.
+_READS_STRANGERS: Final = r"""
+with owner (oid) as (select r.oid from pg_roles r where r.rolname in ('dot_owner', 'dot_bridge')),
+schema (oid, owner) as (select n.oid, n.nspowner from pg_namespace n where n.nspname = 'dot')
+select exists (
+    select s.owner from schema s where s.owner not in (select r.oid from pg_roles r where r.rolname = 'dot_owner')
+    union all
+    select c.relowner from pg_class c join schema s on s.oid = c.relnamespace where c.relowner not in (table owner)
+    union all
+    select p.proowner from pg_proc p join schema s on s.oid = p.pronamespace where p.proowner not in (table owner)
+    union all
+    select t.typowner from pg_type t join schema s on s.oid = t.typnamespace where t.typowner not in (table owner)
+) or exists (
+    select from pg_class c join schema s on s.oid = c.relnamespace
+    where c.relname = 'alembic_version' and (c.relkind <> 'r' or c.relrowsecurity)
+) or exists (
+    select from pg_class c
+    join schema s on s.oid = c.relnamespace
+    where c.relname = 'v_dot_schema_revision' and (
+        c.relkind <> 'v'
+        or pg_get_viewdef(c.oid) !~ '^ SELECT (a[.])?version_num AS revision\s+FROM dot[.]alembic_version( a)?;$'
+    )
+)
+"""
+
 # The login is no member of the role, the role is gone, or the view, as before revision 0004.
 _CANNOT_SEE: Final = (
     psycopg.errors.InsufficientPrivilege,
@@ -117,6 +154,8 @@ def _revision(connection: psycopg.Connection[Any]) -> str | None:
         )
         if installed.fetchone() is None:
             return None
+        if connection.cursor(row_factory=tuple_row).execute(_READS_STRANGERS).fetchone() == (True,):
+            return FOREIGN
     for role, relation in (("dot_reader", "v_dot_schema_revision"), ("dot_owner", "alembic_version")):
         try:
             with database.transaction(connection, role):

@@ -42,6 +42,7 @@ do $settings$
 begin
     set local standard_conforming_strings = on;
     set local client_min_messages = notice;
+    set local quote_all_identifiers = off;
 end
 $settings$;
 """
@@ -53,7 +54,7 @@ do $trust$
 declare
     v_found text;
 begin
-    if current_setting('search_path') <> 'pg_catalog, pg_temp' then
+    if replace(current_setting('search_path'), '"', '') <> 'pg_catalog, pg_temp' then
         raise invalid_transaction_state using
             message = 'each statement of this connection is a transaction of its own',
             hint = 'The wrapper is installed in one transaction: give alembic a connection that is not in autocommit mode.',
@@ -87,12 +88,21 @@ end
 $trust$;
 """
 
-# Alembic reads and writes its version tables: they are tables, and nothing else comes with that.
+# Who owns the schema owns the evidence. Alembic reads and writes its version tables: they are tables, and nothing else comes with that.
 VERSION_TABLES = """
 do $version_tables$
 declare
     v_found text;
 begin
+    if exists (
+        select from pg_namespace n where n.nspname = 'dot' and n.nspowner is distinct from to_regrole('dot_owner')
+    ) then
+        raise insufficient_privilege using
+            message = 'schema dot does not belong to dot_owner',
+            hint = 'Its owner could replace what is installed: drop it, or alter schema dot owner to dot_owner. '
+                'Where it was restored: docs/howto/moving.md.',
+            constraint = 'deploy_schema_owner';
+    end if;
     select string_agg('dot.' || c.relname, ', ') into v_found
     from pg_class c
     join pg_namespace n on n.oid = c.relnamespace and n.nspname = 'dot'
@@ -390,8 +400,11 @@ def connected(url: str) -> Iterator[Connection]:
 
 def _url() -> str:
     """The database that this command was pointed at, by the first of these that is there."""
+    given = context.get_x_argument(as_dictionary=True)
+    if unknown := sorted(given.keys() - {"url"}):
+        raise CommandError(f"-x {', '.join(unknown)} is not known: only -x url=... is")
     places = {
-        "-x url=": context.get_x_argument(as_dictionary=True).get("url"),
+        "-x url=": given.get("url"),
         "sqlalchemy.url": context.config.get_main_option("sqlalchemy.url"),
         "DATABASE_URL": os.environ.get("DATABASE_URL"),
     }
@@ -429,7 +442,13 @@ def _say(words: str) -> None:
     print(words, file=sys.stderr, flush=True)
 
 
-LOCAL_SETTINGS = ("search_path", "standard_conforming_strings", "client_min_messages", "lock_timeout")
+LOCAL_SETTINGS = (
+    "search_path",
+    "standard_conforming_strings",
+    "client_min_messages",
+    "quote_all_identifiers",
+    "lock_timeout",
+)
 _SET_LOCAL = text("select pg_catalog.set_config(:name, :value, true)")
 
 # Who holds a lock on a table or view of the wrapper, and since when. A prepared transaction has no process.

@@ -161,6 +161,9 @@ stored (kind, identity, property, value) as (
         ('kind', case r.relkind when 'p' then 'partitioned table' else r.kind end),
         ('persistence',
             case r.relpersistence when 'p' then 'logged' when 'u' then 'unlogged' else 'temporary' end),
+        -- Where the catalog says that a table has none, none is fired or checked.
+        ('triggers', case when r.relkind in ('r', 'p') then nullif(r.relhastriggers, false)::text end),
+        ('checks', nullif(r.relchecks, 0)::text),
         ('row security', case when r.relrowsecurity then 'enabled' end),
         ('row security forced', case when r.relforcerowsecurity then 'forced' end),
         ('replica identity', case when r.relkind in ('r', 'p', 'm') then
@@ -256,7 +259,8 @@ reacting (kind, identity, property, value) as (
     select 'trigger', t.identity, p.property, p.value
     from fired t join firing f on f.code = t.tgenabled
     cross join lateral (values ('definition', pg_get_triggerdef(t.oid)), ('enabled', f.word)) p (property, value)
-    where not t.tgisinternal
+    -- Those of foreign keys come with their constraint.
+    where not t.tgisinternal or t.tgconstraint = 0
     union all
     select 'rule', w.identity, p.property, p.value
     from rewritten w join firing f on f.code = w.ev_enabled cross join lateral (values
@@ -363,20 +367,21 @@ role_row (kind, identity, property, value) as (
         ('valid until', nullif(r.rolvaliduntil, 'infinity')::text)
     ) p (property, value)
     union all
-    select 'member', m.roleid::regrole::text, m.member::regrole::text,
-        string_agg(
-            concat_ws(', ', case when m.admin then 'admin' end, case when m.inherits then 'inherit' end,
-                case when m.sets then 'set' end)
+    select 'member', m.roleid::regrole::text,
+        m.member::regrole::text
             -- Who granted the bridge to the owner is who installed.
-            || case when m.grantor = 10 or m.member in (select oid from role) then '' else ' by ' || m.grantor::regrole end,
-            '; ' order by m.grantor)
+            || case
+                when m.grantor = 10 or m.member in (select oid from role) then ''
+                else ' granted by ' || m.grantor::regrole
+            end,
+        concat_ws(', ', case when m.admin then 'admin' end, case when m.inherits then 'inherit' end,
+            case when m.sets then 'set' end)
     from membership m
     where m.roleid in (select oid from role) or m.member in (select oid from role)
-    group by m.roleid, m.member
     union all
     select 'acts as', h.role::regrole::text, h.member::regrole::text,
         string_agg(case when h.acts then 'through ' else 'may grant it to itself through ' end || h.via::regrole,
-            ', ' order by h.acts, h.via::regrole::text collate "C")
+            ', ' order by h.acts desc, h.via::regrole::text collate "C")
     from reach h where h.via is not null group by h.role, h.member
     union all
     select 'acts as', 'dot_owner', quote_ident(r.rolname), 'may grant it to itself: CREATEROLE, before 16'
@@ -402,6 +407,8 @@ setting (kind, identity, property, value) as (
         and (s.setrole in (select oid from role)
             or split_part(c, '=', 1) ~ '^(session_replication_role|allow_system_table_mods|ignore_system_indexes)$'
             or split_part(c, '=', 1) ~ '^(search_path|row_security|event_triggers|check_function_bodies)$'
+            or split_part(c, '=', 1) ~ '^(role|session_authorization|standard_conforming_strings)$'
+            or split_part(c, '=', 1) ~ '^(transform_null_equals|createrole_self_grant|plpgsql[.].*)$'
             or split_part(c, '=', 1) ~ '^(default_transaction_.*|.*_preload_libraries)$')
     union all
     select 'parameter', p.parname, 'granted to ' || n.name,

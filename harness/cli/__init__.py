@@ -54,6 +54,9 @@ def run(arguments: Sequence[str]) -> int:
         return _failed(error, as_json)
     except psycopg.Error as error:
         return _failed(from_database(error), as_json)
+    except UnicodeDecodeError:
+        _say("error", "a name in the catalog is in the encoding of another database of this server", as_json)
+        return FAILED
     except UnicodeEncodeError as error:
         _say("input", f"{error.object!a} is not text that can be stored", as_json)
         return BAD_INPUT

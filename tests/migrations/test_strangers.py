@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 import psycopg
@@ -20,7 +21,9 @@ from catalog import (
     upgrade_script,
 )
 from clusters import ROLES_DROP_SQL, ROLES_SQL, Cluster
-from harness import cli
+from harness import cli, database
+from harness.errors import ForeignSchema
+from harness.ledger import Ledger
 from servers import database_url, upgrade
 from strangers import COMMANDS, OWNER, TAKEN, give_back, has_taken, take_schema
 from support import refused
@@ -121,6 +124,60 @@ def test_the_attack_is_real(taken: Callable[[str], str], way: str) -> None:
             connection.execute(call)
     else:
         assert has_taken(url)
+
+
+# A function that leaves the role which was set for the transaction, and is the login that reads again.
+LEAVES = (
+    "create schema x; grant usage on schema x to public; create function x.f() returns text language plpgsql cost 0.0001 as $$"
+    " begin perform set_config('role', 'none', true);"
+    " if (select rolsuper from pg_roles where rolname = current_user) then execute 'alter role m_stranger superuser'; end if;"
+    " return '0001'; end $$;"
+)
+FOREIGN = {
+    "a schema of the stranger's own": f"{LEAVES} create schema dot; create table dot.alembic_version (version_num text);"
+    " create view dot.v_dot_schema_revision as select x.f() as revision; grant usage on schema dot to public;"
+    " grant all on all tables in schema dot to public",
+    "a view of the stranger's in the schema": f"{LEAVES} create view dot.v_dot_schema_revision as select x.f() as revision;"
+    " grant select on dot.v_dot_schema_revision to public",
+    "another text of the view": f"{LEAVES} create view dot.v_dot_schema_revision as select x.f() as revision;"
+    " grant select on dot.v_dot_schema_revision to public; alter view dot.v_dot_schema_revision owner to dot_owner",
+    "a view instead of the version table": f"{LEAVES} create view dot.alembic_version as select x.f() as version_num;"
+    " grant select on dot.alembic_version to public; alter view dot.alembic_version owner to dot_owner",
+    "a gate's view": f"{LEAVES} create or replace view dot.v_dot_gate with (security_barrier) as"
+    " select x.f() as key, ''::text as value, null::boolean as is_open, null::boolean as is_audited,"
+    " null::text as changed_by, null::text as session_actor, null::text as reason, null::timestamptz as changed_at",
+}
+
+
+@pytest.mark.parametrize("what", FOREIGN)
+def test_what_a_stranger_made_of_the_schema_is_neither_read_nor_called(
+    cluster: Cluster, what: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    upgrade(cluster.database("u_elsewhere"))  # the wrapper's roles are there
+    admin = cluster.database()
+    query(admin, f"create role {OWNER} login; alter database u_main owner to {OWNER}")
+    if what == "a schema of the stranger's own":
+        query(database_url(admin, "u_main", OWNER), FOREIGN[what])
+    else:
+        upgrade(admin)
+        gone = re.search(r"create (?:or replace )?view (\S+)", FOREIGN[what])
+        assert gone
+        query(admin, f"drop {'table' if 'alembic' in gone[1] else 'view'} {gone[1]} cascade")
+        query(admin, f"grant {OWNER} to postgres; grant create on schema dot to {OWNER}; set role {OWNER}; {LEAVES}")
+        query(admin, FOREIGN[what].removeprefix(LEAVES))
+    wrong = {}
+    safe = [words for words in COMMANDS if words[0] in ("version", "drift", "doctor", "restored", "runs", "board")]
+    reading = safe if what != "a gate's view" else [words for words in safe if words[0] not in ("runs", "board")]
+    for words in reading:
+        told = _command(admin, words, monkeypatch, capsys)()
+        if has_taken(admin):
+            wrong[words] = told
+            give_back(admin)
+    assert wrong == {}
+    if what == "a schema of the stranger's own":
+        with pytest.raises(ForeignSchema), Ledger(lambda: database.connect(admin)) as ledger:
+            ledger.select("table dot.v_dot_schema_revision")
+    query(cluster.url, "drop database u_main with (force)")
 
 
 PLANTED = {
@@ -252,7 +309,13 @@ def test_who_may_grant_itself_the_owner_is_named(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize(
-    "setting", ["standard_conforming_strings = off", "client_min_messages = error", "lock_timeout = '1ms'"]
+    "setting",
+    [
+        "standard_conforming_strings = off",
+        "client_min_messages = error",
+        "lock_timeout = '1ms'",
+        "quote_all_identifiers = on",
+    ],
 )
 def test_a_setting_of_the_database_changes_nothing_of_what_is_installed(cluster: Cluster, setting: str) -> None:
     plain = cluster.database("u_plain")
