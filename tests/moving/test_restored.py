@@ -9,7 +9,7 @@ import pytest
 from harness import cli, database, drift
 from harness.errors import NotInstalled, NotPermitted
 from harness.restored import Report, restore
-from moved import OTHER_PAIR, Mover, Server, connect, copy, fill, look, safe
+from moved import OTHER_PAIR, Mover, Server, connect, copy, fill, findings, look, safe
 from servers import fresh_database, server, upgrade
 from support import (
     IN_BOTH_STATES,
@@ -156,6 +156,7 @@ def test_an_identity_that_is_behind_its_table_goes_on_after_it_and_a_dry_run_mov
     superuser.execute("alter table dot.dot_config_audit alter audit_id restart with 2")
     with refused("23505", "dot_config_audit_pkey"):
         set_gates(db, "true", "queue.worker.enabled")
+    assert "state" in findings(db.url)
     planned = command("--dry-run", "--json").json["changes"]
     assert [one["area"] for one in planned] == ["identities"]
     with refused("23505", "dot_config_audit_pkey"):
