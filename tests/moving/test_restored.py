@@ -284,7 +284,7 @@ def test_what_belongs_to_a_login_is_handed_over_by_it_once_it_may_act_as_dot_own
     of: Server, owned: Callable[[str], str]
 ) -> None:
     url = owned("plain")
-    assert look(of.url("other")).owners == {"plain bridge": 17, "plain other": 108}
+    assert set(look(of.url("other")).owners) == {"plain bridge", "plain other"}
     with pytest.raises(NotPermitted) as caught:
         restored(url)
     assert "grant dot_owner to plain" in str(caught.value.hint)
@@ -308,7 +308,7 @@ def test_what_belongs_to_another_login_takes_a_superuser(of: Server, owned: Call
         finally:
             session.execute("revoke dot_owner from creator")
     assert "A superuser runs it" in str(caught.value.hint)
-    assert look(of.url("other")).owners == {"plain bridge": 17, "plain other": 108}, "nothing was done"
+    assert set(look(of.url("other")).owners) == {"plain bridge", "plain other"}, "nothing was done"
     assert not [one for one in restored(of.url("other")).left if one.level == "drift"]
     assert look(of.url("other")) == safe(look(of.url("shop")))
 
