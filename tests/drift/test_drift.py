@@ -42,7 +42,7 @@ def test_psql_prints_the_rows_that_the_harness_prints(db: Database, dot_wrapper:
     assert (printed.stdout, printed.stderr) == (dot_wrapper("drift", "--rows").out, "")
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", [*VERSIONS, 17])
 def test_the_expected_rows_are_those_of_every_server_and_no_login_sees_others(version: int) -> None:
     with server(version) as url:
         head = fresh_database(url, "head")
