@@ -118,7 +118,8 @@ class Standing:
 
     Attributes:
         state: the revisions.
-        differing: the objects and roles that drifted, by kind and name; none where the revision is another one.
+        differing: the objects of the schema that drifted, by kind and name; none where the revision is another one. Roles and
+            what is around the schema are for ``examine`` to tell: they are nothing that goes with a software.
     """
 
     state: schema.State
@@ -136,7 +137,7 @@ class Standing:
             return self.state.advice
         named = ", ".join(self.differing[:3]) + (", ..." if len(self.differing) > 3 else "")
         return (
-            f"Of the schema and its roles {len(self.differing)} differ from this software's, though the revision does not:"
+            f"{len(self.differing)} objects of the schema are not this software's, though the revision is:"
             f" {named}. `dot-wrapper drift` says how, and what puts them back."
         )
 
@@ -146,7 +147,7 @@ def standing(connection: psycopg.Connection[Any]) -> Standing:
     state = schema.state(connection)
     if state.installed not in (state.software, *schema.NOT_READ):
         return Standing(state, ())
-    drifted = (f"{one.kind} {one.identity}" for one in examine(connection).of("drift"))
+    drifted = (f"{one.kind} {one.identity}" for one in examine(connection).of("drift") if one.kind not in AROUND)
     return Standing(state, tuple(dict.fromkeys(drifted)))
 
 

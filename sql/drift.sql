@@ -72,7 +72,8 @@ own (classid, objid, kind, identity) as (
     union all select 'pg_class'::regclass, indexrelid, 'index', identity from index
     union all select 'pg_proc'::regclass, oid, 'function', identity from routine
     union all
-    select 'pg_type'::regclass, t.oid, case when t.oid in (select oid from type) then 'type' end, format('dot.%I', t.typname)
+    select 'pg_type'::regclass, t.oid, case when t.oid in (select oid from type) then 'type' end,
+        format('dot.%I', t.typname)
     from pg_type t join namespace n on n.oid = t.typnamespace
     union all select 'pg_constraint'::regclass, oid, 'constraint', identity from bound
     union all select 'pg_trigger'::regclass, oid, 'trigger', identity from fired
@@ -108,8 +109,8 @@ described (kind, identity, property, value) as (
     where o.kind is not null
 ),
 
--- Rights: one row per grantee and, for the owner, one where it lacks what owners have. The same text whether they are spelt
--- out in the catalog or the default.
+-- Rights: one row per grantee and, for the owner, one where it lacks what owners have. The text is the same whether
+-- rights are spelt out in the catalog or the default.
 acl (kind, identity, objtype, owner, acl) as (
     select 'schema', nspname::text, 'n'::"char", nspowner, nspacl from namespace
     union all
@@ -220,7 +221,9 @@ stored_column (kind, identity, property, value) as (
         ('collation',
             case when a.attcollation <> t.typcollation then a.attcollation::regcollation::text end),
         ('storage', case when a.attstorage <> t.typstorage then
-            case a.attstorage when 'p' then 'plain' when 'e' then 'external' when 'm' then 'main' else 'extended' end
+            case a.attstorage
+                when 'p' then 'plain' when 'e' then 'external' when 'm' then 'main' else 'extended'
+            end
         end),
         ('compression', case a.attcompression when 'p' then 'pglz' when 'l' then 'lz4' end),
         ('statistics', nullif(coalesce(a.attstattarget, -1), -1)::text),
@@ -229,7 +232,7 @@ stored_column (kind, identity, property, value) as (
     where r.relkind <> 'S'
 ),
 
--- Constraints and indexes; 18 has a constraint for each NOT NULL, which the column says, unless rows were left out of it.
+-- Constraints and indexes. 18 has a constraint for each NOT NULL, which the column says, unless rows were left out.
 checked (kind, identity, property, value) as (
     select 'constraint', b.identity, p.property, p.value
     from bound b cross join lateral (values
@@ -324,7 +327,8 @@ typed (kind, identity, property, value) as (
     ) p (property, value)
 ),
 
--- What else depends on all of this: in the schema (operators, statistics, ...), or outside (views, foreign keys, casts, ...).
+-- What else depends on all of this: in the schema (operators, statistics, ...), or outside it (views, foreign keys,
+-- casts, ...).
 strange (kind, identity, property, value) as (
     select case when i.schema = 'dot' then 'other' else 'outside' end, i.type || ' ' || i.identity, 'uses',
         string_agg(distinct o.identity, ', ' order by o.identity)
@@ -336,8 +340,8 @@ strange (kind, identity, property, value) as (
     group by i.schema, i.type, i.identity
 ),
 
--- The wrapper's own roles, and no other that is named alike: what they may do, and who may act as them. A superuser may
--- anyway, and is no member.
+-- The wrapper's own roles, and no other that is named alike: what they may do, and who may act as them. A superuser
+-- may anyway, and is no member.
 role as (
     select r.* from pg_roles r where r.rolname in (
         'dot_owner', 'dot_bridge', 'dot_writer', 'dot_cataloguer', 'dot_gatekeeper', 'dot_relay', 'dot_reader'
@@ -417,7 +421,7 @@ setting (kind, identity, property, value) as (
     where g.grantee <> 10 group by p.parname, n.name
 ),
 
--- The database around the schema: what sees or copies its changes, and what stands where pg_catalog is looked up first.
+-- The database around the schema: what sees or copies its changes, and what stands where names are looked up first.
 around (kind, identity, property, value) as (
     select 'event trigger', quote_ident(e.evtname), 'definition',
         concat_ws(' ', 'on', e.evtevent, 'calls', e.evtfoid::regproc, 'of', e.evtowner::regrole, f.word,

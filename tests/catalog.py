@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import io
 import os
 import subprocess
@@ -19,7 +18,8 @@ from alembic import command
 from alembic.config import Config
 from psycopg.rows import dict_row
 
-from harness import embedded
+from harness import drift, embedded
+from harness.drift_cures import Context
 from migrations.deploy import Refused
 from migrations.frozen_sql import ROOT, FrozenSql
 from migrations.snapshot import dump, normalise
@@ -147,11 +147,13 @@ def disagreements(url: str, tree: FrozenSql, over: FrozenSql | None = None) -> l
     files, found = set(tree.sources()), objects(url)
     wrong = [f"{name} is in the database and has no file" for name in sorted(found - files)]
     wrong += [f"sql/{name}.sql is in no database" for name in sorted(files - found)]
-    before = catalog(url)
-    with psycopg.connect(url) as connection:
-        connection.execute("set local role dot_owner")
-        for name in tree.sources():
-            folder = over.sql if over and name in replaced else tree.sql
-            connection.execute((folder / f"{name}.sql").read_bytes())
-    difference = difflib.unified_diff(before.splitlines(), catalog(url).splitlines(), "database", "sql/", lineterm="")
-    return wrong + list(difference)
+    with psycopg.connect(url, autocommit=True) as connection:
+        before = drift.rows(connection)
+        with connection.transaction():
+            connection.execute("set local role dot_owner")
+            for name in tree.sources():
+                folder = over.sql if over and name in replaced else tree.sql
+                connection.execute((folder / f"{name}.sql").read_bytes())
+        after = drift.rows(connection)
+        here = Context(connection.info.server_version, connection.info.dbname)
+    return wrong + [f"{one.kind} {one.identity}: {one.property}" for one in drift.compare(after, before, here)]

