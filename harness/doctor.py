@@ -402,7 +402,7 @@ order by v.process_candidate_code
 
 
 def _runs(connection: psycopg.Connection[Any], limits: Limits) -> Iterator[Finding]:
-    """Latest real runs that nobody works on any more, and the leases they ran out of."""
+    """Latest real runs that no lease holder works on any more, and the leases they ran out of."""
     runs = _view(connection, RUNS)
     stale = [run["candidate"] for run in runs if run["end_state"] == "stale"]
     unfinished = [run["candidate"] for run in runs if run["end_state"] == "open" and run["seconds"] > limits.open_run]

@@ -154,7 +154,7 @@ def standing(connection: psycopg.Connection[Any]) -> Standing:
 def beside(connection: psycopg.Connection[Any]) -> Report:
     """Compares a database with this software's schema, installed beside it in one transaction that is rolled back.
 
-    For whoever does not trust the files of ``sql/expected``. Of roles and of what is around the schema it says nothing.
+    For a DBA who does not trust the files of ``sql/expected``. Of roles and of what is around the schema it says nothing.
 
     Raises:
         NotInstalled: the wrapper is not installed, or at another revision.

@@ -72,7 +72,7 @@ begin
                 'session_authorization;', current_database()),
             constraint = 'deploy_database_role';
     end if;
-    -- An event trigger runs as whoever migrates; who owns its function can replace it.
+    -- An event trigger runs with the rights of the login that migrates; who owns its function can replace it.
     select string_agg(format('%s (function %s of %s)', e.evtname, e.evtfoid::regprocedure, r.rolname), ', ') into v_found
     from pg_event_trigger e
     join pg_proc p on p.oid = e.evtfoid

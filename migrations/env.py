@@ -57,7 +57,7 @@ end
 $schema$;
 """
 
-# What a stranger made there, or owns, would become a part of what is installed, and would run as whoever migrates next.
+# What a stranger made there, or owns, would become a part of what is installed, and would run as the login that migrates next.
 CONTENTS = """
 do $contents$
 declare

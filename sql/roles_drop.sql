@@ -7,7 +7,7 @@
 begin;
 set local search_path = pg_catalog, pg_temp;
 
--- An event trigger runs as whoever drops something; who owns its function can replace it.
+-- An event trigger runs with the rights of the login that drops; who owns its function can replace it.
 do $trust$
 declare
     v_found text;
