@@ -466,6 +466,12 @@ CREATE FUNCTION dot.fn_component_status_stored(p_status text) RETURNS text
 
 ALTER FUNCTION dot.fn_component_status_stored(p_status text) OWNER TO dot_owner;
 
+CREATE FUNCTION dot.fn_database_identity(OUT system_identifier bigint, OUT database_oid oid) RETURNS record
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+
+ALTER FUNCTION dot.fn_database_identity(OUT system_identifier bigint, OUT database_oid oid) OWNER TO dot_owner;
+
 CREATE FUNCTION dot.fn_dot_config_set(p_key text, p_value text, p_actor text, p_reason text) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -879,6 +885,8 @@ COMMENT ON FUNCTION dot.fn_component_stage(p_status text) IS 'The stage of a com
 
 COMMENT ON FUNCTION dot.fn_component_status_stored(p_status text) IS 'The word under which a component''s status is stored.';
 
+COMMENT ON FUNCTION dot.fn_database_identity(OUT system_identifier bigint, OUT database_oid oid) IS 'Which cluster and database this is; the first is NULL where dot_owner may not call pg_control_system.';
+
 COMMENT ON FUNCTION dot.fn_dot_config_set(p_key text, p_value text, p_actor text, p_reason text) IS 'Moves a gate and audits it; waits for observations in flight, then no one that needed the old value commits.';
 
 COMMENT ON FUNCTION dot.fn_dot_iu_command_log(p_command_name text, p_run_mode text, p_run_status text, p_actor text, p_detail jsonb) IS 'Appends one row to the command log, refusals included; fails closed on an uncatalogued command; returns its run_id.';
@@ -1081,6 +1089,10 @@ REVOKE ALL ON FUNCTION dot.fn_component_input_problem(p_process_candidate_code t
 REVOKE ALL ON FUNCTION dot.fn_component_stage(p_status text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION dot.fn_component_status_stored(p_status text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION dot.fn_database_identity(OUT system_identifier bigint, OUT database_oid oid) FROM PUBLIC;
+GRANT ALL ON FUNCTION dot.fn_database_identity(OUT system_identifier bigint, OUT database_oid oid) TO dot_bridge;
+GRANT ALL ON FUNCTION dot.fn_database_identity(OUT system_identifier bigint, OUT database_oid oid) TO dot_reader;
 
 REVOKE ALL ON FUNCTION dot.fn_dot_config_set(p_key text, p_value text, p_actor text, p_reason text) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_dot_config_set(p_key text, p_value text, p_actor text, p_reason text) TO dot_gatekeeper;

@@ -9,6 +9,7 @@ depends_on = None
 
 # What the tables check by.
 CHECKS = (
+    "functions/fn_database_identity",
     "functions/fn_is_admitted",
     "functions/fn_is_run_status",
     "functions/fn_component_stage",
