@@ -21,7 +21,8 @@ ALTER TABLE dot.dot_config OWNER TO dot_owner;
 CREATE TABLE dot.dot_config_audit (
     audit_id bigint NOT NULL,
     changed_at timestamp with time zone NOT NULL,
-    system_identifier bigint NOT NULL,
+    system_identifier bigint,
+    database_oid oid NOT NULL,
     key text NOT NULL,
     old_value text,
     new_value text NOT NULL,
@@ -151,6 +152,8 @@ CREATE TABLE dot.preflight_attestation (
     attestation_id bigint NOT NULL,
     attested_at timestamp with time zone NOT NULL,
     expires_at timestamp with time zone NOT NULL,
+    system_identifier bigint,
+    database_oid oid NOT NULL,
     check_name text NOT NULL,
     verdict text NOT NULL,
     finding text NOT NULL,
@@ -165,13 +168,23 @@ ALTER TABLE dot.preflight_attestation OWNER TO dot_owner;
 
 CREATE TABLE dot.process_candidate (
     defined_at timestamp with time zone NOT NULL,
+    source_time timestamp with time zone,
+    max_age interval,
+    producer_role regrole,
+    verifier_role regrole,
+    chain_position integer NOT NULL,
+    pins_output boolean NOT NULL,
     code text NOT NULL,
     producer_dot_code text NOT NULL,
     verifier_dot_code text NOT NULL,
+    supersedes text,
+    chain text NOT NULL,
     description text,
     actor text NOT NULL,
     session_actor text NOT NULL,
+    CONSTRAINT process_candidate_chain_check CHECK (((supersedes IS NULL) = ((chain = code) AND (chain_position = 1)))),
     CONSTRAINT process_candidate_code_check CHECK (dot.fn_is_code(code, 200)),
+    CONSTRAINT process_candidate_max_age_check CHECK ((max_age > '00:00:00'::interval)),
     CONSTRAINT process_candidate_pair_check CHECK ((producer_dot_code <> verifier_dot_code))
 );
 
@@ -181,6 +194,7 @@ CREATE TABLE dot.process_component_observation (
     component_id uuid DEFAULT gen_random_uuid() NOT NULL,
     process_run_id dot.run_id NOT NULL,
     observed_at timestamp with time zone NOT NULL,
+    occurred_at timestamp with time zone,
     xact_id xid8 DEFAULT pg_current_xact_id() NOT NULL,
     lease_token bigint,
     process_candidate_code dot.code NOT NULL,
@@ -208,6 +222,7 @@ CREATE TABLE dot.process_run_observation (
     process_run_id dot.run_id NOT NULL,
     parent_run_id dot.run_id,
     observed_at timestamp with time zone NOT NULL,
+    occurred_at timestamp with time zone,
     xact_id xid8 DEFAULT pg_current_xact_id() NOT NULL,
     lease_token bigint,
     dry_run boolean NOT NULL,
@@ -239,24 +254,6 @@ CREATE TABLE dot.universal_edges (
 
 ALTER TABLE dot.universal_edges OWNER TO dot_owner;
 
-ALTER TABLE dot.dot_config_audit ALTER COLUMN audit_id ADD GENERATED ALWAYS AS IDENTITY (
-    SEQUENCE NAME dot.dot_config_audit_audit_id_seq
-    START WITH 1
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1
-);
-
-ALTER TABLE dot.dot_mechanism_attestation ALTER COLUMN attestation_id ADD GENERATED ALWAYS AS IDENTITY (
-    SEQUENCE NAME dot.dot_mechanism_attestation_attestation_id_seq
-    START WITH 1
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1
-);
-
 ALTER TABLE dot.event_outbox ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME dot.event_outbox_id_seq
     START WITH 1
@@ -268,15 +265,6 @@ ALTER TABLE dot.event_outbox ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
 
 ALTER TABLE dot.job_queue ALTER COLUMN job_id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME dot.job_queue_job_id_seq
-    START WITH 1
-    INCREMENT BY 1
-    NO MINVALUE
-    NO MAXVALUE
-    CACHE 1
-);
-
-ALTER TABLE dot.preflight_attestation ALTER COLUMN attestation_id ADD GENERATED ALWAYS AS IDENTITY (
-    SEQUENCE NAME dot.preflight_attestation_attestation_id_seq
     START WITH 1
     INCREMENT BY 1
     NO MINVALUE
@@ -333,6 +321,9 @@ ALTER TABLE ONLY dot.preflight_attestation
     ADD CONSTRAINT preflight_attestation_pkey PRIMARY KEY (attestation_id);
 
 ALTER TABLE ONLY dot.process_candidate
+    ADD CONSTRAINT process_candidate_chain_key UNIQUE (chain, chain_position);
+
+ALTER TABLE ONLY dot.process_candidate
     ADD CONSTRAINT process_candidate_pkey PRIMARY KEY (code);
 
 ALTER TABLE ONLY dot.process_component_observation
@@ -344,6 +335,9 @@ ALTER TABLE ONLY dot.process_run_observation
 ALTER TABLE ONLY dot.universal_edges
     ADD CONSTRAINT universal_edges_pkey PRIMARY KEY (edge_id);
 
+ALTER TABLE ONLY dot.process_candidate
+    ADD CONSTRAINT process_candidate_supersedes_fkey FOREIGN KEY (supersedes) REFERENCES dot.process_candidate(code);
+
 ALTER TABLE ONLY dot.process_component_observation
     ADD CONSTRAINT process_component_observation_process_run_id_fkey FOREIGN KEY (process_candidate_code, process_run_id) REFERENCES dot.process_run_observation(process_candidate_code, process_run_id);
 
@@ -353,9 +347,9 @@ CREATE INDEX preflight_attestation_check_name_idx ON dot.preflight_attestation U
 
 CREATE UNIQUE INDEX process_component_observation_idempotency_key_key ON dot.process_component_observation USING btree (process_candidate_code, idempotency_key) WHERE (idempotency_key IS NOT NULL);
 
-CREATE INDEX process_component_observation_real_verifier_idx ON dot.process_component_observation USING btree (process_candidate_code, observed_at DESC, process_run_id DESC) WHERE ((evidence_type = 'REAL_RUN'::text) AND ((component_role)::text = 'verifier'::text) AND (status = 'step_completed'::text));
+CREATE INDEX process_component_observation_real_verifier_idx ON dot.process_component_observation USING btree (process_candidate_code, lease_token DESC, observed_at DESC, process_run_id DESC) WHERE ((evidence_type = 'REAL_RUN'::text) AND ((component_role)::text = 'verifier'::text) AND (status = 'step_completed'::text));
 
-CREATE INDEX process_run_observation_above_simulation_idx ON dot.process_run_observation USING btree (process_candidate_code, evidence_type, observed_at DESC, process_run_id DESC) WHERE (evidence_type <> 'SIMULATED_DRY_RUN'::text);
+CREATE INDEX process_run_observation_above_simulation_idx ON dot.process_run_observation USING btree (process_candidate_code, evidence_type, lease_token DESC, observed_at DESC, process_run_id DESC) WHERE (evidence_type <> 'SIMULATED_DRY_RUN'::text);
 
 CREATE UNIQUE INDEX process_run_observation_idempotency_key_key ON dot.process_run_observation USING btree (process_candidate_code, idempotency_key) WHERE (idempotency_key IS NOT NULL);
 
@@ -439,6 +433,11 @@ CREATE TRIGGER process_run_observation_append_only_truncate BEFORE TRUNCATE ON d
 
 ALTER TABLE dot.process_run_observation ENABLE ALWAYS TRIGGER process_run_observation_append_only_truncate;
 
+CREATE FUNCTION dot.fn_admission_assert(p_process_candidate_code text, p_evidence_type text, p_lease_token bigint, p_header_token bigint, p_held boolean) RETURNS jsonb
+    LANGUAGE plpgsql
+
+ALTER FUNCTION dot.fn_admission_assert(p_process_candidate_code text, p_evidence_type text, p_lease_token bigint, p_header_token bigint, p_held boolean) OWNER TO dot_owner;
+
 CREATE FUNCTION dot.fn_append_only_refuse() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -451,10 +450,31 @@ CREATE FUNCTION dot.fn_assert_safe_for_dot_action() RETURNS jsonb
 
 ALTER FUNCTION dot.fn_assert_safe_for_dot_action() OWNER TO dot_owner;
 
-CREATE FUNCTION dot.fn_component_input_problem(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_component_role text, p_status text, p_actor text, p_idempotency_key text, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb) RETURNS text
+CREATE FUNCTION dot.fn_batch_store_new(p_process_candidate_code text[], p_dot_code text[], p_process_run_id uuid[], p_correlation_id text[], p_component_role text[], p_evidence_type text[], p_dry_run boolean[], p_status text[], p_actor text[], p_idempotency_key text[], p_parent_run_id uuid[], p_input_ref text[], p_output_ref text[], p_error_ref text[], p_evidence_ref jsonb[], p_lease_token bigint[], p_occurred_at timestamp with time zone[]) RETURNS uuid[]
+    LANGUAGE plpgsql
+
+ALTER FUNCTION dot.fn_batch_store_new(p_process_candidate_code text[], p_dot_code text[], p_process_run_id uuid[], p_correlation_id text[], p_component_role text[], p_evidence_type text[], p_dry_run boolean[], p_status text[], p_actor text[], p_idempotency_key text[], p_parent_run_id uuid[], p_input_ref text[], p_output_ref text[], p_error_ref text[], p_evidence_ref jsonb[], p_lease_token bigint[], p_occurred_at timestamp with time zone[]) OWNER TO dot_owner;
+
+CREATE FUNCTION dot.fn_candidate_newest(p_process_candidate_code text) RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+
+ALTER FUNCTION dot.fn_candidate_newest(p_process_candidate_code text) OWNER TO dot_owner;
+
+CREATE FUNCTION dot.fn_candidate_role_assert(p_process_candidate_code text, p_part text, p_role regrole) RETURNS void
+    LANGUAGE plpgsql STABLE
+
+ALTER FUNCTION dot.fn_candidate_role_assert(p_process_candidate_code text, p_part text, p_role regrole) OWNER TO dot_owner;
+
+CREATE FUNCTION dot.fn_component_event(p_component dot.process_component_observation) RETURNS jsonb
+    LANGUAGE sql STABLE
+
+ALTER FUNCTION dot.fn_component_event(p_component dot.process_component_observation) OWNER TO dot_owner;
+
+CREATE FUNCTION dot.fn_component_input_problem(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_component_role text, p_status text, p_actor text, p_idempotency_key text, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_occurred_at timestamp with time zone) RETURNS text
     LANGUAGE sql IMMUTABLE
 
-ALTER FUNCTION dot.fn_component_input_problem(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_component_role text, p_status text, p_actor text, p_idempotency_key text, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb) OWNER TO dot_owner;
+ALTER FUNCTION dot.fn_component_input_problem(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_component_role text, p_status text, p_actor text, p_idempotency_key text, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_occurred_at timestamp with time zone) OWNER TO dot_owner;
 
 CREATE FUNCTION dot.fn_component_stage(p_status text) RETURNS text
     LANGUAGE sql IMMUTABLE
@@ -465,6 +485,11 @@ CREATE FUNCTION dot.fn_component_status_stored(p_status text) RETURNS text
     LANGUAGE sql IMMUTABLE
 
 ALTER FUNCTION dot.fn_component_status_stored(p_status text) OWNER TO dot_owner;
+
+CREATE FUNCTION dot.fn_config_audit(p_key text, p_old_value text, p_new_value text, p_actor text, p_reason text) RETURNS void
+    LANGUAGE plpgsql
+
+ALTER FUNCTION dot.fn_config_audit(p_key text, p_old_value text, p_new_value text, p_actor text, p_reason text) OWNER TO dot_owner;
 
 CREATE FUNCTION dot.fn_database_identity(OUT system_identifier bigint, OUT database_oid oid) RETURNS record
     LANGUAGE plpgsql STABLE SECURITY DEFINER
@@ -515,6 +540,7 @@ ALTER FUNCTION dot.fn_dot_iu_runtime_lease_renew(p_lease_key text, p_holder text
 CREATE FUNCTION dot.fn_dot_mechanism_attest(p_mechanism text, p_present boolean, p_actor text, p_finding text) RETURNS timestamp with time zone
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '2s'
 
 ALTER FUNCTION dot.fn_dot_mechanism_attest(p_mechanism text, p_present boolean, p_actor text, p_finding text) OWNER TO dot_owner;
 
@@ -544,6 +570,7 @@ ALTER FUNCTION dot.fn_event_type(p_kind text, p_status text) OWNER TO dot_owner;
 CREATE FUNCTION dot.fn_event_type_set(p_event_type text, p_active boolean, p_actor text, p_reason text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '2s'
 
 ALTER FUNCTION dot.fn_event_type_set(p_event_type text, p_active boolean, p_actor text, p_reason text) OWNER TO dot_owner;
 
@@ -551,6 +578,28 @@ CREATE FUNCTION dot.fn_evidence_stored(p_status text, p_evidence_ref jsonb) RETU
     LANGUAGE sql IMMUTABLE
 
 ALTER FUNCTION dot.fn_evidence_stored(p_status text, p_evidence_ref jsonb) OWNER TO dot_owner;
+
+CREATE FUNCTION dot.fn_gate_holders(OUT pid integer, OUT prepared_gid text, OUT login text, OUT application_name text, OUT lock_mode text, OUT locked_table text) RETURNS SETOF record
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+
+ALTER FUNCTION dot.fn_gate_holders(OUT pid integer, OUT prepared_gid text, OUT login text, OUT application_name text, OUT lock_mode text, OUT locked_table text) OWNER TO dot_owner;
+
+CREATE FUNCTION dot.fn_gate_keys(p_evidence_type text) RETURNS text[]
+    LANGUAGE sql IMMUTABLE
+
+ALTER FUNCTION dot.fn_gate_keys(p_evidence_type text) OWNER TO dot_owner;
+
+CREATE FUNCTION dot.fn_gate_latch(p_purpose text) RETURNS void
+    LANGUAGE plpgsql
+
+ALTER FUNCTION dot.fn_gate_latch(p_purpose text) OWNER TO dot_owner;
+
+CREATE FUNCTION dot.fn_gate_state(p_keys text[], p_locked boolean, OUT key text, OUT value text, OUT off_because text) RETURNS SETOF record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+
+ALTER FUNCTION dot.fn_gate_state(p_keys text[], p_locked boolean, OUT key text, OUT value text, OUT off_because text) OWNER TO dot_owner;
 
 CREATE FUNCTION dot.fn_gates_assert(p_evidence_type text, p_latched boolean) RETURNS jsonb
     LANGUAGE plpgsql
@@ -575,18 +624,6 @@ CREATE FUNCTION dot.fn_host_command_mutating(p_command_name text) RETURNS boolea
 
 ALTER FUNCTION dot.fn_host_command_mutating(p_command_name text) OWNER TO dot_bridge;
 
-CREATE FUNCTION dot.fn_host_dot_event_wanted(p_code text, p_event_type text) RETURNS boolean
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-
-ALTER FUNCTION dot.fn_host_dot_event_wanted(p_code text, p_event_type text) OWNER TO dot_bridge;
-
-CREATE FUNCTION dot.fn_host_dot_known(p_code text) RETURNS boolean
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-
-ALTER FUNCTION dot.fn_host_dot_known(p_code text) OWNER TO dot_bridge;
-
 CREATE FUNCTION dot.fn_host_dot_register(p_code text, p_category text, p_execution_engine text, p_script_path text, p_file_path text, p_trigger_type text) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -598,6 +635,12 @@ CREATE FUNCTION dot.fn_host_event_set(p_event_type text, p_active boolean) RETUR
     SET search_path TO 'pg_catalog', 'pg_temp'
 
 ALTER FUNCTION dot.fn_host_event_set(p_event_type text, p_active boolean) OWNER TO dot_bridge;
+
+CREATE FUNCTION dot.fn_host_events_wanted(p_codes text[], p_event_types text[]) RETURNS text[]
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+
+ALTER FUNCTION dot.fn_host_events_wanted(p_codes text[], p_event_types text[]) OWNER TO dot_bridge;
 
 CREATE FUNCTION dot.fn_host_gate_set(p_key text, p_value text) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
@@ -623,11 +666,11 @@ CREATE FUNCTION dot.fn_host_lease_extend(p_lease_key text, p_holder text, p_sess
 
 ALTER FUNCTION dot.fn_host_lease_extend(p_lease_key text, p_holder text, p_session_actor text, p_token bigint, p_ttl_seconds integer) OWNER TO dot_bridge;
 
-CREATE FUNCTION dot.fn_host_lease_live_token(p_lease_key text, p_locked boolean) RETURNS bigint
+CREATE FUNCTION dot.fn_host_lease_live_token(p_lease_key text, p_session_actor text, p_locked boolean) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
 
-ALTER FUNCTION dot.fn_host_lease_live_token(p_lease_key text, p_locked boolean) OWNER TO dot_bridge;
+ALTER FUNCTION dot.fn_host_lease_live_token(p_lease_key text, p_session_actor text, p_locked boolean) OWNER TO dot_bridge;
 
 CREATE FUNCTION dot.fn_host_lease_table_usable() RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
@@ -717,10 +760,10 @@ CREATE FUNCTION dot.fn_lease_input_problem(p_lease_key text, p_holder text, p_to
 
 ALTER FUNCTION dot.fn_lease_input_problem(p_lease_key text, p_holder text, p_token bigint, p_ttl_seconds integer) OWNER TO dot_owner;
 
-CREATE FUNCTION dot.fn_observation_input_problem(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_status text, p_actor text, p_idempotency_key text, p_idempotency_key_max_bytes integer, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb) RETURNS text
+CREATE FUNCTION dot.fn_observation_input_problem(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_status text, p_actor text, p_idempotency_key text, p_idempotency_key_max_bytes integer, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_occurred_at timestamp with time zone) RETURNS text
     LANGUAGE sql IMMUTABLE
 
-ALTER FUNCTION dot.fn_observation_input_problem(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_status text, p_actor text, p_idempotency_key text, p_idempotency_key_max_bytes integer, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb) OWNER TO dot_owner;
+ALTER FUNCTION dot.fn_observation_input_problem(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_status text, p_actor text, p_idempotency_key text, p_idempotency_key_max_bytes integer, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_occurred_at timestamp with time zone) OWNER TO dot_owner;
 
 CREATE FUNCTION dot.fn_payload_mismatch_refuse(p_table text, p_idempotency_key text, p_process_run_id uuid, p_differing text[]) RETURNS void
     LANGUAGE plpgsql IMMUTABLE
@@ -730,8 +773,14 @@ ALTER FUNCTION dot.fn_payload_mismatch_refuse(p_table text, p_idempotency_key te
 CREATE FUNCTION dot.fn_preflight_attest(p_check_name text, p_verdict text, p_valid_seconds integer, p_actor text, p_finding text) RETURNS timestamp with time zone
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '2s'
 
 ALTER FUNCTION dot.fn_preflight_attest(p_check_name text, p_verdict text, p_valid_seconds integer, p_actor text, p_finding text) OWNER TO dot_owner;
+
+CREATE FUNCTION dot.fn_preflight_attestation(p_check_name text, OUT verdict text, OUT detail text) RETURNS record
+    LANGUAGE plpgsql
+
+ALTER FUNCTION dot.fn_preflight_attestation(p_check_name text, OUT verdict text, OUT detail text) OWNER TO dot_owner;
 
 CREATE FUNCTION dot.fn_preflight_guard(OUT check_name text, OUT verdict text, OUT detail text) RETURNS SETOF record
     LANGUAGE plpgsql SECURITY DEFINER
@@ -739,17 +788,17 @@ CREATE FUNCTION dot.fn_preflight_guard(OUT check_name text, OUT verdict text, OU
 
 ALTER FUNCTION dot.fn_preflight_guard(OUT check_name text, OUT verdict text, OUT detail text) OWNER TO dot_owner;
 
-CREATE FUNCTION dot.fn_process_candidate_define(p_code text, p_producer_dot_code text, p_verifier_dot_code text, p_actor text, p_description text DEFAULT NULL::text, OUT code text, OUT created boolean) RETURNS record
+CREATE FUNCTION dot.fn_process_candidate_define(p_code text, p_producer_dot_code text, p_verifier_dot_code text, p_actor text, p_description text DEFAULT NULL::text, p_producer_role text DEFAULT NULL::text, p_verifier_role text DEFAULT NULL::text, p_pins_output boolean DEFAULT false, p_max_age interval DEFAULT NULL::interval, p_supersedes text DEFAULT NULL::text, p_source_time timestamp with time zone DEFAULT NULL::timestamp with time zone, OUT code text, OUT created boolean) RETURNS record
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
 
-ALTER FUNCTION dot.fn_process_candidate_define(p_code text, p_producer_dot_code text, p_verifier_dot_code text, p_actor text, p_description text, OUT code text, OUT created boolean) OWNER TO dot_owner;
+ALTER FUNCTION dot.fn_process_candidate_define(p_code text, p_producer_dot_code text, p_verifier_dot_code text, p_actor text, p_description text, p_producer_role text, p_verifier_role text, p_pins_output boolean, p_max_age interval, p_supersedes text, p_source_time timestamp with time zone, OUT code text, OUT created boolean) OWNER TO dot_owner;
 
-CREATE FUNCTION dot.fn_process_component_observe(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_component_role text, p_status text, p_actor text, p_idempotency_key text DEFAULT NULL::text, p_input_ref text DEFAULT NULL::text, p_output_ref text DEFAULT NULL::text, p_error_ref text DEFAULT NULL::text, p_evidence_ref jsonb DEFAULT '{}'::jsonb, p_lease_token bigint DEFAULT NULL::bigint, OUT component_id uuid, OUT created boolean) RETURNS record
+CREATE FUNCTION dot.fn_process_component_observe(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_component_role text, p_status text, p_actor text, p_idempotency_key text DEFAULT NULL::text, p_input_ref text DEFAULT NULL::text, p_output_ref text DEFAULT NULL::text, p_error_ref text DEFAULT NULL::text, p_evidence_ref jsonb DEFAULT '{}'::jsonb, p_lease_token bigint DEFAULT NULL::bigint, p_occurred_at timestamp with time zone DEFAULT NULL::timestamp with time zone, OUT component_id uuid, OUT created boolean) RETURNS record
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
 
-ALTER FUNCTION dot.fn_process_component_observe(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_component_role text, p_status text, p_actor text, p_idempotency_key text, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_lease_token bigint, OUT component_id uuid, OUT created boolean) OWNER TO dot_owner;
+ALTER FUNCTION dot.fn_process_component_observe(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_component_role text, p_status text, p_actor text, p_idempotency_key text, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_lease_token bigint, p_occurred_at timestamp with time zone, OUT component_id uuid, OUT created boolean) OWNER TO dot_owner;
 
 CREATE FUNCTION dot.fn_process_dot_runtime_execute_enabled() RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
@@ -763,28 +812,39 @@ CREATE FUNCTION dot.fn_process_dot_runtime_real_run_enabled() RETURNS boolean
 
 ALTER FUNCTION dot.fn_process_dot_runtime_real_run_enabled() OWNER TO dot_owner;
 
-CREATE FUNCTION dot.fn_process_observe_batch(p_process_candidate_code text[], p_dot_code text[], p_process_run_id uuid[], p_correlation_id text[], p_component_role text[], p_evidence_type text[], p_dry_run boolean[], p_status text[], p_actor text[], p_idempotency_key text[], p_parent_run_id uuid[], p_input_ref text[], p_output_ref text[], p_error_ref text[], p_evidence_ref jsonb[], p_lease_token bigint[], p_atomic boolean, OUT line integer, OUT process_run_id uuid, OUT correlation_id text, OUT component_id uuid, OUT created boolean, OUT refused_sqlstate text, OUT refused_constraint text, OUT refused_message text, OUT refused_detail text, OUT refused_hint text) RETURNS SETOF record
+CREATE FUNCTION dot.fn_process_observe_batch(p_process_candidate_code text[], p_dot_code text[], p_process_run_id uuid[], p_correlation_id text[], p_component_role text[], p_evidence_type text[], p_dry_run boolean[], p_status text[], p_actor text[], p_idempotency_key text[], p_parent_run_id uuid[], p_input_ref text[], p_output_ref text[], p_error_ref text[], p_evidence_ref jsonb[], p_lease_token bigint[], p_occurred_at timestamp with time zone[], p_atomic boolean, OUT line integer, OUT process_run_id uuid, OUT correlation_id text, OUT component_id uuid, OUT created boolean, OUT refused_sqlstate text, OUT refused_constraint text, OUT refused_message text, OUT refused_detail text, OUT refused_hint text) RETURNS SETOF record
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
 
-ALTER FUNCTION dot.fn_process_observe_batch(p_process_candidate_code text[], p_dot_code text[], p_process_run_id uuid[], p_correlation_id text[], p_component_role text[], p_evidence_type text[], p_dry_run boolean[], p_status text[], p_actor text[], p_idempotency_key text[], p_parent_run_id uuid[], p_input_ref text[], p_output_ref text[], p_error_ref text[], p_evidence_ref jsonb[], p_lease_token bigint[], p_atomic boolean, OUT line integer, OUT process_run_id uuid, OUT correlation_id text, OUT component_id uuid, OUT created boolean, OUT refused_sqlstate text, OUT refused_constraint text, OUT refused_message text, OUT refused_detail text, OUT refused_hint text) OWNER TO dot_owner;
+ALTER FUNCTION dot.fn_process_observe_batch(p_process_candidate_code text[], p_dot_code text[], p_process_run_id uuid[], p_correlation_id text[], p_component_role text[], p_evidence_type text[], p_dry_run boolean[], p_status text[], p_actor text[], p_idempotency_key text[], p_parent_run_id uuid[], p_input_ref text[], p_output_ref text[], p_error_ref text[], p_evidence_ref jsonb[], p_lease_token bigint[], p_occurred_at timestamp with time zone[], p_atomic boolean, OUT line integer, OUT process_run_id uuid, OUT correlation_id text, OUT component_id uuid, OUT created boolean, OUT refused_sqlstate text, OUT refused_constraint text, OUT refused_message text, OUT refused_detail text, OUT refused_hint text) OWNER TO dot_owner;
 
-CREATE FUNCTION dot.fn_process_pair_observe(p_process_candidate_code text, p_producer_dot_code text, p_verifier_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_producer_status text, p_verifier_status text, p_actor text, p_idempotency_key text DEFAULT NULL::text, p_parent_run_id uuid DEFAULT NULL::uuid, p_input_ref text DEFAULT NULL::text, p_evidence_ref jsonb DEFAULT '{}'::jsonb, p_producer_output_ref text DEFAULT NULL::text, p_producer_error_ref text DEFAULT NULL::text, p_producer_evidence_ref jsonb DEFAULT '{}'::jsonb, p_verifier_output_ref text DEFAULT NULL::text, p_verifier_error_ref text DEFAULT NULL::text, p_verifier_evidence_ref jsonb DEFAULT '{}'::jsonb, p_lease_token bigint DEFAULT NULL::bigint, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean, OUT producer_component_id uuid, OUT producer_created boolean, OUT verifier_component_id uuid, OUT verifier_created boolean) RETURNS record
+CREATE FUNCTION dot.fn_process_pair_observe(p_process_candidate_code text, p_producer_dot_code text, p_verifier_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_producer_status text, p_verifier_status text, p_actor text, p_idempotency_key text DEFAULT NULL::text, p_parent_run_id uuid DEFAULT NULL::uuid, p_input_ref text DEFAULT NULL::text, p_evidence_ref jsonb DEFAULT '{}'::jsonb, p_producer_output_ref text DEFAULT NULL::text, p_producer_error_ref text DEFAULT NULL::text, p_producer_evidence_ref jsonb DEFAULT '{}'::jsonb, p_verifier_output_ref text DEFAULT NULL::text, p_verifier_error_ref text DEFAULT NULL::text, p_verifier_evidence_ref jsonb DEFAULT '{}'::jsonb, p_lease_token bigint DEFAULT NULL::bigint, p_verifier_input_ref text DEFAULT NULL::text, p_occurred_at timestamp with time zone DEFAULT NULL::timestamp with time zone, p_producer_occurred_at timestamp with time zone DEFAULT NULL::timestamp with time zone, p_verifier_occurred_at timestamp with time zone DEFAULT NULL::timestamp with time zone, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean, OUT producer_component_id uuid, OUT producer_created boolean, OUT verifier_component_id uuid, OUT verifier_created boolean) RETURNS record
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
 
-ALTER FUNCTION dot.fn_process_pair_observe(p_process_candidate_code text, p_producer_dot_code text, p_verifier_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_producer_status text, p_verifier_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_evidence_ref jsonb, p_producer_output_ref text, p_producer_error_ref text, p_producer_evidence_ref jsonb, p_verifier_output_ref text, p_verifier_error_ref text, p_verifier_evidence_ref jsonb, p_lease_token bigint, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean, OUT producer_component_id uuid, OUT producer_created boolean, OUT verifier_component_id uuid, OUT verifier_created boolean) OWNER TO dot_owner;
+ALTER FUNCTION dot.fn_process_pair_observe(p_process_candidate_code text, p_producer_dot_code text, p_verifier_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_producer_status text, p_verifier_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_evidence_ref jsonb, p_producer_output_ref text, p_producer_error_ref text, p_producer_evidence_ref jsonb, p_verifier_output_ref text, p_verifier_error_ref text, p_verifier_evidence_ref jsonb, p_lease_token bigint, p_verifier_input_ref text, p_occurred_at timestamp with time zone, p_producer_occurred_at timestamp with time zone, p_verifier_occurred_at timestamp with time zone, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean, OUT producer_component_id uuid, OUT producer_created boolean, OUT verifier_component_id uuid, OUT verifier_created boolean) OWNER TO dot_owner;
 
-CREATE FUNCTION dot.fn_process_run_observe(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_status text, p_actor text, p_idempotency_key text DEFAULT NULL::text, p_parent_run_id uuid DEFAULT NULL::uuid, p_input_ref text DEFAULT NULL::text, p_output_ref text DEFAULT NULL::text, p_error_ref text DEFAULT NULL::text, p_evidence_ref jsonb DEFAULT '{}'::jsonb, p_lease_token bigint DEFAULT NULL::bigint, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean) RETURNS record
+CREATE FUNCTION dot.fn_process_run_begin(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_actor text, p_holder text, p_ttl_seconds integer, p_idempotency_key text DEFAULT NULL::text, p_parent_run_id uuid DEFAULT NULL::uuid, p_input_ref text DEFAULT NULL::text, p_evidence_ref jsonb DEFAULT '{}'::jsonb, p_occurred_at timestamp with time zone DEFAULT NULL::timestamp with time zone, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean, OUT lease_token bigint, OUT open_gates text[], OUT preflight jsonb) RETURNS record
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
 
-ALTER FUNCTION dot.fn_process_run_observe(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_lease_token bigint, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean) OWNER TO dot_owner;
+ALTER FUNCTION dot.fn_process_run_begin(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_actor text, p_holder text, p_ttl_seconds integer, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_evidence_ref jsonb, p_occurred_at timestamp with time zone, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean, OUT lease_token bigint, OUT open_gates text[], OUT preflight jsonb) OWNER TO dot_owner;
 
-CREATE FUNCTION dot.fn_run_input_problem(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb) RETURNS text
+CREATE FUNCTION dot.fn_process_run_observe(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_status text, p_actor text, p_idempotency_key text DEFAULT NULL::text, p_parent_run_id uuid DEFAULT NULL::uuid, p_input_ref text DEFAULT NULL::text, p_output_ref text DEFAULT NULL::text, p_error_ref text DEFAULT NULL::text, p_evidence_ref jsonb DEFAULT '{}'::jsonb, p_lease_token bigint DEFAULT NULL::bigint, p_occurred_at timestamp with time zone DEFAULT NULL::timestamp with time zone, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+
+ALTER FUNCTION dot.fn_process_run_observe(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_lease_token bigint, p_occurred_at timestamp with time zone, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean) OWNER TO dot_owner;
+
+CREATE FUNCTION dot.fn_run_event(p_run dot.process_run_observation) RETURNS jsonb
+    LANGUAGE sql STABLE
+
+ALTER FUNCTION dot.fn_run_event(p_run dot.process_run_observation) OWNER TO dot_owner;
+
+CREATE FUNCTION dot.fn_run_input_problem(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_occurred_at timestamp with time zone) RETURNS text
     LANGUAGE sql IMMUTABLE
 
-ALTER FUNCTION dot.fn_run_input_problem(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb) OWNER TO dot_owner;
+ALTER FUNCTION dot.fn_run_input_problem(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_occurred_at timestamp with time zone) OWNER TO dot_owner;
 
 CREATE FUNCTION dot.fn_status_stored(p_status text) RETURNS text
     LANGUAGE sql IMMUTABLE
@@ -810,6 +870,10 @@ ALTER VIEW dot.v_dot_funnel_total OWNER TO dot_owner;
 CREATE VIEW dot.v_dot_gate WITH (security_barrier='true')
 
 ALTER VIEW dot.v_dot_gate OWNER TO dot_owner;
+
+CREATE VIEW dot.v_dot_gate_holder WITH (security_barrier='true')
+
+ALTER VIEW dot.v_dot_gate_holder OWNER TO dot_owner;
 
 CREATE VIEW dot.v_dot_lease WITH (security_barrier='true')
 
@@ -875,15 +939,27 @@ COMMENT ON DOMAIN dot.ref IS 'A reference to something elsewhere, see fn_is_ref.
 
 COMMENT ON DOMAIN dot.run_id IS 'The id of a run: any uuid but nil and max.';
 
+COMMENT ON FUNCTION dot.fn_admission_assert(p_process_candidate_code text, p_evidence_type text, p_lease_token bigint, p_header_token bigint, p_held boolean) IS 'Refuses a DRY_RUN or REAL_RUN without open gates, preflight and live lease; held, until the transaction ends.';
+
 COMMENT ON FUNCTION dot.fn_append_only_refuse() IS 'Trigger: refuses UPDATE, DELETE and TRUNCATE of an append-only table (23001).';
 
 COMMENT ON FUNCTION dot.fn_assert_safe_for_dot_action() IS 'Refuses (23514) unless every required preflight check is there once with PASS or WARN; returns the rows.';
 
-COMMENT ON FUNCTION dot.fn_component_input_problem(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_component_role text, p_status text, p_actor text, p_idempotency_key text, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb) IS 'What is wrong with the arguments of a component: NULLs, domains, reserved keys; NULL where nothing is.';
+COMMENT ON FUNCTION dot.fn_batch_store_new(p_process_candidate_code text[], p_dot_code text[], p_process_run_id uuid[], p_correlation_id text[], p_component_role text[], p_evidence_type text[], p_dry_run boolean[], p_status text[], p_actor text[], p_idempotency_key text[], p_parent_run_id uuid[], p_input_ref text[], p_output_ref text[], p_error_ref text[], p_evidence_ref jsonb[], p_lease_token bigint[], p_occurred_at timestamp with time zone[]) IS 'Stores what is plainly new of a batch; the id of each line that it stored, NULL for one that is left.';
+
+COMMENT ON FUNCTION dot.fn_candidate_newest(p_process_candidate_code text) IS 'The newest candidate of a candidate''s chain; itself where it is not superseded.';
+
+COMMENT ON FUNCTION dot.fn_candidate_role_assert(p_process_candidate_code text, p_part text, p_role regrole) IS 'Refuses unless the calling login is a member of the role that the candidate gives this part to (23514).';
+
+COMMENT ON FUNCTION dot.fn_component_event(p_component dot.process_component_observation) IS 'The payload of the event that tells of a component.';
+
+COMMENT ON FUNCTION dot.fn_component_input_problem(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_component_role text, p_status text, p_actor text, p_idempotency_key text, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_occurred_at timestamp with time zone) IS 'What is wrong with the arguments of a component: NULLs, domains, reserved keys; NULL where nothing is.';
 
 COMMENT ON FUNCTION dot.fn_component_stage(p_status text) IS 'The stage of a component under a stored word: prepared, started or ended.';
 
 COMMENT ON FUNCTION dot.fn_component_status_stored(p_status text) IS 'The word under which a component''s status is stored.';
+
+COMMENT ON FUNCTION dot.fn_config_audit(p_key text, p_old_value text, p_new_value text, p_actor text, p_reason text) IS 'Appends to dot_config_audit: what was moved, by whom, why and where.';
 
 COMMENT ON FUNCTION dot.fn_database_identity(OUT system_identifier bigint, OUT database_oid oid) IS 'Which cluster and database this is; the first is NULL where dot_owner may not call pg_control_system.';
 
@@ -913,7 +989,15 @@ COMMENT ON FUNCTION dot.fn_event_type_set(p_event_type text, p_active boolean, p
 
 COMMENT ON FUNCTION dot.fn_evidence_stored(p_status text, p_evidence_ref jsonb) IS 'What is stored as the evidence of an observation of a status.';
 
-COMMENT ON FUNCTION dot.fn_gates_assert(p_evidence_type text, p_latched boolean) IS 'Refuses a DRY_RUN or REAL_RUN unless every gate it needs is exactly true (23514); returns the values it read.';
+COMMENT ON FUNCTION dot.fn_gate_holders(OUT pid integer, OUT prepared_gid text, OUT login text, OUT application_name text, OUT lock_mode text, OUT locked_table text) IS 'Who holds a switch of a gate up: backends, and prepared transactions by their gid.';
+
+COMMENT ON FUNCTION dot.fn_gate_keys(p_evidence_type text) IS 'The gates that an evidence type needs, in order; every gate for any other word.';
+
+COMMENT ON FUNCTION dot.fn_gate_latch(p_purpose text) IS 'Takes the gate latch to observe, attest or switch; a transaction that has it cannot be prepared.';
+
+COMMENT ON FUNCTION dot.fn_gate_state(p_keys text[], p_locked boolean, OUT key text, OUT value text, OUT off_because text) IS 'The stored value of each gate, and why it is off; NULL where it is open.';
+
+COMMENT ON FUNCTION dot.fn_gates_assert(p_evidence_type text, p_latched boolean) IS 'Refuses a DRY_RUN or REAL_RUN unless every gate it needs is open (23514); returns the values it read.';
 
 COMMENT ON FUNCTION dot.fn_host_catalogue_present() IS 'Bridge: whether the catalogue holds at least one DOT.';
 
@@ -921,13 +1005,11 @@ COMMENT ON FUNCTION dot.fn_host_command_log(p_command_name text, p_run_mode text
 
 COMMENT ON FUNCTION dot.fn_host_command_mutating(p_command_name text) IS 'Bridge: whether a catalogued command is mutating, NULL where it is not catalogued.';
 
-COMMENT ON FUNCTION dot.fn_host_dot_event_wanted(p_code text, p_event_type text) IS 'Bridge: whether an event type is wanted; NULL where the DOT is not in the catalogue.';
-
-COMMENT ON FUNCTION dot.fn_host_dot_known(p_code text) IS 'Bridge: whether the catalogue has a DOT of this code.';
-
 COMMENT ON FUNCTION dot.fn_host_dot_register(p_code text, p_category text, p_execution_engine text, p_script_path text, p_file_path text, p_trigger_type text) IS 'Bridge: adds a DOT or updates its description; says created, updated or unchanged.';
 
 COMMENT ON FUNCTION dot.fn_host_event_set(p_event_type text, p_active boolean) IS 'Bridge: switches an event type, returns what it was, NULL where it is unknown.';
+
+COMMENT ON FUNCTION dot.fn_host_events_wanted(p_codes text[], p_event_types text[]) IS 'Bridge: which of the event types are wanted; NULL where a DOT is not in the catalogue.';
 
 COMMENT ON FUNCTION dot.fn_host_gate_set(p_key text, p_value text) IS 'Bridge: stores the value of a gate, returns the value before.';
 
@@ -937,7 +1019,7 @@ COMMENT ON FUNCTION dot.fn_host_lease_acquire(p_lease_key text, p_holder text, p
 
 COMMENT ON FUNCTION dot.fn_host_lease_extend(p_lease_key text, p_holder text, p_session_actor text, p_token bigint, p_ttl_seconds integer) IS 'Bridge: moves the end of a live lease; says whether it was live.';
 
-COMMENT ON FUNCTION dot.fn_host_lease_live_token(p_lease_key text, p_locked boolean) IS 'Bridge: the token of a live lease, NULL where none is live.';
+COMMENT ON FUNCTION dot.fn_host_lease_live_token(p_lease_key text, p_session_actor text, p_locked boolean) IS 'Bridge: the token of the lease that a login holds live, NULL where it holds none.';
 
 COMMENT ON FUNCTION dot.fn_host_lease_table_usable() IS 'Bridge: whether the lease table exists with its unique key and the rights to use it.';
 
@@ -971,29 +1053,35 @@ COMMENT ON FUNCTION dot.fn_lease_assert(p_process_candidate_code text, p_lease_t
 
 COMMENT ON FUNCTION dot.fn_lease_input_problem(p_lease_key text, p_holder text, p_token bigint, p_ttl_seconds integer) IS 'What is wrong with the arguments of a lease function; NULL where nothing is.';
 
-COMMENT ON FUNCTION dot.fn_observation_input_problem(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_status text, p_actor text, p_idempotency_key text, p_idempotency_key_max_bytes integer, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb) IS 'What is wrong with the arguments of an observation: NULLs, domains, reserved keys; NULL where nothing is.';
+COMMENT ON FUNCTION dot.fn_observation_input_problem(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_status text, p_actor text, p_idempotency_key text, p_idempotency_key_max_bytes integer, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_occurred_at timestamp with time zone) IS 'What is wrong with the arguments of an observation: NULLs, domains, reserved keys; NULL where nothing is.';
 
 COMMENT ON FUNCTION dot.fn_payload_mismatch_refuse(p_table text, p_idempotency_key text, p_process_run_id uuid, p_differing text[]) IS 'Refuses an idempotency key that comes again with another payload, naming the fields (23505).';
 
 COMMENT ON FUNCTION dot.fn_preflight_attest(p_check_name text, p_verdict text, p_valid_seconds integer, p_actor text, p_finding text) IS 'Attests a preflight check for a time; the newest attestation alone decides; returns when it ends.';
 
+COMMENT ON FUNCTION dot.fn_preflight_attestation(p_check_name text, OUT verdict text, OUT detail text) IS 'Verdict and detail of an attested preflight check: the newest attestation, where it counts here and now.';
+
 COMMENT ON FUNCTION dot.fn_preflight_guard(OUT check_name text, OUT verdict text, OUT detail text) IS 'The required preflight checks, one row each: name, PASS, WARN or BLOCK, detail.';
 
-COMMENT ON FUNCTION dot.fn_process_candidate_define(p_code text, p_producer_dot_code text, p_verifier_dot_code text, p_actor text, p_description text, OUT code text, OUT created boolean) IS 'Names a producer/verifier pair, insert-only: the same again is nothing new, another pair under the code is refused.';
+COMMENT ON FUNCTION dot.fn_process_candidate_define(p_code text, p_producer_dot_code text, p_verifier_dot_code text, p_actor text, p_description text, p_producer_role text, p_verifier_role text, p_pins_output boolean, p_max_age interval, p_supersedes text, p_source_time timestamp with time zone, OUT code text, OUT created boolean) IS 'Names a producer/verifier pair and what it asks for, insert-only: another definition under the code is refused.';
 
-COMMENT ON FUNCTION dot.fn_process_component_observe(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_component_role text, p_status text, p_actor text, p_idempotency_key text, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_lease_token bigint, OUT component_id uuid, OUT created boolean) IS 'Records the producer''s or verifier''s part of a run, idempotent by (candidate, key), under the header''s evidence type.';
+COMMENT ON FUNCTION dot.fn_process_component_observe(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_component_role text, p_status text, p_actor text, p_idempotency_key text, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_lease_token bigint, p_occurred_at timestamp with time zone, OUT component_id uuid, OUT created boolean) IS 'Records the producer''s or verifier''s part of a run, idempotent by (candidate, key), under the header''s evidence type.';
 
 COMMENT ON FUNCTION dot.fn_process_dot_runtime_execute_enabled() IS 'Whether the gate process_dot_runtime.execute_enabled is exactly true.';
 
 COMMENT ON FUNCTION dot.fn_process_dot_runtime_real_run_enabled() IS 'Whether the gate process_dot_runtime.real_run_enabled is exactly true.';
 
-COMMENT ON FUNCTION dot.fn_process_observe_batch(p_process_candidate_code text[], p_dot_code text[], p_process_run_id uuid[], p_correlation_id text[], p_component_role text[], p_evidence_type text[], p_dry_run boolean[], p_status text[], p_actor text[], p_idempotency_key text[], p_parent_run_id uuid[], p_input_ref text[], p_output_ref text[], p_error_ref text[], p_evidence_ref jsonb[], p_lease_token bigint[], p_atomic boolean, OUT line integer, OUT process_run_id uuid, OUT correlation_id text, OUT component_id uuid, OUT created boolean, OUT refused_sqlstate text, OUT refused_constraint text, OUT refused_message text, OUT refused_detail text, OUT refused_hint text) IS 'Records many observations in one call, a line of the arrays each, and says per line: created, stored before, or refused.';
+COMMENT ON FUNCTION dot.fn_process_observe_batch(p_process_candidate_code text[], p_dot_code text[], p_process_run_id uuid[], p_correlation_id text[], p_component_role text[], p_evidence_type text[], p_dry_run boolean[], p_status text[], p_actor text[], p_idempotency_key text[], p_parent_run_id uuid[], p_input_ref text[], p_output_ref text[], p_error_ref text[], p_evidence_ref jsonb[], p_lease_token bigint[], p_occurred_at timestamp with time zone[], p_atomic boolean, OUT line integer, OUT process_run_id uuid, OUT correlation_id text, OUT component_id uuid, OUT created boolean, OUT refused_sqlstate text, OUT refused_constraint text, OUT refused_message text, OUT refused_detail text, OUT refused_hint text) IS 'Records many observations in one call, a line of the arrays each, and says per line: created, stored before, or refused.';
 
-COMMENT ON FUNCTION dot.fn_process_pair_observe(p_process_candidate_code text, p_producer_dot_code text, p_verifier_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_producer_status text, p_verifier_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_evidence_ref jsonb, p_producer_output_ref text, p_producer_error_ref text, p_producer_evidence_ref jsonb, p_verifier_output_ref text, p_verifier_error_ref text, p_verifier_evidence_ref jsonb, p_lease_token bigint, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean, OUT producer_component_id uuid, OUT producer_created boolean, OUT verifier_component_id uuid, OUT verifier_created boolean) IS 'Records a whole run in one call: its header, and how its producer and its verifier ended. All or nothing.';
+COMMENT ON FUNCTION dot.fn_process_pair_observe(p_process_candidate_code text, p_producer_dot_code text, p_verifier_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_producer_status text, p_verifier_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_evidence_ref jsonb, p_producer_output_ref text, p_producer_error_ref text, p_producer_evidence_ref jsonb, p_verifier_output_ref text, p_verifier_error_ref text, p_verifier_evidence_ref jsonb, p_lease_token bigint, p_verifier_input_ref text, p_occurred_at timestamp with time zone, p_producer_occurred_at timestamp with time zone, p_verifier_occurred_at timestamp with time zone, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean, OUT producer_component_id uuid, OUT producer_created boolean, OUT verifier_component_id uuid, OUT verifier_created boolean) IS 'Records a whole run in one call: its header, and how its producer and its verifier ended. All or nothing.';
 
-COMMENT ON FUNCTION dot.fn_process_run_observe(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_lease_token bigint, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean) IS 'Records the header of a run, idempotent by (candidate, key), never above the evidence that the gates allow.';
+COMMENT ON FUNCTION dot.fn_process_run_begin(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_actor text, p_holder text, p_ttl_seconds integer, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_evidence_ref jsonb, p_occurred_at timestamp with time zone, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean, OUT lease_token bigint, OUT open_gates text[], OUT preflight jsonb) IS 'Begins a run in one call: gates, preflight, lease, header. A refusal leaves nothing.';
 
-COMMENT ON FUNCTION dot.fn_run_input_problem(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb) IS 'What is wrong with the arguments of a header: NULLs, domains, reserved keys; NULL where nothing is.';
+COMMENT ON FUNCTION dot.fn_process_run_observe(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_lease_token bigint, p_occurred_at timestamp with time zone, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean) IS 'Records the header of a run, idempotent by (candidate, key), never above the evidence that the gates allow.';
+
+COMMENT ON FUNCTION dot.fn_run_event(p_run dot.process_run_observation) IS 'The payload of the event that tells of a header.';
+
+COMMENT ON FUNCTION dot.fn_run_input_problem(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_occurred_at timestamp with time zone) IS 'What is wrong with the arguments of a header: NULLs, domains, reserved keys; NULL where nothing is.';
 
 COMMENT ON FUNCTION dot.fn_status_stored(p_status text) IS 'The word under which a status is stored.';
 
@@ -1039,7 +1127,9 @@ COMMENT ON VIEW dot.v_dot_funnel IS 'Per DOT: declared, invoked, observed (simul
 
 COMMENT ON VIEW dot.v_dot_funnel_total IS 'The funnel in one row: declared, executed, observed, simulated and verified DOTs.';
 
-COMMENT ON VIEW dot.v_dot_gate IS 'The gates: stored value, whether it opens, the last audited move, and whether the two agree.';
+COMMENT ON VIEW dot.v_dot_gate IS 'The gates: stored value, whether it opens and why not, the last audited move, and whether the two agree.';
+
+COMMENT ON VIEW dot.v_dot_gate_holder IS 'Who holds a switch of a gate up now, prepared transactions included.';
 
 COMMENT ON VIEW dot.v_dot_lease IS 'The leases: live or over, holder, token, and the candidate they are for.';
 
@@ -1053,7 +1143,7 @@ COMMENT ON VIEW dot.v_dot_tool IS 'The catalogue of DOTs: what could be executed
 
 COMMENT ON VIEW dot.v_process_candidate IS 'The candidates as they were defined: producer, verifier, by whom, when.';
 
-COMMENT ON VIEW dot.v_process_run IS 'One row per run with its end_state: failed, skipped, completed, prepared, stale or open.';
+COMMENT ON VIEW dot.v_process_run IS 'One row per run with its end_state: failed, skipped, completed, prepared, awaits_verifier, stale or open.';
 
 COMMENT ON VIEW dot.v_process_run_component IS 'The components of each run as they were observed.';
 
@@ -1061,11 +1151,11 @@ COMMENT ON VIEW dot.v_process_run_count IS 'Per candidate the number of simulate
 
 COMMENT ON VIEW dot.v_process_run_runtime_v2 IS 'REAL_RUN rows only: has_real_runtime, cross_component_correlation, and what they are made of.';
 
-COMMENT ON VIEW dot.v_process_run_verification_v3 IS 'Per real run: verified, the reasons why not, and which logins recorded producer and verifier.';
+COMMENT ON VIEW dot.v_process_run_verification_v3 IS 'Per real run: verified, the reasons why not, the caveats of a verdict, and which logins recorded producer and verifier.';
 
 COMMENT ON VIEW dot.v_process_runtime_v2 IS 'Per candidate has_real_runtime and cross_component_correlation of its latest real run.';
 
-COMMENT ON VIEW dot.v_process_verification_v3 IS 'Per candidate: verified by its latest real run, the reasons why not, the last verified run, the logins that recorded it.';
+COMMENT ON VIEW dot.v_process_verification_v3 IS 'Per candidate: verified by its latest real run, the reasons why not, the caveats, the last verified run, the logins.';
 
 GRANT INSERT(category),UPDATE(category) ON TABLE dot.dot_tools TO dot_bridge;
 
@@ -1079,16 +1169,29 @@ GRANT INSERT(script_path),UPDATE(script_path) ON TABLE dot.dot_tools TO dot_brid
 
 GRANT INSERT(trigger_type),UPDATE(trigger_type) ON TABLE dot.dot_tools TO dot_bridge;
 
+REVOKE ALL ON FUNCTION dot.fn_admission_assert(p_process_candidate_code text, p_evidence_type text, p_lease_token bigint, p_header_token bigint, p_held boolean) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION dot.fn_append_only_refuse() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION dot.fn_assert_safe_for_dot_action() FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_assert_safe_for_dot_action() TO dot_writer;
 
-REVOKE ALL ON FUNCTION dot.fn_component_input_problem(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_component_role text, p_status text, p_actor text, p_idempotency_key text, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION dot.fn_batch_store_new(p_process_candidate_code text[], p_dot_code text[], p_process_run_id uuid[], p_correlation_id text[], p_component_role text[], p_evidence_type text[], p_dry_run boolean[], p_status text[], p_actor text[], p_idempotency_key text[], p_parent_run_id uuid[], p_input_ref text[], p_output_ref text[], p_error_ref text[], p_evidence_ref jsonb[], p_lease_token bigint[], p_occurred_at timestamp with time zone[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION dot.fn_candidate_newest(p_process_candidate_code text) FROM PUBLIC;
+GRANT ALL ON FUNCTION dot.fn_candidate_newest(p_process_candidate_code text) TO dot_reader;
+
+REVOKE ALL ON FUNCTION dot.fn_candidate_role_assert(p_process_candidate_code text, p_part text, p_role regrole) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION dot.fn_component_event(p_component dot.process_component_observation) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION dot.fn_component_input_problem(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_component_role text, p_status text, p_actor text, p_idempotency_key text, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_occurred_at timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION dot.fn_component_stage(p_status text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION dot.fn_component_status_stored(p_status text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION dot.fn_config_audit(p_key text, p_old_value text, p_new_value text, p_actor text, p_reason text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION dot.fn_database_identity(OUT system_identifier bigint, OUT database_oid oid) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_database_identity(OUT system_identifier bigint, OUT database_oid oid) TO dot_bridge;
@@ -1132,6 +1235,17 @@ GRANT ALL ON FUNCTION dot.fn_event_type_set(p_event_type text, p_active boolean,
 
 REVOKE ALL ON FUNCTION dot.fn_evidence_stored(p_status text, p_evidence_ref jsonb) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION dot.fn_gate_holders(OUT pid integer, OUT prepared_gid text, OUT login text, OUT application_name text, OUT lock_mode text, OUT locked_table text) FROM PUBLIC;
+GRANT ALL ON FUNCTION dot.fn_gate_holders(OUT pid integer, OUT prepared_gid text, OUT login text, OUT application_name text, OUT lock_mode text, OUT locked_table text) TO dot_reader;
+
+REVOKE ALL ON FUNCTION dot.fn_gate_keys(p_evidence_type text) FROM PUBLIC;
+GRANT ALL ON FUNCTION dot.fn_gate_keys(p_evidence_type text) TO dot_reader;
+
+REVOKE ALL ON FUNCTION dot.fn_gate_latch(p_purpose text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION dot.fn_gate_state(p_keys text[], p_locked boolean, OUT key text, OUT value text, OUT off_because text) FROM PUBLIC;
+GRANT ALL ON FUNCTION dot.fn_gate_state(p_keys text[], p_locked boolean, OUT key text, OUT value text, OUT off_because text) TO dot_reader;
+
 REVOKE ALL ON FUNCTION dot.fn_gates_assert(p_evidence_type text, p_latched boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION dot.fn_host_catalogue_present() FROM PUBLIC;
@@ -1143,17 +1257,14 @@ GRANT ALL ON FUNCTION dot.fn_host_command_log(p_command_name text, p_run_mode te
 REVOKE ALL ON FUNCTION dot.fn_host_command_mutating(p_command_name text) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_host_command_mutating(p_command_name text) TO dot_owner;
 
-REVOKE ALL ON FUNCTION dot.fn_host_dot_event_wanted(p_code text, p_event_type text) FROM PUBLIC;
-GRANT ALL ON FUNCTION dot.fn_host_dot_event_wanted(p_code text, p_event_type text) TO dot_owner;
-
-REVOKE ALL ON FUNCTION dot.fn_host_dot_known(p_code text) FROM PUBLIC;
-GRANT ALL ON FUNCTION dot.fn_host_dot_known(p_code text) TO dot_owner;
-
 REVOKE ALL ON FUNCTION dot.fn_host_dot_register(p_code text, p_category text, p_execution_engine text, p_script_path text, p_file_path text, p_trigger_type text) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_host_dot_register(p_code text, p_category text, p_execution_engine text, p_script_path text, p_file_path text, p_trigger_type text) TO dot_owner;
 
 REVOKE ALL ON FUNCTION dot.fn_host_event_set(p_event_type text, p_active boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_host_event_set(p_event_type text, p_active boolean) TO dot_owner;
+
+REVOKE ALL ON FUNCTION dot.fn_host_events_wanted(p_codes text[], p_event_types text[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION dot.fn_host_events_wanted(p_codes text[], p_event_types text[]) TO dot_owner;
 
 REVOKE ALL ON FUNCTION dot.fn_host_gate_set(p_key text, p_value text) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_host_gate_set(p_key text, p_value text) TO dot_owner;
@@ -1167,8 +1278,8 @@ GRANT ALL ON FUNCTION dot.fn_host_lease_acquire(p_lease_key text, p_holder text,
 REVOKE ALL ON FUNCTION dot.fn_host_lease_extend(p_lease_key text, p_holder text, p_session_actor text, p_token bigint, p_ttl_seconds integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_host_lease_extend(p_lease_key text, p_holder text, p_session_actor text, p_token bigint, p_ttl_seconds integer) TO dot_owner;
 
-REVOKE ALL ON FUNCTION dot.fn_host_lease_live_token(p_lease_key text, p_locked boolean) FROM PUBLIC;
-GRANT ALL ON FUNCTION dot.fn_host_lease_live_token(p_lease_key text, p_locked boolean) TO dot_owner;
+REVOKE ALL ON FUNCTION dot.fn_host_lease_live_token(p_lease_key text, p_session_actor text, p_locked boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION dot.fn_host_lease_live_token(p_lease_key text, p_session_actor text, p_locked boolean) TO dot_owner;
 
 REVOKE ALL ON FUNCTION dot.fn_host_lease_table_usable() FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_host_lease_table_usable() TO dot_owner;
@@ -1208,21 +1319,23 @@ REVOKE ALL ON FUNCTION dot.fn_lease_assert(p_process_candidate_code text, p_leas
 
 REVOKE ALL ON FUNCTION dot.fn_lease_input_problem(p_lease_key text, p_holder text, p_token bigint, p_ttl_seconds integer) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION dot.fn_observation_input_problem(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_status text, p_actor text, p_idempotency_key text, p_idempotency_key_max_bytes integer, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION dot.fn_observation_input_problem(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_status text, p_actor text, p_idempotency_key text, p_idempotency_key_max_bytes integer, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_occurred_at timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION dot.fn_payload_mismatch_refuse(p_table text, p_idempotency_key text, p_process_run_id uuid, p_differing text[]) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION dot.fn_preflight_attest(p_check_name text, p_verdict text, p_valid_seconds integer, p_actor text, p_finding text) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_preflight_attest(p_check_name text, p_verdict text, p_valid_seconds integer, p_actor text, p_finding text) TO dot_gatekeeper;
 
+REVOKE ALL ON FUNCTION dot.fn_preflight_attestation(p_check_name text, OUT verdict text, OUT detail text) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION dot.fn_preflight_guard(OUT check_name text, OUT verdict text, OUT detail text) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_preflight_guard(OUT check_name text, OUT verdict text, OUT detail text) TO dot_writer;
 
-REVOKE ALL ON FUNCTION dot.fn_process_candidate_define(p_code text, p_producer_dot_code text, p_verifier_dot_code text, p_actor text, p_description text, OUT code text, OUT created boolean) FROM PUBLIC;
-GRANT ALL ON FUNCTION dot.fn_process_candidate_define(p_code text, p_producer_dot_code text, p_verifier_dot_code text, p_actor text, p_description text, OUT code text, OUT created boolean) TO dot_cataloguer;
+REVOKE ALL ON FUNCTION dot.fn_process_candidate_define(p_code text, p_producer_dot_code text, p_verifier_dot_code text, p_actor text, p_description text, p_producer_role text, p_verifier_role text, p_pins_output boolean, p_max_age interval, p_supersedes text, p_source_time timestamp with time zone, OUT code text, OUT created boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION dot.fn_process_candidate_define(p_code text, p_producer_dot_code text, p_verifier_dot_code text, p_actor text, p_description text, p_producer_role text, p_verifier_role text, p_pins_output boolean, p_max_age interval, p_supersedes text, p_source_time timestamp with time zone, OUT code text, OUT created boolean) TO dot_cataloguer;
 
-REVOKE ALL ON FUNCTION dot.fn_process_component_observe(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_component_role text, p_status text, p_actor text, p_idempotency_key text, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_lease_token bigint, OUT component_id uuid, OUT created boolean) FROM PUBLIC;
-GRANT ALL ON FUNCTION dot.fn_process_component_observe(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_component_role text, p_status text, p_actor text, p_idempotency_key text, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_lease_token bigint, OUT component_id uuid, OUT created boolean) TO dot_writer;
+REVOKE ALL ON FUNCTION dot.fn_process_component_observe(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_component_role text, p_status text, p_actor text, p_idempotency_key text, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_lease_token bigint, p_occurred_at timestamp with time zone, OUT component_id uuid, OUT created boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION dot.fn_process_component_observe(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_component_role text, p_status text, p_actor text, p_idempotency_key text, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_lease_token bigint, p_occurred_at timestamp with time zone, OUT component_id uuid, OUT created boolean) TO dot_writer;
 
 REVOKE ALL ON FUNCTION dot.fn_process_dot_runtime_execute_enabled() FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_process_dot_runtime_execute_enabled() TO dot_writer;
@@ -1232,16 +1345,21 @@ REVOKE ALL ON FUNCTION dot.fn_process_dot_runtime_real_run_enabled() FROM PUBLIC
 GRANT ALL ON FUNCTION dot.fn_process_dot_runtime_real_run_enabled() TO dot_writer;
 GRANT ALL ON FUNCTION dot.fn_process_dot_runtime_real_run_enabled() TO dot_reader;
 
-REVOKE ALL ON FUNCTION dot.fn_process_observe_batch(p_process_candidate_code text[], p_dot_code text[], p_process_run_id uuid[], p_correlation_id text[], p_component_role text[], p_evidence_type text[], p_dry_run boolean[], p_status text[], p_actor text[], p_idempotency_key text[], p_parent_run_id uuid[], p_input_ref text[], p_output_ref text[], p_error_ref text[], p_evidence_ref jsonb[], p_lease_token bigint[], p_atomic boolean, OUT line integer, OUT process_run_id uuid, OUT correlation_id text, OUT component_id uuid, OUT created boolean, OUT refused_sqlstate text, OUT refused_constraint text, OUT refused_message text, OUT refused_detail text, OUT refused_hint text) FROM PUBLIC;
-GRANT ALL ON FUNCTION dot.fn_process_observe_batch(p_process_candidate_code text[], p_dot_code text[], p_process_run_id uuid[], p_correlation_id text[], p_component_role text[], p_evidence_type text[], p_dry_run boolean[], p_status text[], p_actor text[], p_idempotency_key text[], p_parent_run_id uuid[], p_input_ref text[], p_output_ref text[], p_error_ref text[], p_evidence_ref jsonb[], p_lease_token bigint[], p_atomic boolean, OUT line integer, OUT process_run_id uuid, OUT correlation_id text, OUT component_id uuid, OUT created boolean, OUT refused_sqlstate text, OUT refused_constraint text, OUT refused_message text, OUT refused_detail text, OUT refused_hint text) TO dot_writer;
+REVOKE ALL ON FUNCTION dot.fn_process_observe_batch(p_process_candidate_code text[], p_dot_code text[], p_process_run_id uuid[], p_correlation_id text[], p_component_role text[], p_evidence_type text[], p_dry_run boolean[], p_status text[], p_actor text[], p_idempotency_key text[], p_parent_run_id uuid[], p_input_ref text[], p_output_ref text[], p_error_ref text[], p_evidence_ref jsonb[], p_lease_token bigint[], p_occurred_at timestamp with time zone[], p_atomic boolean, OUT line integer, OUT process_run_id uuid, OUT correlation_id text, OUT component_id uuid, OUT created boolean, OUT refused_sqlstate text, OUT refused_constraint text, OUT refused_message text, OUT refused_detail text, OUT refused_hint text) FROM PUBLIC;
+GRANT ALL ON FUNCTION dot.fn_process_observe_batch(p_process_candidate_code text[], p_dot_code text[], p_process_run_id uuid[], p_correlation_id text[], p_component_role text[], p_evidence_type text[], p_dry_run boolean[], p_status text[], p_actor text[], p_idempotency_key text[], p_parent_run_id uuid[], p_input_ref text[], p_output_ref text[], p_error_ref text[], p_evidence_ref jsonb[], p_lease_token bigint[], p_occurred_at timestamp with time zone[], p_atomic boolean, OUT line integer, OUT process_run_id uuid, OUT correlation_id text, OUT component_id uuid, OUT created boolean, OUT refused_sqlstate text, OUT refused_constraint text, OUT refused_message text, OUT refused_detail text, OUT refused_hint text) TO dot_writer;
 
-REVOKE ALL ON FUNCTION dot.fn_process_pair_observe(p_process_candidate_code text, p_producer_dot_code text, p_verifier_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_producer_status text, p_verifier_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_evidence_ref jsonb, p_producer_output_ref text, p_producer_error_ref text, p_producer_evidence_ref jsonb, p_verifier_output_ref text, p_verifier_error_ref text, p_verifier_evidence_ref jsonb, p_lease_token bigint, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean, OUT producer_component_id uuid, OUT producer_created boolean, OUT verifier_component_id uuid, OUT verifier_created boolean) FROM PUBLIC;
-GRANT ALL ON FUNCTION dot.fn_process_pair_observe(p_process_candidate_code text, p_producer_dot_code text, p_verifier_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_producer_status text, p_verifier_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_evidence_ref jsonb, p_producer_output_ref text, p_producer_error_ref text, p_producer_evidence_ref jsonb, p_verifier_output_ref text, p_verifier_error_ref text, p_verifier_evidence_ref jsonb, p_lease_token bigint, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean, OUT producer_component_id uuid, OUT producer_created boolean, OUT verifier_component_id uuid, OUT verifier_created boolean) TO dot_writer;
+REVOKE ALL ON FUNCTION dot.fn_process_pair_observe(p_process_candidate_code text, p_producer_dot_code text, p_verifier_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_producer_status text, p_verifier_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_evidence_ref jsonb, p_producer_output_ref text, p_producer_error_ref text, p_producer_evidence_ref jsonb, p_verifier_output_ref text, p_verifier_error_ref text, p_verifier_evidence_ref jsonb, p_lease_token bigint, p_verifier_input_ref text, p_occurred_at timestamp with time zone, p_producer_occurred_at timestamp with time zone, p_verifier_occurred_at timestamp with time zone, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean, OUT producer_component_id uuid, OUT producer_created boolean, OUT verifier_component_id uuid, OUT verifier_created boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION dot.fn_process_pair_observe(p_process_candidate_code text, p_producer_dot_code text, p_verifier_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_producer_status text, p_verifier_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_evidence_ref jsonb, p_producer_output_ref text, p_producer_error_ref text, p_producer_evidence_ref jsonb, p_verifier_output_ref text, p_verifier_error_ref text, p_verifier_evidence_ref jsonb, p_lease_token bigint, p_verifier_input_ref text, p_occurred_at timestamp with time zone, p_producer_occurred_at timestamp with time zone, p_verifier_occurred_at timestamp with time zone, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean, OUT producer_component_id uuid, OUT producer_created boolean, OUT verifier_component_id uuid, OUT verifier_created boolean) TO dot_writer;
 
-REVOKE ALL ON FUNCTION dot.fn_process_run_observe(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_lease_token bigint, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean) FROM PUBLIC;
-GRANT ALL ON FUNCTION dot.fn_process_run_observe(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_lease_token bigint, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean) TO dot_writer;
+REVOKE ALL ON FUNCTION dot.fn_process_run_begin(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_actor text, p_holder text, p_ttl_seconds integer, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_evidence_ref jsonb, p_occurred_at timestamp with time zone, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean, OUT lease_token bigint, OUT open_gates text[], OUT preflight jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION dot.fn_process_run_begin(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_actor text, p_holder text, p_ttl_seconds integer, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_evidence_ref jsonb, p_occurred_at timestamp with time zone, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean, OUT lease_token bigint, OUT open_gates text[], OUT preflight jsonb) TO dot_writer;
 
-REVOKE ALL ON FUNCTION dot.fn_run_input_problem(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb) FROM PUBLIC;
+REVOKE ALL ON FUNCTION dot.fn_process_run_observe(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_lease_token bigint, p_occurred_at timestamp with time zone, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION dot.fn_process_run_observe(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_lease_token bigint, p_occurred_at timestamp with time zone, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean) TO dot_writer;
+
+REVOKE ALL ON FUNCTION dot.fn_run_event(p_run dot.process_run_observation) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION dot.fn_run_input_problem(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_occurred_at timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION dot.fn_status_stored(p_status text) FROM PUBLIC;
 
@@ -1275,6 +1393,8 @@ GRANT SELECT ON TABLE dot.v_dot_funnel TO dot_reader;
 GRANT SELECT ON TABLE dot.v_dot_funnel_total TO dot_reader;
 
 GRANT SELECT ON TABLE dot.v_dot_gate TO dot_reader;
+
+GRANT SELECT ON TABLE dot.v_dot_gate_holder TO dot_reader;
 
 GRANT SELECT ON TABLE dot.v_dot_lease TO dot_reader;
 

@@ -17,8 +17,7 @@ CHECKS = (
 )
 
 BRIDGE = (
-    "functions/fn_host_dot_known",
-    "functions/fn_host_dot_event_wanted",
+    "functions/fn_host_events_wanted",
     "functions/fn_host_dot_register",
     "functions/fn_host_gate_value",
     "functions/fn_host_gate_set",
@@ -52,18 +51,31 @@ APPEND_ONLY = (
 def upgrade() -> None:
     apply(revision, CHECKS)
     execute("""
--- A named pair of producer and verifier. Insert-only: who can edit a pair rewrites past verdicts.
+-- A named pair of producer and verifier, and what its definition asks for beside it. Insert-only: who can edit a pair rewrites past
+-- verdicts. A chain is named after its first candidate; each other one says which it supersedes.
 create table dot.process_candidate (
     defined_at timestamptz not null,
+    source_time timestamptz,
+    max_age interval,
+    producer_role regrole,
+    verifier_role regrole,
+    chain_position integer not null,
+    pins_output boolean not null,
     code text not null,
     producer_dot_code text not null,
     verifier_dot_code text not null,
+    supersedes text,
+    chain text not null,
     description text,
     actor text not null,
     session_actor text not null,
     constraint process_candidate_pkey primary key (code),
+    constraint process_candidate_chain_key unique (chain, chain_position),
+    constraint process_candidate_supersedes_fkey foreign key (supersedes) references dot.process_candidate (code),
     constraint process_candidate_code_check check (dot.fn_is_code(code, 200)),
-    constraint process_candidate_pair_check check (producer_dot_code <> verifier_dot_code)
+    constraint process_candidate_pair_check check (producer_dot_code <> verifier_dot_code),
+    constraint process_candidate_max_age_check check (max_age > interval '0'),
+    constraint process_candidate_chain_check check ((supersedes is null) = (chain = code and chain_position = 1))
 );
 comment on table dot.process_candidate is 'Named pairs of a producer DOT and a verifier DOT, insert-only.';
 
@@ -75,6 +87,7 @@ create table dot.process_run_observation (
     process_run_id dot.run_id not null,
     parent_run_id dot.run_id,
     observed_at timestamptz not null,
+    occurred_at timestamptz,
     xact_id xid8 not null default pg_current_xact_id(),
     lease_token bigint,
     dry_run boolean not null,
@@ -102,9 +115,10 @@ create table dot.process_run_observation (
 comment on table dot.process_run_observation is 'The header of a run: one row per run, append-only, written by fn_process_run_observe alone.';
 create unique index process_run_observation_idempotency_key_key
     on dot.process_run_observation (process_candidate_code, idempotency_key) where idempotency_key is not null;
--- The latest real run of a candidate, which is what a verdict asks for; and what is counted of its dry and real runs.
+-- The latest real run of a candidate, which is what a verdict asks for; and what is counted of its dry and real runs. Tokens only grow,
+-- so they order the runs whatever the clock does.
 create index process_run_observation_above_simulation_idx
-    on dot.process_run_observation (process_candidate_code, evidence_type, observed_at desc, process_run_id desc)
+    on dot.process_run_observation (process_candidate_code, evidence_type, lease_token desc, observed_at desc, process_run_id desc)
     where evidence_type <> 'SIMULATED_DRY_RUN';
 
 -- The producer's and the verifier's part. The key is natural: of each role a run has at most one prepared row, one that it
@@ -114,6 +128,7 @@ create table dot.process_component_observation (
     component_id uuid not null default gen_random_uuid(),
     process_run_id dot.run_id not null,
     observed_at timestamptz not null,
+    occurred_at timestamptz,
     xact_id xid8 not null default pg_current_xact_id(),
     lease_token bigint,
     process_candidate_code dot.code not null,
@@ -149,14 +164,17 @@ create unique index process_component_observation_idempotency_key_key
     on dot.process_component_observation (process_candidate_code, idempotency_key) where idempotency_key is not null;
 -- Runs that may be verified, the last one first: a verdict asks for the last that was.
 create index process_component_observation_real_verifier_idx
-    on dot.process_component_observation (process_candidate_code, observed_at desc, process_run_id desc)
+    on dot.process_component_observation (process_candidate_code, lease_token desc, observed_at desc, process_run_id desc)
     where evidence_type = 'REAL_RUN' and component_role = 'verifier' and status = 'step_completed';
 
--- What a person vouches for before anything may be executed. The newest row of a check decides.
+-- What a person vouches for before anything may be executed. The newest row of a check decides, and counts in the database and cluster
+-- that it names. Its number is given under the gate latch and by no sequence, which a replica that takes over would not have.
 create table dot.preflight_attestation (
-    attestation_id bigint generated always as identity,
+    attestation_id bigint not null,
     attested_at timestamptz not null,
     expires_at timestamptz not null,
+    system_identifier bigint,
+    database_oid oid not null,
     check_name text not null,
     verdict text not null,
     finding text not null,
@@ -171,11 +189,13 @@ comment on table dot.preflight_attestation is 'Attested preflight checks with an
 create index preflight_attestation_check_name_idx
     on dot.preflight_attestation (check_name, attestation_id desc);
 
--- Who moved a gate or an event type, when and why. system_identifier tells this cluster from one that was restored elsewhere.
+-- Who moved a gate or an event type, when, why, and in which database of which cluster (NULL where that could not be read: then it
+-- opens nothing). A gate is open only where its newest row here says so.
 create table dot.dot_config_audit (
-    audit_id bigint generated always as identity,
+    audit_id bigint not null,
     changed_at timestamptz not null,
-    system_identifier bigint not null,
+    system_identifier bigint,
+    database_oid oid not null,
     key text not null,
     old_value text,
     new_value text not null,
@@ -189,7 +209,7 @@ create index dot_config_audit_key_idx on dot.dot_config_audit (key, audit_id des
 
 -- What SQL cannot see of the mechanisms that could execute a DOT, attested by somebody who looked.
 create table dot.dot_mechanism_attestation (
-    attestation_id bigint generated always as identity,
+    attestation_id bigint not null,
     attested_at timestamptz not null,
     present boolean not null,
     mechanism text not null,

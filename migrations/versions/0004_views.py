@@ -22,6 +22,7 @@ APPLIES = (
     "views/v_process_run_verification_v3",
     "views/v_process_verification_v3",
     "views/v_dot_gate",
+    "views/v_dot_gate_holder",
     "views/v_dot_state",
     "views/v_dot_outbox",
     "views/v_dot_funnel",

@@ -1,6 +1,6 @@
 -- Moves a gate, and writes who, when, why, old and new into dot_config_audit: the only way to move one. Once it has
 -- committed no observation that needed the old value commits: it takes dot.gate_latch EXCLUSIVE, which waits for the writes
--- in flight, at most 2 s for each lock; then 55P03 names the backends that hold it. Repeat it, or end them with pg_terminate_backend.
+-- in flight, at most 2 s for each lock; then 55P03 names who holds it. Closing depends on nothing but the gate's row.
 -- Returns the value before. Raises 23502, 23514 (dot_config_*_check), 55P03.
 create or replace function dot.fn_dot_config_set(p_key text, p_value text, p_actor text, p_reason text)
 returns text
@@ -12,14 +12,7 @@ declare
         when p_value is null then 'value_not_null'
         when p_actor is null then 'actor_not_null'
         when p_reason is null then 'reason_not_null'
-        when (
-            p_key in (
-                'iu_core.operator_runtime_enabled',
-                'process_dot_runtime.execute_enabled',
-                'process_dot_runtime.real_run_enabled',
-                'queue.worker.enabled'
-            )
-        ) is not true then 'key_check'
+        when (p_key = any (dot.fn_gate_keys(null))) is not true then 'key_check'
         when (p_value in ('true', 'false')) is not true then 'value_check'
         when dot.fn_is_code(p_actor, 200) is not true then 'actor_check'
         when dot.fn_is_prose(p_reason) is not true then 'reason_check'
@@ -31,29 +24,20 @@ begin
     end if;
 
     begin
-        lock table dot.gate_latch in exclusive mode;
+        perform dot.fn_gate_latch('switch');
         v_old := dot.fn_host_gate_set(p_key, p_value);
     exception when lock_not_available then
         raise lock_not_available using
             message = format('gate %s was not moved: transactions in flight hold the gates', p_key),
-            detail = 'Backends: ' || coalesce((
-                select string_agg(distinct l.pid::text, ', ')
-                from pg_locks l
-                join pg_database d on d.oid = l.database and d.datname = current_database()
-                where l.relation in ('dot.gate_latch'::regclass, 'dot.dot_config'::regclass)
-                    and l.mode not in ('AccessShareLock', 'ShareUpdateExclusiveLock')  -- readers and vacuum
-                    and l.granted and l.pid <> pg_backend_pid()
-            ), 'none that shows: gone since, or a prepared transaction'),
-            hint = 'Repeat the call. A backend that stays is ended with pg_terminate_backend(pid), by a member of '
-                'pg_signal_backend.';
+            detail = 'Held by: ' || coalesce((
+                select string_agg(distinct coalesce(h.pid::text, format('prepared transaction %L', h.prepared_gid)), ', ')
+                from dot.fn_gate_holders() as h
+            ), 'none that shows, it is gone since'),
+            hint = 'Repeat the call. A backend that stays is ended with pg_terminate_backend(pid) by a member of '
+                'pg_signal_backend, a prepared transaction with ROLLBACK PREPARED by its owner or a superuser.',
+            schema = 'dot', table = 'gate_latch';
     end;
-
-    insert into dot.dot_config_audit
-        (key, old_value, new_value, actor, session_actor, reason, changed_at, system_identifier)
-    values (
-        p_key, v_old, p_value, p_actor, session_user, p_reason, clock_timestamp(),
-        (select s.system_identifier from pg_control_system() as s)
-    );
+    perform dot.fn_config_audit(p_key, v_old, p_value, p_actor, p_reason);
     return v_old;
 end
 $function$;

@@ -1,8 +1,8 @@
 -- Switches a known process.* event type, audited like a gate under the key event_type:<type>. Returns what it was.
--- Raises 23502, 23514 (event_type_*_check), 23503 (event_type_event_type_fkey: not a known process.* type).
+-- Waits at most 2 s for a switch or an attestation in flight, then 55P03. Raises 23502, 23514 (event_type_*_check), 23503 (event_type_event_type_fkey: not a known process.* type).
 create or replace function dot.fn_event_type_set(p_event_type text, p_active boolean, p_actor text, p_reason text)
 returns boolean
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set lock_timeout = '2s'
 as $function$
 declare
     v_problem text := case
@@ -19,6 +19,7 @@ begin
     if v_problem is not null then
         perform dot.fn_input_refuse('event_type', v_problem);
     end if;
+    perform dot.fn_gate_latch('attest');
     if starts_with(p_event_type, 'process.') then
         v_old := dot.fn_host_event_set(p_event_type, p_active);
     end if;
@@ -27,12 +28,7 @@ begin
             message = format('%s is not a known process.* event type', p_event_type),
             schema = 'dot', table = 'event_type', constraint = 'event_type_event_type_fkey';
     end if;
-    insert into dot.dot_config_audit
-        (key, old_value, new_value, actor, session_actor, reason, changed_at, system_identifier)
-    values (
-        'event_type:' || p_event_type, v_old::text, p_active::text, p_actor, session_user, p_reason, clock_timestamp(),
-        (select s.system_identifier from pg_control_system() as s)
-    );
+    perform dot.fn_config_audit('event_type:' || p_event_type, v_old::text, p_active::text, p_actor, p_reason);
     return v_old;
 end
 $function$;

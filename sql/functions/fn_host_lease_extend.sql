@@ -1,5 +1,5 @@
 -- Bridge to the host's leases: moves the end of a live lease to the given seconds from now (0 ends it), for its holder and
--- token alone. Returns whether it did: an ended or stolen lease does not come back.
+-- token alone. Returns whether it did: an ended or stolen lease does not come back, nor one that ends more than an hour from now.
 grant create on schema dot to dot_bridge;
 
 create or replace function dot.fn_host_lease_extend(p_lease_key text, p_holder text, p_session_actor text, p_token bigint, p_ttl_seconds integer)
@@ -17,7 +17,8 @@ begin
         and l.holder = p_holder
         and l.session_actor = p_session_actor
         and l.token = p_token
-        and l.expires_at > clock_timestamp();
+        and l.expires_at > clock_timestamp()
+        and l.expires_at <= clock_timestamp() + interval '1 hour';
     return found;
 end
 $function$;

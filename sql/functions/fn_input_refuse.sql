@@ -7,7 +7,7 @@ language plpgsql immutable
 as $function$
 declare
     v_missing boolean := p_problem like '%\_not\_null';
-    v_argument text := regexp_replace(p_problem, '(_reserved)?_(not_null|check)$', '');
+    v_argument text := regexp_replace(p_problem, '(_reserved|_attempt)?_(not_null|check)$', '');
 begin
     raise exception using
         errcode = case when v_missing then 'not_null_violation' else 'check_violation' end,
@@ -16,6 +16,8 @@ begin
             when v_missing then format('Pass p_%s; NULL is never replaced by a default.', v_argument)
             when p_problem = 'evidence_ref_reserved_check' then
                 'The keys wrapper_phase and skipped are set by the function alone: leave them out.'
+            when p_problem = 'evidence_ref_attempt_check' then 'The key attempt is an object: what belongs to this attempt alone.'
+            when v_argument = 'occurred_at' then 'A point in time, not infinity; NULL where the source does not say.'
             when v_argument in ('evidence_ref', 'detail') then
                 'A JSON object of at most 8,192 bytes; numbers only as integers of at most 2^53 - 1, others as text.'
             when v_argument like '%\_ref' then 'Printable ASCII without spaces, at most 1,024 bytes.'

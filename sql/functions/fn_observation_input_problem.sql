@@ -13,7 +13,8 @@ create or replace function dot.fn_observation_input_problem(
     p_input_ref text,
     p_output_ref text,
     p_error_ref text,
-    p_evidence_ref jsonb
+    p_evidence_ref jsonb,
+    p_occurred_at timestamptz
 )
 returns text
 language sql immutable
@@ -38,15 +39,17 @@ return case
     when p_error_ref is not null and dot.fn_is_ref(p_error_ref) is not true then 'error_ref_check'
     when dot.fn_is_evidence(p_evidence_ref) is not true then 'evidence_ref_check'
     when (p_evidence_ref ?| array['wrapper_phase', 'skipped']) is not false then 'evidence_ref_reserved_check'
+    when (jsonb_typeof(p_evidence_ref -> 'attempt') <> 'object') is true then 'evidence_ref_attempt_check'
+    when p_occurred_at is not null and isfinite(p_occurred_at) is not true then 'occurred_at_check'
     -- With the flag that it is stored with it may be too long.
     when p_status in ('prepared', 'skipped')
         and dot.fn_is_evidence(dot.fn_evidence_stored(p_status, p_evidence_ref)) is not true then 'evidence_ref_check'
 end;
 
 revoke all on function dot.fn_observation_input_problem(
-    text, text, uuid, text, text, text, text, integer, text, text, text, jsonb
+    text, text, uuid, text, text, text, text, integer, text, text, text, jsonb, timestamptz
 ) from public;
 
 comment on function dot.fn_observation_input_problem(
-    text, text, uuid, text, text, text, text, integer, text, text, text, jsonb
+    text, text, uuid, text, text, text, text, integer, text, text, text, jsonb, timestamptz
 ) is 'What is wrong with the arguments of an observation: NULLs, domains, reserved keys; NULL where nothing is.';

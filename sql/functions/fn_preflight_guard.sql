@@ -5,37 +5,17 @@ returns setof record
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $function$
 declare
-    v_attestation dot.preflight_attestation%rowtype;
     v_unreadable text;
 begin
-    -- The newest attestation alone decides: an older PASS does not outlive a newer BLOCK.
     check_name := 'fs_snapshot_present';
-    select a.* into v_attestation
-    from dot.preflight_attestation a
-    where a.check_name = 'fs_snapshot_present'
-    order by a.attestation_id desc
-    limit 1;
-    verdict := case
-        when v_attestation.expires_at > clock_timestamp() then v_attestation.verdict
-        else 'BLOCK'
-    end;
-    detail := case
-        when v_attestation.attestation_id is null then 'never attested: fn_preflight_attest'
-        when v_attestation.expires_at > clock_timestamp() then format(
-            'attested by %s until %s: %s', v_attestation.actor, v_attestation.expires_at, v_attestation.finding)
-        else format('the newest attestation, by %s, expired at %s', v_attestation.actor, v_attestation.expires_at)
-    end;
+    select a.verdict, a.detail into verdict, detail from dot.fn_preflight_attestation(check_name) as a;
     return next;
 
     check_name := 'gates_readable';
     if dot.fn_host_table_readable('dot.dot_config') then
         select string_agg(g.key, ', ') into v_unreadable
-        from unnest(array[
-            'iu_core.operator_runtime_enabled',
-            'process_dot_runtime.execute_enabled',
-            'process_dot_runtime.real_run_enabled'
-        ]) as g (key)
-        where (dot.fn_host_gate_value(g.key, false) in ('true', 'false')) is not true;
+        from dot.fn_gate_state(dot.fn_gate_keys('REAL_RUN'), false) as g
+        where (g.value in ('true', 'false')) is not true;
         verdict := case when v_unreadable is null then 'PASS' else 'BLOCK' end;
         detail := coalesce('neither true nor false: ' || v_unreadable, 'all three gates are true or false');
     else

@@ -1,9 +1,10 @@
--- The leases as they stand. A row is never deleted, so one that is over still shows who had it last.
+-- The leases as they stand. A row is never deleted, so one that is over still shows who had it last. One that ends more than an hour
+-- from now was written by a clock that ran ahead, and is over.
 create or replace view dot.v_dot_lease with (security_barrier = true) as
 select
     l.lease_key,
     case when starts_with(l.lease_key, 'dot_exec:') then substr(l.lease_key, 10) end as process_candidate_code,
-    l.expires_at > statement_timestamp() as is_live,
+    l.expires_at > statement_timestamp() and l.expires_at <= statement_timestamp() + interval '1 hour' as is_live,
     l.holder,
     l.session_actor,
     l.token,

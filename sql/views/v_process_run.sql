@@ -1,11 +1,14 @@
--- One row per run, and where it stands. The header says where the run stood when it was written; the end comes from the
--- components. end_state, first match:
---   failed     a component failed; or there is none and the header failed
---   skipped    a component was cancelled; or there is none and the header was cancelled
---   completed  producer and verifier completed
---   prepared   a prepared header without a component
---   stale      a DRY_RUN or REAL_RUN whose highest token is not the candidate's live one: nobody works on it any more
---   open       everything else
+-- One row per run, and where it stands. The header says where the run stood when it was written; the end comes from the components, of
+-- which one under `blocked` is none. `prepared`, `skipped` and `blocked` as stored words come with the optional amendment alone.
+-- end_state, first match:
+--   blocked          a header that tells of a refused call
+--   failed           a component failed; or there is none and the header failed
+--   skipped          a component was skipped; or there is none and the header was skipped
+--   completed        producer and verifier completed
+--   prepared         a prepared header without a component
+--   awaits_verifier  a DRY_RUN or REAL_RUN whose producer completed, without a row of the verifier, and whose lease is over
+--   stale            a DRY_RUN or REAL_RUN whose lease is over: its highest token is not the candidate's live one
+--   open             everything else
 create or replace view dot.v_process_run with (security_barrier = true) as
 select
     r.process_candidate_code::text,
@@ -17,14 +20,16 @@ select
     r.dry_run,
     r.status,
     case
+        when r.status = 'blocked' then 'blocked'
         when k.failed or (k.components = 0 and r.status = 'failed') then 'failed'
-        when k.cancelled or (k.components = 0 and r.status = 'cancelled') then 'skipped'
+        when k.skipped or (k.components = 0 and r.status in ('cancelled', 'skipped')) then 'skipped'
         when k.producer_completed and k.verifier_completed then 'completed'
-        when k.components = 0 and r.status = 'observed' then 'prepared'
-        when r.evidence_type <> 'SIMULATED_DRY_RUN'
-            and greatest(r.lease_token, k.lease_token) is distinct from l.token then 'stale'
-        else 'open'
+        when k.components = 0 and r.status in ('observed', 'prepared') then 'prepared'
+        when r.evidence_type = 'SIMULATED_DRY_RUN' or greatest(r.lease_token, k.lease_token) = l.token then 'open'
+        when k.producer_completed and not k.verifier_seen then 'awaits_verifier'
+        else 'stale'
     end as end_state,
+    r.occurred_at,
     r.observed_at,
     greatest(r.observed_at, k.last_observed_at) as last_observed_at,
     k.components,
@@ -42,19 +47,22 @@ cross join lateral (
     select
         count(*) as components,
         bool_or(c.status = 'failed') as failed,
-        bool_or(c.status = 'cancelled') as cancelled,
+        bool_or(c.status in ('cancelled', 'skipped')) as skipped,
         bool_or(c.component_role = 'producer' and c.status = 'step_completed') as producer_completed,
+        bool_or(c.component_role = 'verifier') as verifier_seen,
         bool_or(c.component_role = 'verifier' and c.status = 'step_completed') as verifier_completed,
         max(c.lease_token) as lease_token,
         max(c.observed_at) as last_observed_at
     from dot.process_component_observation as c
     where c.process_candidate_code = r.process_candidate_code and c.process_run_id = r.process_run_id
+        and c.status <> 'blocked'
 ) as k
 left join dot.dot_iu_runtime_lease as l
-    on l.lease_key = 'dot_exec:' || r.process_candidate_code and l.expires_at > statement_timestamp();
+    on l.lease_key = 'dot_exec:' || r.process_candidate_code
+    and l.expires_at > statement_timestamp() and l.expires_at <= statement_timestamp() + interval '1 hour';
 
 revoke all on dot.v_process_run from public;
 grant select on dot.v_process_run to dot_reader;
 
 comment on view dot.v_process_run is
-    'One row per run with its end_state: failed, skipped, completed, prepared, stale or open.';
+    'One row per run with its end_state: failed, skipped, completed, prepared, awaits_verifier, stale or open.';

@@ -9,6 +9,7 @@ select
     c.correlation_id::text,
     c.evidence_type,
     c.status,
+    c.occurred_at,
     c.observed_at,
     c.actor::text,
     c.session_actor,

@@ -1,7 +1,8 @@
 -- Per candidate the two facts of its latest real run, so that an old success does not vouch for ever. Both are false where
 -- there is no real run. The latest run is chosen on the table, by its index, before any component is looked at; a security
 -- barrier takes a key from outside only through a LATERAL that is not merged, hence its LIMIT. The counts of runs are in
--- v_process_run_count, so that a verdict never counts.
+-- v_process_run_count, so that a verdict never counts. A run under the word `skipped`, which only the optional amendment stores, is
+-- none: what was said of the last one that was not skipped still stands.
 create or replace view dot.v_process_runtime_v2 with (security_barrier = true) as
 select
     c.code as process_candidate_code,
@@ -13,8 +14,8 @@ from dot.process_candidate as c
 left join lateral (
     select r.process_run_id::uuid, r.observed_at
     from dot.process_run_observation as r
-    where r.process_candidate_code = c.code and r.evidence_type = 'REAL_RUN'
-    order by r.observed_at desc, r.process_run_id desc
+    where r.process_candidate_code = c.code and r.evidence_type = 'REAL_RUN' and r.status <> 'skipped'
+    order by r.lease_token desc, r.observed_at desc, r.process_run_id desc
     limit 1
 ) as latest on true
 left join lateral (

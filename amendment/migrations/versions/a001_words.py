@@ -12,14 +12,9 @@ depends_on = None
 APPLIES = (
     "functions/fn_status_stored",
     "functions/fn_evidence_stored",
-    "functions/fn_event_type",
     "functions/fn_input_refuse",
     "functions/fn_run_input_problem",
-    "views/v_process_run",
-    "views/v_process_run_runtime_v2",
-    "views/v_process_runtime_v2",
     "views/v_process_run_count",
-    "views/v_process_verification_v3",
     "views/v_dot_funnel",
     "views/v_dot_funnel_total",
 )

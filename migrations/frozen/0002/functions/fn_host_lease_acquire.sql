@@ -1,6 +1,7 @@
 -- Bridge to the host's leases: takes the lease for the given seconds and returns its token, NULL where a live different
 -- holder has it. A lease that is plainly held is answered without waiting for its holder's transaction. The row is never
--- deleted, so tokens of a key strictly increase.
+-- deleted, so tokens of a key strictly increase. A lease that ends more than an hour from now was written by a clock that ran ahead,
+-- and is over.
 grant create on schema dot to dot_bridge;
 
 create or replace function dot.fn_host_lease_acquire(p_lease_key text, p_holder text, p_session_actor text, p_ttl_seconds integer)
@@ -8,6 +9,7 @@ returns bigint
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $function$
 declare
+    v_now timestamptz := clock_timestamp();
     v_token bigint;
 begin
     if current_user <> 'dot_bridge' then
@@ -17,7 +19,7 @@ begin
     if exists (
         select from dot.dot_iu_runtime_lease l
         where l.lease_key = p_lease_key
-            and l.expires_at > clock_timestamp()
+            and l.expires_at > v_now and l.expires_at <= v_now + interval '1 hour'
             and (l.holder, l.session_actor) is distinct from (p_holder, p_session_actor)
     ) then
         return null;
@@ -34,6 +36,7 @@ begin
         acquired_at = clock_timestamp(),
         expires_at = clock_timestamp() + make_interval(secs => p_ttl_seconds)
     where l.expires_at <= clock_timestamp()
+        or l.expires_at > clock_timestamp() + interval '1 hour'
         or (l.holder, l.session_actor) is not distinct from (excluded.holder, excluded.session_actor)
     returning l.token into v_token;
     return v_token;

@@ -12,14 +12,15 @@ create or replace function dot.fn_component_input_problem(
     p_input_ref text,
     p_output_ref text,
     p_error_ref text,
-    p_evidence_ref jsonb
+    p_evidence_ref jsonb,
+    p_occurred_at timestamptz
 )
 returns text
 language sql immutable
 return coalesce(
     dot.fn_observation_input_problem(
         p_process_candidate_code, p_dot_code, p_process_run_id, p_correlation_id, p_status, p_actor, p_idempotency_key,
-        240, p_input_ref, p_output_ref, p_error_ref, p_evidence_ref
+        240, p_input_ref, p_output_ref, p_error_ref, p_evidence_ref, p_occurred_at
     ),
     case
         when p_component_role is null then 'component_role_not_null'
@@ -28,9 +29,9 @@ return coalesce(
 );
 
 revoke all on function dot.fn_component_input_problem(
-    text, text, uuid, text, text, text, text, text, text, text, text, jsonb
+    text, text, uuid, text, text, text, text, text, text, text, text, jsonb, timestamptz
 ) from public;
 
 comment on function dot.fn_component_input_problem(
-    text, text, uuid, text, text, text, text, text, text, text, text, jsonb
+    text, text, uuid, text, text, text, text, text, text, text, text, jsonb, timestamptz
 ) is 'What is wrong with the arguments of a component: NULLs, domains, reserved keys; NULL where nothing is.';

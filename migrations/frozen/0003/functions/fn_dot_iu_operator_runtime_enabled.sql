@@ -5,7 +5,7 @@ returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $function$
 begin
-    return coalesce(dot.fn_host_gate_value('iu_core.operator_runtime_enabled', false) = 'true', false);
+    return (select g.off_because is null from dot.fn_gate_state(array['iu_core.operator_runtime_enabled'], false) as g);
 end
 $function$;
 

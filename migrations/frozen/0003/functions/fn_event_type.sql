@@ -1,8 +1,13 @@
--- The type of the event that tells of an observation, from what it is of (run or component) and the word it is stored under.
+-- The type of the event that tells of an observation, from what it is of (run or component) and the word it is stored under. A word
+-- that only the optional amendment stores has the type of before, so that no relay's subscription goes silent.
 create or replace function dot.fn_event_type(p_kind text, p_status text)
 returns text
 language sql immutable
-return 'process.' || p_kind || '.' || p_status;
+return 'process.' || p_kind || '.' || case p_status
+    when 'prepared' then 'observed'
+    when 'skipped' then 'cancelled'
+    else p_status
+end;
 
 revoke all on function dot.fn_event_type(text, text) from public;
 

@@ -1,6 +1,6 @@
--- Single flight: the caller's token must be the live one of the candidate's lease, and not lower than the token the run
--- began under. Raises check_violation (23514), constraint lease_live_check or lease_fencing_check. p_locked keeps the lease
--- from being taken over until the caller's transaction ends.
+-- Single flight: the caller's token must be the live one of the candidate's lease, held by the caller's own login, and not lower than
+-- the token the run began under. No message prints a token. Raises check_violation (23514), constraint lease_live_check or
+-- lease_fencing_check. p_locked keeps the lease from being taken over until the caller's transaction ends.
 create or replace function dot.fn_lease_assert(
     p_process_candidate_code text, p_lease_token bigint, p_header_token bigint, p_locked boolean
 )
@@ -10,22 +10,24 @@ as $function$
 declare
     v_stale_snapshot_possible boolean := current_setting('transaction_isolation') is distinct from 'read committed';
     v_live_token bigint := dot.fn_host_lease_live_token(
-        'dot_exec:' || p_process_candidate_code, p_locked or v_stale_snapshot_possible
+        'dot_exec:' || p_process_candidate_code, session_user, p_locked or v_stale_snapshot_possible
     );
 begin
     if (p_lease_token = v_live_token) is not true then
         raise check_violation using
-            message = format('lease token %s of dot_exec:%s is not live',
-                coalesce(p_lease_token::text, 'NULL'), p_process_candidate_code),
-            detail = case when v_live_token is null then 'No lease of this candidate is live.'
-                else format('The live token is %s.', v_live_token) end,
+            message = format('the lease token is not the live one of dot_exec:%s', p_process_candidate_code),
+            detail = case
+                when p_lease_token is null then 'No token was given.'
+                when v_live_token is null then format('%s holds no live lease of this candidate.', session_user)
+                else format('%s has acquired the lease again since.', session_user)
+            end,
             hint = 'Acquire the lease with fn_dot_iu_runtime_lease_acquire and pass the token it returns.',
             schema = 'dot',
             constraint = 'lease_live_check';
     end if;
     if p_lease_token < p_header_token then
         raise check_violation using
-            message = format('lease token %s is lower than the token %s of the run', p_lease_token, p_header_token),
+            message = format('the lease token of dot_exec:%s is lower than that of the run', p_process_candidate_code),
             detail = 'Tokens only grow: the lease table was put back to an older state.',
             hint = 'Acquire the lease again, until its token has passed the run''s.',
             schema = 'dot',

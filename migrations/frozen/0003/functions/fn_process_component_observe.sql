@@ -4,7 +4,8 @@
 --
 -- Order, locks and errors as in fn_process_run_observe, with these constraints of its own: 23503
 -- process_component_observation_process_run_id_fkey (no header), 23514 process_component_observation_header_status_check (a
--- failed, cancelled, skipped or blocked header takes no component) and process_component_observation_correlation_id_header_check, 23505
+-- failed, cancelled, skipped or blocked header takes no component), process_component_observation_correlation_id_header_check,
+-- process_component_observation_pinned_output_check and process_candidate_<part>_role_check, 23505
 -- process_component_observation_pkey (the same status again) and process_component_observation_terminal_key (another end).
 create or replace function dot.fn_process_component_observe(
     p_process_candidate_code text,
@@ -20,6 +21,7 @@ create or replace function dot.fn_process_component_observe(
     p_error_ref text default null,
     p_evidence_ref jsonb default '{}',
     p_lease_token bigint default null,
+    p_occurred_at timestamptz default null,
     out component_id uuid,
     out created boolean
 )
@@ -33,9 +35,11 @@ declare
     v_evidence jsonb;
     v_event_type text;
     v_event_wanted boolean;
-    v_candidate dot.process_candidate%rowtype;
+    v_candidate record;
     v_header record;
     v_admission jsonb;
+    v_output_ref text;
+    v_observed_at timestamptz;
     v_stored_component_id uuid;
     v_stored_run_id uuid;
     v_stored_status text;
@@ -44,7 +48,7 @@ begin
     -- 1. NULLs, domains, reserved keys.
     v_problem := dot.fn_component_input_problem(
         p_process_candidate_code, p_dot_code, p_process_run_id, p_correlation_id, p_component_role, p_status, p_actor,
-        p_idempotency_key, p_input_ref, p_output_ref, p_error_ref, p_evidence_ref
+        p_idempotency_key, p_input_ref, p_output_ref, p_error_ref, p_evidence_ref, p_occurred_at
     );
     if v_problem is not null then
         perform dot.fn_input_refuse('process_component_observation', v_problem);
@@ -54,7 +58,7 @@ begin
     v_event_type := dot.fn_event_type('component', v_status);
 
     -- 2. The DOT is known, the candidate is known and has it in that role, and the header is there and open to components.
-    v_event_wanted := dot.fn_host_dot_event_wanted(p_dot_code, v_event_type);
+    v_event_wanted := dot.fn_host_events_wanted(array[p_dot_code], array[v_event_type]) <> '{}';
     if v_event_wanted is null then
         raise foreign_key_violation using
             message = format('DOT %s is not in the catalogue', p_dot_code),
@@ -62,8 +66,11 @@ begin
             schema = 'dot', table = 'process_component_observation',
             constraint = 'process_component_observation_dot_code_fkey';
     end if;
-    select c.* into v_candidate from dot.process_candidate c where c.code = p_process_candidate_code;
-    if v_candidate.code is null then
+    select c.producer_dot_code, c.verifier_dot_code, c.pins_output,
+        case p_component_role when 'producer' then c.producer_role when 'verifier' then c.verifier_role end as writer_role
+    into v_candidate
+    from dot.process_candidate c where c.code = p_process_candidate_code;
+    if v_candidate.producer_dot_code is null then
         raise foreign_key_violation using
             message = format('process candidate %s is not defined', p_process_candidate_code),
             hint = 'Define it with fn_process_candidate_define.',
@@ -83,7 +90,10 @@ begin
             schema = 'dot', table = 'process_component_observation',
             constraint = 'process_component_observation_component_role_dot_check';
     end if;
-    select r.correlation_id, r.evidence_type, r.status, r.lease_token into v_header
+    if v_candidate.writer_role is not null then
+        perform dot.fn_candidate_role_assert(p_process_candidate_code, p_component_role, v_candidate.writer_role);
+    end if;
+    select r.correlation_id, r.evidence_type, r.status, r.lease_token, r.observed_at into v_header
     from dot.process_run_observation r
     where r.process_candidate_code = p_process_candidate_code and r.process_run_id = p_process_run_id;
     if v_header.evidence_type is null then
@@ -115,14 +125,28 @@ begin
             constraint = 'process_component_observation_prepared_check';
     end if;
 
+    if v_candidate.pins_output and p_component_role = 'verifier' and p_status in ('completed', 'failed') then
+        select k.output_ref into v_output_ref
+        from dot.process_component_observation k
+        where k.process_candidate_code = p_process_candidate_code and k.process_run_id = p_process_run_id
+            and k.component_role = 'producer' and k.status = 'step_completed';
+        if (p_input_ref = v_output_ref) is not true then
+            raise check_violation using
+                message = format('the verifier of %s did not look at what its producer wrote', p_process_candidate_code),
+                detail = format('The producer''s output_ref is %s, the verifier''s input_ref is %s.',
+                    coalesce(v_output_ref, 'not stored'), coalesce(p_input_ref, 'NULL')),
+                hint = 'The candidate pins its output: pass the producer''s output_ref as the verifier''s p_input_ref.',
+                schema = 'dot', table = 'process_component_observation',
+                constraint = 'process_component_observation_pinned_output_check';
+        end if;
+    end if;
+
     -- 3. What lets evidence above a simulation in. A token that is given must be live whatever it is given for.
     if v_header.evidence_type is distinct from c_simulated then
-        v_admission := jsonb_build_object(
-            'gates', dot.fn_gates_assert(v_header.evidence_type, false),
-            'preflight', dot.fn_assert_safe_for_dot_action()
+        v_admission := dot.fn_admission_assert(
+            p_process_candidate_code, v_header.evidence_type, p_lease_token, v_header.lease_token, false
         );
-    end if;
-    if v_header.evidence_type is distinct from c_simulated or p_lease_token is not null then
+    elsif p_lease_token is not null then
         perform dot.fn_lease_assert(p_process_candidate_code, p_lease_token, v_header.lease_token, false);
     end if;
 
@@ -134,23 +158,28 @@ begin
     end if;
 
     if v_stored_component_id is null then
-        -- 5. Gates and lease again, held until the transaction ends.
+        -- 5. The same again, held until the transaction ends.
         if v_header.evidence_type is distinct from c_simulated then
-            perform dot.fn_gates_assert(v_header.evidence_type, true);
-            perform dot.fn_lease_assert(p_process_candidate_code, p_lease_token, v_header.lease_token, true);
+            perform dot.fn_admission_assert(
+                p_process_candidate_code, v_header.evidence_type, p_lease_token, v_header.lease_token, true
+            );
             -- Asked again too: the event type may have been switched while this call waited for the latch or the lease.
-            v_event_wanted := dot.fn_host_dot_event_wanted(p_dot_code, v_event_type);
+            v_event_wanted := dot.fn_host_events_wanted(array[p_dot_code], array[v_event_type]) <> '{}';
         end if;
+        -- What a run has is in the order of its time, whatever the clock does.
+        select greatest(v_header.observed_at, max(k.observed_at)) + interval '1 microsecond' into v_observed_at
+        from dot.process_component_observation k
+        where k.process_candidate_code = p_process_candidate_code and k.process_run_id = p_process_run_id;
 
         -- 6. Insert. No conflict target: a concurrent retry clashes in several unique indexes at once.
         insert into dot.process_component_observation as k (
-            process_run_id, observed_at, lease_token, process_candidate_code, component_role, stage, dot_code,
-            correlation_id, evidence_type, status, actor, session_actor, idempotency_key, input_ref, output_ref, error_ref,
+            process_run_id, observed_at, occurred_at, lease_token, process_candidate_code, component_role, stage,
+            dot_code, correlation_id, evidence_type, status, actor, session_actor, idempotency_key, input_ref, output_ref, error_ref,
             evidence_ref, admission
         )
         values (
-            p_process_run_id, clock_timestamp(), p_lease_token, p_process_candidate_code, p_component_role,
-            dot.fn_component_stage(v_status), p_dot_code, p_correlation_id, v_header.evidence_type, v_status, p_actor,
+            p_process_run_id, greatest(clock_timestamp(), v_observed_at), p_occurred_at, p_lease_token,
+            p_process_candidate_code, p_component_role, dot.fn_component_stage(v_status), p_dot_code, p_correlation_id, v_header.evidence_type, v_status, p_actor,
             session_user, p_idempotency_key, p_input_ref, p_output_ref, p_error_ref, v_evidence, v_admission
         )
         on conflict do nothing
@@ -159,14 +188,11 @@ begin
         if created then
             if v_event_wanted then
                 perform dot.fn_host_outbox_append(
-                    'process_run', p_process_run_id::text, v_event_type,
-                    jsonb_build_object(
-                        'process_candidate_code', p_process_candidate_code, 'process_run_id', p_process_run_id,
-                        'component_id', component_id, 'component_role', p_component_role,
-                        'correlation_id', p_correlation_id, 'dot_code', p_dot_code,
-                        'evidence_type', v_header.evidence_type, 'status', v_status, 'actor', p_actor
-                    )
-                );
+                    'process_run', p_process_run_id::text, v_event_type, dot.fn_component_event(k)
+                )
+                from dot.process_component_observation k
+                where k.process_candidate_code = p_process_candidate_code and k.process_run_id = p_process_run_id
+                    and k.component_role = p_component_role and k.stage = dot.fn_component_stage(v_status);
             end if;
             return;
         end if;
@@ -215,7 +241,10 @@ begin
         case when k.input_ref is distinct from p_input_ref then 'input_ref' end,
         case when k.output_ref is distinct from p_output_ref then 'output_ref' end,
         case when k.error_ref is distinct from p_error_ref then 'error_ref' end,
-        case when dot.fn_evidence_stored(k.status, k.evidence_ref) <> v_evidence then 'evidence_ref' end
+        case when k.occurred_at is distinct from p_occurred_at then 'occurred_at' end,
+        case
+            when dot.fn_evidence_stored(k.status, k.evidence_ref) - 'attempt' <> v_evidence - 'attempt' then 'evidence_ref'
+        end
     ], null)
     into component_id, v_stored_run_id, v_differing
     from dot.process_component_observation k
@@ -230,12 +259,12 @@ end
 $function$;
 
 revoke all on function dot.fn_process_component_observe(
-    text, text, uuid, text, text, text, text, text, text, text, text, jsonb, bigint
+    text, text, uuid, text, text, text, text, text, text, text, text, jsonb, bigint, timestamptz
 ) from public;
 grant execute on function dot.fn_process_component_observe(
-    text, text, uuid, text, text, text, text, text, text, text, text, jsonb, bigint
+    text, text, uuid, text, text, text, text, text, text, text, text, jsonb, bigint, timestamptz
 ) to dot_writer;
 
 comment on function dot.fn_process_component_observe(
-    text, text, uuid, text, text, text, text, text, text, text, text, jsonb, bigint
+    text, text, uuid, text, text, text, text, text, text, text, text, jsonb, bigint, timestamptz
 ) is 'Records the producer''s or verifier''s part of a run, idempotent by (candidate, key), under the header''s evidence type.';

@@ -26,6 +26,10 @@ create or replace function dot.fn_process_pair_observe(
     p_verifier_error_ref text default null,
     p_verifier_evidence_ref jsonb default '{}',
     p_lease_token bigint default null,
+    p_verifier_input_ref text default null,
+    p_occurred_at timestamptz default null,
+    p_producer_occurred_at timestamptz default null,
+    p_verifier_occurred_at timestamptz default null,
     out process_run_id uuid,
     out correlation_id text,
     out created boolean,
@@ -41,22 +45,23 @@ begin
     select o.process_run_id, o.correlation_id, o.created into process_run_id, correlation_id, created
     from dot.fn_process_run_observe(
         p_process_candidate_code, p_producer_dot_code, p_process_run_id, p_correlation_id, p_evidence_type, p_dry_run,
-        'started', p_actor, p_idempotency_key, p_parent_run_id, p_input_ref, null, null, p_evidence_ref, p_lease_token
+        'started', p_actor, p_idempotency_key, p_parent_run_id, p_input_ref, null, null, p_evidence_ref, p_lease_token,
+        p_occurred_at
     ) as o;
     if p_producer_status is not null then
         select o.component_id, o.created into producer_component_id, producer_created
         from dot.fn_process_component_observe(
             p_process_candidate_code, p_producer_dot_code, process_run_id, correlation_id, 'producer', p_producer_status,
             p_actor, p_idempotency_key || ':producer:' || p_producer_status, null, p_producer_output_ref,
-            p_producer_error_ref, p_producer_evidence_ref, p_lease_token
+            p_producer_error_ref, p_producer_evidence_ref, p_lease_token, p_producer_occurred_at
         ) as o;
     end if;
     if p_verifier_status is not null then
         select o.component_id, o.created into verifier_component_id, verifier_created
         from dot.fn_process_component_observe(
             p_process_candidate_code, p_verifier_dot_code, process_run_id, correlation_id, 'verifier', p_verifier_status,
-            p_actor, p_idempotency_key || ':verifier:' || p_verifier_status, null, p_verifier_output_ref,
-            p_verifier_error_ref, p_verifier_evidence_ref, p_lease_token
+            p_actor, p_idempotency_key || ':verifier:' || p_verifier_status, p_verifier_input_ref,
+            p_verifier_output_ref, p_verifier_error_ref, p_verifier_evidence_ref, p_lease_token, p_verifier_occurred_at
         ) as o;
     end if;
 end
@@ -64,14 +69,14 @@ $function$;
 
 revoke all on function dot.fn_process_pair_observe(
     text, text, text, uuid, text, text, boolean, text, text, text, text, uuid, text, jsonb, text, text, jsonb, text, text, jsonb,
-    bigint
+    bigint, text, timestamptz, timestamptz, timestamptz
 ) from public;
 grant execute on function dot.fn_process_pair_observe(
     text, text, text, uuid, text, text, boolean, text, text, text, text, uuid, text, jsonb, text, text, jsonb, text, text, jsonb,
-    bigint
+    bigint, text, timestamptz, timestamptz, timestamptz
 ) to dot_writer;
 
 comment on function dot.fn_process_pair_observe(
     text, text, text, uuid, text, text, boolean, text, text, text, text, uuid, text, jsonb, text, text, jsonb, text, text, jsonb,
-    bigint
+    bigint, text, timestamptz, timestamptz, timestamptz
 ) is 'Records a whole run in one call: its header, and how its producer and its verifier ended. All or nothing.';

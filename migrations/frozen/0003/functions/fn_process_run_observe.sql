@@ -1,13 +1,14 @@
 -- Records the header of a run: one row per run, idempotent by (candidate, key), and never above the evidence that the gates
 -- allow now. Returns the run the caller goes on with: its own, or the one stored under the same key (created = false).
 --
--- Order: (1) NULLs, domains, reserved keys; (2) DOT and candidate; (3) gates, preflight, lease; (4) replay; (5) gates and
--- lease again, now so that no switch and no rival overtakes; (6) insert, event. A replay passes 1 to 3 like a first call,
+-- Order: (1) NULLs, domains, reserved keys; (2) DOT and candidate; (3) gates, preflight, lease; (4) replay; (5) gates,
+-- lease and attestation again, now so that no switch and no rival overtakes; (6) insert, event. A replay passes 1 to 3 like a first call,
 -- because a returned run is taken as permission to go on.
 -- Locks: for a new DRY_RUN or REAL_RUN dot.gate_latch in ROW SHARE mode and the lease row, both until the transaction ends;
 -- outside READ COMMITTED gate and lease rows wherever they are read, in a replay too.
--- Raises 23502 and 23514 (input, gate_*_check, preflight_check, lease_live_check), 23503 (unknown DOT or candidate), 23505
--- (process_run_observation_pkey, idempotency_payload_mismatch), 40001 (retry).
+-- Raises 23502 and 23514 (input, process_candidate_producer_role_check, process_run_observation_superseded_check, gate_*_check,
+-- preflight_check, lease_live_check), 23503 (unknown DOT or candidate), 23505 (process_run_observation_pkey,
+-- idempotency_payload_mismatch), 25006 (gate_primary_check, on a standby), 40001 (retry).
 create or replace function dot.fn_process_run_observe(
     p_process_candidate_code text,
     p_dot_code text,
@@ -24,6 +25,7 @@ create or replace function dot.fn_process_run_observe(
     p_error_ref text default null,
     p_evidence_ref jsonb default '{}',
     p_lease_token bigint default null,
+    p_occurred_at timestamptz default null,
     out process_run_id uuid,
     out correlation_id text,
     out created boolean
@@ -37,16 +39,17 @@ declare
     v_status text;
     v_evidence jsonb;
     v_event_type text;
-    v_producer text;
+    v_candidate record;
     v_admission jsonb;
     v_event_wanted boolean;
+    v_observed_at timestamptz;
     v_stored_run_id uuid;
     v_differing text[];
 begin
     -- 1. NULLs, domains, reserved keys.
     v_problem := dot.fn_run_input_problem(
         p_process_candidate_code, p_dot_code, p_process_run_id, p_correlation_id, p_evidence_type, p_dry_run, p_status,
-        p_actor, p_idempotency_key, p_parent_run_id, p_input_ref, p_output_ref, p_error_ref, p_evidence_ref
+        p_actor, p_idempotency_key, p_parent_run_id, p_input_ref, p_output_ref, p_error_ref, p_evidence_ref, p_occurred_at
     );
     if v_problem is not null then
         perform dot.fn_input_refuse('process_run_observation', v_problem);
@@ -62,37 +65,45 @@ begin
     v_event_type := dot.fn_event_type('run', v_status);
 
     -- 2. The DOT is known, the candidate is known, and the DOT is its producer.
-    v_event_wanted := dot.fn_host_dot_event_wanted(p_dot_code, v_event_type);
+    v_event_wanted := dot.fn_host_events_wanted(array[p_dot_code], array[v_event_type]) <> '{}';
     if v_event_wanted is null then
         raise foreign_key_violation using
             message = format('DOT %s is not in the catalogue', p_dot_code),
             hint = 'Register it with fn_dot_tool_register.',
             schema = 'dot', table = 'process_run_observation', constraint = 'process_run_observation_dot_code_fkey';
     end if;
-    select c.producer_dot_code into v_producer
+    select c.producer_dot_code, c.producer_role into v_candidate
     from dot.process_candidate c where c.code = p_process_candidate_code;
-    if v_producer is null then
+    if v_candidate.producer_dot_code is null then
         raise foreign_key_violation using
             message = format('process candidate %s is not defined', p_process_candidate_code),
             hint = 'Define it with fn_process_candidate_define.',
             schema = 'dot', table = 'process_run_observation',
             constraint = 'process_run_observation_process_candidate_code_fkey';
     end if;
-    if (p_dot_code = v_producer) is not true then
+    if (p_dot_code = v_candidate.producer_dot_code) is not true then
         raise check_violation using
             message = format('%s is not the producer of %s', p_dot_code, p_process_candidate_code),
-            detail = format('Its producer is %s.', v_producer),
+            detail = format('Its producer is %s.', v_candidate.producer_dot_code),
             schema = 'dot', table = 'process_run_observation', constraint = 'process_run_observation_producer_check';
+    end if;
+    if v_candidate.producer_role is not null then
+        perform dot.fn_candidate_role_assert(p_process_candidate_code, 'producer', v_candidate.producer_role);
+    end if;
+    if p_evidence_type is distinct from c_simulated
+        and dot.fn_candidate_newest(p_process_candidate_code) is distinct from p_process_candidate_code
+    then
+        raise check_violation using
+            message = format('process candidate %s is superseded', p_process_candidate_code),
+            detail = format('The newest of its chain is %s.', dot.fn_candidate_newest(p_process_candidate_code)),
+            hint = 'Record the run under the newest; a superseded candidate takes simulations only.',
+            schema = 'dot', table = 'process_run_observation', constraint = 'process_run_observation_superseded_check';
     end if;
 
     -- 3. What lets evidence above a simulation in. A token that is given must be live whatever it is given for.
     if p_evidence_type is distinct from c_simulated then
-        v_admission := jsonb_build_object(
-            'gates', dot.fn_gates_assert(p_evidence_type, false),
-            'preflight', dot.fn_assert_safe_for_dot_action()
-        );
-    end if;
-    if p_evidence_type is distinct from c_simulated or p_lease_token is not null then
+        v_admission := dot.fn_admission_assert(p_process_candidate_code, p_evidence_type, p_lease_token, null, false);
+    elsif p_lease_token is not null then
         perform dot.fn_lease_assert(p_process_candidate_code, p_lease_token, null, false);
     end if;
 
@@ -104,23 +115,28 @@ begin
     end if;
 
     if v_stored_run_id is null then
-        -- 5. Gates and lease again, held until the transaction ends.
+        -- 5. The same again, held until the transaction ends. Runs under one token are in the order of their time, whatever the clock does.
         if p_evidence_type is distinct from c_simulated then
-            perform dot.fn_gates_assert(p_evidence_type, true);
-            perform dot.fn_lease_assert(p_process_candidate_code, p_lease_token, null, true);
+            perform dot.fn_admission_assert(p_process_candidate_code, p_evidence_type, p_lease_token, null, true);
             -- Asked again too: the event type may have been switched while this call waited for the latch or the lease.
-            v_event_wanted := dot.fn_host_dot_event_wanted(p_dot_code, v_event_type);
+            v_event_wanted := dot.fn_host_events_wanted(array[p_dot_code], array[v_event_type]) <> '{}';
+            select r.observed_at + interval '1 microsecond' into v_observed_at
+            from dot.process_run_observation r
+            where r.process_candidate_code = p_process_candidate_code and r.evidence_type = p_evidence_type
+                and r.evidence_type <> 'SIMULATED_DRY_RUN' and r.lease_token = p_lease_token
+            order by r.observed_at desc
+            limit 1;
         end if;
 
         -- 6. Insert. No conflict target: a concurrent retry clashes in several unique indexes at once.
         insert into dot.process_run_observation (
-            process_run_id, parent_run_id, observed_at, lease_token, dry_run, process_candidate_code, dot_code,
+            process_run_id, parent_run_id, observed_at, occurred_at, lease_token, dry_run, process_candidate_code, dot_code,
             correlation_id, evidence_type, status, actor, session_actor, idempotency_key, input_ref, output_ref,
             error_ref, evidence_ref, admission
         )
         values (
-            p_process_run_id, p_parent_run_id, clock_timestamp(), p_lease_token, p_dry_run, p_process_candidate_code,
-            p_dot_code, p_correlation_id, p_evidence_type, v_status, p_actor, session_user, p_idempotency_key, p_input_ref,
+            p_process_run_id, p_parent_run_id, greatest(clock_timestamp(), v_observed_at), p_occurred_at, p_lease_token,
+            p_dry_run, p_process_candidate_code, p_dot_code, p_correlation_id, p_evidence_type, v_status, p_actor, session_user, p_idempotency_key, p_input_ref,
             p_output_ref, p_error_ref, v_evidence, v_admission
         )
         on conflict do nothing
@@ -130,14 +146,9 @@ begin
             process_run_id := p_process_run_id;
             correlation_id := p_correlation_id;
             if v_event_wanted then
-                perform dot.fn_host_outbox_append(
-                    'process_run', p_process_run_id::text, v_event_type,
-                    jsonb_build_object(
-                        'process_candidate_code', p_process_candidate_code, 'process_run_id', p_process_run_id,
-                        'correlation_id', p_correlation_id, 'parent_run_id', p_parent_run_id, 'dot_code', p_dot_code,
-                        'evidence_type', p_evidence_type, 'dry_run', p_dry_run, 'status', v_status, 'actor', p_actor
-                    )
-                );
+                perform dot.fn_host_outbox_append('process_run', p_process_run_id::text, v_event_type, dot.fn_run_event(r))
+                from dot.process_run_observation r
+                where r.process_candidate_code = p_process_candidate_code and r.process_run_id = p_process_run_id;
             end if;
             return;
         end if;
@@ -175,7 +186,10 @@ begin
         case when r.input_ref is distinct from p_input_ref then 'input_ref' end,
         case when r.output_ref is distinct from p_output_ref then 'output_ref' end,
         case when r.error_ref is distinct from p_error_ref then 'error_ref' end,
-        case when dot.fn_evidence_stored(r.status, r.evidence_ref) <> v_evidence then 'evidence_ref' end
+        case when r.occurred_at is distinct from p_occurred_at then 'occurred_at' end,
+        case
+            when dot.fn_evidence_stored(r.status, r.evidence_ref) - 'attempt' <> v_evidence - 'attempt' then 'evidence_ref'
+        end
     ], null)
     into process_run_id, correlation_id, v_differing
     from dot.process_run_observation r
@@ -190,12 +204,12 @@ end
 $function$;
 
 revoke all on function dot.fn_process_run_observe(
-    text, text, uuid, text, text, boolean, text, text, text, uuid, text, text, text, jsonb, bigint
+    text, text, uuid, text, text, boolean, text, text, text, uuid, text, text, text, jsonb, bigint, timestamptz
 ) from public;
 grant execute on function dot.fn_process_run_observe(
-    text, text, uuid, text, text, boolean, text, text, text, uuid, text, text, text, jsonb, bigint
+    text, text, uuid, text, text, boolean, text, text, text, uuid, text, text, text, jsonb, bigint, timestamptz
 ) to dot_writer;
 
 comment on function dot.fn_process_run_observe(
-    text, text, uuid, text, text, boolean, text, text, text, uuid, text, text, text, jsonb, bigint
+    text, text, uuid, text, text, boolean, text, text, text, uuid, text, text, text, jsonb, bigint, timestamptz
 ) is 'Records the header of a run, idempotent by (candidate, key), never above the evidence that the gates allow.';

@@ -7,19 +7,9 @@ from dot.v_dot_gate as g
 where g.value is null
 
 union all
-select
-    'gate_opened_elsewhere', g.key,
-    'it is open, and server ' || a.system_identifier || ' is where it was moved last: this is ' || s.system_identifier
+select 'gate_opened_elsewhere', g.key, 'its value is true and it is off: ' || g.off_because
 from dot.v_dot_gate as g
-cross join lateral (
-    select d.system_identifier
-    from dot.dot_config_audit as d
-    where d.key = g.key
-    order by d.audit_id desc
-    limit 1
-) as a
-cross join pg_control_system() as s
-where g.is_open and a.system_identifier <> s.system_identifier
+where g.value = 'true' and not g.is_open
 
 union all
 select 'event_type_missing', t.event_type, 'it has no row: an observation of that type writes no event'
@@ -66,18 +56,6 @@ from (
         from (select o.id from dot.event_outbox as o order by o.xact_id desc, o.id desc limit 100) as e
     ) as t
     union all
-    select 'dot.dot_config_audit_audit_id_seq' as name, q.last_value + q.is_called::integer as next, t.used
-    from dot.dot_config_audit_audit_id_seq as q
-    cross join (select max(a.audit_id) as used from dot.dot_config_audit as a) as t
-    union all
-    select 'dot.preflight_attestation_attestation_id_seq' as name, q.last_value + q.is_called::integer as next, t.used
-    from dot.preflight_attestation_attestation_id_seq as q
-    cross join (select max(a.attestation_id) as used from dot.preflight_attestation as a) as t
-    union all
-    select 'dot.dot_mechanism_attestation_attestation_id_seq' as name, q.last_value + q.is_called::integer as next, t.used
-    from dot.dot_mechanism_attestation_attestation_id_seq as q
-    cross join (select max(a.attestation_id) as used from dot.dot_mechanism_attestation as a) as t
-    union all
     select 'dot.job_queue_job_id_seq' as name, q.last_value + q.is_called::integer as next, t.used
     from dot.job_queue_job_id_seq as q
     cross join (select max(j.job_id) as used from dot.job_queue as j) as t
@@ -98,7 +76,7 @@ cross join lateral (
         from dot.process_run_observation as o
         where o.process_candidate_code = c.code and o.evidence_type = t.evidence_type
             and o.evidence_type <> 'SIMULATED_DRY_RUN'
-        order by o.observed_at desc, o.process_run_id desc
+        order by o.lease_token desc
         limit 1
     ) as latest
 ) as r

@@ -3,6 +3,7 @@
 --   has_real_runtime             the producer completed
 --   cross_component_correlation  the verifier completed too, both under the header's correlation id, and the verifier's first
 --                                row is later than the producer's end: it looked at what this run had produced
+-- No run and no component under a word that only the optional amendment stores is looked at.
 create or replace view dot.v_process_run_runtime_v2 with (security_barrier = true) as
 select
     r.process_candidate_code::text,
@@ -19,35 +20,40 @@ select
     k.producer_completed_at,
     k.producer_correlation_id,
     k.producer_session_actor,
+    k.producer_output_ref,
     k.verifier_seen,
     k.verifier_first_at,
     k.verifier_completed_at,
     k.verifier_correlation_id,
-    k.verifier_session_actor
+    k.verifier_session_actor,
+    k.verifier_input_ref
 from dot.process_run_observation as r
 cross join lateral (
     select
         count(*) filter (where c.component_role = 'producer') > 0 as producer_seen,
-        max(c.observed_at) filter (where c.component_role = 'producer' and c.status = 'step_completed')
-            as producer_completed_at,
-        max(c.correlation_id::text) filter (where c.component_role = 'producer' and c.status = 'step_completed')
-            as producer_correlation_id,
-        max(c.session_actor) filter (where c.component_role = 'producer' and c.status = 'step_completed')
-            as producer_session_actor,
+        max(c.observed_at) filter (where c.is_producer_end) as producer_completed_at,
+        max(c.correlation_id) filter (where c.is_producer_end) as producer_correlation_id,
+        max(c.session_actor) filter (where c.is_producer_end) as producer_session_actor,
+        max(c.output_ref) filter (where c.is_producer_end) as producer_output_ref,
         count(*) filter (where c.component_role = 'verifier') > 0 as verifier_seen,
         min(c.observed_at) filter (where c.component_role = 'verifier') as verifier_first_at,
-        max(c.observed_at) filter (where c.component_role = 'verifier' and c.status = 'step_completed')
-            as verifier_completed_at,
-        max(c.correlation_id::text) filter (where c.component_role = 'verifier' and c.status = 'step_completed')
-            as verifier_correlation_id,
-        max(c.session_actor) filter (where c.component_role = 'verifier' and c.status = 'step_completed')
-            as verifier_session_actor
-    from dot.process_component_observation as c
-    where c.process_candidate_code = r.process_candidate_code
-        and c.process_run_id = r.process_run_id
-        and c.evidence_type = 'REAL_RUN'
+        max(c.observed_at) filter (where c.is_verifier_end) as verifier_completed_at,
+        max(c.correlation_id) filter (where c.is_verifier_end) as verifier_correlation_id,
+        max(c.session_actor) filter (where c.is_verifier_end) as verifier_session_actor,
+        max(c.input_ref) filter (where c.is_verifier_end) as verifier_input_ref
+    from (
+        select
+            o.component_role, o.observed_at, o.correlation_id::text, o.session_actor, o.input_ref::text, o.output_ref::text,
+            o.component_role = 'producer' and o.status = 'step_completed' as is_producer_end,
+            o.component_role = 'verifier' and o.status = 'step_completed' as is_verifier_end
+        from dot.process_component_observation as o
+        where o.process_candidate_code = r.process_candidate_code
+            and o.process_run_id = r.process_run_id
+            and o.evidence_type = 'REAL_RUN'
+            and o.status not in ('prepared', 'skipped', 'blocked')
+    ) as c
 ) as k
-where r.evidence_type = 'REAL_RUN';
+where r.evidence_type = 'REAL_RUN' and r.status <> 'skipped';
 
 revoke all on dot.v_process_run_runtime_v2 from public;
 grant select on dot.v_process_run_runtime_v2 to dot_reader;

@@ -1,0 +1,26 @@
+-- Takes dot.gate_latch until the transaction ends, in the mode of its purpose: `observe` (ROW SHARE) lets others observe and attest,
+-- `attest` (SHARE UPDATE EXCLUSIVE) lets others observe and orders attestations and audit rows, `switch` (EXCLUSIVE) waits for all.
+-- A transaction that has listened cannot be prepared (0A000), so no prepared transaction can hold the latch for ever. LISTEN takes
+-- effect at commit, and UNLISTEN has ended it by then: no session is left listening.
+-- Raises 55P03 with the holders named, where lock_timeout runs out.
+create or replace function dot.fn_gate_latch(p_purpose text)
+returns void
+language plpgsql volatile
+as $function$
+begin
+    case p_purpose
+        when 'observe' then lock table dot.gate_latch in row share mode;
+        when 'attest' then lock table dot.gate_latch in share update exclusive mode;
+        when 'switch' then lock table dot.gate_latch in exclusive mode;
+    end case;
+    if current_setting('max_prepared_transactions') <> '0' then
+        listen dot_wrapper;
+        unlisten dot_wrapper;
+    end if;
+end
+$function$;
+
+revoke all on function dot.fn_gate_latch(text) from public;
+
+comment on function dot.fn_gate_latch(text) is
+    'Takes the gate latch to observe, attest or switch; a transaction that has it cannot be prepared.';

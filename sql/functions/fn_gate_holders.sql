@@ -1,0 +1,31 @@
+-- Who holds a switch of a gate up: each transaction that has the latch or writes the configuration, a prepared one by its gid. Only
+-- plain readers are left out. login, application and since are NULL for a prepared transaction's backend, which is gone.
+create or replace function dot.fn_gate_holders(
+    out pid integer, out prepared_gid text, out login text, out application_name text, out lock_mode text, out locked_table text
+)
+returns setof record
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    return query
+    select l.pid, x.gid, coalesce(s.usename::text, x.owner::text), s.application_name, l.mode, l.relation::regclass::text
+    from pg_locks as l
+    join pg_database as d on d.oid = l.database and d.datname = current_database()
+    -- A prepared transaction has no backend: its id is in the lock that it holds on itself.
+    left join pg_locks as own
+        on l.pid is null and own.pid is null
+        and own.locktype = 'transactionid' and own.virtualtransaction = l.virtualtransaction
+    left join pg_prepared_xacts as x on x.transaction = own.transactionid
+    left join pg_stat_activity as s on s.pid = l.pid
+    where l.relation in ('dot.gate_latch'::regclass, 'dot.dot_config'::regclass)
+        and l.mode <> 'AccessShareLock'
+        and l.granted
+        and l.pid is distinct from pg_backend_pid()
+    order by l.pid, x.gid, l.relation;
+end
+$function$;
+
+revoke all on function dot.fn_gate_holders() from public;
+grant execute on function dot.fn_gate_holders() to dot_reader;  -- v_dot_gate_holder asks it with the reader's rights
+
+comment on function dot.fn_gate_holders() is 'Who holds a switch of a gate up: backends, and prepared transactions by their gid.';

@@ -1,0 +1,32 @@
+-- Bridge to the host's catalogue and event types: NULL where one of the DOTs is not a row of dot_tools, else those of the event types
+-- that are wanted (an unknown type is not). Both in one call: each bridge call costs an observation a tenth of its insert.
+grant create on schema dot to dot_bridge;
+
+create or replace function dot.fn_host_events_wanted(p_codes text[], p_event_types text[])
+returns text[]
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    if current_user <> 'dot_bridge' then
+        raise insufficient_privilege using
+            message = 'a bridge function runs as dot_bridge and as nobody else', constraint = 'bridge_definer_check';
+    end if;
+    if exists (
+        select from unnest(p_codes) as a (code)
+        where not exists (select from dot.dot_tools t where t.code = a.code)
+    ) then
+        return null;
+    end if;
+    return array(select e.event_type from dot.event_type e where e.event_type = any (p_event_types) and e.active);
+end
+$function$;
+
+alter function dot.fn_host_events_wanted(text[], text[]) owner to dot_bridge;
+
+revoke create on schema dot from dot_bridge;
+
+revoke all on function dot.fn_host_events_wanted(text[], text[]) from public;
+grant execute on function dot.fn_host_events_wanted(text[], text[]) to dot_owner;
+
+comment on function dot.fn_host_events_wanted(text[], text[]) is
+    'Bridge: which of the event types are wanted; NULL where a DOT is not in the catalogue.';
