@@ -456,7 +456,7 @@ CREATE FUNCTION dot.fn_batch_store_new(p_process_candidate_code text[], p_dot_co
 ALTER FUNCTION dot.fn_batch_store_new(p_process_candidate_code text[], p_dot_code text[], p_process_run_id uuid[], p_correlation_id text[], p_component_role text[], p_evidence_type text[], p_dry_run boolean[], p_status text[], p_actor text[], p_idempotency_key text[], p_parent_run_id uuid[], p_input_ref text[], p_output_ref text[], p_error_ref text[], p_evidence_ref jsonb[], p_lease_token bigint[], p_occurred_at timestamp with time zone[]) OWNER TO dot_owner;
 
 CREATE FUNCTION dot.fn_candidate_newest(p_process_candidate_code text) RETURNS text
-    LANGUAGE sql STABLE SECURITY DEFINER
+    LANGUAGE plpgsql STABLE SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
 
 ALTER FUNCTION dot.fn_candidate_newest(p_process_candidate_code text) OWNER TO dot_owner;
@@ -991,7 +991,7 @@ COMMENT ON FUNCTION dot.fn_evidence_stored(p_status text, p_evidence_ref jsonb) 
 
 COMMENT ON FUNCTION dot.fn_gate_holders(OUT pid integer, OUT prepared_gid text, OUT login text, OUT application_name text, OUT lock_mode text, OUT locked_table text) IS 'Who holds a switch of a gate up: backends, and prepared transactions by their gid.';
 
-COMMENT ON FUNCTION dot.fn_gate_keys(p_evidence_type text) IS 'The gates that an evidence type needs, in order; every gate for any other word.';
+COMMENT ON FUNCTION dot.fn_gate_keys(p_evidence_type text) IS 'The gates that an evidence type needs, in the order in which they are asked.';
 
 COMMENT ON FUNCTION dot.fn_gate_latch(p_purpose text) IS 'Takes the gate latch to observe, attest or switch; a transaction that has it cannot be prepared.';
 

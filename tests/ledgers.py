@@ -19,8 +19,9 @@ def moment(second: float) -> datetime:
 
 def store_candidate(owner: Connection, code: str, producer: str = PRODUCER, verifier: str = VERIFIER) -> None:
     owner.execute(
-        "insert into dot.process_candidate values (%s, %s, %s, %s, null, 'tester', 'tester')",
-        (moment(0), code, producer, verifier),
+        "insert into dot.process_candidate (defined_at, code, producer_dot_code, verifier_dot_code, chain, chain_position,"
+        " pins_output, actor, session_actor) values (%s, %s, %s, %s, %s, 1, false, 'tester', 'tester')",
+        (moment(0), code, producer, verifier, code),
     )
 
 

@@ -147,6 +147,7 @@ BATCH = {
     "error_ref": "text",
     "evidence_ref": "jsonb",
     "lease_token": "bigint",
+    "occurred_at": "timestamptz",
 }
 
 

@@ -48,6 +48,7 @@ declare
     v_ids uuid[];
     v_wanted text[];
     v_expected integer;
+    v_compete boolean;
     v_runs integer;
     v_components integer;
     v_now timestamptz;
@@ -102,9 +103,15 @@ begin
     if v_left is not null then
         select
             array_agg(case when (l.run = any (v_left)) is not true then l.id end order by l.nth),
-            count(*) filter (where (l.run = any (v_left)) is not true)
-        into v_ids, v_expected
-        from unnest(p_process_run_id, v_ids) with ordinality as l (run, id, nth);
+            count(*) filter (where (l.run = any (v_left)) is not true),
+            count(l.key) > count(distinct (l.candidate, l.role is null, l.key)) filter (where l.key is not null)
+        into v_ids, v_expected, v_compete
+        from unnest(p_process_candidate_code, p_process_run_id, p_component_role, p_idempotency_key, v_ids)
+            with ordinality as l (candidate, run, role, key, id, nth);
+        -- Of lines under one key the first is to come first, whichever way it goes.
+        if v_compete then
+            return c_none;
+        end if;
     end if;
 
     v_wanted := dot.fn_host_events_wanted(
@@ -150,7 +157,7 @@ begin
             id, candidate, dot, run, correlation, role, status, actor, key, parent, input, output, error, evidence, occurred_at
         )
         where l.id is not null and l.role is null
-        order by l.candidate, l.key;
+        order by l.candidate, coalesce(l.key, l.run::text);
         get diagnostics v_runs = row_count;
 
         -- The parts of a run are stored in one moment, and ordered by the microsecond.
@@ -203,7 +210,7 @@ begin
                 limit 1
             ) as h
             where l.id is not null and l.role is null and h.type = any (v_wanted)
-            order by l.candidate, l.key
+            order by l.candidate, coalesce(l.key, l.run::text)
         ) as e;
         perform dot.fn_host_outbox_append('process_run', e.run::text, e.type, e.payload)
         from (

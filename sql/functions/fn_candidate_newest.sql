@@ -2,15 +2,19 @@
 -- the order in which they were defined. A candidate that is not superseded gives itself; an unknown one NULL.
 create or replace function dot.fn_candidate_newest(p_process_candidate_code text)
 returns text
-language sql stable security definer set search_path = pg_catalog, pg_temp
-return (
-    select newest.code
-    from dot.process_candidate as c
-    join dot.process_candidate as newest on newest.chain = c.chain
-    where c.code = p_process_candidate_code
-    order by newest.source_time desc, newest.chain_position desc
-    limit 1
-);
+language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    return (
+        select newest.code
+        from dot.process_candidate as c
+        join dot.process_candidate as newest on newest.chain = c.chain
+        where c.code = p_process_candidate_code
+        order by newest.source_time desc, newest.chain_position desc
+        limit 1
+    );
+end
+$function$;
 
 revoke all on function dot.fn_candidate_newest(text) from public;
 grant execute on function dot.fn_candidate_newest(text) to dot_reader;  -- the views ask it with the reader's rights

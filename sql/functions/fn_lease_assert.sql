@@ -1,5 +1,5 @@
 -- Single flight: the caller's token must be the live one of the candidate's lease, held by the caller's own login, and not lower than
--- the token the run began under. No message prints a token. Raises check_violation (23514), constraint lease_live_check or
+-- one that was used before: the header's for a component, the latest run's for a header. No message prints a token. Raises check_violation (23514), constraint lease_live_check or
 -- lease_fencing_check. p_locked keeps the lease from being taken over until the caller's transaction ends.
 create or replace function dot.fn_lease_assert(
     p_process_candidate_code text, p_lease_token bigint, p_header_token bigint, p_locked boolean
@@ -27,9 +27,9 @@ begin
     end if;
     if p_lease_token < p_header_token then
         raise check_violation using
-            message = format('the lease token of dot_exec:%s is lower than that of the run', p_process_candidate_code),
+            message = format('the lease token of dot_exec:%s is lower than one that was used', p_process_candidate_code),
             detail = 'Tokens only grow: the lease table was put back to an older state.',
-            hint = 'Acquire the lease again, until its token has passed the run''s.',
+            hint = 'Acquire the lease again, until its token has passed that one.',
             schema = 'dot',
             constraint = 'lease_fencing_check';
     end if;

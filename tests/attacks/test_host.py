@@ -176,7 +176,7 @@ def test_a_replay_in_an_old_snapshot_that_holds_the_gates_is_named_by_the_switch
     writer.execute("begin isolation level repeatable read")
     observe_run(writer, evidence_type="REAL_RUN", lease_token=token, idempotency_key="k")
     pid = writer.info.backend_pid
-    with db.connect("gatekeeper") as gatekeeper, refused("55P03", saying=f"Backends: {pid}"):
+    with db.connect("gatekeeper") as gatekeeper, refused("55P03", saying=f"Held by: {pid}"):
         gatekeeper.execute("select dot.fn_dot_config_set('process_dot_runtime.real_run_enabled', 'false', 'ana', 'x')")
     writer.execute("rollback")
 

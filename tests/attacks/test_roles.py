@@ -310,7 +310,7 @@ REACHES = (
     "alter table dot.process_run_observation disable trigger all",
     "drop table dot.process_component_observation",
     "insert into dot.dot_config_audit (key) values ('forged')",
-    "insert into dot.process_candidate values (now(), 'forged', 'a', 'b', null, 'x', 'x')",
+    "insert into dot.process_candidate (code) values ('forged')",
     "lock table dot.gate_latch in exclusive mode",
     "update dot.outbox_cursor set outbox_id = 9",
     "create table dot.mine ()",

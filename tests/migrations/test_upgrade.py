@@ -235,24 +235,25 @@ KEPT = {
     ),
     "a candidate": (
         "process_candidate",
-        "insert into dot.process_candidate values (now(), 'c', 'p', 'v', null, 'a', 's')",
+        "insert into dot.process_candidate (defined_at, code, producer_dot_code, verifier_dot_code, chain, chain_position,"
+        " pins_output, actor, session_actor) values (now(), 'c', 'p', 'v', 'c', 1, false, 'a', 's')",
     ),
     "a header": ("process_run_observation", RUN),
     "a header and a component": ("process_component_observation, dot.process_run_observation", RUN + COMPONENT),
     "a preflight attestation": (
         "preflight_attestation",
-        "insert into dot.preflight_attestation (attested_at, expires_at, check_name, verdict, finding, actor, session_actor)"
-        " values (now(), now() + interval '1 s', 'fs_snapshot_present', 'PASS', 'f', 'a', 's')",
+        "insert into dot.preflight_attestation (attestation_id, database_oid, attested_at, expires_at, check_name, verdict,"
+        " finding, actor, session_actor) values (1, 1, now(), now() + interval '1 s', 'fs_snapshot_present', 'PASS', 'f', 'a', 's')",
     ),
     "an audited switch": (
         "dot_config_audit",
-        "insert into dot.dot_config_audit (changed_at, system_identifier, key, new_value, actor, session_actor, reason)"
-        " values (now(), 1, 'k', 'false', 'a', 's', 'r')",
+        "insert into dot.dot_config_audit (audit_id, changed_at, system_identifier, database_oid, key, new_value, actor,"
+        " session_actor, reason) values (1, now(), 1, 1, 'k', 'false', 'a', 's', 'r')",
     ),
     "an attested mechanism": (
         "dot_mechanism_attestation",
-        "insert into dot.dot_mechanism_attestation (attested_at, present, mechanism, finding, actor, session_actor)"
-        " values (now(), false, 'scheduler', 'f', 'a', 's')",
+        "insert into dot.dot_mechanism_attestation (attestation_id, attested_at, present, mechanism, finding, actor,"
+        " session_actor) values (1, now(), false, 'scheduler', 'f', 'a', 's')",
     ),
     "a row in the latch": ("gate_latch", "insert into dot.gate_latch default values"),
     "a moved cursor": ("outbox_cursor", "update dot.outbox_cursor set outbox_id = 1, xact_id = '7'"),

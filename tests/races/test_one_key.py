@@ -115,8 +115,10 @@ def test_a_refused_winner_leaves_the_key_to_the_one_that_waits(db: Database, lev
 
 NAIVE = """
     with mine as (
-        insert into dot.process_candidate (code, producer_dot_code, verifier_dot_code, actor, session_actor, defined_at)
-        values ('naive', 'a', 'b', 'naive', 'naive', now()) on conflict do nothing returning code
+        insert into dot.process_candidate (
+            code, producer_dot_code, verifier_dot_code, chain, chain_position, pins_output, actor, session_actor, defined_at
+        )
+        values ('naive', 'a', 'b', 'naive', 1, false, 'naive', 'naive', now()) on conflict do nothing returning code
     )
     select code from mine union all select code from dot.process_candidate where code = 'naive'
 """

@@ -77,12 +77,18 @@ EVERY_CALL = {
         " 'failed', 'skipped', 'me')",
         f"dot.fn_process_observe_batch('{{{PAIR}}}', '{{{PRODUCER}}}', array[gen_random_uuid()], '{{corr}}', '{{null}}',"
         " '{SIMULATED_DRY_RUN}', '{true}', '{failed}', '{me}', '{null}', '{null}', '{null}', '{null}', '{null}',"
-        " array['{}'::jsonb], '{null}', false)",
+        " array['{}'::jsonb], '{null}', '{null}', false)",
         "dot.fn_dot_iu_command_log('dot_wrapper.execute', 'apply', 'completed', 'me')",
         f"dot.fn_dot_iu_runtime_lease_release('dot_exec:{PAIR}', 'me', 1)",
+        f"dot.fn_process_run_begin('{PAIR}', '{PRODUCER}', gen_random_uuid(), 'corr', 'DRY_RUN', true, 'me', 'me', 600)",
     ),
     "relay": ("dot.fn_dot_outbox_poll()",),
     "reader": (
+        "dot.fn_gate_keys('DRY_RUN')",
+        "dot.fn_gate_state(dot.fn_gate_keys('DRY_RUN'), false)",
+        "dot.fn_gate_holders()",
+        "dot.fn_database_identity()",
+        f"dot.fn_candidate_newest('{PAIR}')",
         "dot.fn_dot_iu_operator_runtime_enabled()",
         "dot.fn_process_dot_runtime_execute_enabled()",
         "dot.fn_process_dot_runtime_real_run_enabled()",
@@ -206,7 +212,7 @@ def test_every_api_call_leaves_the_business_table_alone(db: Database, subtests: 
             connection.execute(f"select * from {call}")
             called.add(call.removeprefix("dot.").partition("(")[0])
         if role == "relay":
-            *_, last = poll_until(connection, 4)
+            *_, last = poll_until(connection, 5)
             connection.execute("select dot.fn_dot_outbox_ack(%s, %s)", (last["xact_id"], last["id"]))
             called.add("fn_dot_outbox_ack")
         if role == "reader":

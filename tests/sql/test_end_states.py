@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import uuid
+from datetime import UTC, datetime, timedelta
 
 from ledgers import moment, store_candidate, store_component, store_run
 from support import (
@@ -28,11 +29,11 @@ def end_state(db: Database, run_id: uuid.UUID) -> str:
 
 
 def store_lease(owner: Connection, token: int, *, live: bool, code: str = PAIR) -> None:
-    """The candidate's lease as it stands, live for ever or over since long."""
+    """The candidate's lease as it stands, live for most of an hour or over since long."""
     owner.execute(
         "insert into dot.dot_iu_runtime_lease values (%s, %s, %s, %s, 'tester', 'tester') on conflict (lease_key)"
         " do update set token = excluded.token, expires_at = excluded.expires_at",
-        (token, moment(0), "infinity" if live else moment(1), f"dot_exec:{code}"),
+        (token, moment(0), datetime.now(UTC) + timedelta(minutes=50) if live else moment(1), f"dot_exec:{code}"),
     )
 
 
@@ -62,17 +63,18 @@ STATES: list[tuple[str, list[tuple[str, str]], str, str]] = [
     ("completed", [("producer", DONE), ("verifier", DONE)], "completed", "completed"),
     ("failed", [("producer", DONE), ("verifier", DONE)], "completed", "completed"),
     ("cancelled", [("producer", BEGUN), ("producer", DONE), ("verifier", DONE)], "completed", "completed"),
-    # open, or stale without a live lease: everything else; a header's word alone proves no end
+    # open, or without a live lease awaits_verifier (its producer completed, and of its verifier there is no row) or stale: everything
+    # else; a header's word alone proves no end
     ("started", [], "open", "stale"),
     ("completed", [], "open", "stale"),
     ("started", [("producer", BEGUN)], "open", "stale"),
-    ("started", [("producer", DONE)], "open", "stale"),
+    ("started", [("producer", DONE)], "open", "awaits_verifier"),
     ("started", [("verifier", DONE)], "open", "stale"),
     ("started", [("producer", BEGUN), ("verifier", DONE)], "open", "stale"),
     ("started", [("producer", DONE), ("verifier", BEGUN)], "open", "stale"),
     ("completed", [("producer", DONE), ("verifier", BEGUN)], "open", "stale"),
     ("failed", [("producer", BEGUN)], "open", "stale"),
-    ("cancelled", [("producer", DONE)], "open", "stale"),
+    ("cancelled", [("producer", BEGUN), ("producer", DONE)], "open", "awaits_verifier"),
 ]
 
 

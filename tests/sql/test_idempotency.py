@@ -27,7 +27,13 @@ from support import (
 
 RUN, COMPONENT = "process_run_observation", "process_component_observation"
 PARENT = uuid.uuid4()
-FULL: dict[str, Any] = {"input_ref": "in", "output_ref": "out", "error_ref": "err", "evidence_ref": '{"rows": 3}'}
+FULL: dict[str, Any] = {
+    "input_ref": "in",
+    "output_ref": "out",
+    "error_ref": "err",
+    "evidence_ref": '{"rows": 3, "attempt": {"pid": 7}}',
+    "occurred_at": "2026-11-21T10:00:00Z",
+}
 
 # What belongs to the attempt, what says which row it is, and what no legal second call can change.
 NO_PAYLOAD_OF_A_RUN = {"process_run_id", "correlation_id", "lease_token", "process_candidate_code", "idempotency_key"}
@@ -42,6 +48,8 @@ REFS_AND_ACTOR: tuple[tuple[str, dict[str, Any]], ...] = (
     ("error_ref", {"error_ref": None}),
     ("evidence_ref", {"evidence_ref": '{"rows": 4}'}),
     ("evidence_ref", {"evidence_ref": "{}"}),
+    ("occurred_at", {"occurred_at": "2026-11-21T10:00:01Z"}),
+    ("occurred_at", {"occurred_at": None}),
     ("actor, input_ref", {"actor": "someone-else", "input_ref": "other"}),
 )
 

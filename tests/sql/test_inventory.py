@@ -474,7 +474,7 @@ def test_a_gate_moved_past_its_function_shows_as_not_audited(db: Database) -> No
         set_gates(db, "false", key)
         assert tuple(row(reader, GATE, key).values()) == (key, "false", False, True, *audited[4:])
         owner.execute("update dot.dot_config set value = 'true' where key = %s", (key,))
-        assert tuple(row(reader, GATE, key).values()) == (key, "true", True, False, *audited[4:])
+        assert tuple(row(reader, GATE, key).values()) == (key, "true", False, False, *audited[4:])
 
 
 def test_the_move_of_one_gate_says_nothing_of_another(db: Database) -> None:
@@ -486,5 +486,5 @@ def test_the_move_of_one_gate_says_nothing_of_another(db: Database) -> None:
 def test_a_gate_opened_before_any_audit_shows_as_not_audited(db: Database) -> None:
     db.session("owner").execute("update dot.dot_config set value = 'true'")
     found = rows(db.session("reader"), "select is_open, is_audited, actor from dot.v_dot_gate")
-    assert [tuple(one.values()) for one in found] == [(True, False, None)] * 4
+    assert [tuple(one.values()) for one in found] == [(False, False, None)] * 4
     assert value(db.session("owner"), "select count(*) from dot.dot_config_audit") == 0

@@ -140,6 +140,7 @@ def test_an_event_tells_which_observation_it_is_of(db: Database, writer: Connect
         "dry_run": True,
         "status": "started",
         "actor": "alice",
+        "occurred_at": None,
     }
     assert component_event["payload"] == shared | {
         "component_id": str(component["component_id"]),
@@ -147,6 +148,7 @@ def test_an_event_tells_which_observation_it_is_of(db: Database, writer: Connect
         "dot_code": VERIFIER,
         "status": "step_completed",
         "actor": "bob",
+        "occurred_at": None,
     }
 
 

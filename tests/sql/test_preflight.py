@@ -43,8 +43,10 @@ def assert_safe(writer: Connection) -> Any:
 def attested(db: Database, verdict: str, at: datetime, until: datetime) -> None:
     """An attestation of another time than now, written by the owner."""
     db.connect("owner").execute(
-        "insert into dot.preflight_attestation (check_name, verdict, finding, actor, session_actor, attested_at, expires_at)"
-        " values ('fs_snapshot_present', %s, 'a snapshot', 'me', 'me', %s, %s)",
+        "insert into dot.preflight_attestation (attestation_id, system_identifier, database_oid, check_name, verdict, finding,"
+        " actor, session_actor, attested_at, expires_at)"
+        " select (select coalesce(max(attestation_id), 0) + 1 from dot.preflight_attestation), i.*, 'fs_snapshot_present', %s,"
+        " 'a snapshot', 'me', 'me', %s, %s from dot.fn_database_identity() as i",
         (verdict, at, until),
     )
 

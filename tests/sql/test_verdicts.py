@@ -183,8 +183,9 @@ def test_who_recorded_the_two_parts_is_shown_and_does_not_enter_the_verdict(db: 
     seen = verdict(db)
     actors = seen["producer_session_actor"], seen["verifier_session_actor"], seen["same_session_actor"]
     assert actors == (db.login("writer"), None, None)
+    writer.execute("select dot.fn_dot_iu_runtime_lease_release(%s, 'tester', %s)", (f"dot_exec:{PAIR}", token))
     with psycopg.connect(db.url_as("operator"), autocommit=True, row_factory=dict_row) as operator:
-        observe_component(operator, run_id, "verifier", lease_token=token)
+        observe_component(operator, run_id, "verifier", lease_token=acquire(operator))
     seen = verdict(db)
     actors = seen["producer_session_actor"], seen["verifier_session_actor"], seen["same_session_actor"]
     assert (actors, seen["verified"]) == ((db.login("writer"), db.login("operator"), False), True)

@@ -12,7 +12,7 @@ declare
         when p_value is null then 'value_not_null'
         when p_actor is null then 'actor_not_null'
         when p_reason is null then 'reason_not_null'
-        when (p_key = any (dot.fn_gate_keys(null))) is not true then 'key_check'
+        when (p_key = any (dot.fn_gate_keys('REAL_RUN') || 'queue.worker.enabled'::text)) is not true then 'key_check'
         when (p_value in ('true', 'false')) is not true then 'value_check'
         when dot.fn_is_code(p_actor, 200) is not true then 'actor_check'
         when dot.fn_is_prose(p_reason) is not true then 'reason_check'

@@ -1,5 +1,5 @@
 -- Who holds a switch of a gate up: each transaction that has the latch or writes the configuration, a prepared one by its gid. Only
--- plain readers are left out. login, application and since are NULL for a prepared transaction's backend, which is gone.
+-- plain readers are left out, and VACUUM. login, application and since are NULL for a prepared transaction's backend, which is gone.
 create or replace function dot.fn_gate_holders(
     out pid integer, out prepared_gid text, out login text, out application_name text, out lock_mode text, out locked_table text
 )
@@ -17,9 +17,11 @@ begin
         and own.locktype = 'transactionid' and own.virtualtransaction = l.virtualtransaction
     left join pg_prepared_xacts as x on x.transaction = own.transactionid
     left join pg_stat_activity as s on s.pid = l.pid
-    where l.relation in ('dot.gate_latch'::regclass, 'dot.dot_config'::regclass)
-        and l.mode <> 'AccessShareLock'
-        and l.granted
+    where l.granted
+        and case l.relation
+            when 'dot.gate_latch'::regclass then l.mode <> 'AccessShareLock'
+            when 'dot.dot_config'::regclass then l.mode not in ('AccessShareLock', 'ShareUpdateExclusiveLock')
+        end
         and l.pid is distinct from pg_backend_pid()
     order by l.pid, x.gid, l.relation;
 end

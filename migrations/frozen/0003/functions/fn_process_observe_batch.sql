@@ -100,8 +100,8 @@ begin
         return;
     end if;
 
-    -- What is left, by the functions. A header before its components, and all of a run under its header's key, so that every batch
-    -- goes through the keys in the same order.
+    -- What is left, by the functions: all of a run under its header's key, so that every batch goes through the keys in the same order,
+    -- and its parts in the order in which a run goes. Parts whose header is in no line come in the order of the lines.
     for v_one in
         select l.*
         from (
@@ -125,7 +125,8 @@ begin
         where l.stored_id is null
         order by
             l.process_candidate_code, coalesce(l.run_key, l.idempotency_key, l.process_run_id::text), l.run_line,
-            l.component_role is not null, l.component_role, l.line
+            l.component_role is not null, case when l.run_line is not null then l.component_role end,
+            case when l.run_line is not null then array_position(array['prepared', 'started'], l.status) end, l.line
     loop
         line := v_one.line;
         component_id := null;

@@ -42,6 +42,7 @@ declare
     v_candidate record;
     v_admission jsonb;
     v_event_wanted boolean;
+    v_latest record;
     v_observed_at timestamptz;
     v_stored_run_id uuid;
     v_differing text[];
@@ -115,17 +116,24 @@ begin
     end if;
 
     if v_stored_run_id is null then
-        -- 5. The same again, held until the transaction ends. Runs under one token are in the order of their time, whatever the clock does.
+        -- 5. The same again, held until the transaction ends.
         if p_evidence_type is distinct from c_simulated then
             perform dot.fn_admission_assert(p_process_candidate_code, p_evidence_type, p_lease_token, null, true);
             -- Asked again too: the event type may have been switched while this call waited for the latch or the lease.
             v_event_wanted := dot.fn_host_events_wanted(array[p_dot_code], array[v_event_type]) <> '{}';
-            select r.observed_at + interval '1 microsecond' into v_observed_at
+            -- Runs are in the order of their tokens, and under one token of their time: no clock that went back, and no lease table
+            -- that was put back, makes a new run an older one.
+            select r.lease_token, r.observed_at into v_latest
             from dot.process_run_observation r
             where r.process_candidate_code = p_process_candidate_code and r.evidence_type = p_evidence_type
-                and r.evidence_type <> 'SIMULATED_DRY_RUN' and r.lease_token = p_lease_token
-            order by r.observed_at desc
+                and r.evidence_type <> 'SIMULATED_DRY_RUN'
+            order by r.lease_token desc, r.observed_at desc
             limit 1;
+            if v_latest.lease_token > p_lease_token then
+                perform dot.fn_lease_assert(p_process_candidate_code, p_lease_token, v_latest.lease_token, true);
+            elsif v_latest.lease_token = p_lease_token then
+                v_observed_at := v_latest.observed_at + interval '1 microsecond';
+            end if;
         end if;
 
         -- 6. Insert. No conflict target: a concurrent retry clashes in several unique indexes at once.
