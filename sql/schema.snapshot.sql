@@ -335,9 +335,6 @@ ALTER TABLE ONLY dot.process_run_observation
 ALTER TABLE ONLY dot.universal_edges
     ADD CONSTRAINT universal_edges_pkey PRIMARY KEY (edge_id);
 
-ALTER TABLE ONLY dot.process_candidate
-    ADD CONSTRAINT process_candidate_supersedes_fkey FOREIGN KEY (supersedes) REFERENCES dot.process_candidate(code);
-
 ALTER TABLE ONLY dot.process_component_observation
     ADD CONSTRAINT process_component_observation_process_run_id_fkey FOREIGN KEY (process_candidate_code, process_run_id) REFERENCES dot.process_run_observation(process_candidate_code, process_run_id);
 
@@ -456,18 +453,18 @@ CREATE FUNCTION dot.fn_batch_store_new(p_process_candidate_code text[], p_dot_co
 ALTER FUNCTION dot.fn_batch_store_new(p_process_candidate_code text[], p_dot_code text[], p_process_run_id uuid[], p_correlation_id text[], p_component_role text[], p_evidence_type text[], p_dry_run boolean[], p_status text[], p_actor text[], p_idempotency_key text[], p_parent_run_id uuid[], p_input_ref text[], p_output_ref text[], p_error_ref text[], p_evidence_ref jsonb[], p_lease_token bigint[], p_occurred_at timestamp with time zone[]) OWNER TO dot_owner;
 
 CREATE FUNCTION dot.fn_candidate_newest(p_process_candidate_code text) RETURNS text
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
 
 ALTER FUNCTION dot.fn_candidate_newest(p_process_candidate_code text) OWNER TO dot_owner;
 
 CREATE FUNCTION dot.fn_candidate_role_assert(p_process_candidate_code text, p_part text, p_role regrole) RETURNS void
-    LANGUAGE plpgsql STABLE
+    LANGUAGE plpgsql
 
 ALTER FUNCTION dot.fn_candidate_role_assert(p_process_candidate_code text, p_part text, p_role regrole) OWNER TO dot_owner;
 
 CREATE FUNCTION dot.fn_component_event(p_component dot.process_component_observation) RETURNS jsonb
-    LANGUAGE sql STABLE
+    LANGUAGE sql
 
 ALTER FUNCTION dot.fn_component_event(p_component dot.process_component_observation) OWNER TO dot_owner;
 
@@ -492,7 +489,7 @@ CREATE FUNCTION dot.fn_config_audit(p_key text, p_old_value text, p_new_value te
 ALTER FUNCTION dot.fn_config_audit(p_key text, p_old_value text, p_new_value text, p_actor text, p_reason text) OWNER TO dot_owner;
 
 CREATE FUNCTION dot.fn_database_identity(OUT system_identifier bigint, OUT database_oid oid) RETURNS record
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
 
 ALTER FUNCTION dot.fn_database_identity(OUT system_identifier bigint, OUT database_oid oid) OWNER TO dot_owner;
@@ -580,7 +577,7 @@ CREATE FUNCTION dot.fn_evidence_stored(p_status text, p_evidence_ref jsonb) RETU
 ALTER FUNCTION dot.fn_evidence_stored(p_status text, p_evidence_ref jsonb) OWNER TO dot_owner;
 
 CREATE FUNCTION dot.fn_gate_holders(OUT pid integer, OUT prepared_gid text, OUT login text, OUT application_name text, OUT lock_mode text, OUT locked_table text) RETURNS SETOF record
-    LANGUAGE plpgsql STABLE SECURITY DEFINER
+    LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
 
 ALTER FUNCTION dot.fn_gate_holders(OUT pid integer, OUT prepared_gid text, OUT login text, OUT application_name text, OUT lock_mode text, OUT locked_table text) OWNER TO dot_owner;
@@ -837,7 +834,7 @@ CREATE FUNCTION dot.fn_process_run_observe(p_process_candidate_code text, p_dot_
 ALTER FUNCTION dot.fn_process_run_observe(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_lease_token bigint, p_occurred_at timestamp with time zone, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean) OWNER TO dot_owner;
 
 CREATE FUNCTION dot.fn_run_event(p_run dot.process_run_observation) RETURNS jsonb
-    LANGUAGE sql STABLE
+    LANGUAGE sql
 
 ALTER FUNCTION dot.fn_run_event(p_run dot.process_run_observation) OWNER TO dot_owner;
 
@@ -1239,7 +1236,6 @@ REVOKE ALL ON FUNCTION dot.fn_gate_holders(OUT pid integer, OUT prepared_gid tex
 GRANT ALL ON FUNCTION dot.fn_gate_holders(OUT pid integer, OUT prepared_gid text, OUT login text, OUT application_name text, OUT lock_mode text, OUT locked_table text) TO dot_reader;
 
 REVOKE ALL ON FUNCTION dot.fn_gate_keys(p_evidence_type text) FROM PUBLIC;
-GRANT ALL ON FUNCTION dot.fn_gate_keys(p_evidence_type text) TO dot_reader;
 
 REVOKE ALL ON FUNCTION dot.fn_gate_latch(p_purpose text) FROM PUBLIC;
 

@@ -71,7 +71,6 @@ create table dot.process_candidate (
     session_actor text not null,
     constraint process_candidate_pkey primary key (code),
     constraint process_candidate_chain_key unique (chain, chain_position),
-    constraint process_candidate_supersedes_fkey foreign key (supersedes) references dot.process_candidate (code),
     constraint process_candidate_code_check check (dot.fn_is_code(code, 200)),
     constraint process_candidate_pair_check check (producer_dot_code <> verifier_dot_code),
     constraint process_candidate_max_age_check check (max_age > interval '0'),

@@ -17,6 +17,7 @@ IMMUTABLE = (
     "fn_is_component_status",
     "fn_is_evidence",
     "fn_is_prose",
+    "fn_gate_keys",
     "fn_is_ref",
     "fn_is_run_id",
     "fn_is_run_status",
@@ -281,7 +282,8 @@ BREACHES: list[tuple[str, str, str]] = [
     (
         "a name is one function",
         "create function dot.fn_is_ref(p_value text, p_more text) returns boolean language sql return true",
-        "fn_is_ref",
+        "fn_gate_keys",
+    "fn_is_ref",
     ),
     ("no function is STRICT", FORGED.format("strict"), "fn_forged"),
     (

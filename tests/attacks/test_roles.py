@@ -35,6 +35,7 @@ GATE_READERS = {
 MAY_EXECUTE: dict[str, set[str]] = {
     "dot_writer": GATE_READERS
     | {
+        "fn_process_run_begin",
         "fn_process_run_observe",
         "fn_process_component_observe",
         "fn_process_observe_batch",
@@ -49,7 +50,8 @@ MAY_EXECUTE: dict[str, set[str]] = {
     "dot_cataloguer": {"fn_dot_tool_register", "fn_process_candidate_define"},
     "dot_gatekeeper": {"fn_dot_config_set", "fn_event_type_set", "fn_preflight_attest", "fn_dot_mechanism_attest"},
     "dot_relay": {"fn_dot_outbox_poll", "fn_dot_outbox_ack"},
-    "dot_reader": GATE_READERS,
+    # Beside the gates what the views ask with the reader's rights.
+    "dot_reader": GATE_READERS | {"fn_gate_state", "fn_gate_holders", "fn_candidate_newest", "fn_database_identity"},
 }
 
 HOST_TABLES = {
@@ -100,7 +102,7 @@ def nobody(db: Database) -> Iterator[Connection]:
 def expected_executors(function: str) -> set[str]:
     """Roles that may execute a function, of all the wrapper's roles and a login without one."""
     may = {"dot_owner"} | {role for role, functions in MAY_EXECUTE.items() if function in functions}
-    if function.startswith("fn_host_") or function == "fn_is_code":
+    if function.startswith("fn_host_") or function in ("fn_is_code", "fn_database_identity"):
         may.add("dot_bridge")
     return may
 

@@ -24,6 +24,7 @@ def take(connection: Connection, holder: str) -> int | None:
 
 
 def test_of_many_thieves_of_an_expired_lease_one_wins_and_the_token_grows_by_one(db: Database) -> None:
+    define_pair(db)
     barrier = threading.Barrier(THIEVES, timeout=60)
     owner = db.connect("owner")
     first = acquire(owner)
@@ -77,6 +78,7 @@ def test_of_two_holders_by_name_or_login_the_one_that_waited_is_told_no(db: Data
 
 
 def test_the_naive_version_gives_the_lease_to_both(db: Database) -> None:
+    define_pair(db)
     """A looks: free; B looks: free; A takes it; B takes it."""
     first, second = db.connect("owner"), db.connect("owner")
     acquire(first)

@@ -84,8 +84,7 @@ EVERY_CALL = {
     ),
     "relay": ("dot.fn_dot_outbox_poll()",),
     "reader": (
-        "dot.fn_gate_keys('DRY_RUN')",
-        "dot.fn_gate_state(dot.fn_gate_keys('DRY_RUN'), false)",
+        "dot.fn_gate_state(null, false)",
         "dot.fn_gate_holders()",
         "dot.fn_database_identity()",
         f"dot.fn_candidate_newest('{PAIR}')",

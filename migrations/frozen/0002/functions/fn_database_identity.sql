@@ -4,7 +4,7 @@
 -- system_identifier is NULL where dot_owner may not call pg_control_system: then nothing counts as decided here.
 create or replace function dot.fn_database_identity(out system_identifier bigint, out database_oid oid)
 returns record
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $function$
 begin
     select d.oid into database_oid from pg_database d where d.datname = current_database();

@@ -2,7 +2,7 @@
 -- the order in which they were defined. A candidate that is not superseded gives itself; an unknown one NULL.
 create or replace function dot.fn_candidate_newest(p_process_candidate_code text)
 returns text
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $function$
 begin
     return (

@@ -3,7 +3,7 @@
 -- process_candidate_<part>_role_check.
 create or replace function dot.fn_candidate_role_assert(p_process_candidate_code text, p_part text, p_role regrole)
 returns void
-language plpgsql stable
+language plpgsql volatile
 as $function$
 begin
     if (p_role is null or pg_has_role(session_user, p_role, 'member')) is not true then

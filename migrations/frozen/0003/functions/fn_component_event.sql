@@ -1,7 +1,7 @@
 -- The payload of the event that tells of a component.
 create or replace function dot.fn_component_event(p_component dot.process_component_observation)
 returns jsonb
-language sql stable
+language sql volatile
 return jsonb_build_object(
     'process_candidate_code', p_component.process_candidate_code, 'process_run_id', p_component.process_run_id,
     'component_id', p_component.component_id, 'component_role', p_component.component_role,

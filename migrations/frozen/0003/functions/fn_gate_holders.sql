@@ -4,7 +4,7 @@ create or replace function dot.fn_gate_holders(
     out pid integer, out prepared_gid text, out login text, out application_name text, out lock_mode text, out locked_table text
 )
 returns setof record
-language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $function$
 begin
     return query

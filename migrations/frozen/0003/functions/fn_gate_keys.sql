@@ -7,6 +7,5 @@ return array['iu_core.operator_runtime_enabled', 'process_dot_runtime.execute_en
     || case when p_evidence_type = 'DRY_RUN' then '{}' else array['process_dot_runtime.real_run_enabled'] end;
 
 revoke all on function dot.fn_gate_keys(text) from public;
-grant execute on function dot.fn_gate_keys(text) to dot_reader;  -- v_dot_gate asks it with the reader's rights
 
 comment on function dot.fn_gate_keys(text) is 'The gates that an evidence type needs, in the order in which they are asked.';

@@ -1,4 +1,4 @@
--- Each of the named gates: its stored value, and why it is off. off_because is NULL where the gate is open, and only there: the value
+-- Each of the named gates, by default of every gate there is: its stored value, and why it is off. off_because is NULL where the gate is open, and only there: the value
 -- is exactly `true`, and the newest audit row says that fn_dot_config_set opened it in this database of this cluster. A value that
 -- came by a plain UPDATE, a restored dump or a clone opens nothing. Closing depends on the value alone.
 -- p_locked reads the row FOR SHARE, which ends in 40001 where the caller's snapshot is older than the last switch.
@@ -12,7 +12,7 @@ declare
     v_here record := dot.fn_database_identity();
     v_moved record;
 begin
-    foreach key in array p_keys loop
+    foreach key in array coalesce(p_keys, dot.fn_gate_keys('REAL_RUN') || 'queue.worker.enabled'::text) loop
         value := dot.fn_host_gate_value(key, p_locked);
         select a.new_value, a.system_identifier, a.database_oid into v_moved
         from dot.dot_config_audit a

@@ -1,7 +1,7 @@
 -- The payload of the event that tells of a header.
 create or replace function dot.fn_run_event(p_run dot.process_run_observation)
 returns jsonb
-language sql stable
+language sql volatile
 return jsonb_build_object(
     'process_candidate_code', p_run.process_candidate_code, 'process_run_id', p_run.process_run_id,
     'correlation_id', p_run.correlation_id, 'parent_run_id', p_run.parent_run_id, 'dot_code', p_run.dot_code,

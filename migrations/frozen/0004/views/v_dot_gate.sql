@@ -11,7 +11,7 @@ select
     a.session_actor,
     a.reason,
     coalesce(g.value = coalesce(a.new_value, 'false'), false) as is_audited
-from dot.fn_gate_state(dot.fn_gate_keys('REAL_RUN') || 'queue.worker.enabled'::text, false) as g
+from dot.fn_gate_state(null, false) as g
 left join lateral (
     select d.changed_at, d.actor, d.session_actor, d.reason, d.new_value
     from dot.dot_config_audit as d
