@@ -116,7 +116,9 @@ def test_each_question_is_answered_by_its_indexes(db: Database, filled: Connecti
     ]
     for question, (query, indexes, pages) in QUESTIONS.items():
         with subtests.test(question=question):
-            rows(filled, query.format(run_id=run_id))  # what a session looks up of the catalog once is not the question's
+            rows(
+                filled, query.format(run_id=run_id)
+            )  # what a session looks up of the catalog once is not the question's
             plan = explained(filled, query.format(run_id=run_id))
             used = [one for one in nodes(plan) if one.get("Relation Name") in (HEADER, COMPONENT)]
             assert {one["Node Type"] for one in used} <= {"Index Scan", "Index Only Scan"}, question

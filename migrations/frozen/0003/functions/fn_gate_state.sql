@@ -23,7 +23,7 @@ begin
             when value is null then 'it has no value'
             when (value = 'true') is not true then 'its value is not exactly true'
             when (v_moved.new_value = 'true') is not true then 'it was opened past fn_dot_config_set'
-            when v_here.system_identifier is null then 'dot_owner may not execute pg_control_system()'
+            when v_here.system_identifier is null then 'dot_owner may not call pg_control_system()'
             when (v_moved.system_identifier, v_moved.database_oid)
                 is distinct from (v_here.system_identifier, v_here.database_oid)
                 then 'it was opened in another database or cluster'

@@ -18,7 +18,7 @@ begin
     v_now := clock_timestamp();
     detail := case
         when v_newest.attestation_id is null then 'never attested: fn_preflight_attest'
-        when v_here.system_identifier is null then 'dot_owner may not execute pg_control_system()'
+        when v_here.system_identifier is null then 'dot_owner may not call pg_control_system()'
         when (v_newest.system_identifier, v_newest.database_oid)
             is distinct from (v_here.system_identifier, v_here.database_oid)
             then format('the newest attestation, by %s, was made in another database or cluster', v_newest.actor)

@@ -1,0 +1,246 @@
+"""A gate is open and an attestation counts only where they were decided: by its function, in this database of this cluster. And nothing
+that cannot be ended holds a switch up."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import psycopg
+import pytest
+from psycopg.rows import dict_row
+
+from support import (
+    GATES,
+    Connection,
+    Database,
+    acquire,
+    attest,
+    observe_component,
+    observe_run,
+    ready_for_real_runs,
+    refused,
+    row,
+    rows,
+    set_gates,
+    value,
+    waiting,
+)
+
+ATTESTATION = "select verdict, detail from dot.fn_preflight_guard() where check_name = 'fs_snapshot_present'"
+ELSEWHERE = "it was opened in another database or cluster"
+
+
+def why_off(db: Database) -> set[str | None]:
+    return {one["off_because"] for one in rows(db.connect("reader"), "select off_because from dot.v_dot_gate") if one}
+
+
+def attestation(db: Database) -> tuple[str, str]:
+    found = row(db.connect("writer"), ATTESTATION)
+    return found["verdict"], found["detail"]
+
+
+@pytest.fixture
+def clone(db: Database) -> Iterator[Database]:
+    """A copy of a database in which everything is open, as CREATE DATABASE ... TEMPLATE makes it."""
+    ready_for_real_runs(db)
+    set_gates(db, "true", "queue.worker.enabled")
+    db.close()
+    name = psycopg.conninfo.conninfo_to_dict(db.url)["dbname"]
+    with db.server.database(str(name)) as url:
+        copy = Database(url, db.server)
+        yield copy
+        copy.close()
+
+
+def test_a_clone_is_closed_until_its_gates_are_opened_and_its_snapshot_attested_in_it(clone: Database) -> None:
+    writer = clone.connect("writer")
+    assert {one["value"] for one in rows(clone.connect("reader"), "select value from dot.v_dot_gate")} == {"true"}
+    assert why_off(clone) == {ELSEWHERE}
+    assert attestation(clone) == ("BLOCK", "the newest attestation, by tester, was made in another database or cluster")
+    token = acquire(writer)
+    for gate in GATES:
+        with refused("23514", f"gate_{gate.partition('.')[2]}_check", ELSEWHERE):
+            observe_run(writer, evidence_type="REAL_RUN", lease_token=token)
+        set_gates(clone, "true", gate)
+    with refused("23514", "preflight_check"):
+        observe_run(writer, evidence_type="REAL_RUN", lease_token=token)
+    attest(clone)
+    assert observe_run(writer, evidence_type="REAL_RUN", lease_token=token)["created"]
+
+
+def test_a_gate_that_another_cluster_opened_is_off(db: Database) -> None:
+    ready_for_real_runs(db)
+    db.connect("owner").execute(
+        "insert into dot.dot_config_audit (audit_id, changed_at, system_identifier, database_oid, key, old_value, new_value,"
+        " actor, session_actor, reason) select max(audit_id) + 1, now(), 7, max(database_oid::bigint)::oid, %s, 'false',"
+        " 'true', 'a', 's', 'r' from dot.dot_config_audit",
+        (GATES[2],),
+    )
+    with refused("23514", "gate_real_run_enabled_check", ELSEWHERE):
+        observe_run(db.connect("writer"), evidence_type="REAL_RUN")
+
+
+def test_a_value_that_was_stored_past_the_function_opens_nothing(db: Database) -> None:
+    ready_for_real_runs(db)
+    for gate in GATES:
+        set_gates(db, "false", gate)
+        db.connect("owner").execute("update dot.dot_config set value = 'true' where key = %s", (gate,))
+        with refused("23514", f"gate_{gate.partition('.')[2]}_check", "it was opened past fn_dot_config_set"):
+            observe_run(db.connect("writer"), evidence_type="REAL_RUN")
+        set_gates(db, "true", gate)
+
+
+def test_closing_needs_nothing_but_the_gate_and_opening_needs_the_identity_of_the_cluster(db: Database) -> None:
+    ready_for_real_runs(db)
+    superuser = db.connect("superuser")
+    superuser.execute("revoke execute on function pg_control_system() from public")
+    assert why_off(db) - {"its value is not exactly true"} == {"dot_owner may not call pg_control_system()"}
+    assert attestation(db) == ("BLOCK", "dot_owner may not call pg_control_system()")
+    set_gates(db, "false")
+    assert why_off(db) == {"its value is not exactly true"}
+    set_gates(db, "true")
+    with refused("23514", "gate_operator_runtime_enabled_check", "dot_owner may not call pg_control_system()"):
+        observe_run(db.connect("writer"), evidence_type="REAL_RUN")
+    superuser.execute("grant execute on function pg_control_system() to public")
+    assert why_off(db) >= {"it was opened in another database or cluster"}, "what was not known then does not count now"
+
+
+@pytest.mark.parametrize("newest", ["BLOCK", "PASS for a second"])
+def test_an_attestation_that_is_over_when_the_lease_is_got_lets_no_run_in(db: Database, newest: str) -> None:
+    """The call has passed gates and preflight, and waits for the lease that another transaction of its login holds."""
+    ready_for_real_runs(db)
+    holder, late = db.connect("writer"), db.connect("writer")
+    token = acquire(holder)
+    run_id = observe_run(holder, evidence_type="REAL_RUN", lease_token=token)["process_run_id"]
+    holder.execute("begin")
+    observe_component(holder, run_id, "producer", lease_token=token)
+    if newest != "BLOCK":
+        attest(db, seconds=1)
+    with ThreadPoolExecutor(1) as pool:
+        call = partial(observe_run, late, evidence_type="REAL_RUN", lease_token=token)
+        started = waiting(late, call, pool, db)
+        if newest == "BLOCK":
+            attest(db, "BLOCK")
+        else:
+            while attestation(db)[0] != "BLOCK":
+                pass
+        holder.execute("commit")
+        with refused("23514", "preflight_check", "It ran out or was taken back while this call waited."):
+            started.result()
+
+
+def taking(db: Database, session: Connection) -> dict[str, str]:
+    """Every kind of call that takes the gate latch."""
+    token = acquire(session)
+    run = f"'{{}}', 'dot.load_orders', gen_random_uuid(), 'corr', 'REAL_RUN', false, 'started', 'me', p_lease_token => {token}"
+    return {
+        "an observation": f"select dot.fn_process_run_observe({run.format('shop.orders')})",
+        "a switch": f"select dot.fn_dot_config_set('{GATES[2]}', 'true', 'me', 'again')",
+        "an event type": "select dot.fn_event_type_set('process.run.failed', true, 'me', 'for a test')",
+        "an attestation": "select dot.fn_preflight_attest('fs_snapshot_present', 'PASS', 60, 'me', 'a snapshot')",
+        "a mechanism": "select dot.fn_dot_mechanism_attest('scheduler', false, 'me', 'none found')",
+    }
+
+
+def test_no_transaction_that_holds_the_latch_can_be_prepared(db: Database, subtests: pytest.Subtests) -> None:
+    if not db.server.own:
+        pytest.skip("prepared transactions are there on a server of the tests' own")
+    ready_for_real_runs(db)
+    operator = db.connect("operator")
+    for kind, call in taking(db, operator).items():
+        for before, after in (
+            ("", ""),
+            ("savepoint s", "release savepoint s"),
+            ("listen mine", "unlisten *"),
+        ):
+            name = f"dot_test_{uuid.uuid4().hex}"
+            with subtests.test(kind=kind, after=after):
+                operator.execute("begin")
+                for statement in filter(None, (before, call, after)):
+                    operator.execute(statement)
+                with refused("0A000"):
+                    operator.execute(f"prepare transaction '{name}'")
+                assert value(operator, "select count(*) from pg_prepared_xacts where gid = %s", name) == 0
+        with subtests.test(kind=kind, after="commit"):
+            operator.execute(call)
+            assert rows(operator, "select pg_listening_channels()") == [], "no session is left listening"
+
+
+def test_a_savepoint_that_is_rolled_back_takes_the_latch_with_it(db: Database) -> None:
+    if not db.server.own:
+        pytest.skip("prepared transactions are there on a server of the tests' own")
+    ready_for_real_runs(db)
+    writer, name = db.connect("writer"), f"dot_test_{uuid.uuid4().hex}"
+    token = acquire(writer)
+    writer.execute("begin")
+    writer.execute("savepoint s")
+    observe_run(writer, evidence_type="REAL_RUN", lease_token=token)
+    writer.execute("rollback to savepoint s")
+    writer.execute(f"prepare transaction '{name}'")
+    try:
+        set_gates(db, "false")
+    finally:
+        writer.execute(f"rollback prepared '{name}'")
+
+
+def test_a_prepared_transaction_that_locks_the_latch_past_the_functions_is_named_by_its_gid(db: Database) -> None:
+    ready_for_real_runs(db)
+    superuser = db.connect("superuser")
+    name = f"dot_test_{uuid.uuid4().hex}"
+    superuser.execute("begin")
+    superuser.execute("lock table dot.gate_latch in access exclusive mode")
+    superuser.execute("select pg_current_xact_id()")
+    superuser.execute(f"prepare transaction '{name}'")
+    try:
+        with refused("55P03", saying=f"Held by: prepared transaction '{name}'"), db.connect("gatekeeper") as gatekeeper:
+            gatekeeper.execute("select dot.fn_dot_config_set(%s, 'false', 'me', 'stop')", (GATES[2],))
+        held = row(db.connect("reader"), "select prepared_gid, pid, lock_mode, locked_table from dot.v_dot_gate_holder")
+        assert tuple(held.values()) == (name, None, "AccessExclusiveLock", "dot.gate_latch")
+    finally:
+        superuser.execute(f"rollback prepared '{name}'")
+    set_gates(db, "false")
+
+
+def test_a_reader_sees_who_holds_a_switch_up(db: Database) -> None:
+    ready_for_real_runs(db)
+    writer, reader = db.connect("writer"), db.connect("reader")
+    token = acquire(writer)
+    assert rows(reader, "select * from dot.v_dot_gate_holder") == []
+    writer.execute("begin")
+    observe_run(writer, evidence_type="REAL_RUN", lease_token=token)
+    held = rows(reader, "select pid, prepared_gid, login, lock_mode, locked_table from dot.v_dot_gate_holder")
+    assert [tuple(one.values()) for one in held] == [
+        (writer.info.backend_pid, None, db.login("writer"), "RowShareLock", "dot.gate_latch")
+    ]
+    writer.execute("commit")
+    assert rows(reader, "select * from dot.v_dot_gate_holder") == []
+
+
+def test_no_number_of_an_audit_row_or_attestation_comes_from_a_sequence(db: Database) -> None:
+    """A subscriber that takes over has the rows and not the sequences: the switch must work at its first call."""
+    behind = rows(
+        db.connect("owner"),
+        "select c.relname from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0"
+        " left join pg_attrdef d on d.adrelid = c.oid and d.adnum = a.attnum"
+        " where c.relnamespace = 'dot'::regnamespace and c.relkind = 'r' and c.relname ~ 'audit|attestation'"
+        " and (a.attidentity <> '' or pg_get_expr(d.adbin, d.adrelid) ~ 'nextval')",
+    )
+    assert behind == []
+
+
+@pytest.mark.parametrize("call", ["a switch", "an event type", "an attestation", "a mechanism"])
+def test_a_decision_from_an_old_snapshot_is_to_be_retried(db: Database, call: str) -> None:
+    ready_for_real_runs(db)
+    operator = db.connect("operator")
+    statement = taking(db, operator)[call]
+    operator.execute("begin isolation level repeatable read")
+    operator.execute("select 1 from dot.v_dot_gate")
+    with psycopg.connect(db.url_as("operator"), autocommit=True, row_factory=dict_row) as other:
+        other.execute(statement)
+    with refused("40001"):
+        operator.execute(statement)
+    operator.execute("rollback")
+    operator.execute(statement)
