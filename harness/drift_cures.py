@@ -123,9 +123,7 @@ class _Cure:
     def of_any_object(self) -> str | None:
         noun = _NOUN.get(self.kind, self.kind)
         if self.name == "owner" and self.expected:
-            return (
-                f"alter {'routine' if self.kind == 'function' else self.kind} {self.identity} owner to {self.expected};"
-            )
+            return self._owned()
         if self.name == "comment":
             comment = sql.Literal(self.expected).as_string() if self.expected is not None else "null"
             return f"comment on {self._described} is {comment};"
@@ -145,6 +143,12 @@ class _Cure:
             owner = self.all_found.get((self.kind, self.identity, "owner"), "dot_owner")
             return f"grant {self.found} on {noun} {self.identity} to {owner};"
         return None
+
+    def _owned(self) -> str:
+        kind, identity = ("routine" if self.kind == "function" else self.kind), self.identity
+        if table := self.all_found.get((self.kind, self.identity, "owned by")):  # a column's sequence is handed over with its table
+            kind, identity = "table", ".".join(parts(table)[:2])
+        return f"alter {kind} {identity} owner to {self.expected};"
 
     def _granted(self, noun: str, grantee: str) -> str:
         columns, target = "", f"{noun} {self.identity}"

@@ -163,6 +163,11 @@ FIRST = [
     Tamper("schema usable by PUBLIC", "grant usage on schema dot to public", "schema dot: granted to PUBLIC"),
     Tamper("writer lost execute", f"revoke execute on function {OBSERVE} from dot_writer", OBSERVED),
     Tamper("table owned by a stranger", f"alter table {RUN} owner to eve", f"table {RUN}: owner"),
+    Tamper(
+        "table with an identity owned by a stranger",
+        "alter table dot.event_outbox owner to eve",
+        "table dot.event_outbox: owner",
+    ),
     Tamper("function owned by a superuser", f"alter function {OBSERVE} owner to postgres", OBSERVED),
     Tamper(
         "bridge function owned by dot_owner",
