@@ -282,6 +282,8 @@ def compare(expected: Rows, found: Rows, context: Context) -> tuple[Difference, 
     """What differs between two sets of rows, the gravest first, then by kind and name."""
     extra = {key[:2] for key in found} - {key[:2] for key in expected}
     gone = {key[:2] for key in expected} - {key[:2] for key in found}
+    # What the host may have is not to be taken from it by a script that runs every cure.
+    kept = {key: value for key, value in found.items() if key not in expected and level(key, value) == "info"}
     differences: list[Difference] = []
     told: set[tuple[str, str]] = set()
     for key in sorted(expected.keys() | found.keys(), key=lambda key: (*key[:2], _telling(key[2]), key[2])):
@@ -293,8 +295,7 @@ def compare(expected: Rows, found: Rows, context: Context) -> tuple[Difference, 
         if whole:
             told.add(key[:2])
         how_bad = level(key, after)
-        # What the host may have is not to be taken from it by a script that runs every cure.
-        back = None if how_bad == "info" else cure(key, before, after, expected, found, context, whole=whole)
+        back = None if how_bad == "info" else cure(key, before, after, expected, found, context, whole=whole, kept=kept)
         differences.append(Difference(*key, before, after, how_bad, back))
     order = ("drift", "warn", "info")
     # What belongs to the wrong role is handed back first: the other statements are its owner's.

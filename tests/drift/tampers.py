@@ -355,11 +355,39 @@ MORE = [
     ),
     Tamper(
         "granted by another than a superuser",
-        "grant dot_owner to eve with admin option; create role m; set local role eve; grant dot_owner to m; reset role;"
-        " revoke admin option for dot_owner from m",
-        "member dot_owner: m",
+        "grant dot_owner to eve with admin option; create role a; create role m; set local role eve;"
+        " grant dot_owner to m with admin option; set local role m; grant dot_owner to a; reset role",
+        "member dot_owner: a",
         versions=(16, 17, 18),
-        cured=False,
+    ),
+    Tamper(
+        "a predefined role handed on",
+        "grant pg_write_all_data to eve with admin option; create role a; create role m; set local role eve;"
+        " grant pg_write_all_data to a; grant pg_write_all_data to m; reset role",
+        "predefined role pg_write_all_data: a",
+        "warn",
+    ),
+    Tamper(
+        "a parameter handed on",
+        "grant set on parameter session_replication_role to eve with grant option; create role a; create role m;"
+        " set local role eve; grant set on parameter session_replication_role to a with grant option;"
+        " set local role a; grant set on parameter session_replication_role to m; reset role",
+        "parameter session_replication_role: granted to a",
+    ),
+    Tamper(
+        "a right on pg_catalog handed on",
+        "grant create on schema pg_catalog to eve with grant option; create role a; create role m;"
+        " set local role eve; grant create on schema pg_catalog to a with grant option; grant create on schema pg_catalog to m;"
+        " reset role",
+        "system schema pg_catalog: granted to a",
+    ),
+    Tamper(
+        "rights handed on, and to a role of the wrapper's",
+        f"create role a; grant usage on schema dot to eve, a; grant select on {RUN} to eve with grant option; set local role eve; grant select on {RUN} to a with grant"
+        f" option; set local role a; grant select on {RUN} to dot_writer; reset role;"
+        f" grant execute on function {OBSERVE} to eve with grant option; set local role eve;"
+        f" grant execute on function {OBSERVE} to dot_writer; reset role",
+        f"table {RUN}: granted to a",
     ),
     Tamper(
         "ADMIN through another role",
