@@ -450,6 +450,13 @@ around (kind, identity, property, value) as (
     from pg_namespace n cross join aclexplode(n.nspacl) g join grantee e on e.oid = g.grantee
     where n.nspname = 'pg_catalog' and g.privilege_type = 'CREATE' and g.grantee <> n.nspowner
     union all
+    -- What runs the text of every function in it. Who owns the language cannot change that.
+    select 'system', 'language plpgsql', 'runs by', concat_ws(', ', (
+            select string_agg(format('%s of %s', p.prosrc, p.probin), ', ' order by p.prosrc collate "C")
+            from pg_proc p where p.oid in (l.lanplcallfoid, l.laninline, l.lanvalidator)),
+        case when l.lanpltrusted then 'trusted' end)
+    from pg_language l where l.lanname = 'plpgsql'
+    union all
     -- An object id below 16384 is the server's own. Extensions put theirs there too.
     select 'system', i.type || ' ' || i.identity, 'there', 'true'
     from (

@@ -698,6 +698,19 @@ MORE = [
         "alter function dot.fn_is_code depends on extension plpgsql",
         "function dot.fn_is_code(text, integer): extension plpgsql",
     ),
+    Tamper(
+        "language run by something else",
+        catalog("update pg_proc set probin = 'x' where proname = 'plpgsql_call_handler'"),
+        "system language plpgsql: runs by",
+        cured=False,
+    ),
+    Tamper(
+        "language without its validator",
+        catalog("update pg_language set lanvalidator = 0 where lanname = 'plpgsql'"),
+        "system language plpgsql: runs by",
+        cured=False,
+    ),
+    Tamper("language of another owner", "alter language plpgsql owner to eve", "", "info"),
     Tamper("part of an extension", f"alter extension plpgsql add table {RUN}", f"table {RUN}: extension plpgsql"),
     Tamper(
         "security label",
