@@ -34,7 +34,7 @@ ROLES: Final = (*OWNERS, "dot_writer", "dot_cataloguer", "dot_gatekeeper", "dot_
 # What is the whole server's or the host's: a schema that is installed beside the live one says nothing of it.
 AROUND: Final = {
     *("role", "member", "acts as", "predefined role", "setting", "parameter", "event trigger", "publication"),
-    *("subscription", "database", "system", "outside"),
+    *("subscription", "database", "system", "outside", "right outside"),
 }
 
 
@@ -317,6 +317,8 @@ def level(key: Key, found: str | None) -> Level:
             return "drift" if identity.startswith(("cast ", "transform ")) else "info"
         case "other":
             return "info" if identity.startswith("statistics object ") else "drift"
+        case "right outside":  # the bridge may reach tables of the host's; the owner of the ledger needs nothing else
+            return "warn" if name == "dot_owner" else "info"
         case "subscription":
             return "warn"
         case "member":

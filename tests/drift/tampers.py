@@ -534,6 +534,32 @@ MORE = [
         f"table {RUN}: granted to eve",
     ),
     Tamper(
+        "the owner may read a table outside",
+        "create table public.t (i integer); grant select on public.t to dot_owner",
+        "right outside table public.t: dot_owner",
+        "warn",
+        cured=False,
+    ),
+    Tamper(
+        "the owner has a schema and a column outside",
+        "create schema s authorization dot_owner; create table public.t (i integer); grant update (i) on public.t to dot_owner",
+        "right outside schema s: dot_owner",
+        "warn",
+        cured=False,
+    ),
+    Tamper(
+        "the bridge may write a table outside",
+        "create table public.t (i integer); grant insert on public.t to dot_bridge",
+        "right outside table public.t: dot_bridge",
+        "info",
+    ),
+    Tamper(
+        "a working role may call a function outside",
+        "create function public.f() returns integer language sql as 'select 1'; grant execute on function public.f to dot_writer",
+        "right outside function public.f(): dot_writer",
+        "info",
+    ),
+    Tamper(
         "default rights of new functions",
         "alter default privileges for role dot_owner grant execute on functions to public",
         "default rights dot_owner: functions to dot_owner",
