@@ -323,6 +323,8 @@ def level(key: Key, found: str | None) -> Level:
             return "warn"
         case "member":
             return _level_of_member(identity, name, found)
+        case "acts as" if identity not in OWNERS:
+            return "info"  # like the members themselves
         case "acts as":
             return "drift" if found and found.startswith("through ") else "warn"  # names follow, whatever they say
         case "predefined role":

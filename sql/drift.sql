@@ -356,7 +356,7 @@ membership as (
 ),
 reach (role, member, acts, via) as (
     select m.roleid, m.member, m.inherits or m.sets, null::oid
-    from membership m join role r on r.oid = m.roleid and r.rolname in ('dot_owner', 'dot_bridge')
+    from membership m join role r on r.oid = m.roleid
     where m.member not in (select oid from role)
     union
     select h.role, m.member, h.acts and (m.inherits or m.sets), h.member

@@ -409,6 +409,12 @@ MORE = [
     Tamper("reader in a host's role", "create role app; grant app to dot_reader", "member app: dot_reader", "warn"),
     Tamper("a member of a working role", "grant dot_writer to eve", "member dot_writer: eve", "info"),
     Tamper(
+        "a member through another role",
+        "create role m; grant dot_gatekeeper to m; grant m to eve",
+        "acts as dot_gatekeeper: eve",
+        "info",
+    ),
+    Tamper(
         "a member who may make members", "grant dot_writer to eve with admin option", "member dot_writer: eve", "warn"
     ),
     Tamper(
