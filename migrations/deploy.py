@@ -24,7 +24,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from harness.database import PIN, connect_for_alembic, libpq
-from harness.errors import NoDatabase
+from harness.errors import READ_ONLY_HINT, NoDatabase
 from migrations.frozen_sql import statement
 
 # "dot" in ASCII, twice: any constant that nobody else uses.
@@ -283,10 +283,11 @@ class Refused(CommandError):
         if diagnostics is None or diagnostics.message_primary is None:
             super().__init__(" ".join(str(error).split()))
             return
+        hint = diagnostics.message_hint or (READ_ONLY_HINT if self.sqlstate == "25006" else None)
         said = (
             f"{diagnostics.message_primary} ({self.sqlstate})",
             diagnostics.message_detail and f"detail: {diagnostics.message_detail}",
-            diagnostics.message_hint and f"next: {diagnostics.message_hint}",
+            hint and f"next: {hint}",
         )
         super().__init__("\n".join(filter(None, said)))
 
