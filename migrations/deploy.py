@@ -81,7 +81,7 @@ begin
     if v_found is not null then
         raise insufficient_privilege using
             message = 'an event trigger would run code of another login with the rights of this one: ' || v_found,
-            hint = 'Disable it for the deploy (alter event trigger ... disable), or let a superuser own its function.',
+            hint = 'Disable it meanwhile (alter event trigger ... disable), or let a superuser own its function.',
             constraint = 'deploy_event_trigger';
     end if;
 end
