@@ -26,8 +26,7 @@ looked up first, and they would run with the rights of the login that looks. SET
 
 # A stranger's schema of that name would run the stranger's code, and a role that is set for a transaction can be left by it.
 _IS_OURS: Final = (
-    "not exists (select from pg_namespace n where n.nspname = 'dot'"
-    " and n.nspowner is distinct from (select r.oid from pg_roles r where r.rolname = 'dot_owner'))"
+    "not exists (select from pg_namespace n where n.nspname = 'dot' and n.nspowner is distinct from to_regrole('dot_owner'))"
 )
 
 # Sent as one query, which is one transaction.

@@ -371,17 +371,29 @@ def _state(connection: psycopg.Connection[Any], _: Limits) -> Iterator[Finding]:
         yield Finding("state", "ok", "gates, event types, cursor, sequences and leases go together")
 
 
+# Counted no further than to where it is a failure: an outbox that nobody reads grows with the ledger. The view's own depth, which
+# is not asked for, would count all of it.
+OUTBOX: Final = """
+select o.lag_seconds, (
+    select count(*) from (select from dot.v_dot_outbox_waiting limit %s) as counted
+) as depth
+from dot.v_dot_outbox as o
+"""
+
+
 def _outbox(connection: psycopg.Connection[Any], limits: Limits) -> Iterator[Finding]:
-    found = _view(connection, "select depth, lag_seconds from dot.v_dot_outbox")
+    counted_to = 10 * limits.outbox_depth + 1
+    found = _view(connection, OUTBOX, counted_to)
     if not found:  # without a cursor nothing is counted from it
         yield Finding("outbox", "fail", "it has no cursor", "See `state`.")
         return
     waiting = found[0]
-    figure = f"{waiting['depth']} events wait, the oldest for {waiting['lag_seconds']} s"
+    depth = str(waiting["depth"]) if waiting["depth"] < counted_to else f"more than {counted_to - 1}"
+    figure = f"{depth} events wait, the oldest for {waiting['lag_seconds']} s"
     load = max(waiting["depth"] / limits.outbox_depth, waiting["lag_seconds"] / limits.outbox_lag)
     level: Level = "fail" if load > 10 else "warn" if load > 1 else "ok"
     advice = "See that the relay runs, and `transactions`; where nobody reads the events, `dot-wrapper outbox switch ... --off`."
-    yield Finding("outbox", level, figure, advice if level != "ok" else None, waiting)
+    yield Finding("outbox", level, figure, advice if level != "ok" else None, waiting | {"counted_to": counted_to})
 
 
 # The latest real run of each candidate, by an index: to look at every run would cost more with each of them. A lease that nobody

@@ -34,7 +34,7 @@ ROLES: Final = (*OWNERS, "dot_writer", "dot_cataloguer", "dot_gatekeeper", "dot_
 # What is the whole server's or the host's: a schema that is installed beside the live one says nothing of it.
 AROUND: Final = {
     *("role", "member", "acts as", "predefined role", "setting", "parameter", "event trigger", "publication"),
-    *("subscription", "database", "system", "outside"),
+    *("subscription", "database", "system", "outside", "right outside"),
 }
 
 
@@ -282,6 +282,8 @@ def compare(expected: Rows, found: Rows, context: Context) -> tuple[Difference, 
     """What differs between two sets of rows, the gravest first, then by kind and name."""
     extra = {key[:2] for key in found} - {key[:2] for key in expected}
     gone = {key[:2] for key in expected} - {key[:2] for key in found}
+    # What the host may have is not to be taken from it by a script that runs every cure.
+    kept = {key: value for key, value in found.items() if key not in expected and level(key, value) == "info"}
     differences: list[Difference] = []
     told: set[tuple[str, str]] = set()
     for key in sorted(expected.keys() | found.keys(), key=lambda key: (*key[:2], _telling(key[2]), key[2])):
@@ -293,8 +295,7 @@ def compare(expected: Rows, found: Rows, context: Context) -> tuple[Difference, 
         if whole:
             told.add(key[:2])
         how_bad = level(key, after)
-        # What the host may have is not to be taken from it by a script that runs every cure.
-        back = None if how_bad == "info" else cure(key, before, after, expected, found, context, whole=whole)
+        back = None if how_bad == "info" else cure(key, before, after, expected, found, context, whole=whole, kept=kept)
         differences.append(Difference(*key, before, after, how_bad, back))
     order = ("drift", "warn", "info")
     # What belongs to the wrong role is handed back first: the other statements are its owner's.
@@ -316,10 +317,14 @@ def level(key: Key, found: str | None) -> Level:
             return "drift" if identity.startswith(("cast ", "transform ")) else "info"
         case "other":
             return "info" if identity.startswith("statistics object ") else "drift"
+        case "right outside":  # the bridge may reach tables of the host's; the owner of the ledger needs nothing else
+            return "warn" if name == "dot_owner" else "info"
         case "subscription":
             return "warn"
         case "member":
             return _level_of_member(identity, name, found)
+        case "acts as" if identity not in OWNERS:
+            return "info"  # like the members themselves
         case "acts as":
             return "drift" if found and found.startswith("through ") else "warn"  # names follow, whatever they say
         case "predefined role":

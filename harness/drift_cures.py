@@ -54,14 +54,16 @@ def cure(
     context: Context,
     *,
     whole: bool,
+    kept: Rows,
 ) -> str | None:
     """The statement, or the command for a shell, that puts a property back; None where there is none.
 
     Args:
         whole: the object itself is missing or additional, and this is the row that tells it.
+        kept: additional rows that a host may have, and that a statement must not take away with its own.
     """
     kind, identity, name = key
-    made = _Cure(kind, identity, name, expected, found, all_expected, all_found, context)
+    made = _Cure(kind, identity, name, expected, found, all_expected, all_found, context, kept)
     if whole and found is not None:
         return made.dropped()
     if whole:
@@ -87,6 +89,7 @@ class _Cure:
     all_expected: Rows
     all_found: Rows
     context: Context
+    kept: Rows
 
     # An object that is missing or additional
 
@@ -123,9 +126,7 @@ class _Cure:
     def of_any_object(self) -> str | None:
         noun = _NOUN.get(self.kind, self.kind)
         if self.name == "owner" and self.expected:
-            return (
-                f"alter {'routine' if self.kind == 'function' else self.kind} {self.identity} owner to {self.expected};"
-            )
+            return self._owned()
         if self.name == "comment":
             comment = sql.Literal(self.expected).as_string() if self.expected is not None else "null"
             return f"comment on {self._described} is {comment};"
@@ -145,6 +146,14 @@ class _Cure:
             owner = self.all_found.get((self.kind, self.identity, "owner"), "dot_owner")
             return f"grant {self.found} on {noun} {self.identity} to {owner};"
         return None
+
+    def _owned(self) -> str:
+        kind, identity = ("routine" if self.kind == "function" else self.kind), self.identity
+        if table := self.all_found.get(
+            (self.kind, self.identity, "owned by")
+        ):  # a column's sequence is handed over with its table
+            kind, identity = "table", ".".join(parts(table)[:2])
+        return f"alter {kind} {identity} owner to {self.expected};"
 
     def _granted(self, noun: str, grantee: str) -> str:
         columns, target = "", f"{noun} {self.identity}"
@@ -197,7 +206,7 @@ class _Cure:
             case "setting":
                 return self._setting()
             case "parameter":
-                return f"revoke all on parameter {self.identity} from {self.name.removeprefix('granted to ')};"
+                return f"revoke all on parameter {self.identity} from {self.name.removeprefix('granted to ')} cascade;"
             case "default rights":
                 return self._default_rights()
         return None
@@ -326,9 +335,8 @@ class _Cure:
 
     def _strange(self) -> str | None:
         if self.name.startswith("granted to "):
-            return (
-                f"revoke {(self.found or '').lower()} on {self.identity} from {self.name.removeprefix('granted to ')};"
-            )
+            grantee = self.name.removeprefix("granted to ")
+            return f"revoke {(self.found or '').lower()} on {self.identity} from {grantee} cascade;"
         if self.expected is not None or (
             self.kind == "outside" and not self.identity.startswith(("cast ", "transform "))
         ):
@@ -350,11 +358,54 @@ class _Cure:
 
     def _member(self) -> str | None:
         if self.expected is not None:
-            options = " with inherit true, set true" if self.context.version >= 160000 else ""
-            return f"grant {self.identity} to {self.name}{options};"
+            return self._made_member(self.name, self.expected)
         member, grantor = parts_of_grant(self.name)
-        by = f" granted by {grantor}" if grantor and self.context.version >= 160000 else ""
-        return f"revoke {self.identity} from {member}{by};"
+        if self.context.version < 160000:  # which takes nothing from those whom a member made members
+            return f"revoke {self.identity} from {member};"
+        # All members of the wrapper's roles and of the predefined ones are told, and so is what CASCADE takes. Those of another
+        # role are not.
+        if self.kind == "member" and ("role", self.identity, "login") not in self.all_found:
+            by = f" granted by {grantor}" if grantor else ""
+            return f"revoke {self.identity} from {member}{by};"
+        member, grantor = parts_of_grant(self._stands_on())
+        by = f" granted by {grantor}" if grantor else ""
+        kept = [self._made_member(name, options) for name, options in self._made_by(member).items()]
+        return " ".join([*kept, f"revoke {self.identity} from {member}{by} cascade;"])
+
+    def _made_member(self, name: str, options: str) -> str:
+        """The membership of a row, granted by the superuser that runs this."""
+        member = parts_of_grant(name)[0]
+        if self.context.version < 160000:
+            return f"grant {self.identity} to {member};"
+        inherits, sets = (str(one in options.split(", ")).lower() for one in ("inherit", "set"))
+        return f"grant {self.identity} to {member} with inherit {inherits}, set {sets};"
+
+    def _stands_on(self) -> str:
+        """The row of the first grant of those that led to this one: with it they all go."""
+        name, seen = self.name, set[str]()
+        while name not in seen:
+            seen.add(name)
+            grantor = parts_of_grant(name)[1]
+            name = next((other for other in self._members() if parts_of_grant(other)[0] == grantor), name)
+        return name
+
+    def _made_by(self, grantor: str) -> dict[str, str]:
+        """The rows that are kept, of those whom a member made members, and these others."""
+        grantors, found = [grantor], dict[str, str]()
+        for one in grantors:
+            made = {
+                name: options
+                for name, options in self._members().items()
+                if parts_of_grant(name)[1] == one and name not in found
+            }
+            found |= made
+            grantors += [parts_of_grant(name)[0] for name in made]
+        return {name: options for name, options in found.items() if (self.kind, self.identity, name) in self.kept}
+
+    def _members(self) -> dict[str, str]:
+        """The rows of the same role's members."""
+        here = (self.kind, self.identity)
+        return {name: value for (kind, role, name), value in self.all_found.items() if (kind, role) == here}
 
     def _setting(self) -> str:
         name, _, place = self.name.partition(" in ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
 import psycopg
 
@@ -161,10 +162,17 @@ _BY_SQLSTATE: tuple[tuple[str, type[DotWrapperError]], ...] = (
     (r"57014", StatementCancelled),
     (r"08...|57P..", DatabaseUnavailable),
 )
+READ_ONLY_HINT: Final = (
+    "Connect to the primary: with several hosts, target_session_attrs=read-write in DATABASE_URL. Where it is the primary, its"
+    " settings say default_transaction_read_only: look who did that, then ALTER DATABASE ... RESET default_transaction_read_only,"
+    " or ALTER ROLE."
+)
+"""What to do where nothing may be written (25006)."""
+
 _HINTS: dict[type[DotWrapperError], str] = {
     NotInstalled: "Run `dot-wrapper upgrade` (or `alembic upgrade head`) on this database.",
     NotPermitted: "The login needs the role that the call is made as. A DBA grants it.",
-    ReadOnlyDatabase: "Connect to the primary: with several hosts, target_session_attrs=read-write in DATABASE_URL.",
+    ReadOnlyDatabase: READ_ONLY_HINT,
     DatabaseUnavailable: "Check DATABASE_URL and that the server runs.",
     StatementCancelled: "Where statement_timeout did it, set a longer one for this login. What was committed stays.",
     RetryExhausted: "Repeat the call with the same idempotency key.",

@@ -24,7 +24,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from harness.database import PIN, connect_for_alembic, libpq
-from harness.errors import NoDatabase
+from harness.errors import READ_ONLY_HINT, NoDatabase
 from migrations.frozen_sql import statement
 
 # "dot" in ASCII, twice: any constant that nobody else uses.
@@ -81,7 +81,7 @@ begin
     if v_found is not null then
         raise insufficient_privilege using
             message = 'an event trigger would run code of another login with the rights of this one: ' || v_found,
-            hint = 'Disable it for the deploy (alter event trigger ... disable), or let a superuser own its function.',
+            hint = 'Disable it meanwhile (alter event trigger ... disable), or let a superuser own its function.',
             constraint = 'deploy_event_trigger';
     end if;
 end
@@ -283,10 +283,11 @@ class Refused(CommandError):
         if diagnostics is None or diagnostics.message_primary is None:
             super().__init__(" ".join(str(error).split()))
             return
+        hint = diagnostics.message_hint or (READ_ONLY_HINT if self.sqlstate == "25006" else None)
         said = (
             f"{diagnostics.message_primary} ({self.sqlstate})",
             diagnostics.message_detail and f"detail: {diagnostics.message_detail}",
-            diagnostics.message_hint and f"next: {diagnostics.message_hint}",
+            hint and f"next: {hint}",
         )
         super().__init__("\n".join(filter(None, said)))
 

@@ -356,7 +356,7 @@ membership as (
 ),
 reach (role, member, acts, via) as (
     select m.roleid, m.member, m.inherits or m.sets, null::oid
-    from membership m join role r on r.oid = m.roleid and r.rolname in ('dot_owner', 'dot_bridge')
+    from membership m join role r on r.oid = m.roleid
     where m.member not in (select oid from role)
     union
     select h.role, m.member, h.acts and (m.inherits or m.sets), h.member
@@ -449,6 +449,23 @@ around (kind, identity, property, value) as (
     select 'system', 'schema pg_catalog', 'granted to ' || e.name, g.privilege_type
     from pg_namespace n cross join aclexplode(n.nspacl) g join grantee e on e.oid = g.grantee
     where n.nspname = 'pg_catalog' and g.privilege_type = 'CREATE' and g.grantee <> n.nspowner
+    union all
+    -- What a role of the wrapper may do elsewhere in the database.
+    select 'right outside', i.type || ' ' || i.identity, s.refobjid::regrole::text,
+        string_agg(distinct case s.deptype when 'o' then 'owner' else 'granted' end, ', ')
+    from pg_shdepend s join role r on r.oid = s.refobjid and s.refclassid = 'pg_authid'::regclass
+    left join own w on w.classid = s.classid and w.objid = s.objid
+    cross join lateral pg_identify_object(s.classid, s.objid, s.objsubid) i
+    where s.dbid = (select d.oid from pg_database d where d.datname = current_database()) and s.deptype in ('a', 'o')
+        and w.objid is null and i.schema is distinct from 'dot' and s.classid <> 'pg_default_acl'::regclass
+    group by 2, 3
+    union all
+    -- What runs the text of every function in it. Who owns the language cannot change that.
+    select 'system', 'language plpgsql', 'runs by', concat_ws(', ', (
+            select string_agg(format('%s of %s', p.prosrc, p.probin), ', ' order by p.prosrc collate "C")
+            from pg_proc p where p.oid in (l.lanplcallfoid, l.laninline, l.lanvalidator)),
+        case when l.lanpltrusted then 'trusted' end)
+    from pg_language l where l.lanname = 'plpgsql'
     union all
     -- An object id below 16384 is the server's own. Extensions put theirs there too.
     select 'system', i.type || ' ' || i.identity, 'there', 'true'

@@ -880,6 +880,10 @@ CREATE VIEW dot.v_dot_outbox WITH (security_barrier='true')
 
 ALTER VIEW dot.v_dot_outbox OWNER TO dot_owner;
 
+CREATE VIEW dot.v_dot_outbox_waiting WITH (security_barrier='true')
+
+ALTER VIEW dot.v_dot_outbox_waiting OWNER TO dot_owner;
+
 CREATE VIEW dot.v_dot_schema_revision WITH (security_barrier='true')
 
 ALTER VIEW dot.v_dot_schema_revision OWNER TO dot_owner;
@@ -1131,6 +1135,8 @@ COMMENT ON VIEW dot.v_dot_gate_holder IS 'Who holds a switch of a gate up now, p
 COMMENT ON VIEW dot.v_dot_lease IS 'The leases: live or over, holder, token, and the candidate they are for.';
 
 COMMENT ON VIEW dot.v_dot_outbox IS 'Depth and lag of the outbox, counted from the cursor.';
+
+COMMENT ON VIEW dot.v_dot_outbox_waiting IS 'Position and time of the events after the cursor, in the order of delivery.';
 
 COMMENT ON VIEW dot.v_dot_schema_revision IS 'The revision that this database is at.';
 
@@ -1395,6 +1401,8 @@ GRANT SELECT ON TABLE dot.v_dot_gate_holder TO dot_reader;
 GRANT SELECT ON TABLE dot.v_dot_lease TO dot_reader;
 
 GRANT SELECT ON TABLE dot.v_dot_outbox TO dot_reader;
+
+GRANT SELECT ON TABLE dot.v_dot_outbox_waiting TO dot_reader;
 
 GRANT SELECT ON TABLE dot.v_dot_schema_revision TO dot_reader;
 

@@ -25,6 +25,7 @@ APPLIES = (
     "views/v_dot_gate_holder",
     "views/v_dot_state",
     "views/v_dot_outbox",
+    "views/v_dot_outbox_waiting",
     "views/v_dot_funnel",
     "views/v_dot_funnel_total",
     "views/v_dot_execution_inventory",

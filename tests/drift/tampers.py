@@ -163,6 +163,11 @@ FIRST = [
     Tamper("schema usable by PUBLIC", "grant usage on schema dot to public", "schema dot: granted to PUBLIC"),
     Tamper("writer lost execute", f"revoke execute on function {OBSERVE} from dot_writer", OBSERVED),
     Tamper("table owned by a stranger", f"alter table {RUN} owner to eve", f"table {RUN}: owner"),
+    Tamper(
+        "table with an identity owned by a stranger",
+        "alter table dot.event_outbox owner to eve",
+        "table dot.event_outbox: owner",
+    ),
     Tamper("function owned by a superuser", f"alter function {OBSERVE} owner to postgres", OBSERVED),
     Tamper(
         "bridge function owned by dot_owner",
@@ -350,11 +355,39 @@ MORE = [
     ),
     Tamper(
         "granted by another than a superuser",
-        "grant dot_owner to eve with admin option; create role m; set local role eve; grant dot_owner to m; reset role;"
-        " revoke admin option for dot_owner from m",
-        "member dot_owner: m",
+        "grant dot_owner to eve with admin option; create role a; create role m; set local role eve;"
+        " grant dot_owner to m with admin option; set local role m; grant dot_owner to a; reset role",
+        "member dot_owner: a",
         versions=(16, 17, 18),
-        cured=False,
+    ),
+    Tamper(
+        "a predefined role handed on",
+        "grant pg_write_all_data to eve with admin option; create role a; create role m; set local role eve;"
+        " grant pg_write_all_data to a; grant pg_write_all_data to m; reset role",
+        "predefined role pg_write_all_data: a",
+        "warn",
+    ),
+    Tamper(
+        "a parameter handed on",
+        "grant set on parameter session_replication_role to eve with grant option; create role a; create role m;"
+        " set local role eve; grant set on parameter session_replication_role to a with grant option;"
+        " set local role a; grant set on parameter session_replication_role to m; reset role",
+        "parameter session_replication_role: granted to a",
+    ),
+    Tamper(
+        "a right on pg_catalog handed on",
+        "grant create on schema pg_catalog to eve with grant option; create role a; create role m;"
+        " set local role eve; grant create on schema pg_catalog to a with grant option; grant create on schema pg_catalog to m;"
+        " reset role",
+        "system schema pg_catalog: granted to a",
+    ),
+    Tamper(
+        "rights handed on, and to a role of the wrapper's",
+        f"create role a; grant usage on schema dot to eve, a; grant select on {RUN} to eve with grant option; set local role eve; grant select on {RUN} to a with grant"
+        f" option; set local role a; grant select on {RUN} to dot_writer; reset role;"
+        f" grant execute on function {OBSERVE} to eve with grant option; set local role eve;"
+        f" grant execute on function {OBSERVE} to dot_writer; reset role",
+        f"table {RUN}: granted to a",
     ),
     Tamper(
         "ADMIN through another role",
@@ -375,6 +408,12 @@ MORE = [
     Tamper("writer in the gatekeepers", "grant dot_gatekeeper to dot_writer", "member dot_gatekeeper: dot_writer"),
     Tamper("reader in a host's role", "create role app; grant app to dot_reader", "member app: dot_reader", "warn"),
     Tamper("a member of a working role", "grant dot_writer to eve", "member dot_writer: eve", "info"),
+    Tamper(
+        "a member through another role",
+        "create role m; grant dot_gatekeeper to m; grant m to eve",
+        "acts as dot_gatekeeper: eve",
+        "info",
+    ),
     Tamper(
         "a member who may make members", "grant dot_writer to eve with admin option", "member dot_writer: eve", "warn"
     ),
@@ -499,6 +538,32 @@ MORE = [
         "right handed on",
         f"grant select on {RUN} to dot_reader with grant option; set local role dot_reader; grant select on {RUN} to eve; reset role",
         f"table {RUN}: granted to eve",
+    ),
+    Tamper(
+        "the owner may read a table outside",
+        "create table public.t (i integer); grant select on public.t to dot_owner",
+        "right outside table public.t: dot_owner",
+        "warn",
+        cured=False,
+    ),
+    Tamper(
+        "the owner has a schema and a column outside",
+        "create schema s authorization dot_owner; create table public.t (i integer); grant update (i) on public.t to dot_owner",
+        "right outside schema s: dot_owner",
+        "warn",
+        cured=False,
+    ),
+    Tamper(
+        "the bridge may write a table outside",
+        "create table public.t (i integer); grant insert on public.t to dot_bridge",
+        "right outside table public.t: dot_bridge",
+        "info",
+    ),
+    Tamper(
+        "a working role may call a function outside",
+        "create function public.f() returns integer language sql as 'select 1'; grant execute on function public.f to dot_writer",
+        "right outside function public.f(): dot_writer",
+        "info",
     ),
     Tamper(
         "default rights of new functions",
@@ -665,6 +730,19 @@ MORE = [
         "alter function dot.fn_is_code depends on extension plpgsql",
         "function dot.fn_is_code(text, integer): extension plpgsql",
     ),
+    Tamper(
+        "language run by something else",
+        catalog("update pg_proc set probin = 'x' where proname = 'plpgsql_call_handler'"),
+        "system language plpgsql: runs by",
+        cured=False,
+    ),
+    Tamper(
+        "language without its validator",
+        catalog("update pg_language set lanvalidator = 0 where lanname = 'plpgsql'"),
+        "system language plpgsql: runs by",
+        cured=False,
+    ),
+    Tamper("language of another owner", "alter language plpgsql owner to eve", "", "info"),
     Tamper("part of an extension", f"alter extension plpgsql add table {RUN}", f"table {RUN}: extension plpgsql"),
     Tamper(
         "security label",

@@ -41,16 +41,50 @@ def test_a_grantor_s_name_is_no_part_of_a_statement(superuser: psycopg.Connectio
             'set role boss; grant dot_relay to "g; z by w" with admin option; reset role;'
             'set role "g; z by w"; grant dot_relay to "x; drop table secret;--" with admin option; reset role;'
         )
-        found = {one.property: f"revoke dot_relay from {one.property};" for one in told(superuser, "member")}
-        assert '"x; drop table secret;--" granted by "g; z by w"' in found
-        assert {
-            cure((one.kind, one.identity, one.property), None, one.found, {}, {}, context(superuser), whole=False)
-            for one in told(superuser, "member")
-        } == set(found.values())
-        for statement in reversed(found.values()):
+        members = told(superuser, "member")
+        assert '"x; drop table secret;--" granted by "g; z by w"' in [one.property for one in members]
+        # The others stand on the first grant.
+        assert {one.cure for one in members} == {"revoke dot_relay from boss cascade;"}
+        alone = {
+            cure(
+                (one.kind, one.identity, one.property),
+                None,
+                one.found,
+                {},
+                {},
+                context(superuser),
+                whole=False,
+                kept={},
+            )
+            for one in members
+        }
+        assert alone == {f"revoke dot_relay from {one.property};" for one in members}
+        superuser.execute("reset role")  # the look at the revision left one, for all of this is one transaction
+        for statement in (*alone, *(one.cure for one in members)):
             with suppress(psycopg.Error), superuser.transaction():  # who granted by a grant that is gone cannot revoke
-                superuser.execute(statement.encode())
+                superuser.execute(str(statement).encode())
+        assert told(superuser, "member") == []
         assert superuser.execute("select to_regclass('public.secret') is not null").fetchone() == (True,)
+
+
+def test_who_takes_members_in_is_removed_and_they_stay(superuser: psycopg.Connection[tuple[object, ...]]) -> None:
+    """From 16 on a membership goes with the grantor's ADMIN."""
+    with superuser.transaction(force_rollback=True):
+        superuser.execute(
+            "create role boss; create role a; create role m; create role z; grant dot_relay to boss with admin option;"
+            "set local role boss; grant dot_relay to a with admin option; grant dot_relay to z;"
+            "set local role a; grant dot_relay to m; grant dot_relay to dot_writer; reset role"
+        )
+        if superuser.info.server_version >= 160000:
+            superuser.execute("grant dot_relay to z with set false, inherit true granted by boss")
+        cures = dict.fromkeys(one.cure for one in drift.examine(superuser).differences if one.cure)
+        superuser.execute("reset role")
+        for statement in cures:
+            superuser.execute(statement.encode())
+        left = {one.property.partition(" ")[0]: one for one in drift.examine(superuser).differences}
+        assert {member: one.level for member, one in left.items()} == {"m": "info", "z": "info"}
+        if superuser.info.server_version >= 160000:
+            assert {member: one.found for member, one in left.items()} == {"m": "inherit, set", "z": "inherit"}
 
 
 def test_a_name_of_a_role_in_between_hides_no_way_to_the_owner(

@@ -24,6 +24,7 @@ from clusters import ROLES_DROP_SQL, ROLES_SQL, Cluster
 from harness import cli, database
 from harness.errors import ForeignSchema
 from harness.ledger import Ledger
+from migrations.deploy import TRUST
 from servers import database_url, upgrade
 from strangers import COMMANDS, OWNER, TAKEN, give_back, has_taken, take_schema
 from support import refused
@@ -326,3 +327,13 @@ def test_a_setting_of_the_database_changes_nothing_of_what_is_installed(cluster:
     query(url, "alter database u_main reset all")  # it is not to change how the definitions are printed
     functions = "select proname, prosrc, pg_get_functiondef(oid) as text from pg_proc where pronamespace = 'dot'::regnamespace order by 1"
     assert query(url, functions) == query(plain, functions)
+
+
+def test_a_deploy_and_the_removal_of_the_roles_refuse_the_same_event_triggers() -> None:
+    """psql runs the one without the other, so the statement stands in both."""
+    guards = [
+        re.findall(r"( +select string_agg\(format\('%s \(function.*?\n    end if;)", text, re.DOTALL)
+        for text in (TRUST, ROLES_DROP_SQL.read_text(encoding="utf-8"))
+    ]
+    assert len(guards[0]) == 1
+    assert guards[0] == guards[1]

@@ -29,7 +29,7 @@ from catalog import (
 )
 from clusters import Cluster
 from harness import cli, embedded
-from harness.errors import NoDatabase
+from harness.errors import READ_ONLY_HINT, NoDatabase
 from harness.ledger import Ledger
 from migrations.deploy import Refused, connected
 from migrations.frozen_sql import ROOT
@@ -219,6 +219,40 @@ def test_a_refused_upgrade_ends_in_what_to_do_and_prints_no_sql(empty: str) -> N
     assert last[0] == "FAILED: schema dot does not belong to dot_owner (42501)", printed
     assert last[1].startswith("  next: ") or last[1].startswith("next: "), printed
     assert ("Traceback" in printed, "do $schema$" in printed) == (False, False)
+
+
+WHY = ("--actor", "ana", "--reason", "a test")
+
+
+@pytest.mark.parametrize(
+    ("installed", "of_alembic", "others"),
+    [
+        ("0003", ("upgrade", "head"), [("upgrade",)]),
+        (
+            "head",
+            ("-n", "amendment", "upgrade", "head"),
+            [("gates", "set", "queue.worker.enabled", "true", *WHY), ("restored", *WHY)],
+        ),
+    ],
+)
+def test_a_read_only_database_ends_in_what_to_do(
+    empty: str,
+    installed: str,
+    of_alembic: tuple[str, ...],
+    others: list[tuple[str, ...]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    upgrade(empty, installed)
+    name = psycopg.conninfo.conninfo_to_dict(empty)["dbname"]
+    query(empty, f'alter database "{name}" set default_transaction_read_only = on')
+    code, printed = finished(start_alembic(*of_alembic, url=empty))
+    *_, said, following = printed.strip().splitlines()
+    assert (code, "(25006)" in said, following.strip()) == (255, True, f"next: {READ_ONLY_HINT}"), printed
+    monkeypatch.setenv("DATABASE_URL", empty)
+    for arguments in others:
+        assert cli.run(arguments) == cli.FAILED
+        assert f"next: {READ_ONLY_HINT}" in capsys.readouterr().err.splitlines(), arguments
 
 
 @pytest.mark.parametrize("at", ["0003", "nothing"])
