@@ -593,10 +593,15 @@ CREATE FUNCTION dot.fn_gate_latch(p_purpose text) RETURNS void
 ALTER FUNCTION dot.fn_gate_latch(p_purpose text) OWNER TO dot_owner;
 
 CREATE FUNCTION dot.fn_gate_state(p_keys text[], p_locked boolean, OUT key text, OUT value text, OUT off_because text) RETURNS SETOF record
+    LANGUAGE plpgsql
+
+ALTER FUNCTION dot.fn_gate_state(p_keys text[], p_locked boolean, OUT key text, OUT value text, OUT off_because text) OWNER TO dot_owner;
+
+CREATE FUNCTION dot.fn_gate_status(OUT key text, OUT value text, OUT off_because text) RETURNS SETOF record
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
 
-ALTER FUNCTION dot.fn_gate_state(p_keys text[], p_locked boolean, OUT key text, OUT value text, OUT off_because text) OWNER TO dot_owner;
+ALTER FUNCTION dot.fn_gate_status(OUT key text, OUT value text, OUT off_because text) OWNER TO dot_owner;
 
 CREATE FUNCTION dot.fn_gates_assert(p_evidence_type text, p_latched boolean) RETURNS jsonb
     LANGUAGE plpgsql
@@ -998,6 +1003,8 @@ COMMENT ON FUNCTION dot.fn_gate_latch(p_purpose text) IS 'Takes the gate latch t
 
 COMMENT ON FUNCTION dot.fn_gate_state(p_keys text[], p_locked boolean, OUT key text, OUT value text, OUT off_because text) IS 'The stored value of each gate, and why it is off; NULL where it is open.';
 
+COMMENT ON FUNCTION dot.fn_gate_status(OUT key text, OUT value text, OUT off_because text) IS 'Every gate: its stored value, and why it is off; NULL where it is open.';
+
 COMMENT ON FUNCTION dot.fn_gates_assert(p_evidence_type text, p_latched boolean) IS 'Refuses a DRY_RUN or REAL_RUN unless every gate it needs is open (23514); returns the values it read.';
 
 COMMENT ON FUNCTION dot.fn_host_catalogue_present() IS 'Bridge: whether the catalogue holds at least one DOT.';
@@ -1246,7 +1253,9 @@ REVOKE ALL ON FUNCTION dot.fn_gate_keys(p_evidence_type text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION dot.fn_gate_latch(p_purpose text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION dot.fn_gate_state(p_keys text[], p_locked boolean, OUT key text, OUT value text, OUT off_because text) FROM PUBLIC;
-GRANT ALL ON FUNCTION dot.fn_gate_state(p_keys text[], p_locked boolean, OUT key text, OUT value text, OUT off_because text) TO dot_reader;
+
+REVOKE ALL ON FUNCTION dot.fn_gate_status(OUT key text, OUT value text, OUT off_because text) FROM PUBLIC;
+GRANT ALL ON FUNCTION dot.fn_gate_status(OUT key text, OUT value text, OUT off_because text) TO dot_reader;
 
 REVOKE ALL ON FUNCTION dot.fn_gates_assert(p_evidence_type text, p_latched boolean) FROM PUBLIC;
 

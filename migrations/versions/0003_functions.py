@@ -24,6 +24,7 @@ APPLIES = (
     # gates, preflight, lease
     "functions/fn_gate_keys",
     "functions/fn_gate_state",
+    "functions/fn_gate_status",
     "functions/fn_gate_latch",
     "functions/fn_gate_holders",
     "functions/fn_dot_iu_operator_runtime_enabled",

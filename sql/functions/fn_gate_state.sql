@@ -6,7 +6,7 @@ create or replace function dot.fn_gate_state(
     p_keys text[], p_locked boolean, out key text, out value text, out off_because text
 )
 returns setof record
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language plpgsql volatile
 as $function$
 declare
     v_here record := dot.fn_database_identity();
@@ -34,7 +34,6 @@ end
 $function$;
 
 revoke all on function dot.fn_gate_state(text[], boolean) from public;
-grant execute on function dot.fn_gate_state(text[], boolean) to dot_reader;  -- v_dot_gate asks it with the reader's rights
 
 comment on function dot.fn_gate_state(text[], boolean) is
     'The stored value of each gate, and why it is off; NULL where it is open.';

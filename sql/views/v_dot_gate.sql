@@ -11,7 +11,7 @@ select
     a.session_actor,
     a.reason,
     coalesce(g.value = coalesce(a.new_value, 'false'), false) as is_audited
-from dot.fn_gate_state(null, false) as g
+from dot.fn_gate_status() as g
 left join lateral (
     select d.changed_at, d.actor, d.session_actor, d.reason, d.new_value
     from dot.dot_config_audit as d

@@ -51,7 +51,7 @@ MAY_EXECUTE: dict[str, set[str]] = {
     "dot_gatekeeper": {"fn_dot_config_set", "fn_event_type_set", "fn_preflight_attest", "fn_dot_mechanism_attest"},
     "dot_relay": {"fn_dot_outbox_poll", "fn_dot_outbox_ack"},
     # Beside the gates what the views ask with the reader's rights.
-    "dot_reader": GATE_READERS | {"fn_gate_state", "fn_gate_holders", "fn_candidate_newest", "fn_database_identity"},
+    "dot_reader": GATE_READERS | {"fn_gate_status", "fn_gate_holders", "fn_candidate_newest", "fn_database_identity"},
 }
 
 HOST_TABLES = {

@@ -165,7 +165,7 @@ def test_the_snapshot_leaves_bodies_to_their_files(db: Database) -> None:
         " returns jsonb language plpgsql volatile as $$ begin return '{}'; end $$;"
         " create or replace view dot.v_process_run_component with (security_barrier = true) as select c.* from ("
         "select process_candidate_code::text, process_run_id::uuid, component_id, component_role::text, dot_code::text,"
-        " correlation_id::text, evidence_type, status, observed_at, actor::text, session_actor, idempotency_key::text,"
+        " correlation_id::text, evidence_type, status, occurred_at, observed_at, actor::text, session_actor, idempotency_key::text,"
         " input_ref::text, output_ref::text, error_ref::text, evidence_ref::jsonb, lease_token, admission"
         " from dot.process_component_observation) as c",
     )

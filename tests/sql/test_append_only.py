@@ -84,7 +84,7 @@ EVERY_CALL = {
     ),
     "relay": ("dot.fn_dot_outbox_poll()",),
     "reader": (
-        "dot.fn_gate_state(null, false)",
+        "dot.fn_gate_status()",
         "dot.fn_gate_holders()",
         "dot.fn_database_identity()",
         f"dot.fn_candidate_newest('{PAIR}')",

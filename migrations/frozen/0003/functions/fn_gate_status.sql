@@ -1,0 +1,15 @@
+-- Every gate as it stands, for v_dot_gate, which asks it with the reader's rights: fn_gate_state without its lock. A reader that could
+-- lock the row of a gate would hold a switch up.
+create or replace function dot.fn_gate_status(out key text, out value text, out off_because text)
+returns setof record
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    return query select g.key, g.value, g.off_because from dot.fn_gate_state(null, false) as g;
+end
+$function$;
+
+revoke all on function dot.fn_gate_status() from public;
+grant execute on function dot.fn_gate_status() to dot_reader;
+
+comment on function dot.fn_gate_status() is 'Every gate: its stored value, and why it is off; NULL where it is open.';
