@@ -244,3 +244,24 @@ def test_a_decision_from_an_old_snapshot_is_to_be_retried(db: Database, call: st
         operator.execute(statement)
     operator.execute("rollback")
     operator.execute(statement)
+
+
+@pytest.mark.parametrize("level", ["read committed", "repeatable read", "serializable"])
+def test_nothing_that_a_reader_may_ask_holds_a_switch_up(db: Database, level: str) -> None:
+    ready_for_real_runs(db)
+    reader = db.connect("reader")
+    views = rows(reader, "select relname from pg_class where relnamespace = 'dot'::regnamespace and relkind = 'v'")
+    functions = rows(
+        reader,
+        "select p.oid::regprocedure::text as signature from pg_proc p where p.pronamespace = 'dot'::regnamespace"
+        " and has_function_privilege(p.oid, 'execute')",
+    )
+    reader.execute(f"begin isolation level {level}")
+    for one in views:
+        reader.execute(f"select * from dot.{one['relname']}")
+    for one in functions:
+        name, _, arguments = one["signature"].rstrip(")").partition("(")
+        given = ", ".join(f"null::{kind}" if kind != "boolean" else "true" for kind in arguments.split(",") if kind)
+        reader.execute(f"select {name}({given})")
+    set_gates(db, "false")
+    reader.execute("commit")
