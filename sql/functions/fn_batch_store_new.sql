@@ -7,7 +7,7 @@
 --
 -- The cast to arrays of the domains checks every element once: the INSERTs find columns of the right type. The planner takes every
 -- batch for a line or two, and a plan made while the ledger was empty is kept while it grows: each row is looked up by its whole
--- key. Rows are stored in the order of candidate and key, so that two batches wait for each other in one order.
+-- key, with a LIMIT that keeps the planner from reading all of the ledger first. Rows are stored in the order of candidate and key, so that two batches wait for each other in one order.
 create or replace function dot.fn_batch_store_new(
     p_process_candidate_code text[],
     p_dot_code text[],
@@ -72,10 +72,11 @@ begin
                         select from dot.process_candidate as c
                         where c.code = l.candidate and c.producer_dot_code = l.dot and c.producer_role is null
                     )
-                    and not exists (
-                        select from dot.process_run_observation as r
+                    and (
+                        select true from dot.process_run_observation as r
                         where r.process_candidate_code = l.candidate and r.idempotency_key = l.key
-                    )
+                        limit 1
+                    ) is null
                 else
                     num_nonnulls(l.evidence_type, l.dry_run, l.parent) = 0
                     and exists (
@@ -85,10 +86,11 @@ begin
                             when 'verifier' then c.verifier_dot_code = l.dot and c.verifier_role is null
                         end
                     )
-                    and not exists (
-                        select from dot.process_component_observation as k
+                    and (
+                        select true from dot.process_component_observation as k
                         where k.process_candidate_code = l.candidate and k.process_run_id = l.run
-                    )
+                        limit 1
+                    ) is null
             end as is_ordinary
         from unnest(
             p_process_candidate_code, p_dot_code, p_process_run_id, p_component_role, p_evidence_type, p_dry_run, p_status,
