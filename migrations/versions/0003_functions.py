@@ -30,6 +30,9 @@ APPLIES = (
     "functions/fn_dot_iu_runtime_lease_acquire",
     "functions/fn_dot_iu_runtime_lease_renew",
     "functions/fn_dot_iu_runtime_lease_release",
+    # outbox, as the observations need it
+    "functions/fn_database_here",
+    "functions/fn_outbox_epoch",
     # observations
     "functions/fn_process_run_observe",
     "functions/fn_process_component_observe",
@@ -47,6 +50,7 @@ APPLIES = (
     # outbox
     "functions/fn_dot_outbox_poll",
     "functions/fn_dot_outbox_ack",
+    "functions/fn_dot_outbox_prune",
 )
 
 

@@ -4,6 +4,7 @@ select
     waiting.depth,
     coalesce(extract(epoch from statement_timestamp() - waiting.oldest_at), 0)::bigint as lag_seconds,
     waiting.oldest_at,
+    c.epoch as cursor_epoch,
     c.xact_id as cursor_xact_id,
     c.outbox_id as cursor_id,
     c.moved_at as cursor_moved_at
@@ -11,7 +12,7 @@ from dot.outbox_cursor as c
 cross join lateral (
     select count(*) as depth, min(o.created_at) as oldest_at
     from dot.event_outbox as o
-    where (o.xact_id, o.id) > (c.xact_id, c.outbox_id)
+    where (o.epoch, o.xact_id, o.id) > (c.epoch, c.xact_id, c.outbox_id)
 ) as waiting;
 
 revoke all on dot.v_dot_outbox from public;

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from support import AMENDED, IN_BOTH_STATES, Connection, Database, rows
 
-# Functions of their arguments alone. Whatever reads a table sees what the statement sees: VOLATILE.
+# Functions of their arguments alone, or of the database that a session is in. Whatever reads a table sees what the statement sees: VOLATILE.
 IMMUTABLE = (
     "fn_component_input_problem",
     "fn_component_stage",
     "fn_component_status_stored",
+    "fn_database_here",
+    "fn_database_identity",
     "fn_event_type",
     "fn_evidence_stored",
     "fn_input_refuse",
@@ -60,7 +62,9 @@ def guarded(kind: int) -> str:
     truncate 32 (pg_trigger.tgtype; BEFORE is 2)."""
     return (
         f"exists (select from pg_trigger t where t.tgrelid = c.oid and t.tgtype & 2 = 2 and t.tgtype & {kind} = {kind}"
-        " and t.tgenabled = 'A' and t.tgqual is null and t.tgattr = '' and t.tgfoid = 'dot.fn_append_only_refuse'::regproc)"
+        " and t.tgenabled = 'A' and t.tgqual is null and t.tgattr = ''"
+        " and (t.tgfoid = 'dot.fn_append_only_refuse'::regproc"
+        " or c.relname = 'event_outbox' and t.tgfoid = 'dot.fn_event_outbox_refuse'::regproc))"
     )
 
 
@@ -72,6 +76,7 @@ RULES = {
     "a function that somebody calls or that crosses to the host is definer, and no other is": f"""
         select p.proname {FUNCTIONS} and p.prosecdef <> (
             starts_with(p.proname, 'fn_host_')
+            or p.proname = 'fn_event_outbox_refuse' -- which crosses back, from the host's table to the cursor
             or exists (
                 select from aclexplode(p.proacl) a
                 where a.grantee not in (p.proowner, 'dot_owner'::regrole, 'dot_bridge'::regrole)
@@ -111,7 +116,7 @@ RULES = {
     "no function reads a clock that stands still": f"""
         select p.proname {FUNCTIONS}
             and p.prosrc ~* '\\m(now|transaction_timestamp|statement_timestamp)\\s*\\(|\\mcurrent_timestamp\\M'""",
-    "no function runs text as SQL": f"select p.proname {FUNCTIONS} and p.prosrc ~* '\\mexecute\\M'",
+    "no function runs text as SQL": f"select p.proname {FUNCTIONS} and p.prosrc ~* '[^'']\\mexecute\\M'",
     "a constraint is named after its table": """
         select r.conname from pg_constraint r join pg_class c on c.oid = r.conrelid
         where c.relnamespace = 'dot'::regnamespace and r.contype <> 'n' and not starts_with(c.relname, 'alembic_version')

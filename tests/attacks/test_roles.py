@@ -48,8 +48,8 @@ MAY_EXECUTE: dict[str, set[str]] = {
     },
     "dot_cataloguer": {"fn_dot_tool_register", "fn_process_candidate_define"},
     "dot_gatekeeper": {"fn_dot_config_set", "fn_event_type_set", "fn_preflight_attest", "fn_dot_mechanism_attest"},
-    "dot_relay": {"fn_dot_outbox_poll", "fn_dot_outbox_ack"},
-    "dot_reader": GATE_READERS,
+    "dot_relay": {"fn_dot_outbox_poll", "fn_dot_outbox_ack", "fn_dot_outbox_prune"},
+    "dot_reader": GATE_READERS | {"fn_database_identity"},
 }
 
 HOST_TABLES = {
@@ -71,7 +71,7 @@ BRIDGE_RIGHTS = {
     *(("dot_iu_command_run", None, right) for right in ("SELECT", "INSERT")),
     *(("dot_iu_runtime_lease", None, right) for right in ("SELECT", "INSERT", "UPDATE")),
     *(("event_type", None, right) for right in ("SELECT", "UPDATE")),
-    *(("event_outbox", None, right) for right in ("SELECT", "INSERT")),
+    *(("event_outbox", None, right) for right in ("SELECT", "INSERT", "DELETE")),
     ("dot_tools", None, "SELECT"),
     *(
         ("dot_tools", column, right)
@@ -100,7 +100,7 @@ def nobody(db: Database) -> Iterator[Connection]:
 def expected_executors(function: str) -> set[str]:
     """Roles that may execute a function, of all the wrapper's roles and a login without one."""
     may = {"dot_owner"} | {role for role, functions in MAY_EXECUTE.items() if function in functions}
-    if function.startswith("fn_host_") or function == "fn_is_code":
+    if function.startswith("fn_host_") or function in ("fn_is_code", "fn_database_identity"):
         may.add("dot_bridge")
     return may
 
@@ -313,6 +313,9 @@ REACHES = (
     "insert into dot.process_candidate values (now(), 'forged', 'a', 'b', null, 'x', 'x')",
     "lock table dot.gate_latch in exclusive mode",
     "update dot.outbox_cursor set outbox_id = 9",
+    "select count(*) from dot.outbox_cursor",
+    "insert into dot.outbox_epoch values (1, now(), 9, 1)",
+    "select dot.fn_outbox_epoch(true)",
     "create table dot.mine ()",
     "grant select on dot.process_run_observation to public",
     "set role dot_owner",

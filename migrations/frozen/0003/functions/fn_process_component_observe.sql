@@ -159,7 +159,7 @@ begin
         if created then
             if v_event_wanted then
                 perform dot.fn_host_outbox_append(
-                    'process_run', p_process_run_id::text, v_event_type,
+                    dot.fn_outbox_epoch(true), 'process_run', p_process_run_id::text, v_event_type,
                     jsonb_build_object(
                         'process_candidate_code', p_process_candidate_code, 'process_run_id', p_process_run_id,
                         'component_id', component_id, 'component_role', p_component_role,

@@ -176,7 +176,8 @@ begin
         having bool_or(b.is_stored)
     ) as f;
     perform dot.fn_host_outbox_append(
-        'process_run', e.event ->> 'process_run_id', dot.fn_event_type('run', e.event ->> 'status'), e.event
+        (select dot.fn_outbox_epoch(true)), 'process_run', e.event ->> 'process_run_id',
+        dot.fn_event_type('run', e.event ->> 'status'), e.event
     ) from unnest(v_events) as e (event);
     return query
         select f.line, f.process_run_id, f.correlation_id, null::uuid, true, null, null, null, null, null
@@ -302,7 +303,8 @@ begin
         having max(b.component_id) is not null
     ) as f;
     perform dot.fn_host_outbox_append(
-        'process_run', e.event ->> 'process_run_id', dot.fn_event_type('component', e.event ->> 'status'), e.event
+        (select dot.fn_outbox_epoch(true)), 'process_run', e.event ->> 'process_run_id',
+        dot.fn_event_type('component', e.event ->> 'status'), e.event
     ) from unnest(v_events) as e (event);
     return query
         select f.line, f.process_run_id, f.correlation_id, f.component_id, true, null, null, null, null, null

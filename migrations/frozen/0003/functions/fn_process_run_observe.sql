@@ -131,7 +131,7 @@ begin
             correlation_id := p_correlation_id;
             if v_event_wanted then
                 perform dot.fn_host_outbox_append(
-                    'process_run', p_process_run_id::text, v_event_type,
+                    dot.fn_outbox_epoch(true), 'process_run', p_process_run_id::text, v_event_type,
                     jsonb_build_object(
                         'process_candidate_code', p_process_candidate_code, 'process_run_id', p_process_run_id,
                         'correlation_id', p_correlation_id, 'parent_run_id', p_parent_run_id, 'dot_code', p_dot_code,
