@@ -1,14 +1,13 @@
 """Makes a database safe that was restored, cloned, promoted or cut over to: what such a move leaves wrong is put back.
 
 Owners, rights and the modes of triggers become those of this software. What let runs in where the database came from is ended:
-gates are closed, leases ended, attestations taken back. Identities are brought ahead of their tables, and the outbox is made
-deliverable where that loses nothing. Nothing is opened, and no row of evidence is changed or removed.
+gates are closed, leases ended, attestations taken back. Identities are brought ahead of their tables. Nothing is opened, and no row
+of evidence is changed or removed. The outbox needs nothing: the first event begins its next epoch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, LiteralString
 
 import psycopg
@@ -22,12 +21,6 @@ from harness.errors import NotInstalled, NotPermitted, ReadOnlyDatabase, from_da
 
 COMMAND: Final = "dot_wrapper.restored"
 """What the command log calls it."""
-
-ADVANCE: Final = 1_000_000
-"""How many transaction ids may be used by default so that the outbox goes on: some ten seconds."""
-
-ADVANCED_AT_ONCE: Final = 100_000
-"""After so many the caller is told, and can interrupt."""
 
 BLOCK_SECONDS: Final = 3600
 """How long the attestation holds that takes an earlier one back. What has run out blocks too."""
@@ -43,31 +36,12 @@ class Change:
     """One thing that was put back or ended.
 
     Attributes:
-        area: ``rights``, ``identities``, ``gates``, ``leases``, ``attestations`` or ``outbox``.
+        area: ``rights``, ``identities``, ``gates``, ``leases`` or ``attestations``.
         what: what exactly, for people.
     """
 
     area: str
     what: str
-
-
-@dataclass(frozen=True, slots=True)
-class Outbox:
-    """How the outbox stands to this server, whose transactions are numbered apart from those of the one it came from.
-
-    Attributes:
-        waiting: events that are not acknowledged.
-        hidden: those of them that the relay is not shown, because this server has not had transactions of their numbers yet.
-        behind: how many transaction ids this server is behind the outbox; 0 where both agree.
-        is_cursor_ahead: whether the relay is not shown what is recorded from now on.
-        passed: events that were recorded here while the cursor was ahead: it has passed them, and the relay is not shown them.
-    """
-
-    waiting: int
-    hidden: int
-    behind: int
-    is_cursor_ahead: bool
-    passed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +52,15 @@ class Report:
         dry_run: whether it is a plan, and nothing was changed.
         changes: what was put back or ended, or would be.
         left: what still differs from this software, for a person to decide.
-        outbox: as it stands afterwards. None where a definition is another one than this software's: then only owners and rights were
-            put back, and gates, leases and attestations are as they came.
-        advanced: how many transaction ids were used so that the outbox goes on.
-        is_outbox_undecided: whether new events are lost to the relay until a person decides between ``advance`` and ``rewind``.
+        waiting: events that are not acknowledged. None where a definition is another one than this software's: then only owners and
+            rights were put back, and gates, leases and attestations are as they came.
         mechanisms: what was attested of mechanisms that SQL cannot see: it was seen where the database came from.
     """
 
     dry_run: bool
     changes: tuple[Change, ...]
     left: tuple[Difference, ...]
-    outbox: Outbox | None
-    advanced: int
-    is_outbox_undecided: bool
+    waiting: int | None
     mechanisms: tuple[str, ...]
 
 
@@ -100,22 +70,13 @@ def restore(
     actor: str,
     reason: str,
     dry_run: bool = False,
-    advance: int = ADVANCE,
-    rewind: bool = False,
-    progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Puts back and ends what a move leaves wrong, in one transaction, and audits it. A second run changes nothing.
-
-    Only the ids that the outbox needs are used afterwards, each by an empty transaction of its own.
 
     Args:
         actor: who does it, for the audit.
         reason: which move it was, for the audit.
         dry_run: do it all and roll it back, for the plan.
-        advance: how many transaction ids may be used so that the outbox goes on.
-        rewind: where more would be needed, or events were passed already, put the cursor back: what was delivered is delivered
-            again.
-        progress: called with how many transaction ids are used, of how many.
 
     Raises:
         NotInstalled: the wrapper is not installed, or of another revision, or its roles are missing on this server.
@@ -126,7 +87,7 @@ def restore(
     """
     try:
         with connection.transaction(force_rollback=dry_run):
-            report = _restore(connection, actor, reason, dry_run, advance, rewind)
+            return _restore(connection, actor, reason, dry_run)
     except psycopg.errors.InsufficientPrivilege as error:
         raise NotPermitted(
             error.diag.message_primary or "the login lacks a right",
@@ -138,14 +99,9 @@ def restore(
         ) from error
     except psycopg.Error as error:
         raise from_database(error) from error
-    if not dry_run and report.advanced:
-        _use_ids(connection, report.advanced, progress)
-    return report
 
 
-def _restore(
-    connection: psycopg.Connection[Any], actor: str, reason: str, dry_run: bool, advance: int, rewind: bool
-) -> Report:
+def _restore(connection: psycopg.Connection[Any], actor: str, reason: str, dry_run: bool) -> Report:
     # Imported late: alembic takes half a second.
     from migrations.deploy import ENTER, GIVE_UP_EARLY, LEAVE, QUEUE, SETTINGS, TRUST
 
@@ -168,27 +124,18 @@ def _restore(
     # Before anything else this says whether the wrapper is installed. What a stranger wrote is not handed to dot_owner: it would be
     # trusted from then on.
     if any(not is_of_a_move(one) and _is_defined_otherwise(one) for one in _differences(connection)):
-        return Report(dry_run, (), _left(connection), None, 0, False, ())
+        return Report(dry_run, (), _left(connection), None, ())
     connection.execute(_statement(ENTER))
     changes = _rights(connection)
     if any(_is_defined_otherwise(one) for one in _differences(connection)):
         # Not one function of it is called, and no trigger fired: that might be someone else's code, with this login's rights.
         connection.execute(_statement(LEAVE))
-        return Report(dry_run, tuple(changes), _left(connection), None, 0, False, ())
+        return Report(dry_run, tuple(changes), _left(connection), None, ())
     connection.execute("set local role dot_owner")
     changes += _identities(connection, dry_run)
     changes += _gates(connection, actor, reason)
     changes += _leases(connection)
     changes += _attestations(connection, actor, reason)
-    outbox = _outbox(connection)
-    undecided = outbox.is_cursor_ahead and (outbox.behind > advance or outbox.passed > 0)
-    if undecided and rewind:
-        changes.append(_rewound(connection))
-        outbox, undecided = _outbox(connection), False
-    advanced = outbox.behind if outbox.behind <= advance and not undecided else 0
-    if advanced:
-        changes.append(Change("outbox", f"{advanced} transaction ids are used, so that its positions come in order"))
-        outbox = replace(outbox, hidden=0, behind=0, is_cursor_ahead=False)
     if changes:
         _audit(connection, actor, reason, changes)
     mechanisms = _select(
@@ -196,9 +143,11 @@ def _restore(
         "select distinct on (a.mechanism) format('%s: %s', a.mechanism, a.finding) as said"
         " from dot.dot_mechanism_attestation as a order by a.mechanism, a.attestation_id desc",
     )
+    outbox = _select(connection, "select depth from dot.v_dot_outbox")
     connection.execute(_statement(LEAVE))
+    waiting = sum(one["depth"] for one in outbox)  # none where the cursor is missing
     said = tuple(one["said"] for one in mechanisms)
-    return Report(dry_run, tuple(changes), _left(connection), outbox, advanced, undecided, said)
+    return Report(dry_run, tuple(changes), _left(connection), waiting, said)
 
 
 def _left(connection: psycopg.Connection[Any]) -> tuple[Difference, ...]:
@@ -278,6 +227,7 @@ join pg_class as s on s.oid = d.objid and s.relkind = 'S'
 join pg_class as c on c.oid = d.refobjid and c.relnamespace = 'dot'::regnamespace
 join pg_attribute as a on a.attrelid = c.oid and a.attnum = d.refobjsubid and a.attidentity <> ''
 where d.classid = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass and d.deptype = 'i'
+    and c.relname <> 'event_outbox' -- whose ids have to be unique in a transaction alone
 order by 1
 """
 
@@ -381,64 +331,6 @@ def _attestations(connection: psycopg.Connection[Any], actor: str, reason: str) 
             Change("attestations", f"{one['check_name']} blocks, it was {one['verdict']}, attested by {one['actor']}")
         )
     return changes
-
-
-# Ids are compared as numbers: behind is how many this server has still to use.
-_OUTBOX: Final = """
-select
-    count(*) filter (where w.is_waiting) as waiting,
-    count(*) filter (where w.is_waiting and w.xact_id >= n.upcoming) as hidden,
-    greatest(
-        0,
-        greatest(max(w.xact_id::text::numeric), max(c.xact_id::text::numeric)) - max(n.upcoming::text::numeric) + 1
-    )::bigint as behind,
-    bool_and(c.xact_id >= n.upcoming) as is_cursor_ahead,
-    count(*) filter (where c.xact_id >= n.upcoming and w.xact_id < n.upcoming and w.id > c.outbox_id) as passed
-from dot.outbox_cursor as c
-cross join (select pg_snapshot_xmax(pg_current_snapshot()) as upcoming) as n
-left join lateral (
-    select o.xact_id, o.id, (o.xact_id, o.id) > (c.xact_id, c.outbox_id) as is_waiting from dot.event_outbox as o
-) as w on true
-"""
-
-
-def _outbox(connection: psycopg.Connection[Any]) -> Outbox:
-    (found,) = _select(connection, _OUTBOX)
-    return Outbox(**found)
-
-
-def _rewound(connection: psycopg.Connection[Any]) -> Change:
-    """Back to where this server's transactions are, or to the first event that was recorded here: their ids go on after those
-    that came with the database."""
-    (moved,) = _select(
-        connection,
-        "with f as ("
-        " select coalesce(min(o.xact_id), pg_snapshot_xmax(pg_current_snapshot())) as xact_id, c.xact_id as was"
-        " from dot.outbox_cursor as c left join dot.event_outbox as o"
-        " on o.id > c.outbox_id and o.xact_id < pg_snapshot_xmax(pg_current_snapshot())"
-        " group by c.xact_id"
-        ") update dot.outbox_cursor as c set xact_id = f.xact_id, outbox_id = 0,"
-        " session_actor = session_user, moved_at = clock_timestamp()"
-        " from f returning f.was::text as was, c.xact_id::text as at",
-    )
-    return Change("outbox", f"the cursor is put back from {moved['was']} to {moved['at']}")
-
-
-def _use_ids(connection: psycopg.Connection[Any], number: int, progress: Callable[[int, int], None] | None) -> None:
-    """Each by an empty transaction. Nothing is read, so none of its names is looked up on a search_path."""
-    used = 0
-    while used < number:
-        now = min(number - used, ADVANCED_AT_ONCE)
-        connection.execute(
-            sql.SQL(
-                "do $use$ begin for i in 1..{} loop"
-                " set local synchronous_commit = off; perform pg_catalog.pg_current_xact_id(); commit; end loop; end $use$"
-            ).format(now),
-            prepare=False,
-        )
-        used += now
-        if progress:
-            progress(used, number)
 
 
 def _audit(connection: psycopg.Connection[Any], actor: str, reason: str, changes: list[Change]) -> None:

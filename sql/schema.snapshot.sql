@@ -104,6 +104,8 @@ CREATE TABLE dot.event_outbox (
     id bigint NOT NULL,
     xact_id xid8 DEFAULT pg_current_xact_id() NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    event_id uuid DEFAULT gen_random_uuid() NOT NULL,
+    epoch integer NOT NULL,
     aggregatetype text NOT NULL,
     aggregateid text NOT NULL,
     type text NOT NULL,
@@ -141,12 +143,22 @@ CREATE TABLE dot.outbox_cursor (
     xact_id xid8 NOT NULL,
     outbox_id bigint NOT NULL,
     moved_at timestamp with time zone,
+    epoch integer NOT NULL,
     session_actor text,
     singleton boolean DEFAULT true NOT NULL,
     CONSTRAINT outbox_cursor_singleton_check CHECK (singleton)
 );
 
 ALTER TABLE dot.outbox_cursor OWNER TO dot_owner;
+
+CREATE TABLE dot.outbox_epoch (
+    system_identifier bigint NOT NULL,
+    began_at timestamp with time zone NOT NULL,
+    epoch integer NOT NULL,
+    database_oid oid NOT NULL
+);
+
+ALTER TABLE dot.outbox_epoch OWNER TO dot_owner;
 
 CREATE TABLE dot.preflight_attestation (
     attestation_id bigint NOT NULL,
@@ -306,7 +318,7 @@ ALTER TABLE ONLY dot.dot_tools
     ADD CONSTRAINT dot_tools_pkey PRIMARY KEY (code);
 
 ALTER TABLE ONLY dot.event_outbox
-    ADD CONSTRAINT event_outbox_pkey PRIMARY KEY (xact_id, id);
+    ADD CONSTRAINT event_outbox_pkey PRIMARY KEY (epoch, xact_id, id);
 
 ALTER TABLE ONLY dot.event_type
     ADD CONSTRAINT event_type_pkey PRIMARY KEY (event_type);
@@ -316,6 +328,9 @@ ALTER TABLE ONLY dot.job_queue
 
 ALTER TABLE ONLY dot.outbox_cursor
     ADD CONSTRAINT outbox_cursor_pkey PRIMARY KEY (singleton);
+
+ALTER TABLE ONLY dot.outbox_epoch
+    ADD CONSTRAINT outbox_epoch_pkey PRIMARY KEY (epoch);
 
 ALTER TABLE ONLY dot.preflight_attestation
     ADD CONSTRAINT preflight_attestation_pkey PRIMARY KEY (attestation_id);
@@ -382,7 +397,7 @@ CREATE TRIGGER dot_mechanism_attestation_append_only_truncate BEFORE TRUNCATE ON
 
 ALTER TABLE dot.dot_mechanism_attestation ENABLE ALWAYS TRIGGER dot_mechanism_attestation_append_only_truncate;
 
-CREATE TRIGGER event_outbox_append_only BEFORE DELETE OR UPDATE ON dot.event_outbox FOR EACH ROW EXECUTE FUNCTION dot.fn_append_only_refuse();
+CREATE TRIGGER event_outbox_append_only BEFORE DELETE OR UPDATE ON dot.event_outbox FOR EACH ROW EXECUTE FUNCTION dot.fn_event_outbox_refuse();
 
 ALTER TABLE dot.event_outbox ENABLE ALWAYS TRIGGER event_outbox_append_only;
 
@@ -397,6 +412,14 @@ ALTER TABLE dot.outbox_cursor ENABLE ALWAYS TRIGGER outbox_cursor_append_only;
 CREATE TRIGGER outbox_cursor_append_only_truncate BEFORE TRUNCATE ON dot.outbox_cursor FOR EACH STATEMENT EXECUTE FUNCTION dot.fn_append_only_refuse();
 
 ALTER TABLE dot.outbox_cursor ENABLE ALWAYS TRIGGER outbox_cursor_append_only_truncate;
+
+CREATE TRIGGER outbox_epoch_append_only BEFORE DELETE OR UPDATE ON dot.outbox_epoch FOR EACH ROW EXECUTE FUNCTION dot.fn_append_only_refuse();
+
+ALTER TABLE dot.outbox_epoch ENABLE ALWAYS TRIGGER outbox_epoch_append_only;
+
+CREATE TRIGGER outbox_epoch_append_only_truncate BEFORE TRUNCATE ON dot.outbox_epoch FOR EACH STATEMENT EXECUTE FUNCTION dot.fn_append_only_refuse();
+
+ALTER TABLE dot.outbox_epoch ENABLE ALWAYS TRIGGER outbox_epoch_append_only_truncate;
 
 CREATE TRIGGER preflight_attestation_append_only BEFORE DELETE OR UPDATE ON dot.preflight_attestation FOR EACH ROW EXECUTE FUNCTION dot.fn_append_only_refuse();
 
@@ -488,6 +511,11 @@ CREATE FUNCTION dot.fn_config_audit(p_key text, p_old_value text, p_new_value te
 
 ALTER FUNCTION dot.fn_config_audit(p_key text, p_old_value text, p_new_value text, p_actor text, p_reason text) OWNER TO dot_owner;
 
+CREATE FUNCTION dot.fn_database_here() RETURNS bigint[]
+    LANGUAGE plpgsql IMMUTABLE
+
+ALTER FUNCTION dot.fn_database_here() OWNER TO dot_owner;
+
 CREATE FUNCTION dot.fn_database_identity(OUT system_identifier bigint, OUT database_oid oid) RETURNS record
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -541,23 +569,35 @@ CREATE FUNCTION dot.fn_dot_mechanism_attest(p_mechanism text, p_present boolean,
 
 ALTER FUNCTION dot.fn_dot_mechanism_attest(p_mechanism text, p_present boolean, p_actor text, p_finding text) OWNER TO dot_owner;
 
-CREATE FUNCTION dot.fn_dot_outbox_ack(p_xact_id xid8, p_id bigint) RETURNS void
+CREATE FUNCTION dot.fn_dot_outbox_ack(p_epoch integer, p_xact_id xid8, p_id bigint) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
 
-ALTER FUNCTION dot.fn_dot_outbox_ack(p_xact_id xid8, p_id bigint) OWNER TO dot_owner;
+ALTER FUNCTION dot.fn_dot_outbox_ack(p_epoch integer, p_xact_id xid8, p_id bigint) OWNER TO dot_owner;
 
-CREATE FUNCTION dot.fn_dot_outbox_poll(p_limit integer DEFAULT 100, OUT xact_id xid8, OUT id bigint, OUT aggregatetype text, OUT aggregateid text, OUT type text, OUT payload jsonb, OUT created_at timestamp with time zone) RETURNS SETOF record
+CREATE FUNCTION dot.fn_dot_outbox_poll(p_limit integer DEFAULT 100, OUT epoch integer, OUT xact_id xid8, OUT id bigint, OUT event_id uuid, OUT aggregatetype text, OUT aggregateid text, OUT type text, OUT payload jsonb, OUT created_at timestamp with time zone) RETURNS SETOF record
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
 
-ALTER FUNCTION dot.fn_dot_outbox_poll(p_limit integer, OUT xact_id xid8, OUT id bigint, OUT aggregatetype text, OUT aggregateid text, OUT type text, OUT payload jsonb, OUT created_at timestamp with time zone) OWNER TO dot_owner;
+ALTER FUNCTION dot.fn_dot_outbox_poll(p_limit integer, OUT epoch integer, OUT xact_id xid8, OUT id bigint, OUT event_id uuid, OUT aggregatetype text, OUT aggregateid text, OUT type text, OUT payload jsonb, OUT created_at timestamp with time zone) OWNER TO dot_owner;
+
+CREATE FUNCTION dot.fn_dot_outbox_prune(p_limit integer DEFAULT 1000) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+
+ALTER FUNCTION dot.fn_dot_outbox_prune(p_limit integer) OWNER TO dot_owner;
 
 CREATE FUNCTION dot.fn_dot_tool_register(p_code text, p_category text DEFAULT NULL::text, p_execution_engine text DEFAULT NULL::text, p_script_path text DEFAULT NULL::text, p_file_path text DEFAULT NULL::text, p_trigger_type text DEFAULT NULL::text) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
 
 ALTER FUNCTION dot.fn_dot_tool_register(p_code text, p_category text, p_execution_engine text, p_script_path text, p_file_path text, p_trigger_type text) OWNER TO dot_owner;
+
+CREATE FUNCTION dot.fn_event_outbox_refuse() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+
+ALTER FUNCTION dot.fn_event_outbox_refuse() OWNER TO dot_owner;
 
 CREATE FUNCTION dot.fn_event_type(p_kind text, p_status text) RETURNS text
     LANGUAGE sql IMMUTABLE
@@ -680,23 +720,29 @@ CREATE FUNCTION dot.fn_host_lease_table_usable() RETURNS boolean
 
 ALTER FUNCTION dot.fn_host_lease_table_usable() OWNER TO dot_bridge;
 
-CREATE FUNCTION dot.fn_host_outbox_after(p_xact_id xid8, p_id bigint, p_limit integer) RETURNS SETOF dot.event_outbox
+CREATE FUNCTION dot.fn_host_outbox_after(p_current_epoch integer, p_epoch integer, p_xact_id xid8, p_id bigint, p_limit integer) RETURNS SETOF dot.event_outbox
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
 
-ALTER FUNCTION dot.fn_host_outbox_after(p_xact_id xid8, p_id bigint, p_limit integer) OWNER TO dot_bridge;
+ALTER FUNCTION dot.fn_host_outbox_after(p_current_epoch integer, p_epoch integer, p_xact_id xid8, p_id bigint, p_limit integer) OWNER TO dot_bridge;
 
-CREATE FUNCTION dot.fn_host_outbox_append(p_aggregatetype text, p_aggregateid text, p_type text, p_payload jsonb) RETURNS void
+CREATE FUNCTION dot.fn_host_outbox_append(p_epoch integer, p_aggregatetype text, p_aggregateid text, p_type text, p_payload jsonb) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
 
-ALTER FUNCTION dot.fn_host_outbox_append(p_aggregatetype text, p_aggregateid text, p_type text, p_payload jsonb) OWNER TO dot_bridge;
+ALTER FUNCTION dot.fn_host_outbox_append(p_epoch integer, p_aggregatetype text, p_aggregateid text, p_type text, p_payload jsonb) OWNER TO dot_bridge;
 
-CREATE FUNCTION dot.fn_host_outbox_position_settled(p_xact_id xid8, p_id bigint) RETURNS boolean
+CREATE FUNCTION dot.fn_host_outbox_position_settled(p_current_epoch integer, p_epoch integer, p_xact_id xid8, p_id bigint) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
 
-ALTER FUNCTION dot.fn_host_outbox_position_settled(p_xact_id xid8, p_id bigint) OWNER TO dot_bridge;
+ALTER FUNCTION dot.fn_host_outbox_position_settled(p_current_epoch integer, p_epoch integer, p_xact_id xid8, p_id bigint) OWNER TO dot_bridge;
+
+CREATE FUNCTION dot.fn_host_outbox_prune(p_epoch integer, p_xact_id xid8, p_id bigint, p_limit integer) RETURNS integer
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+
+ALTER FUNCTION dot.fn_host_outbox_prune(p_epoch integer, p_xact_id xid8, p_id bigint, p_limit integer) OWNER TO dot_bridge;
 
 CREATE FUNCTION dot.fn_host_table_readable(p_table text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
@@ -766,6 +812,11 @@ CREATE FUNCTION dot.fn_observation_input_problem(p_process_candidate_code text, 
     LANGUAGE sql IMMUTABLE
 
 ALTER FUNCTION dot.fn_observation_input_problem(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_status text, p_actor text, p_idempotency_key text, p_idempotency_key_max_bytes integer, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_occurred_at timestamp with time zone) OWNER TO dot_owner;
+
+CREATE FUNCTION dot.fn_outbox_epoch(p_open boolean) RETURNS integer
+    LANGUAGE plpgsql
+
+ALTER FUNCTION dot.fn_outbox_epoch(p_open boolean) OWNER TO dot_owner;
 
 CREATE FUNCTION dot.fn_payload_mismatch_refuse(p_table text, p_idempotency_key text, p_process_run_id uuid, p_differing text[]) RETURNS void
     LANGUAGE plpgsql IMMUTABLE
@@ -967,6 +1018,8 @@ COMMENT ON FUNCTION dot.fn_component_status_stored(p_status text) IS 'The word u
 
 COMMENT ON FUNCTION dot.fn_config_audit(p_key text, p_old_value text, p_new_value text, p_actor text, p_reason text) IS 'Appends to dot_config_audit: what was moved, by whom, why and where.';
 
+COMMENT ON FUNCTION dot.fn_database_here() IS 'Which cluster and database this is, {system_identifier, database_oid}, kept by a session.';
+
 COMMENT ON FUNCTION dot.fn_database_identity(OUT system_identifier bigint, OUT database_oid oid) IS 'Which cluster and database this is; the first is NULL where dot_owner may not call pg_control_system.';
 
 COMMENT ON FUNCTION dot.fn_dot_config_set(p_key text, p_value text, p_actor text, p_reason text) IS 'Moves a gate and audits it; waits for observations in flight, then no one that needed the old value commits.';
@@ -983,11 +1036,15 @@ COMMENT ON FUNCTION dot.fn_dot_iu_runtime_lease_renew(p_lease_key text, p_holder
 
 COMMENT ON FUNCTION dot.fn_dot_mechanism_attest(p_mechanism text, p_present boolean, p_actor text, p_finding text) IS 'Attests whether a scheduler or API endpoint executes DOTs, with who and what was found, for the inventory.';
 
-COMMENT ON FUNCTION dot.fn_dot_outbox_ack(p_xact_id xid8, p_id bigint) IS 'Moves the outbox cursor forward to a position that poll returned; refuses one that is not ahead.';
+COMMENT ON FUNCTION dot.fn_dot_outbox_ack(p_epoch integer, p_xact_id xid8, p_id bigint) IS 'Moves the outbox cursor forward to a position that poll returned; refuses one that is not ahead.';
 
-COMMENT ON FUNCTION dot.fn_dot_outbox_poll(p_limit integer, OUT xact_id xid8, OUT id bigint, OUT aggregatetype text, OUT aggregateid text, OUT type text, OUT payload jsonb, OUT created_at timestamp with time zone) IS 'The events after the cursor that no running transaction can still come before, oldest first.';
+COMMENT ON FUNCTION dot.fn_dot_outbox_poll(p_limit integer, OUT epoch integer, OUT xact_id xid8, OUT id bigint, OUT event_id uuid, OUT aggregatetype text, OUT aggregateid text, OUT type text, OUT payload jsonb, OUT created_at timestamp with time zone) IS 'The events after the cursor that no running transaction can still come before, oldest first.';
+
+COMMENT ON FUNCTION dot.fn_dot_outbox_prune(p_limit integer) IS 'Removes the oldest events that were acknowledged and are older than seven days; returns how many.';
 
 COMMENT ON FUNCTION dot.fn_dot_tool_register(p_code text, p_category text, p_execution_engine text, p_script_path text, p_file_path text, p_trigger_type text) IS 'Adds a DOT or updates its description, never its usage figures; says created, updated or unchanged.';
+
+COMMENT ON FUNCTION dot.fn_event_outbox_refuse() IS 'Trigger: refuses UPDATE of an event, and DELETE of one that is not acknowledged and seven days old (23001).';
 
 COMMENT ON FUNCTION dot.fn_event_type(p_kind text, p_status text) IS 'The type of the event of an observation stored under a word.';
 
@@ -1031,11 +1088,13 @@ COMMENT ON FUNCTION dot.fn_host_lease_live_token(p_lease_key text, p_session_act
 
 COMMENT ON FUNCTION dot.fn_host_lease_table_usable() IS 'Bridge: whether the lease table exists with its unique key and the rights to use it.';
 
-COMMENT ON FUNCTION dot.fn_host_outbox_after(p_xact_id xid8, p_id bigint, p_limit integer) IS 'Bridge: events after a position that no running transaction can overtake.';
+COMMENT ON FUNCTION dot.fn_host_outbox_after(p_current_epoch integer, p_epoch integer, p_xact_id xid8, p_id bigint, p_limit integer) IS 'Bridge: events after a position that no running transaction can overtake.';
 
-COMMENT ON FUNCTION dot.fn_host_outbox_append(p_aggregatetype text, p_aggregateid text, p_type text, p_payload jsonb) IS 'Bridge: appends one event to the outbox.';
+COMMENT ON FUNCTION dot.fn_host_outbox_append(p_epoch integer, p_aggregatetype text, p_aggregateid text, p_type text, p_payload jsonb) IS 'Bridge: appends one event to the outbox.';
 
-COMMENT ON FUNCTION dot.fn_host_outbox_position_settled(p_xact_id xid8, p_id bigint) IS 'Bridge: whether a position is one that a poll can have returned.';
+COMMENT ON FUNCTION dot.fn_host_outbox_position_settled(p_current_epoch integer, p_epoch integer, p_xact_id xid8, p_id bigint) IS 'Bridge: whether a position is one that a poll can have returned.';
+
+COMMENT ON FUNCTION dot.fn_host_outbox_prune(p_epoch integer, p_xact_id xid8, p_id bigint, p_limit integer) IS 'Bridge: removes the oldest events up to a position that are older than seven days.';
 
 COMMENT ON FUNCTION dot.fn_host_table_readable(p_table text) IS 'Bridge: whether a host table exists and can be read.';
 
@@ -1062,6 +1121,8 @@ COMMENT ON FUNCTION dot.fn_lease_assert(p_process_candidate_code text, p_lease_t
 COMMENT ON FUNCTION dot.fn_lease_input_problem(p_lease_key text, p_holder text, p_token bigint, p_ttl_seconds integer) IS 'What is wrong with the arguments of a lease function; NULL where nothing is.';
 
 COMMENT ON FUNCTION dot.fn_observation_input_problem(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_status text, p_actor text, p_idempotency_key text, p_idempotency_key_max_bytes integer, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_occurred_at timestamp with time zone) IS 'What is wrong with the arguments of an observation: NULLs, domains, reserved keys; NULL where nothing is.';
+
+COMMENT ON FUNCTION dot.fn_outbox_epoch(p_open boolean) IS 'The epoch of the events that are written on this cluster and in this database; begun where it is to be opened.';
 
 COMMENT ON FUNCTION dot.fn_payload_mismatch_refuse(p_table text, p_idempotency_key text, p_process_run_id uuid, p_differing text[]) IS 'Refuses an idempotency key that comes again with another payload, naming the fields (23505).';
 
@@ -1107,7 +1168,7 @@ COMMENT ON TABLE dot.dot_mechanism_attestation IS 'What was found of mechanisms 
 
 COMMENT ON TABLE dot.dot_tools IS 'Host layer: the catalogue of DOTs, what could be executed.';
 
-COMMENT ON TABLE dot.event_outbox IS 'Host layer: the transactional outbox, append-only. Read it with fn_dot_outbox_poll.';
+COMMENT ON TABLE dot.event_outbox IS 'Host layer: the transactional outbox. Nothing is changed; what was acknowledged goes after seven days. Read it with fn_dot_outbox_poll.';
 
 COMMENT ON TABLE dot.event_type IS 'Host layer: event types and whether events of them are wanted.';
 
@@ -1116,6 +1177,8 @@ COMMENT ON TABLE dot.gate_latch IS 'Never holds a row: its lock is what keeps a 
 COMMENT ON TABLE dot.job_queue IS 'Host layer: the job queue. The wrapper reads it for the inventory alone.';
 
 COMMENT ON TABLE dot.outbox_cursor IS 'How far the outbox is delivered: one row.';
+
+COMMENT ON TABLE dot.outbox_epoch IS 'On which cluster and in which database events were written, in this order. Append-only.';
 
 COMMENT ON TABLE dot.preflight_attestation IS 'Attested preflight checks with an expiry, append-only; the newest decides.';
 
@@ -1203,6 +1266,8 @@ REVOKE ALL ON FUNCTION dot.fn_component_status_stored(p_status text) FROM PUBLIC
 
 REVOKE ALL ON FUNCTION dot.fn_config_audit(p_key text, p_old_value text, p_new_value text, p_actor text, p_reason text) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION dot.fn_database_here() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION dot.fn_database_identity(OUT system_identifier bigint, OUT database_oid oid) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_database_identity(OUT system_identifier bigint, OUT database_oid oid) TO dot_bridge;
 GRANT ALL ON FUNCTION dot.fn_database_identity(OUT system_identifier bigint, OUT database_oid oid) TO dot_reader;
@@ -1229,14 +1294,19 @@ GRANT ALL ON FUNCTION dot.fn_dot_iu_runtime_lease_renew(p_lease_key text, p_hold
 REVOKE ALL ON FUNCTION dot.fn_dot_mechanism_attest(p_mechanism text, p_present boolean, p_actor text, p_finding text) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_dot_mechanism_attest(p_mechanism text, p_present boolean, p_actor text, p_finding text) TO dot_gatekeeper;
 
-REVOKE ALL ON FUNCTION dot.fn_dot_outbox_ack(p_xact_id xid8, p_id bigint) FROM PUBLIC;
-GRANT ALL ON FUNCTION dot.fn_dot_outbox_ack(p_xact_id xid8, p_id bigint) TO dot_relay;
+REVOKE ALL ON FUNCTION dot.fn_dot_outbox_ack(p_epoch integer, p_xact_id xid8, p_id bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION dot.fn_dot_outbox_ack(p_epoch integer, p_xact_id xid8, p_id bigint) TO dot_relay;
 
-REVOKE ALL ON FUNCTION dot.fn_dot_outbox_poll(p_limit integer, OUT xact_id xid8, OUT id bigint, OUT aggregatetype text, OUT aggregateid text, OUT type text, OUT payload jsonb, OUT created_at timestamp with time zone) FROM PUBLIC;
-GRANT ALL ON FUNCTION dot.fn_dot_outbox_poll(p_limit integer, OUT xact_id xid8, OUT id bigint, OUT aggregatetype text, OUT aggregateid text, OUT type text, OUT payload jsonb, OUT created_at timestamp with time zone) TO dot_relay;
+REVOKE ALL ON FUNCTION dot.fn_dot_outbox_poll(p_limit integer, OUT epoch integer, OUT xact_id xid8, OUT id bigint, OUT event_id uuid, OUT aggregatetype text, OUT aggregateid text, OUT type text, OUT payload jsonb, OUT created_at timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION dot.fn_dot_outbox_poll(p_limit integer, OUT epoch integer, OUT xact_id xid8, OUT id bigint, OUT event_id uuid, OUT aggregatetype text, OUT aggregateid text, OUT type text, OUT payload jsonb, OUT created_at timestamp with time zone) TO dot_relay;
+
+REVOKE ALL ON FUNCTION dot.fn_dot_outbox_prune(p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION dot.fn_dot_outbox_prune(p_limit integer) TO dot_relay;
 
 REVOKE ALL ON FUNCTION dot.fn_dot_tool_register(p_code text, p_category text, p_execution_engine text, p_script_path text, p_file_path text, p_trigger_type text) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_dot_tool_register(p_code text, p_category text, p_execution_engine text, p_script_path text, p_file_path text, p_trigger_type text) TO dot_cataloguer;
+
+REVOKE ALL ON FUNCTION dot.fn_event_outbox_refuse() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION dot.fn_event_type(p_kind text, p_status text) FROM PUBLIC;
 
@@ -1295,14 +1365,17 @@ GRANT ALL ON FUNCTION dot.fn_host_lease_live_token(p_lease_key text, p_session_a
 REVOKE ALL ON FUNCTION dot.fn_host_lease_table_usable() FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_host_lease_table_usable() TO dot_owner;
 
-REVOKE ALL ON FUNCTION dot.fn_host_outbox_after(p_xact_id xid8, p_id bigint, p_limit integer) FROM PUBLIC;
-GRANT ALL ON FUNCTION dot.fn_host_outbox_after(p_xact_id xid8, p_id bigint, p_limit integer) TO dot_owner;
+REVOKE ALL ON FUNCTION dot.fn_host_outbox_after(p_current_epoch integer, p_epoch integer, p_xact_id xid8, p_id bigint, p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION dot.fn_host_outbox_after(p_current_epoch integer, p_epoch integer, p_xact_id xid8, p_id bigint, p_limit integer) TO dot_owner;
 
-REVOKE ALL ON FUNCTION dot.fn_host_outbox_append(p_aggregatetype text, p_aggregateid text, p_type text, p_payload jsonb) FROM PUBLIC;
-GRANT ALL ON FUNCTION dot.fn_host_outbox_append(p_aggregatetype text, p_aggregateid text, p_type text, p_payload jsonb) TO dot_owner;
+REVOKE ALL ON FUNCTION dot.fn_host_outbox_append(p_epoch integer, p_aggregatetype text, p_aggregateid text, p_type text, p_payload jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION dot.fn_host_outbox_append(p_epoch integer, p_aggregatetype text, p_aggregateid text, p_type text, p_payload jsonb) TO dot_owner;
 
-REVOKE ALL ON FUNCTION dot.fn_host_outbox_position_settled(p_xact_id xid8, p_id bigint) FROM PUBLIC;
-GRANT ALL ON FUNCTION dot.fn_host_outbox_position_settled(p_xact_id xid8, p_id bigint) TO dot_owner;
+REVOKE ALL ON FUNCTION dot.fn_host_outbox_position_settled(p_current_epoch integer, p_epoch integer, p_xact_id xid8, p_id bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION dot.fn_host_outbox_position_settled(p_current_epoch integer, p_epoch integer, p_xact_id xid8, p_id bigint) TO dot_owner;
+
+REVOKE ALL ON FUNCTION dot.fn_host_outbox_prune(p_epoch integer, p_xact_id xid8, p_id bigint, p_limit integer) FROM PUBLIC;
+GRANT ALL ON FUNCTION dot.fn_host_outbox_prune(p_epoch integer, p_xact_id xid8, p_id bigint, p_limit integer) TO dot_owner;
 
 REVOKE ALL ON FUNCTION dot.fn_host_table_readable(p_table text) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_host_table_readable(p_table text) TO dot_owner;
@@ -1331,6 +1404,8 @@ REVOKE ALL ON FUNCTION dot.fn_lease_assert(p_process_candidate_code text, p_leas
 REVOKE ALL ON FUNCTION dot.fn_lease_input_problem(p_lease_key text, p_holder text, p_token bigint, p_ttl_seconds integer) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION dot.fn_observation_input_problem(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_status text, p_actor text, p_idempotency_key text, p_idempotency_key_max_bytes integer, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_occurred_at timestamp with time zone) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION dot.fn_outbox_epoch(p_open boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION dot.fn_payload_mismatch_refuse(p_table text, p_idempotency_key text, p_process_run_id uuid, p_differing text[]) FROM PUBLIC;
 
@@ -1391,7 +1466,7 @@ GRANT SELECT,INSERT,UPDATE ON TABLE dot.dot_iu_runtime_lease TO dot_bridge;
 
 GRANT SELECT ON TABLE dot.dot_tools TO dot_bridge;
 
-GRANT SELECT,INSERT ON TABLE dot.event_outbox TO dot_bridge;
+GRANT SELECT,INSERT,DELETE ON TABLE dot.event_outbox TO dot_bridge;
 
 GRANT SELECT,UPDATE ON TABLE dot.event_type TO dot_bridge;
 

@@ -61,7 +61,7 @@ def fill(url: str) -> None:
                     "select dot.fn_dot_iu_runtime_lease_release(%s, 'tester', %s)", (f"dot_exec:{pair}", token)
                 )
         first, *_ = poll_until(session, 4)
-        session.execute("select dot.fn_dot_outbox_ack(%s, %s)", (first["xact_id"], first["id"]))
+        session.execute("select dot.fn_dot_outbox_ack(%s, %s, %s)", (first["epoch"], first["xact_id"], first["id"]))
 
 
 def acquire(session: Connection, pair: str) -> int:

@@ -478,7 +478,10 @@ class Twin:
         events = poll(relay, 10000)
         if events:
             last = events[-1]
-            relay.execute("select dot.fn_dot_outbox_ack(%s::text::xid8, %s)", (str(last["xact_id"]), last["id"]))
+            relay.execute(
+                "select dot.fn_dot_outbox_ack(%s, %s::text::xid8, %s)",
+                (last["epoch"], str(last["xact_id"]), last["id"]),
+            )
             self.delivered += self._of_mine(events)
 
     def _of_mine(self, events: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -1,14 +1,21 @@
-"""``outbox``: what observations tell the outside, how far that is delivered, and delivering it by hand."""
+"""``outbox``: what observations tell the outside, how far that is delivered, delivering it by hand, and removing what was."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
+from psycopg.types.numeric import Int4
 
-from harness.cli.output import Json, counted, print_json, print_rows, say
+from harness.cli.output import Json, complain, counted, print_json, print_rows, say
 from harness.cli.session import open_ledger
 from harness.errors import DotWrapperError
+
+REMOVED_AT_ONCE: Final = 1000
+"""Events that one transaction removes."""
+
+TOLD_EVERY: Final = 100_000
+"""After so many removed events a line says how far it is."""
 
 outbox = typer.Typer(no_args_is_help=True, help="The events that observations write, and how far they are delivered.")
 
@@ -34,7 +41,7 @@ def outbox_show(as_json: Json = False) -> None:
         print_json({**state, "event_types": types})
         return
     say(f"waiting: {counted(state['depth'], 'event')}, the oldest for {state['lag_seconds']} s")
-    say(f"the cursor stands at {state['cursor_xact_id']} {state['cursor_id']}")
+    say(f"the cursor stands at {state['cursor_epoch']} {state['cursor_xact_id']} {state['cursor_id']}")
     print_rows(types, {"event_type": "event type", "active": "active"})
 
 
@@ -55,7 +62,11 @@ def outbox_poll(
         return
     print_rows(
         [
-            {**event, "position": f"{event['xact_id']} {event['id']}", "payload": _lines(event["payload"])}
+            {
+                **event,
+                "position": f"{event['epoch']} {event['xact_id']} {event['id']}",
+                "payload": _lines(event["payload"]),
+            }
             for event in events
         ],
         {"position": "position", "type": "type", "payload": "payload"},
@@ -66,6 +77,7 @@ def outbox_poll(
 
 @outbox.command("ack")
 def outbox_ack(
+    epoch: Annotated[int, typer.Argument(min=0, max=2**31 - 1, help="The epoch of the last event delivered.")],
     xact_id: Annotated[str, typer.Argument(help="The transaction of the last event delivered, as poll shows it.")],
     event_id: Annotated[
         int, typer.Argument(metavar="ID", min=0, max=2**63 - 1, help="The id of the last event delivered.")
@@ -74,14 +86,34 @@ def outbox_ack(
 ) -> None:
     """Say that everything up to a position, which poll has shown, is delivered.
 
-    Example: dot-wrapper outbox ack 1234 17
+    Example: dot-wrapper outbox ack 1 1234 17
     """
     with open_ledger() as ledger:
-        ledger.call("dot_relay", "fn_dot_outbox_ack", {"xact_id": xact_id, "id": event_id})
+        ledger.call("dot_relay", "fn_dot_outbox_ack", {"epoch": epoch, "xact_id": xact_id, "id": event_id})
     if as_json:
-        print_json({"xact_id": xact_id, "id": event_id})
+        print_json({"epoch": epoch, "xact_id": xact_id, "id": event_id})
     else:
-        say(f"delivered up to {xact_id} {event_id}")
+        say(f"delivered up to {epoch} {xact_id} {event_id}")
+
+
+@outbox.command("prune")
+def outbox_prune(as_json: Json = False) -> None:
+    """Remove the events that were acknowledged and are older than seven days. The rest stays.
+
+    A thousand a transaction: it may be interrupted, and goes on where it was.
+
+    Example: dot-wrapper outbox prune
+    """
+    removed = 0
+    with open_ledger() as ledger:
+        while now := ledger.call("dot_relay", "fn_dot_outbox_prune", {"limit": Int4(REMOVED_AT_ONCE)}):
+            removed += now
+            if removed % TOLD_EVERY < now:
+                complain(f"{counted(removed, 'event')} removed so far")
+    if as_json:
+        print_json({"removed": removed})
+    else:
+        say(f"removed: {counted(removed, 'event')}")
 
 
 @outbox.command("switch")

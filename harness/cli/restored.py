@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.exit_codes import FOUND, REFUSED
-from harness.cli.output import Json, complain, counted, print_json, print_rows, say
+from harness.cli.exit_codes import FOUND
+from harness.cli.output import Json, counted, print_json, print_rows, say
 from harness.cli.session import connect
-from harness.restored import ADVANCE, Outbox, Report, restore
+from harness.restored import Report, restore
 
 
 def register(app: typer.Typer) -> None:
@@ -23,39 +23,24 @@ def restored(
     actor: Annotated[str, typer.Option(help="Who does it, for the audit.")],
     reason: Annotated[str, typer.Option(help="Which move it was, for the audit.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")] = False,
-    advance: Annotated[
-        int, typer.Option(min=0, help="Transaction ids that may be used so that the outbox goes on.")
-    ] = ADVANCE,
-    rewind: Annotated[
-        bool, typer.Option("--rewind", help="Where more would be needed, put the outbox's cursor back instead.")
-    ] = False,
     as_json: Json = False,
 ) -> None:
     """Make a database safe that was restored, cloned, promoted or cut over to: owners, rights, gates, leases, attestations.
 
-    It closes and ends, and opens nothing. A second run changes nothing. Exit code 3 where the outbox needs a decision, 5 where
-    something is left that is not a restore's doing. docs/howto/moving.md has the procedures.
+    It closes and ends, and opens nothing. A second run changes nothing. Exit code 5 where something is left that is not a
+    restore's doing. docs/howto/moving.md has the procedures.
 
     Example: dot-wrapper restored --actor ana --reason 'dump of 2026-11-26 restored' --dry-run
     """
     with connect() as connection:
-        report = restore(
-            connection, actor=actor, reason=reason, dry_run=dry_run, advance=advance, rewind=rewind, progress=_progress
-        )
+        report = restore(connection, actor=actor, reason=reason, dry_run=dry_run)
     drift = [one for one in report.left if one.level == "drift"]
     if as_json:
         print_json(asdict(report) | {"drift": len(drift)})
     else:
         _tell(report)
-    if report.is_outbox_undecided:
-        raise typer.Exit(REFUSED)
     if drift:
         raise typer.Exit(FOUND)
-
-
-def _progress(used: int, number: int) -> None:
-    if number > ADVANCE:
-        complain(f"{used} of {number} transaction ids are used")
 
 
 def _tell(report: Report) -> None:
@@ -72,35 +57,16 @@ def _tell(report: Report) -> None:
         say(f"left: {one}" + (f"\n    {one.cure}" if one.cure else ""))
     for mechanism in report.mechanisms:
         say(f"attested where it came from, see `dot-wrapper attest`: {mechanism}")
-    if report.outbox:
-        _tell_outbox(report.outbox)
-    else:
+    if report.waiting:
+        say(
+            f"outbox: {counted(report.waiting, 'event')} not acknowledged. Where the database that this one was copied from goes"
+            " on, its relay delivers them too."
+        )
+    if report.waiting is None:
         say(
             "Gates, leases, attestations and the outbox are as they came: a definition is another one than this software's, and what"
             " is called might be someone else's code. Put back what is left, then run this again.",
             style="bold red",
         )
-    if report.is_outbox_undecided:
-        say(
-            "outbox: as it stands the relay is not shown what is recorded from now on. --rewind puts the cursor back: what was"
-            " recorded here is shown at once, and what came with the database, acknowledged or not, once this server has had as"
-            " many transactions."
-        )
     if report.dry_run:
         say("a dry run: nothing was changed")
-
-
-def _tell_outbox(outbox: Outbox) -> None:
-    if outbox.waiting:
-        say(
-            f"outbox: {counted(outbox.waiting, 'event')} not acknowledged. Where the database that this one was copied from goes"
-            " on, its relay delivers them too."
-        )
-    if outbox.behind:
-        say(
-            f"outbox: this server has to use {counted(outbox.behind, 'more transaction id')} before"
-            f" {counted(outbox.hidden, 'event')} of these can be delivered: --advance {outbox.behind} uses them, at some 100,000"
-            " a second."
-        )
-    if outbox.passed:
-        say(f"outbox: {counted(outbox.passed, 'event')} recorded since lie behind the cursor, and are not delivered.")

@@ -19,6 +19,7 @@ APPLIES = (
     "functions/fn_is_evidence",
     "functions/fn_is_run_id",
     "functions/fn_append_only_refuse",
+    "functions/fn_event_outbox_refuse",
 )
 
 
@@ -174,18 +175,24 @@ comment on table dot.event_type is 'Host layer: event types and whether events o
 insert into dot.event_type (event_type, active) values
 {EVENT_TYPE_SEEDS};
 
--- The outbox, with the column names that Debezium's router expects. xact_id is what lets a reader miss nothing.
+-- The outbox, with the column names that Debezium's router expects. xact_id is what lets a reader miss nothing; each cluster
+-- counts its transactions from its own beginning, so they come in order within an epoch alone: see dot.outbox_epoch. event_id
+-- is what a consumer knows an event by, wherever its row was carried to.
 create table dot.event_outbox (
     id bigint generated always as identity,
     xact_id xid8 not null default pg_current_xact_id(),
     created_at timestamptz not null default clock_timestamp(),
+    event_id uuid not null default gen_random_uuid(),
+    -- squawk-ignore prefer-bigint-over-int
+    epoch integer not null, -- one more with each move
     aggregatetype text not null,
     aggregateid text not null,
     type text not null,
     payload jsonb not null,
-    constraint event_outbox_pkey primary key (xact_id, id)
+    constraint event_outbox_pkey primary key (epoch, xact_id, id)
 );
-comment on table dot.event_outbox is 'Host layer: the transactional outbox, append-only. Read it with fn_dot_outbox_poll.';
+comment on table dot.event_outbox is
+    'Host layer: the transactional outbox. Nothing is changed; what was acknowledged goes after seven days. Read it with fn_dot_outbox_poll.';
 
 -- A business table. Nothing of the wrapper may ever touch it; the tests watch it.
 create table dot.universal_edges (
@@ -202,8 +209,9 @@ create trigger dot_iu_command_run_append_only before update or delete on dot.dot
     for each row execute function dot.fn_append_only_refuse();
 create trigger dot_iu_command_run_append_only_truncate before truncate on dot.dot_iu_command_run
     for each statement execute function dot.fn_append_only_refuse();
+-- What was acknowledged may go, once it is old.
 create trigger event_outbox_append_only before update or delete on dot.event_outbox
-    for each row execute function dot.fn_append_only_refuse();
+    for each row execute function dot.fn_event_outbox_refuse();
 create trigger event_outbox_append_only_truncate before truncate on dot.event_outbox
     for each statement execute function dot.fn_append_only_refuse();
 create trigger dot_iu_runtime_lease_append_only before delete on dot.dot_iu_runtime_lease
@@ -226,7 +234,7 @@ grant select on dot.dot_iu_command_catalog to dot_bridge;
 grant select, insert on dot.dot_iu_command_run to dot_bridge;
 grant select, insert, update on dot.dot_iu_runtime_lease to dot_bridge;
 grant select, update on dot.event_type to dot_bridge;
-grant select, insert on dot.event_outbox to dot_bridge;
+grant select, insert, delete on dot.event_outbox to dot_bridge;
 """)
 
 

@@ -25,6 +25,7 @@ BRIDGE = (
     "functions/fn_host_outbox_append",
     "functions/fn_host_outbox_after",
     "functions/fn_host_outbox_position_settled",
+    "functions/fn_host_outbox_prune",
     "functions/fn_host_lease_acquire",
     "functions/fn_host_lease_extend",
     "functions/fn_host_lease_live_token",
@@ -45,6 +46,7 @@ APPEND_ONLY = (
     "preflight_attestation",
     "dot_config_audit",
     "dot_mechanism_attestation",
+    "outbox_epoch",
 )
 
 
@@ -224,18 +226,32 @@ comment on table dot.dot_mechanism_attestation is 'What was found of mechanisms 
 create table dot.gate_latch ();
 comment on table dot.gate_latch is 'Never holds a row: its lock is what keeps a write from committing after a gate was closed.';
 
+-- Where the events of the outbox were written. Transactions are numbered by the cluster, so those of two clusters do not compare:
+-- the first event on another one begins the next epoch, see fn_outbox_epoch.
+create table dot.outbox_epoch (
+    system_identifier bigint not null,
+    began_at timestamptz not null,
+    -- squawk-ignore prefer-bigint-over-int
+    epoch integer not null, -- one more with each move
+    database_oid oid not null,
+    constraint outbox_epoch_pkey primary key (epoch)
+);
+comment on table dot.outbox_epoch is 'On which cluster and in which database events were written, in this order. Append-only.';
+
 -- How far the outbox is delivered: one row, moved by fn_dot_outbox_ack alone.
 create table dot.outbox_cursor (
     xact_id xid8 not null,
     outbox_id bigint not null,
     moved_at timestamptz,
+    -- squawk-ignore prefer-bigint-over-int
+    epoch integer not null, -- one more with each move
     session_actor text,
     singleton boolean not null default true,
     constraint outbox_cursor_pkey primary key (singleton),
     constraint outbox_cursor_singleton_check check (singleton)
 );
 comment on table dot.outbox_cursor is 'How far the outbox is delivered: one row.';
-insert into dot.outbox_cursor (xact_id, outbox_id) values ('0', 0);
+insert into dot.outbox_cursor (epoch, xact_id, outbox_id) values (0, '0', 0);
 """)
     for table in APPEND_ONLY:
         execute(f"""
@@ -269,8 +285,11 @@ def downgrade() -> None:
             "dot_config_audit",
             "dot_mechanism_attestation",
             "gate_latch",
+            "outbox_epoch",
             "outbox_cursor",
         ),
-        seeded={"outbox_cursor": "select c.xact_id, c.outbox_id from dot.outbox_cursor c except values ('0'::xid8, 0)"},
+        seeded={
+            "outbox_cursor": "select c.epoch, c.xact_id, c.outbox_id from dot.outbox_cursor c except values (0, '0'::xid8, 0)"
+        },
     )
     revert(revision, CHECKS)

@@ -39,6 +39,9 @@ APPLIES = (
     "functions/fn_dot_iu_runtime_lease_acquire",
     "functions/fn_dot_iu_runtime_lease_renew",
     "functions/fn_dot_iu_runtime_lease_release",
+    # outbox, as the observations need it
+    "functions/fn_database_here",
+    "functions/fn_outbox_epoch",
     # observations
     "functions/fn_candidate_role_assert",
     "functions/fn_candidate_newest",
@@ -61,6 +64,7 @@ APPLIES = (
     # outbox
     "functions/fn_dot_outbox_poll",
     "functions/fn_dot_outbox_ack",
+    "functions/fn_dot_outbox_prune",
 )
 
 

@@ -1,10 +1,12 @@
--- The events after the cursor, oldest first, in the order (xact_id, id). Only events below the oldest running transaction
--- are shown, so none can appear behind a position that was returned. Nothing moves until fn_dot_outbox_ack.
--- Raises 23502, 23514 (outbox_cursor_limit_check).
+-- The events after the cursor, oldest first, in the order (epoch, xact_id, id). Of the current epoch only events below the oldest
+-- running transaction are shown, so none can appear behind a position that was returned. Nothing moves until fn_dot_outbox_ack.
+-- Raises 23502 (also outbox_epoch_system_identifier_not_null), 23514 (outbox_cursor_limit_check).
 create or replace function dot.fn_dot_outbox_poll(
     p_limit integer default 100,
+    out epoch integer,
     out xact_id xid8,
     out id bigint,
+    out event_id uuid,
     out aggregatetype text,
     out aggregateid text,
     out type text,
@@ -25,8 +27,10 @@ begin
     end if;
     select c.* into strict v_cursor from dot.outbox_cursor c;
     return query
-    select o.xact_id, o.id, o.aggregatetype, o.aggregateid, o.type, o.payload, o.created_at
-    from dot.fn_host_outbox_after(v_cursor.xact_id, v_cursor.outbox_id, p_limit) as o;
+    select o.epoch, o.xact_id, o.id, o.event_id, o.aggregatetype, o.aggregateid, o.type, o.payload, o.created_at
+    from dot.fn_host_outbox_after(
+        dot.fn_outbox_epoch(false), v_cursor.epoch, v_cursor.xact_id, v_cursor.outbox_id, p_limit
+    ) as o;
 end
 $function$;
 

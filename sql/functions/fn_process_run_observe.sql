@@ -154,7 +154,9 @@ begin
             process_run_id := p_process_run_id;
             correlation_id := p_correlation_id;
             if v_event_wanted then
-                perform dot.fn_host_outbox_append('process_run', p_process_run_id::text, v_event_type, dot.fn_run_event(r))
+                perform dot.fn_host_outbox_append(
+                    dot.fn_outbox_epoch(true), 'process_run', p_process_run_id::text, v_event_type, dot.fn_run_event(r)
+                )
                 from dot.process_run_observation r
                 where r.process_candidate_code = p_process_candidate_code and r.process_run_id = p_process_run_id;
             end if;

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from support import AMENDED, IN_BOTH_STATES, Connection, Database, rows
 
-# Functions of their arguments alone. Whatever reads a table sees what the statement sees: VOLATILE.
+# Functions of their arguments alone, or of the database that a session is in. Whatever reads a table sees what the statement sees: VOLATILE.
 IMMUTABLE = (
     "fn_component_input_problem",
     "fn_component_stage",
     "fn_component_status_stored",
+    "fn_database_here",
+    "fn_database_identity",
     "fn_event_type",
     "fn_evidence_stored",
     "fn_input_refuse",
@@ -61,7 +63,9 @@ def guarded(kind: int) -> str:
     truncate 32 (pg_trigger.tgtype; BEFORE is 2)."""
     return (
         f"exists (select from pg_trigger t where t.tgrelid = c.oid and t.tgtype & 2 = 2 and t.tgtype & {kind} = {kind}"
-        " and t.tgenabled = 'A' and t.tgqual is null and t.tgattr = '' and t.tgfoid = 'dot.fn_append_only_refuse'::regproc)"
+        " and t.tgenabled = 'A' and t.tgqual is null and t.tgattr = ''"
+        " and (t.tgfoid = 'dot.fn_append_only_refuse'::regproc"
+        " or c.relname = 'event_outbox' and t.tgfoid = 'dot.fn_event_outbox_refuse'::regproc))"
     )
 
 
@@ -73,6 +77,7 @@ RULES = {
     "a function that somebody calls or that crosses to the host is definer, and no other is": f"""
         select p.proname {FUNCTIONS} and p.prosecdef <> (
             starts_with(p.proname, 'fn_host_')
+            or p.proname = 'fn_event_outbox_refuse' -- which crosses back, from the host's table to the cursor
             or exists (
                 select from aclexplode(p.proacl) a
                 where a.grantee not in (p.proowner, 'dot_owner'::regrole, 'dot_bridge'::regrole)

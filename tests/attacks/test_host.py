@@ -46,7 +46,7 @@ def test_a_trigger_cannot_turn_the_bridge_into_the_owner(db: Database) -> None:
         db.session("owner"),
         "event_outbox",
         "if current_user = 'dot_bridge' then"
-        " alter function dot.fn_host_outbox_append(text, text, text, jsonb) security invoker;"
+        " alter function dot.fn_host_outbox_append(integer, text, text, text, jsonb) security invoker;"
         " else"
         " alter table dot.process_run_observation disable trigger user; delete from dot.process_run_observation;"
         " end if; return new;",
@@ -66,7 +66,7 @@ def test_every_bridge_function_refuses_to_run_as_anybody_else(db: Database) -> N
         "format('null::%s', t::regtype), ', '), '') from unnest(p.proargtypes) t) as nulls"
         " from pg_proc p where p.pronamespace = 'dot'::regnamespace and p.proname like 'fn\\_host\\_%' order by 1",
     )
-    assert len(bridge) == 16
+    assert len(bridge) == 17
     for one in bridge:
         owner.execute(f"alter function {one['signature']} security invoker")
         with refused("42501", "bridge_definer_check"):

@@ -49,7 +49,7 @@ MAY_EXECUTE: dict[str, set[str]] = {
     },
     "dot_cataloguer": {"fn_dot_tool_register", "fn_process_candidate_define"},
     "dot_gatekeeper": {"fn_dot_config_set", "fn_event_type_set", "fn_preflight_attest", "fn_dot_mechanism_attest"},
-    "dot_relay": {"fn_dot_outbox_poll", "fn_dot_outbox_ack"},
+    "dot_relay": {"fn_dot_outbox_poll", "fn_dot_outbox_ack", "fn_dot_outbox_prune"},
     # Beside the gates what the views ask with the reader's rights.
     "dot_reader": GATE_READERS | {"fn_gate_status", "fn_gate_holders", "fn_candidate_newest", "fn_database_identity"},
 }
@@ -73,7 +73,7 @@ BRIDGE_RIGHTS = {
     *(("dot_iu_command_run", None, right) for right in ("SELECT", "INSERT")),
     *(("dot_iu_runtime_lease", None, right) for right in ("SELECT", "INSERT", "UPDATE")),
     *(("event_type", None, right) for right in ("SELECT", "UPDATE")),
-    *(("event_outbox", None, right) for right in ("SELECT", "INSERT")),
+    *(("event_outbox", None, right) for right in ("SELECT", "INSERT", "DELETE")),
     ("dot_tools", None, "SELECT"),
     *(
         ("dot_tools", column, right)
@@ -315,6 +315,9 @@ REACHES = (
     "insert into dot.process_candidate (code) values ('forged')",
     "lock table dot.gate_latch in exclusive mode",
     "update dot.outbox_cursor set outbox_id = 9",
+    "select count(*) from dot.outbox_cursor",
+    "insert into dot.outbox_epoch values (1, now(), 9, 1)",
+    "select dot.fn_outbox_epoch(true)",
     "create table dot.mine ()",
     "grant select on dot.process_run_observation to public",
     "set role dot_owner",

@@ -87,7 +87,7 @@ def test_every_example_of_a_help_text_runs(
             failed = {"process_candidate_code": "bakery.orders", "dot_code": "bakery.load_orders", "status": "failed"}
             observe_run(db.connect("writer"), **failed)
             (event,) = poll_until(db.connect("relay"), 1)
-            example = example.replace("1234 17", f"{event['xact_id']} {event['id']}")
+            example = example.replace("1 1234 17", f"{event['epoch']} {event['xact_id']} {event['id']}")
         program, *arguments = shlex.split(example)
         if words == ("restored",):  # it takes a login that may act as dot_owner
             monkeypatch.setenv("DATABASE_URL", db.url)
@@ -213,6 +213,27 @@ def test_leases_show_who_has_what(db: Database, dot_wrapper: DotWrapper) -> None
     assert "2 leases, 1 live" in dot_wrapper("leases").out
 
 
+def test_the_outbox_is_pruned_in_batches_and_says_how_far_it_is(
+    db: Database, dot_wrapper: DotWrapper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.cli.outbox.REMOVED_AT_ONCE", 2)
+    monkeypatch.setattr("harness.cli.outbox.TOLD_EVERY", 4)
+    owner = db.connect("owner")
+    owner.execute("select dot.fn_outbox_epoch(true)")
+    owner.execute(
+        "insert into dot.event_outbox (epoch, created_at, aggregatetype, aggregateid, type, payload)"
+        " select 1, clock_timestamp() - days * interval '1 day', 'process_run', 'x', 'process.run.started', '{}'"
+        " from unnest(array[9, 9, 9, 8, 8, 1]) as days"
+    )
+    *_, last = poll_until(db.connect("relay"), 6)
+    assert dot_wrapper("outbox", "prune").out == "removed: 0 events\n"
+    assert dot_wrapper("outbox", "ack", *(str(last[one]) for one in ("epoch", "xact_id", "id"))).code == 0
+    outcome = dot_wrapper("outbox", "prune", "--json")
+    assert (outcome.code, outcome.json) == (0, {"removed": 5})
+    assert outcome.err == "4 events removed so far\n"
+    assert dot_wrapper("outbox", "prune").out == "removed: 0 events\n"
+
+
 def test_the_outbox_is_switched_polled_and_acknowledged(db: Database, dot_wrapper: DotWrapper) -> None:
     define_pair(db)
     switched = dot_wrapper("outbox", "switch", "process.run.started", "--on", "--actor", "ana", "--reason", "wanted")
@@ -226,12 +247,20 @@ def test_the_outbox_is_switched_polled_and_acknowledged(db: Database, dot_wrappe
     polled = dot_wrapper("outbox", "poll", "--limit", "2", "--json").json
     assert [event["type"] for event in polled] == ["process.run.started"] * 2
     assert "2 events" in dot_wrapper("outbox", "poll", "--limit", "2").out
-    position = (str(polled[1]["xact_id"]), str(polled[1]["id"]))
+    position = (str(polled[1]["epoch"]), str(polled[1]["xact_id"]), str(polled[1]["id"]))
     assert dot_wrapper("outbox", "ack", *position).code == 0
     again = dot_wrapper("outbox", "ack", *position)
     assert (again.code, "outbox_cursor_ahead_check" in again.err) == (cli.REFUSED, True)
     assert dot_wrapper("outbox", "show", "--json").json["depth"] == 1
-    for bad in (("x", "1"), ("-1", "1"), ("99999999999999999999", "1"), ("1", "99999999999999999999")):
+    for bad in (
+        ("1", "x", "1"),
+        ("1", "-1", "1"),
+        ("1", "99999999999999999999", "1"),
+        ("1", "1", "99999999999999999999"),
+        ("x", "1", "1"),
+        ("-1", "1", "1"),
+        ("2147483648", "1", "1"),
+    ):
         outcome = dot_wrapper("outbox", "ack", "--", *bad)
         assert outcome.code in (cli.BAD_INPUT, cli.REFUSED), (bad, outcome)
         assert "Traceback" not in outcome.err
@@ -555,4 +584,4 @@ def test_completion_knows_the_commands() -> None:
         "COMP_CWORD": "2",
     }
     done = subprocess.run([PROGRAM], env=environment, capture_output=True, text=True)
-    assert done.stdout.split() == ["show", "poll", "ack", "switch"]
+    assert done.stdout.split() == ["show", "poll", "ack", "prune", "switch"]

@@ -227,7 +227,8 @@ KEPT = {
     "a job": ("job_queue", "insert into dot.job_queue (job_type, status) values ('cut', 'done')"),
     "an event": (
         "event_outbox",
-        "insert into dot.event_outbox (aggregatetype, aggregateid, type, payload) values ('process_run', 'x', 'y', '{}')",
+        "insert into dot.event_outbox (epoch, aggregatetype, aggregateid, type, payload)"
+        " values (1, 'process_run', 'x', 'y', '{}')",
     ),
     "an edge": (
         "universal_edges",
@@ -256,6 +257,7 @@ KEPT = {
         " session_actor) values (1, now(), false, 'scheduler', 'f', 'a', 's')",
     ),
     "a row in the latch": ("gate_latch", "insert into dot.gate_latch default values"),
+    "an epoch": ("outbox_epoch", "insert into dot.outbox_epoch values (7, now(), 1, 16384)"),
     "a moved cursor": ("outbox_cursor", "update dot.outbox_cursor set outbox_id = 1, xact_id = '7'"),
     "an open gate": ("dot_config", "update dot.dot_config set value = 'true' where key = 'queue.worker.enabled'"),
     "a gate without value": ("dot_config", "update dot.dot_config set value = null where key = 'queue.worker.enabled'"),

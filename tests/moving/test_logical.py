@@ -9,7 +9,7 @@ import pytest
 
 from moved import OTHER_PAIR, Mover, Server, acquire, connect, fill, findings, look, observe_real, safe
 from servers import fresh_database, server, upgrade
-from support import observe_run, poll_until
+from support import observe_run, poll, poll_until
 
 
 @pytest.fixture
@@ -29,5 +29,12 @@ def test_logical_replication_and_cut_over(mover: Mover, tmp_path: Path) -> None:
     assert look(mover.new) == safe(look(mover.old))
     assert findings(mover.new) == {"runs": "warn", "leases": "warn"}
     with connect(mover.new) as session:
-        observe_run(session)
-        assert len(poll_until(session, 5)) == 5
+        run = observe_run(session)["process_run_id"]
+        events = poll_until(session, 5)
+        assert [one["epoch"] for one in events] == [1, 1, 1, 1, 2]
+        assert len({one["event_id"] for one in events}) == 5
+        assert events[-1]["aggregateid"] == str(run)
+        assert events[-1]["id"] == 1, "a number that was given on the old server"
+        last = events[-1]
+        session.execute("select dot.fn_dot_outbox_ack(%s, %s, %s)", (last["epoch"], last["xact_id"], last["id"]))
+        assert poll(session) == []

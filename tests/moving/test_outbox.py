@@ -1,18 +1,20 @@
-"""The outbox on a server whose transactions are numbered far below those that came with the database."""
+"""The outbox on a server whose transactions are numbered far below those that came with the database: it needs nothing, and whatever is
+done afterwards each event is delivered once, in order."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 from harness import database
-from harness.restored import Outbox, Report, restore
-from moved import Mover, Server, connect, copy, fill, findings, look, shown
+from harness.restored import Report, restore
+from moved import Mover, Server, connect, copy, fill, look
 from servers import fresh_database, server, upgrade
-from support import Connection, observe_run, poll_until, rows, value
+from support import Connection, observe_run, poll, poll_until, rows, value
 
 
 @pytest.fixture(scope="module")
@@ -43,75 +45,90 @@ def xid(of: Server) -> int:
         return int(value(session, "select pg_current_xact_id()::text"))
 
 
-def restored(mover: Mover, **options: bool | int) -> Report:
+def restored(mover: Mover, *, dry_run: bool = False) -> Report:
     with database.connect(mover.new) as connection:
-        return restore(connection, actor="ana", reason="a dump was restored", **options)  # type: ignore[arg-type]
+        return restore(connection, actor="ana", reason="a dump was restored", dry_run=dry_run)
 
 
-def outbox(report: Report) -> Outbox:
-    assert report.outbox
-    return report.outbox
+def deliver(url: str, number: int) -> list[UUID]:
+    """Polls that many events, acknowledges them, and returns what a consumer knows them by."""
+    with connect(url) as session:
+        events = poll_until(session, number)
+        last = events[-1]
+        session.execute("select dot.fn_dot_outbox_ack(%s, %s, %s)", (last["epoch"], last["xact_id"], last["id"]))
+        assert poll(session) == []
+        return [one["event_id"] for one in events]
 
 
-def deliver(session: Connection, number: int) -> list[int]:
-    """Polls that many events, acknowledges them, and returns their ids."""
-    events = poll_until(session, number)
-    session.execute("select dot.fn_dot_outbox_ack(%s, %s)", (events[-1]["xact_id"], events[-1]["id"]))
-    return [one["id"] for one in events]
+def record(url: str) -> UUID:
+    """Records a run, and returns the event that tells of it."""
+    with connect(url) as session:
+        run = observe_run(session)["process_run_id"]
+        return UUID(str(value(session, "select event_id from dot.event_outbox where aggregateid = %s", str(run))))
 
 
-def test_without_restored_the_relay_is_shown_nothing_that_is_recorded(moved: Mover) -> None:
+def waiting(session: Connection) -> list[UUID]:
+    query = (
+        "select o.event_id from dot.event_outbox as o, dot.outbox_cursor as c"
+        " where (o.epoch, o.xact_id, o.id) > (c.epoch, c.xact_id, c.outbox_id) order by o.epoch, o.xact_id, o.id"
+    )
+    return [one["event_id"] for one in rows(session, query)]
+
+
+@pytest.mark.parametrize("when", ["before restored", "after restored", "without restored"])
+def test_what_came_and_what_is_recorded_here_is_delivered_once_and_in_order(moved: Mover, when: str) -> None:
+    with connect(moved.old) as session:
+        came = waiting(session)
+    assert len(came) == 3
+    mine = [record(moved.new)] if when == "before restored" else []
+    if when != "without restored":
+        assert restored(moved).waiting == 3 + len(mine)
+    mine += [record(moved.new), record(moved.new)]
+    assert deliver(moved.new, 3 + len(mine)) == [*came, *mine]
+    last = record(moved.new)
+    assert deliver(moved.new, 1) == [last]
     with connect(moved.new) as session:
-        observe_run(session)
-        assert (shown(session), look(moved.new).waiting) == (0, 3), (
-            "three that came along are hidden, the new one is passed"
-        )
-    assert "state" in findings(moved.new)
-    restored(moved, rewind=True)
-    assert "state" not in findings(moved.new)
+        told = {one["finding"] for one in rows(session, "select finding from dot.v_dot_state")}
+    assert told <= {"gate_opened_elsewhere"}, "and nothing of the outbox"
 
 
-def test_ids_are_used_until_every_event_is_delivered_once_and_in_order(moved: Mover) -> None:
-    report = restored(moved)
-    assert 90_000 < report.advanced < 110_000
-    assert (outbox(report).waiting, outbox(report).behind, report.is_outbox_undecided) == (3, 0, False)
+def test_what_was_delivered_before_the_move_is_not_delivered_again(moved: Mover) -> None:
+    delivered = deliver(moved.new, 3)
     with connect(moved.new) as session:
-        assert observe_run(session)["created"]
-        delivered = deliver(session, 4)
-        assert delivered == sorted(delivered)
-        assert len(delivered) == 4
-    assert restored(moved).changes == ()
+        every = {one["event_id"] for one in rows(session, "select event_id from dot.event_outbox")}
+    assert (len(every), len(every - set(delivered))) == (4, 1)
 
 
-def test_where_it_would_take_too_many_ids_it_is_left_to_a_person(moved: Mover) -> None:
-    report = restored(moved, advance=1000)
-    assert report.is_outbox_undecided
-    assert (report.advanced, outbox(report).hidden, outbox(report).is_cursor_ahead) == (0, 3, True)
-    assert {one.area for one in report.changes} == {"gates", "leases", "attestations"}, "the rest is done"
+def test_a_database_that_is_moved_on_and_back_loses_nothing(moved: Mover, both: tuple[Server, Server]) -> None:
+    low, high = both
+    with connect(moved.old) as session:
+        came = waiting(session)
+    here = record(moved.new)
+    back = Mover(moved.new, fresh_database(high.superuser, "back"), 18, moved.folder)
+    copy(back)
+    there = record(back.new)
+    again = Mover(back.new, fresh_database(low.superuser, "again"), 18, moved.folder)
+    copy(again)
+    last = record(again.new)
+    assert deliver(again.new, 6) == [*came, here, there, last]
+    with connect(again.new) as session:
+        assert [one["epoch"] for one in rows(session, "select epoch from dot.outbox_epoch order by epoch")] == [
+            1,
+            2,
+            3,
+            4,
+        ]
 
 
-def test_the_cursor_put_back_delivers_what_is_recorded_from_now_on(moved: Mover) -> None:
-    moved.follow("The outbox on another server")
-    assert len((moved.folder / "waiting.csv").read_text().splitlines()) == 3
+def test_what_was_acknowledged_elsewhere_may_be_pruned_here(moved: Mover) -> None:
     with connect(moved.new) as session:
-        run = observe_run(session)
-        (event,) = poll_until(session, 1)
-        assert event["aggregateid"].endswith(str(run["process_run_id"])) or str(run["process_run_id"]) in str(event)
-    again = restored(moved, advance=1000, rewind=True)
-    assert (again.changes, again.is_outbox_undecided) == ((), False)
-
-
-def test_what_was_recorded_before_restored_is_not_passed_silently(moved: Mover) -> None:
+        session.execute("alter table dot.event_outbox disable trigger event_outbox_append_only")
+        session.execute("update dot.event_outbox set created_at = created_at - interval '8 days'")
+        session.execute("alter table dot.event_outbox enable always trigger event_outbox_append_only")
+        assert value(session, "select dot.fn_dot_outbox_prune()") == 1
+    deliver(moved.new, 3)
     with connect(moved.new) as session:
-        observe_run(session)
-        observe_run(session)
-    report = restored(moved)
-    assert (outbox(report).passed, report.is_outbox_undecided, report.advanced) == (2, True, 0)
-    assert not restored(moved, rewind=True).is_outbox_undecided
-    with connect(moved.new) as session:
-        newest = [one["id"] for one in rows(session, "select id from dot.event_outbox order by id")][-2:]
-        delivered = deliver(session, 6)
-        assert delivered[:2] == newest, "its own first, then all that came with the database, once more"
+        assert value(session, "select dot.fn_dot_outbox_prune()") == 3
 
 
 def test_a_dry_run_says_it_all_and_changes_nothing(moved: Mover) -> None:

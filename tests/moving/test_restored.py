@@ -196,7 +196,7 @@ def test_what_is_no_restore_s_doing_is_left_and_told_and_nothing_of_it_is_called
     with database.connect(db.url) as connection:
         installed = drift.rows(connection)
         told = command("--json")
-        assert (told.code, told.json["changes"], told.json["outbox"]) == (5, [], None)
+        assert (told.code, told.json["changes"], told.json["waiting"]) == (5, [], None)
         assert told.json["left"]
         assert drift.rows(connection) == installed
     assert look(db.url) == before

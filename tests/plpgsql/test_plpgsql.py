@@ -30,8 +30,9 @@ VOLATILE = "Whatever reads a table is VOLATILE, so that it sees what the stateme
 
 # By function the one thing that is said of it, and why that is no fault.
 FALSE_ALARMS = {
-    "fn_dot_outbox_ack": ("xact_id is required", FOLDED),
+    "fn_dot_outbox_ack": ("epoch is required", FOLDED),
     "fn_dot_outbox_poll": ("limit is required", FOLDED),
+    "fn_dot_outbox_prune": ("limit is required", FOLDED),
     "fn_gates_assert": ("target type is different type than source type", "An array literal, cast once per call."),
     "fn_host_catalogue_present": ("routine is marked as VOLATILE, should be STABLE", VOLATILE),
     "fn_host_command_mutating": ("routine is marked as VOLATILE, should be STABLE", VOLATILE),

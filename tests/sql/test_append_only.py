@@ -32,6 +32,7 @@ APPEND_ONLY = (
     "dot_iu_command_run",
     "dot_mechanism_attestation",
     "event_outbox",
+    "outbox_epoch",
     "preflight_attestation",
     "process_candidate",
     "process_component_observation",
@@ -82,7 +83,7 @@ EVERY_CALL = {
         f"dot.fn_dot_iu_runtime_lease_release('dot_exec:{PAIR}', 'me', 1)",
         f"dot.fn_process_run_begin('{PAIR}', '{PRODUCER}', gen_random_uuid(), 'corr', 'DRY_RUN', true, 'me', 'me', 600)",
     ),
-    "relay": ("dot.fn_dot_outbox_poll()",),
+    "relay": ("dot.fn_dot_outbox_poll()", "dot.fn_dot_outbox_prune()"),
     "reader": (
         "dot.fn_gate_status()",
         "dot.fn_gate_holders()",
@@ -159,7 +160,7 @@ def test_the_tables_that_keep_their_rows_are_these_and_their_triggers_fire_alway
         owner,
         "select c.relname as table, array_agg(t.tgtype::int order by t.tgtype) as types, bool_and(t.tgenabled = 'A') as always"
         " from pg_trigger t join pg_class c on c.oid = t.tgrelid"
-        " where t.tgfoid = 'dot.fn_append_only_refuse'::regproc and not t.tgisinternal group by c.relname",
+        " where t.tgfoid in ('dot.fn_append_only_refuse'::regproc, 'dot.fn_event_outbox_refuse'::regproc) and not t.tgisinternal group by c.relname",
     )
     assert all(one["always"] for one in guarded)
     assert sorted(one["table"] for one in guarded if one["types"] == [1 + 2 + 8 + 16, 2 + 32]) == sorted(APPEND_ONLY)
@@ -212,7 +213,7 @@ def test_every_api_call_leaves_the_business_table_alone(db: Database, subtests: 
             called.add(call.removeprefix("dot.").partition("(")[0])
         if role == "relay":
             *_, last = poll_until(connection, 5)
-            connection.execute("select dot.fn_dot_outbox_ack(%s, %s)", (last["xact_id"], last["id"]))
+            connection.execute("select dot.fn_dot_outbox_ack(%s, %s, %s)", (last["epoch"], last["xact_id"], last["id"]))
             called.add("fn_dot_outbox_ack")
         if role == "reader":
             for view in rows(
@@ -243,6 +244,7 @@ def test_an_observation_inserts_into_ledger_and_outbox_and_writes_nothing_else(
     ready_for_real_runs(db)
     db.connect("owner").execute("update dot.event_type set active = true")
     token = acquire(db.connect("writer"))
+    observe_run(db.connect("writer"))  # the first event of a database begins the outbox's epoch
     for evidence_type in ("SIMULATED_DRY_RUN", "DRY_RUN", "REAL_RUN"):
         writer = db.connect("writer")  # its first transaction: the view below also counts earlier ones not yet reported
         writer.execute("begin")

@@ -72,6 +72,7 @@ def test_each_refused_argument_is_told_what_is_legal(db: Database, subtests: pyt
         ("23514", "detail", LEGAL_JSON, asks("writer", "fn_dot_iu_command_log('c', 'plan', 'started', 'me', '[]')")),
         ("23514", "ttl_seconds", "from 1 to 3,600", asks("writer", "fn_dot_iu_runtime_lease_acquire('k', 'me', 0)")),
         ("23514", "limit", "From 1 to 10,000", asks("relay", "fn_dot_outbox_poll(0)")),
+        ("23514", "limit", "From 1 to 10,000", asks("relay", "fn_dot_outbox_prune(0)")),
         ("23514", "key", "the view v_dot_gate", asks("gatekeeper", "fn_dot_config_set('x', 'true', 'me', 'why')")),
         (
             "23514",
@@ -156,6 +157,7 @@ def test_each_argument_may_be_as_long_as_is_legal_and_no_byte_longer(db: Databas
         ("writer", "fn_dot_iu_runtime_lease_release", (key, code, 1)),
         ("writer", "fn_dot_iu_command_log", (code, "plan", "started", code)),
         ("relay", "fn_dot_outbox_poll", (10_000,)),
+        ("relay", "fn_dot_outbox_prune", (10_000,)),
     ]
     for role, function, arguments in calls:
         query = f"select dot.{function}({', '.join(['%s'] * len(arguments))})"

@@ -65,12 +65,12 @@ def count(db: Database, table: str = "event_outbox") -> int:
     return ledger_counts(db)[table]
 
 
-def ack(relay: Connection, xact_id: object, event_id: object) -> None:
-    relay.execute("select dot.fn_dot_outbox_ack(%s::xid8, %s)", (xact_id, event_id))
+def ack(relay: Connection, epoch: object, xact_id: object, event_id: object) -> None:
+    relay.execute("select dot.fn_dot_outbox_ack(%s, %s::xid8, %s)", (epoch, xact_id, event_id))
 
 
 def ack_event(relay: Connection, event: dict[str, Any]) -> None:
-    ack(relay, event["xact_id"], event["id"])
+    ack(relay, event["epoch"], event["xact_id"], event["id"])
 
 
 def test_an_inactive_type_leaves_no_event_and_the_observation_commits(db: Database, writer: Connection) -> None:
@@ -236,13 +236,15 @@ def test_a_transaction_is_not_shown_its_own_events(db: Database, writer: Connect
     observe_run(operator)
     assert poll(operator) == []
     with refused("23503", "outbox_cursor_position_fkey"):
-        operator.execute("select dot.fn_dot_outbox_ack(pg_current_xact_id(), 1)")
+        operator.execute("select dot.fn_dot_outbox_ack(1, pg_current_xact_id(), 1)")
     operator.execute("rollback")
     observe_run(operator)
     assert len(poll_until(relay, 1)) == 1
 
 
-def test_poll_goes_by_transaction_and_id_up_to_its_limit_and_moves_nothing(db: Database, writer: Connection) -> None:
+def test_poll_goes_by_epoch_transaction_and_id_up_to_its_limit_and_moves_nothing(
+    db: Database, writer: Connection
+) -> None:
     for _ in range(5):
         observe_run(writer)
     relay = db.connect("relay")
@@ -263,17 +265,19 @@ def test_ack_moves_forward_and_refuses_what_is_not_ahead(db: Database, writer: C
         observe_run(writer)
     relay, owner = db.connect("relay"), db.connect("owner")
     with refused("23514", "outbox_cursor_ahead_check"):
-        ack(relay, "0", 0)
+        ack(relay, 0, "0", 0)
     first, second, third = poll_until(relay, 3)
     ack_event(relay, second)
     assert poll_until(relay, 1) == [third]
     for passed in (first, second):
-        with refused("23514", "outbox_cursor_ahead_check", f"({second['xact_id']}, {second['id']})"):
+        with refused("23514", "outbox_cursor_ahead_check", f"(1, {second['xact_id']}, {second['id']})"):
             ack_event(relay, passed)
     stored = row(
-        owner, "select xact_id::text, outbox_id, session_actor, moved_at is not null as moved from dot.outbox_cursor"
+        owner,
+        "select epoch, xact_id::text, outbox_id, session_actor, moved_at is not null as moved from dot.outbox_cursor",
     )
     assert stored == {
+        "epoch": 1,
         "xact_id": str(second["xact_id"]),
         "outbox_id": second["id"],
         "session_actor": db.login("relay"),
@@ -318,22 +322,28 @@ def test_ack_refuses_a_position_that_poll_cannot_have_returned(db: Database, wri
     (event,) = poll_until(relay, 1)
     xact_id, event_id = int(event["xact_id"]), event["id"]
     ahead = (
-        (xact_id, event_id + 1),
-        (xact_id + 1, event_id),
-        (xact_id - 1, event_id),
-        (2**63, 1),
-        (xact_id, 2**63 - 1),
+        (1, xact_id, event_id + 1),
+        (1, xact_id + 1, event_id),
+        (1, xact_id - 1, event_id),
+        (1, 2**63, 1),
+        (1, xact_id, 2**63 - 1),
+        (2, xact_id, event_id),
+        (2**31 - 1, 0, 0),
     )
     for unknown in ahead:
         with refused("23503", "outbox_cursor_position_fkey"):
-            ack(relay, str(unknown[0]), unknown[1])
-    for argument, position in (("xact_id", (None, event_id)), ("id", (str(xact_id), None))):
+            ack(relay, unknown[0], str(unknown[1]), unknown[2])
+    for argument, position in (
+        ("epoch", (None, str(xact_id), event_id)),
+        ("xact_id", (1, None, event_id)),
+        ("id", (1, str(xact_id), None)),
+    ):
         with refused("23502", f"outbox_cursor_{argument}_not_null"):
             ack(relay, *position)
     idle.execute("begin")
     idle.execute("select pg_current_xact_id()")
     observe_run(writer)
-    unsettled = row(db.connect("owner"), "select xact_id, id from dot.event_outbox order by id desc limit 1")
+    unsettled = row(db.connect("owner"), "select epoch, xact_id, id from dot.event_outbox order by id desc limit 1")
     with refused("23503", "outbox_cursor_position_fkey"):
         ack_event(relay, unsettled)
     idle.execute("rollback")
@@ -364,8 +374,8 @@ def test_depth_and_lag_are_counted_from_the_cursor(db: Database, writer: Connect
     assert row(reader, view) == {"depth": 0, "lag_seconds": 0, "nothing_waits": True}
     for hours in (3, 1):
         owner.execute(
-            "insert into dot.event_outbox (created_at, aggregatetype, aggregateid, type, payload)"
-            " values (statement_timestamp() - %s * interval '1 hour', 'process_run', 'x', 'process.run.started', '{}')",
+            "insert into dot.event_outbox (epoch, created_at, aggregatetype, aggregateid, type, payload)"
+            " values (1, statement_timestamp() - %s * interval '1 hour', 'process_run', 'x', 'process.run.started', '{}')",
             (hours,),
         )
     observe_run(writer)

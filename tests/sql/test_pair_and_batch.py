@@ -669,7 +669,9 @@ def test_each_line_that_is_created_tells_of_itself_where_its_event_is_wanted(db:
     def told_of() -> list[dict[str, Any]]:
         own, relay = {"process_candidate_code", "process_run_id", "component_id"}, db.session("relay")
         events = poll_until(relay, 2)
-        relay.execute("select dot.fn_dot_outbox_ack(%s, %s)", (events[-1]["xact_id"], events[-1]["id"]))
+        relay.execute(
+            "select dot.fn_dot_outbox_ack(%s, %s, %s)", (events[-1]["epoch"], events[-1]["xact_id"], events[-1]["id"])
+        )
         for event in events:
             assert event["aggregateid"] == event["payload"]["process_run_id"]
             event["own"] = own & event["payload"].keys()

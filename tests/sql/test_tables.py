@@ -21,11 +21,12 @@ REQUIRED = {
     "dot_config_audit": "changed_at database_oid key new_value actor session_actor reason",
     "dot_mechanism_attestation": "attested_at present mechanism finding actor session_actor",
     "preflight_attestation": "attested_at expires_at database_oid check_name verdict finding actor session_actor",
-    "event_outbox": "created_at aggregatetype aggregateid type payload",
+    "event_outbox": "created_at event_id aggregatetype aggregateid type payload",
     "event_type": "active",
     "job_queue": "created_at job_type status",
     "universal_edges": "from_code to_code edge_type",
-    "outbox_cursor": "xact_id outbox_id",
+    "outbox_cursor": "epoch xact_id outbox_id",
+    "outbox_epoch": "system_identifier database_oid began_at",
     "process_candidate": "defined_at chain chain_position pins_output producer_dot_code verifier_dot_code actor session_actor",
     RUN: "observed_at xact_id dry_run dot_code correlation_id evidence_type status actor session_actor evidence_ref",
     COMPONENT: "component_id status observed_at xact_id dot_code correlation_id evidence_type actor session_actor evidence_ref",
@@ -104,7 +105,7 @@ def new_key(table: str) -> dict[str, Any]:
         RUN: {"process_run_id": str(uuid.uuid4()), "idempotency_key": None},
         COMPONENT: {"component_role": "verifier", "idempotency_key": None},
     }
-    return keys.get(table, {"attestation_id": 77, "audit_id": 77, "id": 77, "job_id": 77, "edge_id": 77})
+    return keys.get(table, {"attestation_id": 77, "audit_id": 77, "id": 77, "job_id": 77, "edge_id": 77, "epoch": 77})
 
 
 def store(owner: Connection, table: str, **changed: object) -> None:
@@ -242,11 +243,11 @@ def test_a_second_row_under_the_same_key_is_refused_by_each_table(owner: Connect
         "select c.relname, k.conname from pg_constraint k join pg_class c on c.oid = k.conrelid"
         " where c.relnamespace = 'dot'::regnamespace and k.contype = 'p' and c.relname <> 'alembic_version'"
     ).fetchall()
-    assert len(tables) == 16
+    assert len(tables) == 17
     for one in tables:
         with subtests.test(table=one["relname"]), refused("23505", f"{one['relname']}_pkey"):
             owner.execute(
                 f"insert into dot.{one['relname']} overriding system value select * from dot.{one['relname']}"
             )
     with refused("23514", "outbox_cursor_singleton_check"):
-        owner.execute("insert into dot.outbox_cursor (xact_id, outbox_id, singleton) values ('0', 0, false)")
+        owner.execute("insert into dot.outbox_cursor (epoch, xact_id, outbox_id, singleton) values (0, '0', 0, false)")

@@ -52,6 +52,7 @@ declare
     v_runs integer;
     v_components integer;
     v_now timestamptz;
+    v_epoch integer;
 begin
     select
         array_agg(distinct l.run) filter (where l.is_ordinary is not true),
@@ -201,7 +202,8 @@ begin
     end;
 
     if v_wanted <> '{}' then
-        perform dot.fn_host_outbox_append('process_run', e.run::text, e.type, e.payload)
+        v_epoch := dot.fn_outbox_epoch(true);
+        perform dot.fn_host_outbox_append(v_epoch, 'process_run', e.run::text, e.type, e.payload)
         from (
             select l.run, h.type, h.payload
             from unnest(v_ids, v_candidate, v_run, v_role, v_key) as l (id, candidate, run, role, key)
@@ -214,7 +216,7 @@ begin
             where l.id is not null and l.role is null and h.type = any (v_wanted)
             order by l.candidate, coalesce(l.key, l.run::text)
         ) as e;
-        perform dot.fn_host_outbox_append('process_run', e.run::text, e.type, e.payload)
+        perform dot.fn_host_outbox_append(v_epoch, 'process_run', e.run::text, e.type, e.payload)
         from (
             select l.run, h.type, h.payload
             from unnest(v_ids, v_candidate, v_run, v_role, p_status) as l (id, candidate, run, role, status)

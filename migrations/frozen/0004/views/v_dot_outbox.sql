@@ -2,9 +2,13 @@
 -- Only the depth costs more with every event that waits, and only where it is asked for.
 create or replace view dot.v_dot_outbox with (security_barrier = true) as
 select
-    (select count(*) from dot.event_outbox as o where (o.xact_id, o.id) > (c.xact_id, c.outbox_id)) as depth,
+    (
+        select count(*) from dot.event_outbox as o
+        where (o.epoch, o.xact_id, o.id) > (c.epoch, c.xact_id, c.outbox_id)
+    ) as depth,
     coalesce(extract(epoch from statement_timestamp() - next.created_at), 0)::bigint as lag_seconds,
     next.created_at as oldest_at,
+    c.epoch as cursor_epoch,
     c.xact_id as cursor_xact_id,
     c.outbox_id as cursor_id,
     c.moved_at as cursor_moved_at
@@ -12,8 +16,8 @@ from dot.outbox_cursor as c
 left join lateral (
     select o.created_at
     from dot.event_outbox as o
-    where (o.xact_id, o.id) > (c.xact_id, c.outbox_id)
-    order by o.xact_id, o.id
+    where (o.epoch, o.xact_id, o.id) > (c.epoch, c.xact_id, c.outbox_id)
+    order by o.epoch, o.xact_id, o.id
     limit 1
 ) as next on true;
 

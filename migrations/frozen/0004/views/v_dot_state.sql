@@ -31,31 +31,32 @@ union all
 select 'cursor_missing', 'dot.outbox_cursor', 'it has no row: nothing is delivered'
 where not exists (select from dot.outbox_cursor)
 
+-- A position that nothing written here can come after: an epoch that was not begun, or a transaction that this server has not had.
 union all
 select
-    'cursor_ahead', 'dot.outbox_cursor',
-    'it stands at transaction ' || c.xact_id || ', and this server''s next is ' || pg_snapshot_xmax(pg_current_snapshot())
-from dot.outbox_cursor as c
-where c.xact_id >= pg_snapshot_xmax(pg_current_snapshot())
+    p.finding, p.subject,
+    'it stands at epoch ' || p.epoch || ', transaction ' || p.xact_id || '; the last epoch is '
+    || coalesce(l.epoch::text, 'none') || ', and this server''s next transaction ' || pg_snapshot_xmax(pg_current_snapshot())
+from (
+    select 'cursor_ahead' as finding, 'dot.outbox_cursor' as subject, c.epoch, c.xact_id from dot.outbox_cursor as c
+    union all
+    select 'event_ahead' as finding, 'dot.event_outbox' as subject, o.epoch, o.xact_id
+    from (select e.epoch, e.xact_id from dot.event_outbox as e order by e.epoch desc, e.xact_id desc, e.id desc limit 1) as o
+) as p
+cross join dot.fn_database_identity() as i
+left join (
+    select e.epoch, e.system_identifier, e.database_oid from dot.outbox_epoch as e order by e.epoch desc limit 1
+) as l on true
+where p.epoch > coalesce(l.epoch, 0)
+    or (
+        p.epoch = l.epoch and p.xact_id >= pg_snapshot_xmax(pg_current_snapshot())
+        and l.system_identifier = i.system_identifier and l.database_oid = i.database_oid
+    )
 
-union all
-select
-    'event_ahead', 'dot.event_outbox',
-    'its last event is of transaction ' || o.xact_id || ', and this server''s next is ' || pg_snapshot_xmax(pg_current_snapshot())
-from (select e.xact_id from dot.event_outbox as e order by e.xact_id desc, e.id desc limit 1) as o
-where o.xact_id >= pg_snapshot_xmax(pg_current_snapshot())
-
--- Events have no index by id alone: the hundred of the newest transactions stand for all of them.
+-- The outbox needs no look: an id has to be unique in its transaction alone.
 union all
 select 'sequence_behind', s.name, 'it goes on at ' || s.next || ', and its table has ' || s.used
 from (
-    select 'dot.event_outbox_id_seq' as name, q.last_value + q.is_called::integer as next, t.used
-    from dot.event_outbox_id_seq as q
-    cross join (
-        select max(e.id) as used
-        from (select o.id from dot.event_outbox as o order by o.xact_id desc, o.id desc limit 100) as e
-    ) as t
-    union all
     select 'dot.job_queue_job_id_seq' as name, q.last_value + q.is_called::integer as next, t.used
     from dot.job_queue_job_id_seq as q
     cross join (select max(j.job_id) as used from dot.job_queue as j) as t
