@@ -70,6 +70,8 @@ class Twin:
         self.delivered: list[dict[str, Any]] = []
         self.committed = model.Ledger(self._facts_at_the_start(), now=1, amended=db.amended)
         db.session("operator").execute("set lock_timeout = '20ms'")
+        # The first event of all begins the outbox's epoch, and others wait until that is committed.
+        db.session("owner").execute("select dot.fn_outbox_epoch(true)")
         db.session("reader").execute("set plan_cache_mode = force_generic_plan")
 
     def _facts_at_the_start(self) -> tuple[model.Fact, ...]:
@@ -494,9 +496,8 @@ class Twin:
         deadline = time.monotonic() + 20
         while True:
             shown = poll(self.db.session("relay"), 10000)
-            assert [(int(one["xact_id"]), one["id"]) for one in shown] == sorted(
-                (int(one["xact_id"]), one["id"]) for one in shown
-            )
+            positions = [(one["epoch"], int(one["xact_id"]), one["id"]) for one in shown]
+            assert positions == sorted(positions)
             found = [self._plain_shown(one) for one in self.delivered + self._of_mine(shown)]
             assert all(found.count(one) == 1 and one in expected for one in found), (found, expected)
             if self.pending is not None or len(found) == len(expected):
