@@ -53,9 +53,6 @@ from pg_class c where c.relnamespace = 'dot'::regnamespace and c.relkind in ('v'
 # Roles that are nobody's: a function that only they may call is internal, and its entry is short.
 _OWNERS = {"dot_owner", "dot_bridge"}
 
-# A header has no earlier token that its own could be lower than.
-_CANNOT_BE = {("fn_process_run_observe", "23514 lease_fencing_check")}
-
 _RAISE = re.compile(
     r"raise (?!exception\b)(?P<condition>\w+) using\b(?:(?!\braise\b).)*?"
     r"\bconstraint = (?:format\()?(?:(?P<variable>\w+) \|\| )?'(?P<name>[^']+)'",
@@ -189,7 +186,7 @@ def _errors(name: str, functions: dict[str, dict[str, Any]]) -> set[str]:
             problems |= {problem for problem in shared if problem.startswith(arguments)}
         for table in set(re.findall(r"fn_input_refuse\('(\w+)'", definition)):
             errors |= {f"{'23502' if one.endswith('_not_null') else '23514'} {table}_{one}" for one in problems}
-    return errors - {error for caller, error in _CANNOT_BE if caller == name}
+    return errors
 
 
 def _closure(definition: str, functions: dict[str, dict[str, Any]], counts: Callable[[str], bool]) -> set[str]:
