@@ -560,102 +560,119 @@ ALTER FUNCTION dot.fn_gates_assert(p_evidence_type text, p_latched boolean) OWNE
 CREATE FUNCTION dot.fn_host_catalogue_present() RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'on'
 
 ALTER FUNCTION dot.fn_host_catalogue_present() OWNER TO dot_bridge;
 
 CREATE FUNCTION dot.fn_host_command_log(p_command_name text, p_run_mode text, p_run_status text, p_mutating boolean, p_actor text, p_session_actor text, p_detail jsonb) RETURNS uuid
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'on'
 
 ALTER FUNCTION dot.fn_host_command_log(p_command_name text, p_run_mode text, p_run_status text, p_mutating boolean, p_actor text, p_session_actor text, p_detail jsonb) OWNER TO dot_bridge;
 
 CREATE FUNCTION dot.fn_host_command_mutating(p_command_name text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'on'
 
 ALTER FUNCTION dot.fn_host_command_mutating(p_command_name text) OWNER TO dot_bridge;
 
 CREATE FUNCTION dot.fn_host_dot_event_wanted(p_code text, p_event_type text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'on'
 
 ALTER FUNCTION dot.fn_host_dot_event_wanted(p_code text, p_event_type text) OWNER TO dot_bridge;
 
 CREATE FUNCTION dot.fn_host_dot_known(p_code text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'on'
 
 ALTER FUNCTION dot.fn_host_dot_known(p_code text) OWNER TO dot_bridge;
 
 CREATE FUNCTION dot.fn_host_dot_register(p_code text, p_category text, p_execution_engine text, p_script_path text, p_file_path text, p_trigger_type text) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'on'
 
 ALTER FUNCTION dot.fn_host_dot_register(p_code text, p_category text, p_execution_engine text, p_script_path text, p_file_path text, p_trigger_type text) OWNER TO dot_bridge;
 
 CREATE FUNCTION dot.fn_host_event_set(p_event_type text, p_active boolean) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'on'
 
 ALTER FUNCTION dot.fn_host_event_set(p_event_type text, p_active boolean) OWNER TO dot_bridge;
 
 CREATE FUNCTION dot.fn_host_gate_set(p_key text, p_value text) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'on'
 
 ALTER FUNCTION dot.fn_host_gate_set(p_key text, p_value text) OWNER TO dot_bridge;
 
 CREATE FUNCTION dot.fn_host_gate_value(p_key text, p_locked boolean) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'on'
 
 ALTER FUNCTION dot.fn_host_gate_value(p_key text, p_locked boolean) OWNER TO dot_bridge;
 
 CREATE FUNCTION dot.fn_host_lease_acquire(p_lease_key text, p_holder text, p_session_actor text, p_ttl_seconds integer) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'on'
 
 ALTER FUNCTION dot.fn_host_lease_acquire(p_lease_key text, p_holder text, p_session_actor text, p_ttl_seconds integer) OWNER TO dot_bridge;
 
 CREATE FUNCTION dot.fn_host_lease_extend(p_lease_key text, p_holder text, p_session_actor text, p_token bigint, p_ttl_seconds integer) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'on'
 
 ALTER FUNCTION dot.fn_host_lease_extend(p_lease_key text, p_holder text, p_session_actor text, p_token bigint, p_ttl_seconds integer) OWNER TO dot_bridge;
 
 CREATE FUNCTION dot.fn_host_lease_live_token(p_lease_key text, p_locked boolean) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'on'
 
 ALTER FUNCTION dot.fn_host_lease_live_token(p_lease_key text, p_locked boolean) OWNER TO dot_bridge;
 
 CREATE FUNCTION dot.fn_host_lease_table_usable() RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'on'
 
 ALTER FUNCTION dot.fn_host_lease_table_usable() OWNER TO dot_bridge;
 
 CREATE FUNCTION dot.fn_host_outbox_after(p_xact_id xid8, p_id bigint, p_limit integer) RETURNS SETOF dot.event_outbox
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'on'
 
 ALTER FUNCTION dot.fn_host_outbox_after(p_xact_id xid8, p_id bigint, p_limit integer) OWNER TO dot_bridge;
 
 CREATE FUNCTION dot.fn_host_outbox_append(p_aggregatetype text, p_aggregateid text, p_type text, p_payload jsonb) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'on'
 
 ALTER FUNCTION dot.fn_host_outbox_append(p_aggregatetype text, p_aggregateid text, p_type text, p_payload jsonb) OWNER TO dot_bridge;
 
 CREATE FUNCTION dot.fn_host_outbox_position_settled(p_xact_id xid8, p_id bigint) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'on'
 
 ALTER FUNCTION dot.fn_host_outbox_position_settled(p_xact_id xid8, p_id bigint) OWNER TO dot_bridge;
 
 CREATE FUNCTION dot.fn_host_table_readable(p_table text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'on'
 
 ALTER FUNCTION dot.fn_host_table_readable(p_table text) OWNER TO dot_bridge;
 
@@ -1345,3 +1362,71 @@ CREATE DOMAIN dot.run_id AS uuid
 	CONSTRAINT run_id_check CHECK (dot.fn_is_run_id(VALUE));
 
 ALTER DOMAIN dot.run_id OWNER TO dot_owner;
+
+CREATE POLICY dot_config_bridge_insert ON dot.dot_config FOR INSERT TO dot_bridge WITH CHECK (true);
+
+CREATE POLICY dot_config_bridge_select ON dot.dot_config FOR SELECT TO dot_bridge USING (true);
+
+CREATE POLICY dot_config_bridge_update ON dot.dot_config FOR UPDATE TO dot_bridge USING (true) WITH CHECK (true);
+
+CREATE POLICY dot_iu_command_catalog_bridge_select ON dot.dot_iu_command_catalog FOR SELECT TO dot_bridge USING (true);
+
+CREATE POLICY dot_iu_command_run_bridge_insert ON dot.dot_iu_command_run FOR INSERT TO dot_bridge WITH CHECK (true);
+
+CREATE POLICY dot_iu_command_run_bridge_select ON dot.dot_iu_command_run FOR SELECT TO dot_bridge USING (true);
+
+CREATE POLICY dot_iu_runtime_lease_bridge_insert ON dot.dot_iu_runtime_lease FOR INSERT TO dot_bridge WITH CHECK (true);
+
+CREATE POLICY dot_iu_runtime_lease_bridge_select ON dot.dot_iu_runtime_lease FOR SELECT TO dot_bridge USING (true);
+
+CREATE POLICY dot_iu_runtime_lease_bridge_update ON dot.dot_iu_runtime_lease FOR UPDATE TO dot_bridge USING (true) WITH CHECK (true);
+
+CREATE POLICY dot_tools_bridge_insert ON dot.dot_tools FOR INSERT TO dot_bridge WITH CHECK (true);
+
+CREATE POLICY dot_tools_bridge_select ON dot.dot_tools FOR SELECT TO dot_bridge USING (true);
+
+CREATE POLICY dot_tools_bridge_update ON dot.dot_tools FOR UPDATE TO dot_bridge USING (true) WITH CHECK (true);
+
+CREATE POLICY event_outbox_bridge_insert ON dot.event_outbox FOR INSERT TO dot_bridge WITH CHECK (true);
+
+CREATE POLICY event_outbox_bridge_select ON dot.event_outbox FOR SELECT TO dot_bridge USING (true);
+
+CREATE POLICY event_type_bridge_select ON dot.event_type FOR SELECT TO dot_bridge USING (true);
+
+CREATE POLICY event_type_bridge_update ON dot.event_type FOR UPDATE TO dot_bridge USING (true) WITH CHECK (true);
+
+ALTER TABLE dot.alembic_version ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE dot.dot_config ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE dot.dot_config_audit ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE dot.dot_iu_command_catalog ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE dot.dot_iu_command_run ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE dot.dot_iu_runtime_lease ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE dot.dot_mechanism_attestation ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE dot.dot_tools ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE dot.event_outbox ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE dot.event_type ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE dot.gate_latch ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE dot.job_queue ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE dot.outbox_cursor ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE dot.preflight_attestation ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE dot.process_candidate ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE dot.process_component_observation ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE dot.process_run_observation ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE dot.universal_edges ENABLE ROW LEVEL SECURITY;

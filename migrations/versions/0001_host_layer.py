@@ -71,6 +71,20 @@ EVENT_TYPE_SEEDS = """\
     ('process.component.failed', false),
     ('process.component.cancelled', false)"""
 
+# What the bridge does to each table of the host layer: row security lets it do that and nothing else. The grants are below.
+BRIDGE_MAY = {
+    "dot_tools": ("select", "insert", "update"),
+    "dot_config": ("select", "insert", "update"),
+    "dot_iu_command_catalog": ("select",),
+    "dot_iu_command_run": ("select", "insert"),
+    "dot_iu_runtime_lease": ("select", "insert", "update"),
+    "job_queue": (),
+    "event_type": ("select", "update"),
+    "event_outbox": ("select", "insert"),
+    "universal_edges": (),
+}
+ROWS = {"select": "using (true)", "insert": "with check (true)", "update": "using (true) with check (true)"}
+
 
 def upgrade() -> None:
     # Functions are born executable by PUBLIC. Each file revokes that; this catches one that forgets. Only the form without
@@ -227,7 +241,19 @@ grant select, insert on dot.dot_iu_command_run to dot_bridge;
 grant select, insert, update on dot.dot_iu_runtime_lease to dot_bridge;
 grant select, update on dot.event_type to dot_bridge;
 grant select, insert on dot.event_outbox to dot_bridge;
+
+-- A login with a right on all tables of the database (pg_read_all_data, pg_write_all_data) needs no grant. Row security keeps it
+-- out: it lets the owner pass, and nobody else without a policy. Not FORCE: the owner's functions, views and keys would stop.
+-- The bridge has a policy for each verb that it was granted, and its functions set row_security on: a session that has set it off
+-- would fail where a policy is asked.
+alter table dot.alembic_version enable row level security;
 """)
+    for table, verbs in BRIDGE_MAY.items():
+        policies = "".join(
+            f"create policy {table}_bridge_{verb} on dot.{table} for {verb} to dot_bridge {ROWS[verb]};\n"
+            for verb in verbs
+        )
+        execute(f"alter table dot.{table} enable row level security;\n{policies}")
 
 
 def downgrade() -> None:
@@ -250,6 +276,7 @@ def downgrade() -> None:
             "event_type": f"select e.event_type, e.active from dot.event_type e except values {EVENT_TYPE_SEEDS}",
         },
     )
+    execute("alter table dot.alembic_version disable row level security")
     execute("drop domain dot.code, dot.component_key, dot.ref, dot.run_id, dot.evidence, dot.component_role")
     revert(revision, APPLIES)
     execute(

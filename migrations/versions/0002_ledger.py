@@ -47,6 +47,7 @@ APPEND_ONLY = (
     "dot_config_audit",
     "dot_mechanism_attestation",
 )
+MOVING = ("gate_latch", "outbox_cursor")
 
 
 def upgrade() -> None:
@@ -236,6 +237,9 @@ create trigger outbox_cursor_append_only_truncate before truncate on dot.outbox_
 alter table dot.outbox_cursor enable always trigger outbox_cursor_append_only;
 alter table dot.outbox_cursor enable always trigger outbox_cursor_append_only_truncate;
 """)
+    # Without a policy: only the owner reads or writes the ledger, whatever right a login has on all tables of the database.
+    for table in APPEND_ONLY + MOVING:
+        execute(f"alter table dot.{table} enable row level security")
     apply(revision, BRIDGE)
 
 

@@ -3,7 +3,7 @@ grant create on schema dot to dot_bridge;
 
 create or replace function dot.fn_host_event_set(p_event_type text, p_active boolean)
 returns boolean
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set row_security = on
 as $function$
 declare
     v_old boolean;

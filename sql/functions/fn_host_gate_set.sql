@@ -3,7 +3,7 @@ grant create on schema dot to dot_bridge;
 
 create or replace function dot.fn_host_gate_set(p_key text, p_value text)
 returns text
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set row_security = on
 as $function$
 declare
     v_old text;

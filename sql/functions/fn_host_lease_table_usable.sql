@@ -4,7 +4,7 @@ grant create on schema dot to dot_bridge;
 
 create or replace function dot.fn_host_lease_table_usable()
 returns boolean
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set row_security = on
 as $function$
 declare
     v_table regclass := to_regclass('dot.dot_iu_runtime_lease');

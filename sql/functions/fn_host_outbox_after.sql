@@ -4,7 +4,7 @@ grant create on schema dot to dot_bridge;
 
 create or replace function dot.fn_host_outbox_after(p_xact_id xid8, p_id bigint, p_limit integer)
 returns setof dot.event_outbox
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set row_security = on
 as $function$
 begin
     if current_user <> 'dot_bridge' then

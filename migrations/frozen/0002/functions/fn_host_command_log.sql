@@ -11,7 +11,7 @@ create or replace function dot.fn_host_command_log(
     p_detail jsonb
 )
 returns uuid
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set row_security = on
 as $function$
 declare
     v_run_id uuid;

@@ -3,7 +3,7 @@ grant create on schema dot to dot_bridge;
 
 create or replace function dot.fn_host_table_readable(p_table text)
 returns boolean
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set row_security = on
 as $function$
 begin
     if current_user <> 'dot_bridge' then
