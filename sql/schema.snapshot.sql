@@ -12,8 +12,8 @@ CREATE TABLE dot.alembic_version (
 ALTER TABLE dot.alembic_version OWNER TO dot_owner;
 
 CREATE TABLE dot.dot_config (
-    key text NOT NULL,
-    value text
+    key text NOT NULL COLLATE pg_catalog."C",
+    value text COLLATE pg_catalog."C"
 );
 
 ALTER TABLE dot.dot_config OWNER TO dot_owner;
@@ -22,20 +22,20 @@ CREATE TABLE dot.dot_config_audit (
     audit_id bigint NOT NULL,
     changed_at timestamp with time zone NOT NULL,
     system_identifier bigint NOT NULL,
-    key text NOT NULL,
-    old_value text,
-    new_value text NOT NULL,
-    actor text NOT NULL,
-    session_actor text NOT NULL,
-    reason text NOT NULL
+    key text NOT NULL COLLATE pg_catalog."C",
+    old_value text COLLATE pg_catalog."C",
+    new_value text NOT NULL COLLATE pg_catalog."C",
+    actor text NOT NULL COLLATE pg_catalog."C",
+    session_actor text NOT NULL COLLATE pg_catalog."C",
+    reason text NOT NULL COLLATE pg_catalog."C"
 );
 
 ALTER TABLE dot.dot_config_audit OWNER TO dot_owner;
 
 CREATE TABLE dot.dot_iu_command_catalog (
-    command_name text NOT NULL,
+    command_name text NOT NULL COLLATE pg_catalog."C",
     mutating boolean NOT NULL,
-    description text NOT NULL,
+    description text NOT NULL COLLATE pg_catalog."C",
     CONSTRAINT dot_iu_command_catalog_command_name_check CHECK (dot.fn_is_code(command_name, 200))
 );
 
@@ -45,11 +45,11 @@ CREATE TABLE dot.dot_iu_command_run (
     run_id uuid DEFAULT gen_random_uuid() NOT NULL,
     logged_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     mutating boolean NOT NULL,
-    command_name text NOT NULL,
-    run_mode text NOT NULL,
-    run_status text NOT NULL,
-    actor text NOT NULL,
-    session_actor text NOT NULL,
+    command_name text NOT NULL COLLATE pg_catalog."C",
+    run_mode text NOT NULL COLLATE pg_catalog."C",
+    run_status text NOT NULL COLLATE pg_catalog."C",
+    actor text NOT NULL COLLATE pg_catalog."C",
+    session_actor text NOT NULL COLLATE pg_catalog."C",
     detail jsonb DEFAULT '{}'::jsonb NOT NULL,
     CONSTRAINT dot_iu_command_run_run_mode_check CHECK ((run_mode = ANY (ARRAY['plan'::text, 'verify'::text, 'apply'::text]))),
     CONSTRAINT dot_iu_command_run_run_status_check CHECK ((run_status = ANY (ARRAY['started'::text, 'completed'::text, 'failed'::text, 'refused'::text])))
@@ -61,9 +61,9 @@ CREATE TABLE dot.dot_iu_runtime_lease (
     token bigint NOT NULL,
     acquired_at timestamp with time zone NOT NULL,
     expires_at timestamp with time zone NOT NULL,
-    lease_key text NOT NULL,
-    holder text NOT NULL,
-    session_actor text NOT NULL,
+    lease_key text NOT NULL COLLATE pg_catalog."C",
+    holder text NOT NULL COLLATE pg_catalog."C",
+    session_actor text NOT NULL COLLATE pg_catalog."C",
     CONSTRAINT dot_iu_runtime_lease_holder_check CHECK (dot.fn_is_code(holder, 200)),
     CONSTRAINT dot_iu_runtime_lease_lease_key_check CHECK (dot.fn_is_code(lease_key, 240)),
     CONSTRAINT dot_iu_runtime_lease_token_check CHECK ((token > 0))
@@ -76,22 +76,22 @@ CREATE TABLE dot.dot_mechanism_attestation (
     attestation_id bigint NOT NULL,
     attested_at timestamp with time zone NOT NULL,
     present boolean NOT NULL,
-    mechanism text NOT NULL,
-    finding text NOT NULL,
-    actor text NOT NULL,
-    session_actor text NOT NULL,
+    mechanism text NOT NULL COLLATE pg_catalog."C",
+    finding text NOT NULL COLLATE pg_catalog."C",
+    actor text NOT NULL COLLATE pg_catalog."C",
+    session_actor text NOT NULL COLLATE pg_catalog."C",
     CONSTRAINT dot_mechanism_attestation_mechanism_check CHECK ((mechanism = ANY (ARRAY['scheduler'::text, 'api_endpoint'::text])))
 );
 
 ALTER TABLE dot.dot_mechanism_attestation OWNER TO dot_owner;
 
 CREATE TABLE dot.dot_tools (
-    code text NOT NULL,
-    category text,
-    execution_engine text,
-    script_path text,
-    file_path text,
-    trigger_type text,
+    code text NOT NULL COLLATE pg_catalog."C",
+    category text COLLATE pg_catalog."C",
+    execution_engine text COLLATE pg_catalog."C",
+    script_path text COLLATE pg_catalog."C",
+    file_path text COLLATE pg_catalog."C",
+    trigger_type text COLLATE pg_catalog."C",
     usage_count bigint DEFAULT 0,
     last_executed timestamp with time zone,
     CONSTRAINT dot_tools_code_check CHECK (dot.fn_is_code(code, 200))
@@ -103,16 +103,16 @@ CREATE TABLE dot.event_outbox (
     id bigint NOT NULL,
     xact_id xid8 DEFAULT pg_current_xact_id() NOT NULL,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    aggregatetype text NOT NULL,
-    aggregateid text NOT NULL,
-    type text NOT NULL,
+    aggregatetype text NOT NULL COLLATE pg_catalog."C",
+    aggregateid text NOT NULL COLLATE pg_catalog."C",
+    type text NOT NULL COLLATE pg_catalog."C",
     payload jsonb NOT NULL
 );
 
 ALTER TABLE dot.event_outbox OWNER TO dot_owner;
 
 CREATE TABLE dot.event_type (
-    event_type text NOT NULL,
+    event_type text NOT NULL COLLATE pg_catalog."C",
     active boolean DEFAULT false NOT NULL,
     CONSTRAINT event_type_event_type_check CHECK (dot.fn_is_code(event_type, 200))
 );
@@ -128,10 +128,10 @@ CREATE TABLE dot.job_queue (
     job_id bigint NOT NULL,
     run_id uuid,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    job_type text NOT NULL,
-    status text NOT NULL,
-    idempotency_key text,
-    actor text
+    job_type text NOT NULL COLLATE pg_catalog."C",
+    status text NOT NULL COLLATE pg_catalog."C",
+    idempotency_key text COLLATE pg_catalog."C",
+    actor text COLLATE pg_catalog."C"
 );
 
 ALTER TABLE dot.job_queue OWNER TO dot_owner;
@@ -140,7 +140,7 @@ CREATE TABLE dot.outbox_cursor (
     xact_id xid8 NOT NULL,
     outbox_id bigint NOT NULL,
     moved_at timestamp with time zone,
-    session_actor text,
+    session_actor text COLLATE pg_catalog."C",
     singleton boolean DEFAULT true NOT NULL,
     CONSTRAINT outbox_cursor_singleton_check CHECK (singleton)
 );
@@ -151,11 +151,11 @@ CREATE TABLE dot.preflight_attestation (
     attestation_id bigint NOT NULL,
     attested_at timestamp with time zone NOT NULL,
     expires_at timestamp with time zone NOT NULL,
-    check_name text NOT NULL,
-    verdict text NOT NULL,
-    finding text NOT NULL,
-    actor text NOT NULL,
-    session_actor text NOT NULL,
+    check_name text NOT NULL COLLATE pg_catalog."C",
+    verdict text NOT NULL COLLATE pg_catalog."C",
+    finding text NOT NULL COLLATE pg_catalog."C",
+    actor text NOT NULL COLLATE pg_catalog."C",
+    session_actor text NOT NULL COLLATE pg_catalog."C",
     CONSTRAINT preflight_attestation_check_name_check CHECK ((check_name = 'fs_snapshot_present'::text)),
     CONSTRAINT preflight_attestation_expires_at_check CHECK ((expires_at > attested_at)),
     CONSTRAINT preflight_attestation_verdict_check CHECK ((verdict = ANY (ARRAY['PASS'::text, 'WARN'::text, 'BLOCK'::text])))
@@ -165,12 +165,12 @@ ALTER TABLE dot.preflight_attestation OWNER TO dot_owner;
 
 CREATE TABLE dot.process_candidate (
     defined_at timestamp with time zone NOT NULL,
-    code text NOT NULL,
-    producer_dot_code text NOT NULL,
-    verifier_dot_code text NOT NULL,
-    description text,
-    actor text NOT NULL,
-    session_actor text NOT NULL,
+    code text NOT NULL COLLATE pg_catalog."C",
+    producer_dot_code text NOT NULL COLLATE pg_catalog."C",
+    verifier_dot_code text NOT NULL COLLATE pg_catalog."C",
+    description text COLLATE pg_catalog."C",
+    actor text NOT NULL COLLATE pg_catalog."C",
+    session_actor text NOT NULL COLLATE pg_catalog."C",
     CONSTRAINT process_candidate_code_check CHECK (dot.fn_is_code(code, 200)),
     CONSTRAINT process_candidate_pair_check CHECK ((producer_dot_code <> verifier_dot_code))
 );
@@ -185,13 +185,13 @@ CREATE TABLE dot.process_component_observation (
     lease_token bigint,
     process_candidate_code dot.code NOT NULL,
     component_role dot.component_role NOT NULL,
-    stage text NOT NULL,
+    stage text NOT NULL COLLATE pg_catalog."C",
     dot_code dot.code NOT NULL,
     correlation_id dot.code NOT NULL,
-    evidence_type text NOT NULL,
-    status text NOT NULL,
+    evidence_type text NOT NULL COLLATE pg_catalog."C",
+    status text NOT NULL COLLATE pg_catalog."C",
     actor dot.code NOT NULL,
-    session_actor text NOT NULL,
+    session_actor text NOT NULL COLLATE pg_catalog."C",
     idempotency_key dot.component_key,
     input_ref dot.ref,
     output_ref dot.ref,
@@ -214,10 +214,10 @@ CREATE TABLE dot.process_run_observation (
     process_candidate_code dot.code NOT NULL,
     dot_code dot.code NOT NULL,
     correlation_id dot.code NOT NULL,
-    evidence_type text NOT NULL,
-    status text NOT NULL,
+    evidence_type text NOT NULL COLLATE pg_catalog."C",
+    status text NOT NULL COLLATE pg_catalog."C",
     actor dot.code NOT NULL,
-    session_actor text NOT NULL,
+    session_actor text NOT NULL COLLATE pg_catalog."C",
     idempotency_key dot.code,
     input_ref dot.ref,
     output_ref dot.ref,
@@ -232,9 +232,9 @@ ALTER TABLE dot.process_run_observation OWNER TO dot_owner;
 
 CREATE TABLE dot.universal_edges (
     edge_id bigint NOT NULL,
-    from_code text NOT NULL,
-    to_code text NOT NULL,
-    edge_type text NOT NULL
+    from_code text NOT NULL COLLATE pg_catalog."C",
+    to_code text NOT NULL COLLATE pg_catalog."C",
+    edge_type text NOT NULL COLLATE pg_catalog."C"
 );
 
 ALTER TABLE dot.universal_edges OWNER TO dot_owner;
@@ -1333,17 +1333,17 @@ REVOKE ALL ON TYPE dot.run_id FROM PUBLIC;
 
 ALTER DEFAULT PRIVILEGES FOR ROLE dot_owner REVOKE ALL ON FUNCTIONS FROM PUBLIC;
 
-CREATE DOMAIN dot.code AS text
+CREATE DOMAIN dot.code AS text COLLATE pg_catalog."C"
 	CONSTRAINT code_check CHECK (dot.fn_is_code(VALUE, 200));
 
 ALTER DOMAIN dot.code OWNER TO dot_owner;
 
-CREATE DOMAIN dot.component_key AS text
+CREATE DOMAIN dot.component_key AS text COLLATE pg_catalog."C"
 	CONSTRAINT component_key_check CHECK (dot.fn_is_code(VALUE, 240));
 
 ALTER DOMAIN dot.component_key OWNER TO dot_owner;
 
-CREATE DOMAIN dot.component_role AS text
+CREATE DOMAIN dot.component_role AS text COLLATE pg_catalog."C"
 	CONSTRAINT component_role_check CHECK ((VALUE = ANY (ARRAY['producer'::text, 'verifier'::text])));
 
 ALTER DOMAIN dot.component_role OWNER TO dot_owner;
@@ -1353,7 +1353,7 @@ CREATE DOMAIN dot.evidence AS jsonb
 
 ALTER DOMAIN dot.evidence OWNER TO dot_owner;
 
-CREATE DOMAIN dot.ref AS text
+CREATE DOMAIN dot.ref AS text COLLATE pg_catalog."C"
 	CONSTRAINT ref_check CHECK (dot.fn_is_ref(VALUE));
 
 ALTER DOMAIN dot.ref OWNER TO dot_owner;

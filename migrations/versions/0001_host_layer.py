@@ -3,6 +3,9 @@ domains that a text has to keep to.
 
 The system the wrapper was designed for has these tables; this revision makes them for a fresh database. The wrapper relies on
 the columns below and reaches them through ``fn_host_*`` alone (revision 0002).
+
+Every text is collated by its bytes ("C"). The rules of another collation change with a library of the system: an index that was
+built under the old ones then misses rows, and a key that is unique is stored twice.
 """
 
 from migrations.frozen_sql import apply, drop_tables, execute, revert
@@ -28,13 +31,13 @@ APPLIES = (
 # domain.
 DOMAINS = """
 -- squawk-ignore ban-create-domain-with-constraint
-create domain dot.code as text constraint code_check check (dot.fn_is_code(value, 200));
+create domain dot.code as text collate "C" constraint code_check check (dot.fn_is_code(value, 200));
 comment on domain dot.code is 'A code, key, actor or correlation id of at most 200 bytes, see fn_is_code.';
 -- squawk-ignore ban-create-domain-with-constraint
-create domain dot.component_key as text constraint component_key_check check (dot.fn_is_code(value, 240));
+create domain dot.component_key as text collate "C" constraint component_key_check check (dot.fn_is_code(value, 240));
 comment on domain dot.component_key is 'The idempotency key of a component: a run''s key, its role and status, at most 240 bytes.';
 -- squawk-ignore ban-create-domain-with-constraint
-create domain dot.ref as text constraint ref_check check (dot.fn_is_ref(value));
+create domain dot.ref as text collate "C" constraint ref_check check (dot.fn_is_ref(value));
 comment on domain dot.ref is 'A reference to something elsewhere, see fn_is_ref.';
 -- squawk-ignore ban-create-domain-with-constraint
 create domain dot.run_id as uuid constraint run_id_check check (dot.fn_is_run_id(value));
@@ -43,7 +46,7 @@ comment on domain dot.run_id is 'The id of a run: any uuid but nil and max.';
 create domain dot.evidence as jsonb constraint evidence_check check (dot.fn_is_evidence(value));
 comment on domain dot.evidence is 'Evidence: a JSON object of at most 8 KB of text with bounded integers, see fn_is_evidence.';
 -- squawk-ignore ban-create-domain-with-constraint
-create domain dot.component_role as text constraint component_role_check check (value in ('producer', 'verifier'));
+create domain dot.component_role as text collate "C" constraint component_role_check check (value in ('producer', 'verifier'));
 comment on domain dot.component_role is 'The part of a component: producer or verifier.';
 -- Types are born usable by PUBLIC: a table of somebody else's that used one would stand in the way of a downgrade.
 revoke all on domain dot.code, dot.component_key, dot.ref, dot.run_id, dot.evidence, dot.component_role from public;
@@ -98,12 +101,12 @@ def upgrade() -> None:
     execute(f"""
 -- The catalogue: what could be executed.
 create table dot.dot_tools (
-    code text not null,
-    category text,
-    execution_engine text,
-    script_path text,
-    file_path text,
-    trigger_type text,
+    code text collate "C" not null,
+    category text collate "C",
+    execution_engine text collate "C",
+    script_path text collate "C",
+    file_path text collate "C",
+    trigger_type text collate "C",
     usage_count bigint default 0,
     last_executed timestamptz,
     constraint dot_tools_pkey primary key (code),
@@ -113,8 +116,8 @@ comment on table dot.dot_tools is 'Host layer: the catalogue of DOTs, what could
 
 -- Gates and settings. A value is text on purpose: only a stored true, exactly, opens a gate.
 create table dot.dot_config (
-    key text not null,
-    value text,
+    key text collate "C" not null,
+    value text collate "C",
     constraint dot_config_pkey primary key (key)
 );
 comment on table dot.dot_config is 'Host layer: gates and settings. A gate is on only where its value is exactly true.';
@@ -123,9 +126,9 @@ insert into dot.dot_config (key, value) values
 
 -- Which commands may be logged, and whether they change production.
 create table dot.dot_iu_command_catalog (
-    command_name text not null,
+    command_name text collate "C" not null,
     mutating boolean not null,
-    description text not null,
+    description text collate "C" not null,
     constraint dot_iu_command_catalog_pkey primary key (command_name),
     constraint dot_iu_command_catalog_command_name_check check (dot.fn_is_code(command_name, 200))
 );
@@ -138,11 +141,11 @@ create table dot.dot_iu_command_run (
     run_id uuid not null default gen_random_uuid(),
     logged_at timestamptz not null default clock_timestamp(),
     mutating boolean not null,
-    command_name text not null,
-    run_mode text not null,
-    run_status text not null,
-    actor text not null,
-    session_actor text not null,
+    command_name text collate "C" not null,
+    run_mode text collate "C" not null,
+    run_status text collate "C" not null,
+    actor text collate "C" not null,
+    session_actor text collate "C" not null,
     detail jsonb not null default '{{}}',
     constraint dot_iu_command_run_pkey primary key (run_id),
     constraint dot_iu_command_run_run_mode_check check (run_mode in ('plan', 'verify', 'apply')),
@@ -155,9 +158,9 @@ create table dot.dot_iu_runtime_lease (
     token bigint not null,
     acquired_at timestamptz not null,
     expires_at timestamptz not null,
-    lease_key text not null,
-    holder text not null,
-    session_actor text not null,
+    lease_key text collate "C" not null,
+    holder text collate "C" not null,
+    session_actor text collate "C" not null,
     constraint dot_iu_runtime_lease_pkey primary key (lease_key),
     constraint dot_iu_runtime_lease_token_check check (token > 0),
     constraint dot_iu_runtime_lease_lease_key_check check (dot.fn_is_code(lease_key, 240)),
@@ -169,17 +172,17 @@ create table dot.job_queue (
     job_id bigint generated always as identity,
     run_id uuid,
     created_at timestamptz not null default clock_timestamp(),
-    job_type text not null,
-    status text not null,
-    idempotency_key text,
-    actor text,
+    job_type text collate "C" not null,
+    status text collate "C" not null,
+    idempotency_key text collate "C",
+    actor text collate "C",
     constraint job_queue_pkey primary key (job_id)
 );
 comment on table dot.job_queue is 'Host layer: the job queue. The wrapper reads it for the inventory alone.';
 
 -- Which events are wanted. All inactive: a fresh database fills no outbox.
 create table dot.event_type (
-    event_type text not null,
+    event_type text collate "C" not null,
     active boolean not null default false,
     constraint event_type_pkey primary key (event_type),
     constraint event_type_event_type_check check (dot.fn_is_code(event_type, 200))
@@ -193,9 +196,9 @@ create table dot.event_outbox (
     id bigint generated always as identity,
     xact_id xid8 not null default pg_current_xact_id(),
     created_at timestamptz not null default clock_timestamp(),
-    aggregatetype text not null,
-    aggregateid text not null,
-    type text not null,
+    aggregatetype text collate "C" not null,
+    aggregateid text collate "C" not null,
+    type text collate "C" not null,
     payload jsonb not null,
     constraint event_outbox_pkey primary key (xact_id, id)
 );
@@ -204,9 +207,9 @@ comment on table dot.event_outbox is 'Host layer: the transactional outbox, appe
 -- A business table. Nothing of the wrapper may ever touch it; the tests watch it.
 create table dot.universal_edges (
     edge_id bigint generated always as identity,
-    from_code text not null,
-    to_code text not null,
-    edge_type text not null,
+    from_code text collate "C" not null,
+    to_code text collate "C" not null,
+    edge_type text collate "C" not null,
     constraint universal_edges_pkey primary key (edge_id)
 );
 comment on table dot.universal_edges is 'Host layer: a business table that the wrapper never touches.';

@@ -217,6 +217,13 @@ RULES = {
         from granted g full join allowed a on a.relation = g.relation and a.verb = g.verb
         where g.verb is null or a.narrow is not true""",
     "no view can be written through": f"select c.relname {VIEWS} and pg_relation_is_updatable(c.oid, true) <> 0",
+    "no stored text is collated by rules that a library of the system can change": """
+        select c.relname || '.' || a.attname from pg_class c join pg_attribute a on a.attrelid = c.oid
+        where c.relnamespace = 'dot'::regnamespace and c.relkind in ('r', 'i') and not starts_with(c.relname, 'alembic_version')
+            and a.attcollation not in (0, 'pg_catalog."C"'::regcollation)
+        union all
+        select t.typname from pg_type t where t.typnamespace = 'dot'::regnamespace and t.typtype = 'd'
+            and t.typcollation not in (0, 'pg_catalog."C"'::regcollation)""",
     "nobody may hand a right on": """
         select c.relname from pg_class c, aclexplode(c.relacl) a
         where c.relnamespace = 'dot'::regnamespace and a.is_grantable and a.grantee <> c.relowner
@@ -512,6 +519,17 @@ BREACHES: list[tuple[str, str, str]] = [
         "no view can be written through",
         "create view dot.v_forged as select t.code from dot.dot_tools as t",
         "v_forged",
+    ),
+    *(
+        ("no stored text is collated by rules that a library of the system can change", breach, named)
+        for breach, named in (
+            ("alter table dot.universal_edges alter column edge_type type text", "universal_edges.edge_type"),
+            ("create domain dot.word as text", "word"),
+            (
+                'create index job_queue_status_idx on dot.job_queue (status collate "default")',
+                "job_queue_status_idx.status",
+            ),
+        )
     ),
     (
         "nobody may hand a right on",

@@ -280,7 +280,7 @@ FIRST = [
     Tamper("writer may create", "grant create on schema dot to dot_writer", "schema dot: granted to dot_writer"),
     Tamper(
         "collation",
-        'alter table dot.preflight_attestation alter column finding type text collate "C"',
+        'alter table dot.preflight_attestation alter column finding type text collate "default"',
         "column dot.preflight_attestation.finding: collation",
     ),
     Tamper(
