@@ -192,7 +192,7 @@ class _Cure:
                     else None
                 )
             case "policy":
-                return f"drop policy {self._own} on {self._around};" if self.expected is None else None
+                return self._policy()
             case "function":
                 return self._file()
             case "type":
@@ -210,6 +210,14 @@ class _Cure:
             case "default rights":
                 return self._default_rights()
         return None
+
+    def _policy(self) -> str:
+        policy = f"policy {self._own} on {self._around}"
+        statements = [] if self.found is None else [f"drop {policy};"]
+        if self.expected is not None:
+            mode, verb, to_whom = self.expected.split(" ", 2)
+            statements.append(f"create {policy} as {mode} for {verb} {to_whom};")
+        return " ".join(statements)
 
     def _table(self) -> str | None:
         table = f"alter {self.kind} {self.identity}"

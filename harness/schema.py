@@ -126,13 +126,15 @@ select exists (
     select t.typowner from pg_type t join schema s on s.oid = t.typnamespace where t.typowner not in (table owner)
 ) or exists (
     select from pg_class c join schema s on s.oid = c.relnamespace
-    where c.relname = 'alembic_version' and (c.relkind <> 'r' or c.relrowsecurity)
+    where c.relname = 'alembic_version' and (
+        c.relkind <> 'r' or c.relforcerowsecurity or exists (select from pg_policy p where p.polrelid = c.oid)
+    )
 ) or exists (
     select from pg_class c
     join schema s on s.oid = c.relnamespace
     where c.relname = 'v_dot_schema_revision' and (
         c.relkind <> 'v'
-        or pg_get_viewdef(c.oid) !~ '^ SELECT (a[.])?version_num AS revision\s+FROM dot[.]alembic_version( a)?;$'
+        or pg_get_viewdef(c.oid) !~ '^ SELECT (a[.])?version_num AS revision\s+FROM [(]dot[.]alembic_version a\s+CROSS JOIN [(] VALUES [(]true[)][)] one_row[(]unused[)][)];$'
     )
 )
 """

@@ -109,7 +109,8 @@ begin
     where c.relname in ('alembic_version', 'alembic_version_amendment') and (
         c.relkind <> 'r'
         or c.relowner is distinct from to_regrole('dot_owner')
-        or c.relrowsecurity
+        or c.relforcerowsecurity
+        or exists (select from pg_policy p where p.polrelid = c.oid)
         or exists (select from pg_trigger t where t.tgrelid = c.oid)
         or exists (select from pg_rewrite w where w.ev_class = c.oid)
         or exists (select from pg_inherits i where c.oid in (i.inhrelid, i.inhparent))

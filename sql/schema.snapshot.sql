@@ -12,8 +12,8 @@ CREATE TABLE dot.alembic_version (
 ALTER TABLE dot.alembic_version OWNER TO dot_owner;
 
 CREATE TABLE dot.dot_config (
-    key text NOT NULL,
-    value text
+    key text NOT NULL COLLATE pg_catalog."C",
+    value text COLLATE pg_catalog."C"
 );
 
 ALTER TABLE dot.dot_config OWNER TO dot_owner;
@@ -23,20 +23,20 @@ CREATE TABLE dot.dot_config_audit (
     changed_at timestamp with time zone NOT NULL,
     system_identifier bigint,
     database_oid oid NOT NULL,
-    key text NOT NULL,
-    old_value text,
-    new_value text NOT NULL,
-    actor text NOT NULL,
-    session_actor text NOT NULL,
-    reason text NOT NULL
+    key text NOT NULL COLLATE pg_catalog."C",
+    old_value text COLLATE pg_catalog."C",
+    new_value text NOT NULL COLLATE pg_catalog."C",
+    actor text NOT NULL COLLATE pg_catalog."C",
+    session_actor text NOT NULL COLLATE pg_catalog."C",
+    reason text NOT NULL COLLATE pg_catalog."C"
 );
 
 ALTER TABLE dot.dot_config_audit OWNER TO dot_owner;
 
 CREATE TABLE dot.dot_iu_command_catalog (
-    command_name text NOT NULL,
+    command_name text NOT NULL COLLATE pg_catalog."C",
     mutating boolean NOT NULL,
-    description text NOT NULL,
+    description text NOT NULL COLLATE pg_catalog."C",
     CONSTRAINT dot_iu_command_catalog_command_name_check CHECK (dot.fn_is_code(command_name, 200))
 );
 
@@ -46,11 +46,11 @@ CREATE TABLE dot.dot_iu_command_run (
     run_id uuid DEFAULT gen_random_uuid() NOT NULL,
     logged_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     mutating boolean NOT NULL,
-    command_name text NOT NULL,
-    run_mode text NOT NULL,
-    run_status text NOT NULL,
-    actor text NOT NULL,
-    session_actor text NOT NULL,
+    command_name text NOT NULL COLLATE pg_catalog."C",
+    run_mode text NOT NULL COLLATE pg_catalog."C",
+    run_status text NOT NULL COLLATE pg_catalog."C",
+    actor text NOT NULL COLLATE pg_catalog."C",
+    session_actor text NOT NULL COLLATE pg_catalog."C",
     detail jsonb DEFAULT '{}'::jsonb NOT NULL,
     CONSTRAINT dot_iu_command_run_run_mode_check CHECK ((run_mode = ANY (ARRAY['plan'::text, 'verify'::text, 'apply'::text]))),
     CONSTRAINT dot_iu_command_run_run_status_check CHECK ((run_status = ANY (ARRAY['started'::text, 'completed'::text, 'failed'::text, 'refused'::text])))
@@ -62,9 +62,9 @@ CREATE TABLE dot.dot_iu_runtime_lease (
     token bigint NOT NULL,
     acquired_at timestamp with time zone NOT NULL,
     expires_at timestamp with time zone NOT NULL,
-    lease_key text NOT NULL,
-    holder text NOT NULL,
-    session_actor text NOT NULL,
+    lease_key text NOT NULL COLLATE pg_catalog."C",
+    holder text NOT NULL COLLATE pg_catalog."C",
+    session_actor text NOT NULL COLLATE pg_catalog."C",
     CONSTRAINT dot_iu_runtime_lease_holder_check CHECK (dot.fn_is_code(holder, 200)),
     CONSTRAINT dot_iu_runtime_lease_lease_key_check CHECK (dot.fn_is_code(lease_key, 240)),
     CONSTRAINT dot_iu_runtime_lease_token_check CHECK ((token > 0))
@@ -77,22 +77,22 @@ CREATE TABLE dot.dot_mechanism_attestation (
     attestation_id bigint NOT NULL,
     attested_at timestamp with time zone NOT NULL,
     present boolean NOT NULL,
-    mechanism text NOT NULL,
-    finding text NOT NULL,
-    actor text NOT NULL,
-    session_actor text NOT NULL,
+    mechanism text NOT NULL COLLATE pg_catalog."C",
+    finding text NOT NULL COLLATE pg_catalog."C",
+    actor text NOT NULL COLLATE pg_catalog."C",
+    session_actor text NOT NULL COLLATE pg_catalog."C",
     CONSTRAINT dot_mechanism_attestation_mechanism_check CHECK ((mechanism = ANY (ARRAY['scheduler'::text, 'api_endpoint'::text])))
 );
 
 ALTER TABLE dot.dot_mechanism_attestation OWNER TO dot_owner;
 
 CREATE TABLE dot.dot_tools (
-    code text NOT NULL,
-    category text,
-    execution_engine text,
-    script_path text,
-    file_path text,
-    trigger_type text,
+    code text NOT NULL COLLATE pg_catalog."C",
+    category text COLLATE pg_catalog."C",
+    execution_engine text COLLATE pg_catalog."C",
+    script_path text COLLATE pg_catalog."C",
+    file_path text COLLATE pg_catalog."C",
+    trigger_type text COLLATE pg_catalog."C",
     usage_count bigint DEFAULT 0,
     last_executed timestamp with time zone,
     CONSTRAINT dot_tools_code_check CHECK (dot.fn_is_code(code, 200))
@@ -106,16 +106,16 @@ CREATE TABLE dot.event_outbox (
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
     event_id uuid DEFAULT gen_random_uuid() NOT NULL,
     epoch integer NOT NULL,
-    aggregatetype text NOT NULL,
-    aggregateid text NOT NULL,
-    type text NOT NULL,
+    aggregatetype text NOT NULL COLLATE pg_catalog."C",
+    aggregateid text NOT NULL COLLATE pg_catalog."C",
+    type text NOT NULL COLLATE pg_catalog."C",
     payload jsonb NOT NULL
 );
 
 ALTER TABLE dot.event_outbox OWNER TO dot_owner;
 
 CREATE TABLE dot.event_type (
-    event_type text NOT NULL,
+    event_type text NOT NULL COLLATE pg_catalog."C",
     active boolean DEFAULT false NOT NULL,
     CONSTRAINT event_type_event_type_check CHECK (dot.fn_is_code(event_type, 200))
 );
@@ -131,10 +131,10 @@ CREATE TABLE dot.job_queue (
     job_id bigint NOT NULL,
     run_id uuid,
     created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
-    job_type text NOT NULL,
-    status text NOT NULL,
-    idempotency_key text,
-    actor text
+    job_type text NOT NULL COLLATE pg_catalog."C",
+    status text NOT NULL COLLATE pg_catalog."C",
+    idempotency_key text COLLATE pg_catalog."C",
+    actor text COLLATE pg_catalog."C"
 );
 
 ALTER TABLE dot.job_queue OWNER TO dot_owner;
@@ -144,7 +144,7 @@ CREATE TABLE dot.outbox_cursor (
     outbox_id bigint NOT NULL,
     moved_at timestamp with time zone,
     epoch integer NOT NULL,
-    session_actor text,
+    session_actor text COLLATE pg_catalog."C",
     singleton boolean DEFAULT true NOT NULL,
     CONSTRAINT outbox_cursor_singleton_check CHECK (singleton)
 );
@@ -166,11 +166,11 @@ CREATE TABLE dot.preflight_attestation (
     expires_at timestamp with time zone NOT NULL,
     system_identifier bigint,
     database_oid oid NOT NULL,
-    check_name text NOT NULL,
-    verdict text NOT NULL,
-    finding text NOT NULL,
-    actor text NOT NULL,
-    session_actor text NOT NULL,
+    check_name text NOT NULL COLLATE pg_catalog."C",
+    verdict text NOT NULL COLLATE pg_catalog."C",
+    finding text NOT NULL COLLATE pg_catalog."C",
+    actor text NOT NULL COLLATE pg_catalog."C",
+    session_actor text NOT NULL COLLATE pg_catalog."C",
     CONSTRAINT preflight_attestation_check_name_check CHECK ((check_name = 'fs_snapshot_present'::text)),
     CONSTRAINT preflight_attestation_expires_at_check CHECK ((expires_at > attested_at)),
     CONSTRAINT preflight_attestation_verdict_check CHECK ((verdict = ANY (ARRAY['PASS'::text, 'WARN'::text, 'BLOCK'::text])))
@@ -186,14 +186,14 @@ CREATE TABLE dot.process_candidate (
     verifier_role regrole,
     chain_position integer NOT NULL,
     pins_output boolean NOT NULL,
-    code text NOT NULL,
-    producer_dot_code text NOT NULL,
-    verifier_dot_code text NOT NULL,
-    supersedes text,
-    chain text NOT NULL,
-    description text,
-    actor text NOT NULL,
-    session_actor text NOT NULL,
+    code text NOT NULL COLLATE pg_catalog."C",
+    producer_dot_code text NOT NULL COLLATE pg_catalog."C",
+    verifier_dot_code text NOT NULL COLLATE pg_catalog."C",
+    supersedes text COLLATE pg_catalog."C",
+    chain text NOT NULL COLLATE pg_catalog."C",
+    description text COLLATE pg_catalog."C",
+    actor text NOT NULL COLLATE pg_catalog."C",
+    session_actor text NOT NULL COLLATE pg_catalog."C",
     CONSTRAINT process_candidate_chain_check CHECK (((supersedes IS NULL) = ((chain = code) AND (chain_position = 1)))),
     CONSTRAINT process_candidate_code_check CHECK (dot.fn_is_code(code, 200)),
     CONSTRAINT process_candidate_max_age_check CHECK ((max_age > '00:00:00'::interval)),
@@ -211,13 +211,13 @@ CREATE TABLE dot.process_component_observation (
     lease_token bigint,
     process_candidate_code dot.code NOT NULL,
     component_role dot.component_role NOT NULL,
-    stage text NOT NULL,
+    stage text NOT NULL COLLATE pg_catalog."C",
     dot_code dot.code NOT NULL,
     correlation_id dot.code NOT NULL,
-    evidence_type text NOT NULL,
-    status text NOT NULL,
+    evidence_type text NOT NULL COLLATE pg_catalog."C",
+    status text NOT NULL COLLATE pg_catalog."C",
     actor dot.code NOT NULL,
-    session_actor text NOT NULL,
+    session_actor text NOT NULL COLLATE pg_catalog."C",
     idempotency_key dot.component_key,
     input_ref dot.ref,
     output_ref dot.ref,
@@ -241,10 +241,10 @@ CREATE TABLE dot.process_run_observation (
     process_candidate_code dot.code NOT NULL,
     dot_code dot.code NOT NULL,
     correlation_id dot.code NOT NULL,
-    evidence_type text NOT NULL,
-    status text NOT NULL,
+    evidence_type text NOT NULL COLLATE pg_catalog."C",
+    status text NOT NULL COLLATE pg_catalog."C",
     actor dot.code NOT NULL,
-    session_actor text NOT NULL,
+    session_actor text NOT NULL COLLATE pg_catalog."C",
     idempotency_key dot.code,
     input_ref dot.ref,
     output_ref dot.ref,
@@ -259,9 +259,9 @@ ALTER TABLE dot.process_run_observation OWNER TO dot_owner;
 
 CREATE TABLE dot.universal_edges (
     edge_id bigint NOT NULL,
-    from_code text NOT NULL,
-    to_code text NOT NULL,
-    edge_type text NOT NULL
+    from_code text NOT NULL COLLATE pg_catalog."C",
+    to_code text NOT NULL COLLATE pg_catalog."C",
+    edge_type text NOT NULL COLLATE pg_catalog."C"
 );
 
 ALTER TABLE dot.universal_edges OWNER TO dot_owner;
@@ -651,102 +651,119 @@ ALTER FUNCTION dot.fn_gates_assert(p_evidence_type text, p_latched boolean) OWNE
 CREATE FUNCTION dot.fn_host_catalogue_present() RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'on'
 
 ALTER FUNCTION dot.fn_host_catalogue_present() OWNER TO dot_bridge;
 
 CREATE FUNCTION dot.fn_host_command_log(p_command_name text, p_run_mode text, p_run_status text, p_mutating boolean, p_actor text, p_session_actor text, p_detail jsonb) RETURNS uuid
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'on'
 
 ALTER FUNCTION dot.fn_host_command_log(p_command_name text, p_run_mode text, p_run_status text, p_mutating boolean, p_actor text, p_session_actor text, p_detail jsonb) OWNER TO dot_bridge;
 
 CREATE FUNCTION dot.fn_host_command_mutating(p_command_name text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'on'
 
 ALTER FUNCTION dot.fn_host_command_mutating(p_command_name text) OWNER TO dot_bridge;
 
 CREATE FUNCTION dot.fn_host_dot_register(p_code text, p_category text, p_execution_engine text, p_script_path text, p_file_path text, p_trigger_type text) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'on'
 
 ALTER FUNCTION dot.fn_host_dot_register(p_code text, p_category text, p_execution_engine text, p_script_path text, p_file_path text, p_trigger_type text) OWNER TO dot_bridge;
 
 CREATE FUNCTION dot.fn_host_event_set(p_event_type text, p_active boolean) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'on'
 
 ALTER FUNCTION dot.fn_host_event_set(p_event_type text, p_active boolean) OWNER TO dot_bridge;
 
 CREATE FUNCTION dot.fn_host_events_wanted(p_codes text[], p_event_types text[]) RETURNS text[]
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'on'
 
 ALTER FUNCTION dot.fn_host_events_wanted(p_codes text[], p_event_types text[]) OWNER TO dot_bridge;
 
 CREATE FUNCTION dot.fn_host_gate_set(p_key text, p_value text) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'on'
 
 ALTER FUNCTION dot.fn_host_gate_set(p_key text, p_value text) OWNER TO dot_bridge;
 
 CREATE FUNCTION dot.fn_host_gate_value(p_key text, p_locked boolean) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'on'
 
 ALTER FUNCTION dot.fn_host_gate_value(p_key text, p_locked boolean) OWNER TO dot_bridge;
 
 CREATE FUNCTION dot.fn_host_lease_acquire(p_lease_key text, p_holder text, p_session_actor text, p_ttl_seconds integer) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'on'
 
 ALTER FUNCTION dot.fn_host_lease_acquire(p_lease_key text, p_holder text, p_session_actor text, p_ttl_seconds integer) OWNER TO dot_bridge;
 
 CREATE FUNCTION dot.fn_host_lease_extend(p_lease_key text, p_holder text, p_session_actor text, p_token bigint, p_ttl_seconds integer) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'on'
 
 ALTER FUNCTION dot.fn_host_lease_extend(p_lease_key text, p_holder text, p_session_actor text, p_token bigint, p_ttl_seconds integer) OWNER TO dot_bridge;
 
 CREATE FUNCTION dot.fn_host_lease_live_token(p_lease_key text, p_session_actor text, p_locked boolean) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'on'
 
 ALTER FUNCTION dot.fn_host_lease_live_token(p_lease_key text, p_session_actor text, p_locked boolean) OWNER TO dot_bridge;
 
 CREATE FUNCTION dot.fn_host_lease_table_usable() RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'on'
 
 ALTER FUNCTION dot.fn_host_lease_table_usable() OWNER TO dot_bridge;
 
 CREATE FUNCTION dot.fn_host_outbox_after(p_current_epoch integer, p_epoch integer, p_xact_id xid8, p_id bigint, p_limit integer) RETURNS SETOF dot.event_outbox
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'on'
 
 ALTER FUNCTION dot.fn_host_outbox_after(p_current_epoch integer, p_epoch integer, p_xact_id xid8, p_id bigint, p_limit integer) OWNER TO dot_bridge;
 
 CREATE FUNCTION dot.fn_host_outbox_append(p_epoch integer, p_aggregatetype text, p_aggregateid text, p_type text, p_payload jsonb) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'on'
 
 ALTER FUNCTION dot.fn_host_outbox_append(p_epoch integer, p_aggregatetype text, p_aggregateid text, p_type text, p_payload jsonb) OWNER TO dot_bridge;
 
 CREATE FUNCTION dot.fn_host_outbox_position_settled(p_current_epoch integer, p_epoch integer, p_xact_id xid8, p_id bigint) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'on'
 
 ALTER FUNCTION dot.fn_host_outbox_position_settled(p_current_epoch integer, p_epoch integer, p_xact_id xid8, p_id bigint) OWNER TO dot_bridge;
 
 CREATE FUNCTION dot.fn_host_outbox_prune(p_epoch integer, p_xact_id xid8, p_id bigint, p_limit integer) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'on'
 
 ALTER FUNCTION dot.fn_host_outbox_prune(p_epoch integer, p_xact_id xid8, p_id bigint, p_limit integer) OWNER TO dot_bridge;
 
 CREATE FUNCTION dot.fn_host_table_readable(p_table text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'on'
 
 ALTER FUNCTION dot.fn_host_table_readable(p_table text) OWNER TO dot_bridge;
 
@@ -760,6 +777,12 @@ CREATE FUNCTION dot.fn_is_admitted(p_evidence_type text, p_dry_run boolean, p_st
     SET search_path TO 'pg_catalog', 'pg_temp'
 
 ALTER FUNCTION dot.fn_is_admitted(p_evidence_type text, p_dry_run boolean, p_status text, p_lease_token bigint, p_admission jsonb) OWNER TO dot_owner;
+
+CREATE FUNCTION dot.fn_is_bounded_evidence(p_value jsonb) RETURNS boolean
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+
+ALTER FUNCTION dot.fn_is_bounded_evidence(p_value jsonb) OWNER TO dot_owner;
 
 CREATE FUNCTION dot.fn_is_code(p_value text, p_max_bytes integer) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -990,7 +1013,7 @@ COMMENT ON DOMAIN dot.component_key IS 'The idempotency key of a component: a ru
 
 COMMENT ON DOMAIN dot.component_role IS 'The part of a component: producer or verifier.';
 
-COMMENT ON DOMAIN dot.evidence IS 'Evidence: a JSON object of at most 8 KB of text with bounded integers, see fn_is_evidence.';
+COMMENT ON DOMAIN dot.evidence IS 'Evidence: a JSON object of at most 8 KB of text with bounded numbers, see fn_is_evidence.';
 
 COMMENT ON DOMAIN dot.ref IS 'A reference to something elsewhere, see fn_is_ref.';
 
@@ -1102,11 +1125,13 @@ COMMENT ON FUNCTION dot.fn_input_refuse(p_table text, p_problem text) IS 'Refuse
 
 COMMENT ON FUNCTION dot.fn_is_admitted(p_evidence_type text, p_dry_run boolean, p_status text, p_lease_token bigint, p_admission jsonb) IS 'Whether an observation carries what its evidence type needs: admission and lease token above a simulation, and none below.';
 
+COMMENT ON FUNCTION dot.fn_is_bounded_evidence(p_value jsonb) IS 'Whether a jsonb is an object of at most 8 KB of text, with numbers of at most 24 decimals and 2^53 - 1 in size.';
+
 COMMENT ON FUNCTION dot.fn_is_code(p_value text, p_max_bytes integer) IS 'Whether a text is a legal code, key, actor, holder or correlation id of at most the given bytes.';
 
 COMMENT ON FUNCTION dot.fn_is_component_status(p_status text, p_stage text, p_evidence_ref jsonb) IS 'Whether a component may be stored under a status: its word, its stage, and the flag in its evidence that goes with it.';
 
-COMMENT ON FUNCTION dot.fn_is_evidence(p_value jsonb) IS 'Whether a jsonb is legal evidence: an object of at most 8 KB of text, numbers only as integers of at most 2^53 - 1.';
+COMMENT ON FUNCTION dot.fn_is_evidence(p_value jsonb) IS 'Whether a jsonb is legal evidence: an object of at most 8 KB of text, with numbers of at most 24 decimals and 2^53 - 1 in size.';
 
 COMMENT ON FUNCTION dot.fn_is_prose(p_value text) IS 'Whether a text is one non-blank line of printable ASCII of at most 1,024 bytes.';
 
@@ -1384,6 +1409,8 @@ REVOKE ALL ON FUNCTION dot.fn_input_refuse(p_table text, p_problem text) FROM PU
 
 REVOKE ALL ON FUNCTION dot.fn_is_admitted(p_evidence_type text, p_dry_run boolean, p_status text, p_lease_token bigint, p_admission jsonb) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION dot.fn_is_bounded_evidence(p_value jsonb) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION dot.fn_is_code(p_value text, p_max_bytes integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_is_code(p_value text, p_max_bytes integer) TO dot_bridge;
 
@@ -1524,17 +1551,17 @@ REVOKE ALL ON TYPE dot.run_id FROM PUBLIC;
 
 ALTER DEFAULT PRIVILEGES FOR ROLE dot_owner REVOKE ALL ON FUNCTIONS FROM PUBLIC;
 
-CREATE DOMAIN dot.code AS text
+CREATE DOMAIN dot.code AS text COLLATE pg_catalog."C"
 	CONSTRAINT code_check CHECK (dot.fn_is_code(VALUE, 200));
 
 ALTER DOMAIN dot.code OWNER TO dot_owner;
 
-CREATE DOMAIN dot.component_key AS text
+CREATE DOMAIN dot.component_key AS text COLLATE pg_catalog."C"
 	CONSTRAINT component_key_check CHECK (dot.fn_is_code(VALUE, 240));
 
 ALTER DOMAIN dot.component_key OWNER TO dot_owner;
 
-CREATE DOMAIN dot.component_role AS text
+CREATE DOMAIN dot.component_role AS text COLLATE pg_catalog."C"
 	CONSTRAINT component_role_check CHECK ((VALUE = ANY (ARRAY['producer'::text, 'verifier'::text])));
 
 ALTER DOMAIN dot.component_role OWNER TO dot_owner;
@@ -1544,7 +1571,7 @@ CREATE DOMAIN dot.evidence AS jsonb
 
 ALTER DOMAIN dot.evidence OWNER TO dot_owner;
 
-CREATE DOMAIN dot.ref AS text
+CREATE DOMAIN dot.ref AS text COLLATE pg_catalog."C"
 	CONSTRAINT ref_check CHECK (dot.fn_is_ref(VALUE));
 
 ALTER DOMAIN dot.ref OWNER TO dot_owner;
@@ -1553,3 +1580,75 @@ CREATE DOMAIN dot.run_id AS uuid
 	CONSTRAINT run_id_check CHECK (dot.fn_is_run_id(VALUE));
 
 ALTER DOMAIN dot.run_id OWNER TO dot_owner;
+
+CREATE POLICY dot_config_bridge_insert ON dot.dot_config FOR INSERT TO dot_bridge WITH CHECK (true);
+
+CREATE POLICY dot_config_bridge_select ON dot.dot_config FOR SELECT TO dot_bridge USING (true);
+
+CREATE POLICY dot_config_bridge_update ON dot.dot_config FOR UPDATE TO dot_bridge USING (true) WITH CHECK (true);
+
+CREATE POLICY dot_iu_command_catalog_bridge_select ON dot.dot_iu_command_catalog FOR SELECT TO dot_bridge USING (true);
+
+CREATE POLICY dot_iu_command_run_bridge_insert ON dot.dot_iu_command_run FOR INSERT TO dot_bridge WITH CHECK (true);
+
+CREATE POLICY dot_iu_command_run_bridge_select ON dot.dot_iu_command_run FOR SELECT TO dot_bridge USING (true);
+
+CREATE POLICY dot_iu_runtime_lease_bridge_insert ON dot.dot_iu_runtime_lease FOR INSERT TO dot_bridge WITH CHECK (true);
+
+CREATE POLICY dot_iu_runtime_lease_bridge_select ON dot.dot_iu_runtime_lease FOR SELECT TO dot_bridge USING (true);
+
+CREATE POLICY dot_iu_runtime_lease_bridge_update ON dot.dot_iu_runtime_lease FOR UPDATE TO dot_bridge USING (true) WITH CHECK (true);
+
+CREATE POLICY dot_tools_bridge_insert ON dot.dot_tools FOR INSERT TO dot_bridge WITH CHECK (true);
+
+CREATE POLICY dot_tools_bridge_select ON dot.dot_tools FOR SELECT TO dot_bridge USING (true);
+
+CREATE POLICY dot_tools_bridge_update ON dot.dot_tools FOR UPDATE TO dot_bridge USING (true) WITH CHECK (true);
+
+CREATE POLICY event_outbox_bridge_delete ON dot.event_outbox FOR DELETE TO dot_bridge USING (true);
+
+CREATE POLICY event_outbox_bridge_insert ON dot.event_outbox FOR INSERT TO dot_bridge WITH CHECK (true);
+
+CREATE POLICY event_outbox_bridge_select ON dot.event_outbox FOR SELECT TO dot_bridge USING (true);
+
+CREATE POLICY event_type_bridge_select ON dot.event_type FOR SELECT TO dot_bridge USING (true);
+
+CREATE POLICY event_type_bridge_update ON dot.event_type FOR UPDATE TO dot_bridge USING (true) WITH CHECK (true);
+
+ALTER TABLE dot.alembic_version ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE dot.dot_config ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE dot.dot_config_audit ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE dot.dot_iu_command_catalog ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE dot.dot_iu_command_run ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE dot.dot_iu_runtime_lease ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE dot.dot_mechanism_attestation ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE dot.dot_tools ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE dot.event_outbox ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE dot.event_type ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE dot.gate_latch ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE dot.job_queue ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE dot.outbox_cursor ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE dot.outbox_epoch ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE dot.preflight_attestation ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE dot.process_candidate ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE dot.process_component_observation ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE dot.process_run_observation ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE dot.universal_edges ENABLE ROW LEVEL SECURITY;

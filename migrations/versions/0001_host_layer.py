@@ -3,6 +3,9 @@ domains that a text has to keep to.
 
 The system the wrapper was designed for has these tables; this revision makes them for a fresh database. The wrapper relies on
 the columns below and reaches them through ``fn_host_*`` alone (revision 0002).
+
+Every text is collated by its bytes ("C"). The rules of another collation change with a library of the system: an index that was
+built under the old ones then misses rows, and a key that is unique is stored twice.
 """
 
 from migrations.frozen_sql import apply, drop_tables, execute, revert
@@ -16,6 +19,7 @@ APPLIES = (
     "functions/fn_is_code",
     "functions/fn_is_ref",
     "functions/fn_is_prose",
+    "functions/fn_is_bounded_evidence",
     "functions/fn_is_evidence",
     "functions/fn_is_run_id",
     "functions/fn_append_only_refuse",
@@ -29,22 +33,22 @@ APPLIES = (
 # domain.
 DOMAINS = """
 -- squawk-ignore ban-create-domain-with-constraint
-create domain dot.code as text constraint code_check check (dot.fn_is_code(value, 200));
+create domain dot.code as text collate "C" constraint code_check check (dot.fn_is_code(value, 200));
 comment on domain dot.code is 'A code, key, actor or correlation id of at most 200 bytes, see fn_is_code.';
 -- squawk-ignore ban-create-domain-with-constraint
-create domain dot.component_key as text constraint component_key_check check (dot.fn_is_code(value, 240));
+create domain dot.component_key as text collate "C" constraint component_key_check check (dot.fn_is_code(value, 240));
 comment on domain dot.component_key is 'The idempotency key of a component: a run''s key, its role and status, at most 240 bytes.';
 -- squawk-ignore ban-create-domain-with-constraint
-create domain dot.ref as text constraint ref_check check (dot.fn_is_ref(value));
+create domain dot.ref as text collate "C" constraint ref_check check (dot.fn_is_ref(value));
 comment on domain dot.ref is 'A reference to something elsewhere, see fn_is_ref.';
 -- squawk-ignore ban-create-domain-with-constraint
 create domain dot.run_id as uuid constraint run_id_check check (dot.fn_is_run_id(value));
 comment on domain dot.run_id is 'The id of a run: any uuid but nil and max.';
 -- squawk-ignore ban-create-domain-with-constraint
 create domain dot.evidence as jsonb constraint evidence_check check (dot.fn_is_evidence(value));
-comment on domain dot.evidence is 'Evidence: a JSON object of at most 8 KB of text with bounded integers, see fn_is_evidence.';
+comment on domain dot.evidence is 'Evidence: a JSON object of at most 8 KB of text with bounded numbers, see fn_is_evidence.';
 -- squawk-ignore ban-create-domain-with-constraint
-create domain dot.component_role as text constraint component_role_check check (value in ('producer', 'verifier'));
+create domain dot.component_role as text collate "C" constraint component_role_check check (value in ('producer', 'verifier'));
 comment on domain dot.component_role is 'The part of a component: producer or verifier.';
 -- Types are born usable by PUBLIC: a table of somebody else's that used one would stand in the way of a downgrade.
 revoke all on domain dot.code, dot.component_key, dot.ref, dot.run_id, dot.evidence, dot.component_role from public;
@@ -72,6 +76,25 @@ EVENT_TYPE_SEEDS = """\
     ('process.component.failed', false),
     ('process.component.cancelled', false)"""
 
+# What the bridge does to each table of the host layer: row security lets it do that and nothing else. The grants are below.
+BRIDGE_MAY = {
+    "dot_tools": ("select", "insert", "update"),
+    "dot_config": ("select", "insert", "update"),
+    "dot_iu_command_catalog": ("select",),
+    "dot_iu_command_run": ("select", "insert"),
+    "dot_iu_runtime_lease": ("select", "insert", "update"),
+    "job_queue": (),
+    "event_type": ("select", "update"),
+    "event_outbox": ("select", "insert", "delete"),
+    "universal_edges": (),
+}
+ROWS = {
+    "select": "using (true)",
+    "insert": "with check (true)",
+    "update": "using (true) with check (true)",
+    "delete": "using (true)",
+}
+
 
 def upgrade() -> None:
     # Functions are born executable by PUBLIC. Each file revokes that; this catches one that forgets. Only the form without
@@ -85,12 +108,12 @@ def upgrade() -> None:
     execute(f"""
 -- The catalogue: what could be executed.
 create table dot.dot_tools (
-    code text not null,
-    category text,
-    execution_engine text,
-    script_path text,
-    file_path text,
-    trigger_type text,
+    code text collate "C" not null,
+    category text collate "C",
+    execution_engine text collate "C",
+    script_path text collate "C",
+    file_path text collate "C",
+    trigger_type text collate "C",
     usage_count bigint default 0,
     last_executed timestamptz,
     constraint dot_tools_pkey primary key (code),
@@ -100,8 +123,8 @@ comment on table dot.dot_tools is 'Host layer: the catalogue of DOTs, what could
 
 -- Gates and settings. A value is text on purpose: only a stored true, exactly, opens a gate.
 create table dot.dot_config (
-    key text not null,
-    value text,
+    key text collate "C" not null,
+    value text collate "C",
     constraint dot_config_pkey primary key (key)
 );
 comment on table dot.dot_config is 'Host layer: gates and settings. A gate is on only where its value is exactly true.';
@@ -110,9 +133,9 @@ insert into dot.dot_config (key, value) values
 
 -- Which commands may be logged, and whether they change production.
 create table dot.dot_iu_command_catalog (
-    command_name text not null,
+    command_name text collate "C" not null,
     mutating boolean not null,
-    description text not null,
+    description text collate "C" not null,
     constraint dot_iu_command_catalog_pkey primary key (command_name),
     constraint dot_iu_command_catalog_command_name_check check (dot.fn_is_code(command_name, 200))
 );
@@ -125,11 +148,11 @@ create table dot.dot_iu_command_run (
     run_id uuid not null default gen_random_uuid(),
     logged_at timestamptz not null default clock_timestamp(),
     mutating boolean not null,
-    command_name text not null,
-    run_mode text not null,
-    run_status text not null,
-    actor text not null,
-    session_actor text not null,
+    command_name text collate "C" not null,
+    run_mode text collate "C" not null,
+    run_status text collate "C" not null,
+    actor text collate "C" not null,
+    session_actor text collate "C" not null,
     detail jsonb not null default '{{}}',
     constraint dot_iu_command_run_pkey primary key (run_id),
     constraint dot_iu_command_run_run_mode_check check (run_mode in ('plan', 'verify', 'apply')),
@@ -142,9 +165,9 @@ create table dot.dot_iu_runtime_lease (
     token bigint not null,
     acquired_at timestamptz not null,
     expires_at timestamptz not null,
-    lease_key text not null,
-    holder text not null,
-    session_actor text not null,
+    lease_key text collate "C" not null,
+    holder text collate "C" not null,
+    session_actor text collate "C" not null,
     constraint dot_iu_runtime_lease_pkey primary key (lease_key),
     constraint dot_iu_runtime_lease_token_check check (token > 0),
     constraint dot_iu_runtime_lease_lease_key_check check (dot.fn_is_code(lease_key, 240)),
@@ -156,17 +179,17 @@ create table dot.job_queue (
     job_id bigint generated always as identity,
     run_id uuid,
     created_at timestamptz not null default clock_timestamp(),
-    job_type text not null,
-    status text not null,
-    idempotency_key text,
-    actor text,
+    job_type text collate "C" not null,
+    status text collate "C" not null,
+    idempotency_key text collate "C",
+    actor text collate "C",
     constraint job_queue_pkey primary key (job_id)
 );
 comment on table dot.job_queue is 'Host layer: the job queue. The wrapper reads it for the inventory alone.';
 
 -- Which events are wanted. All inactive: a fresh database fills no outbox.
 create table dot.event_type (
-    event_type text not null,
+    event_type text collate "C" not null,
     active boolean not null default false,
     constraint event_type_pkey primary key (event_type),
     constraint event_type_event_type_check check (dot.fn_is_code(event_type, 200))
@@ -185,9 +208,9 @@ create table dot.event_outbox (
     event_id uuid not null default gen_random_uuid(),
     -- squawk-ignore prefer-bigint-over-int
     epoch integer not null, -- one more with each move
-    aggregatetype text not null,
-    aggregateid text not null,
-    type text not null,
+    aggregatetype text collate "C" not null,
+    aggregateid text collate "C" not null,
+    type text collate "C" not null,
     payload jsonb not null,
     constraint event_outbox_pkey primary key (epoch, xact_id, id)
 );
@@ -197,9 +220,9 @@ comment on table dot.event_outbox is
 -- A business table. Nothing of the wrapper may ever touch it; the tests watch it.
 create table dot.universal_edges (
     edge_id bigint generated always as identity,
-    from_code text not null,
-    to_code text not null,
-    edge_type text not null,
+    from_code text collate "C" not null,
+    to_code text collate "C" not null,
+    edge_type text collate "C" not null,
     constraint universal_edges_pkey primary key (edge_id)
 );
 comment on table dot.universal_edges is 'Host layer: a business table that the wrapper never touches.';
@@ -235,7 +258,19 @@ grant select, insert on dot.dot_iu_command_run to dot_bridge;
 grant select, insert, update on dot.dot_iu_runtime_lease to dot_bridge;
 grant select, update on dot.event_type to dot_bridge;
 grant select, insert, delete on dot.event_outbox to dot_bridge;
+
+-- A login with a right on all tables of the database (pg_read_all_data, pg_write_all_data) needs no grant. Row security keeps it
+-- out: it lets the owner pass, and nobody else without a policy. Not FORCE: the owner's functions, views and keys would stop.
+-- The bridge has a policy for each verb that it was granted, and its functions set row_security on: a session that has set it off
+-- would fail where a policy is asked.
+alter table dot.alembic_version enable row level security;
 """)
+    for table, verbs in BRIDGE_MAY.items():
+        policies = "".join(
+            f"create policy {table}_bridge_{verb} on dot.{table} for {verb} to dot_bridge {ROWS[verb]};\n"
+            for verb in verbs
+        )
+        execute(f"alter table dot.{table} enable row level security;\n{policies}")
 
 
 def downgrade() -> None:
@@ -258,6 +293,7 @@ def downgrade() -> None:
             "event_type": f"select e.event_type, e.active from dot.event_type e except values {EVENT_TYPE_SEEDS}",
         },
     )
+    execute("alter table dot.alembic_version disable row level security")
     execute("drop domain dot.code, dot.component_key, dot.ref, dot.run_id, dot.evidence, dot.component_role")
     revert(revision, APPLIES)
     execute(

@@ -48,6 +48,7 @@ APPEND_ONLY = (
     "dot_mechanism_attestation",
     "outbox_epoch",
 )
+MOVING = ("gate_latch", "outbox_cursor")
 
 
 def upgrade() -> None:
@@ -63,14 +64,14 @@ create table dot.process_candidate (
     verifier_role regrole,
     chain_position integer not null,
     pins_output boolean not null,
-    code text not null,
-    producer_dot_code text not null,
-    verifier_dot_code text not null,
-    supersedes text,
-    chain text not null,
-    description text,
-    actor text not null,
-    session_actor text not null,
+    code text collate "C" not null,
+    producer_dot_code text collate "C" not null,
+    verifier_dot_code text collate "C" not null,
+    supersedes text collate "C",
+    chain text collate "C" not null,
+    description text collate "C",
+    actor text collate "C" not null,
+    session_actor text collate "C" not null,
     constraint process_candidate_pkey primary key (code),
     constraint process_candidate_chain_key unique (chain, chain_position),
     constraint process_candidate_code_check check (dot.fn_is_code(code, 200)),
@@ -95,10 +96,10 @@ create table dot.process_run_observation (
     process_candidate_code dot.code not null,
     dot_code dot.code not null,
     correlation_id dot.code not null,
-    evidence_type text not null,
-    status text not null,
+    evidence_type text collate "C" not null,
+    status text collate "C" not null,
     actor dot.code not null,
-    session_actor text not null,
+    session_actor text collate "C" not null,
     idempotency_key dot.code,
     input_ref dot.ref,
     output_ref dot.ref,
@@ -134,13 +135,13 @@ create table dot.process_component_observation (
     lease_token bigint,
     process_candidate_code dot.code not null,
     component_role dot.component_role not null,
-    stage text not null,
+    stage text collate "C" not null,
     dot_code dot.code not null,
     correlation_id dot.code not null,
-    evidence_type text not null,
-    status text not null,
+    evidence_type text collate "C" not null,
+    status text collate "C" not null,
     actor dot.code not null,
-    session_actor text not null,
+    session_actor text collate "C" not null,
     idempotency_key dot.component_key,
     input_ref dot.ref,
     output_ref dot.ref,
@@ -176,11 +177,11 @@ create table dot.preflight_attestation (
     expires_at timestamptz not null,
     system_identifier bigint,
     database_oid oid not null,
-    check_name text not null,
-    verdict text not null,
-    finding text not null,
-    actor text not null,
-    session_actor text not null,
+    check_name text collate "C" not null,
+    verdict text collate "C" not null,
+    finding text collate "C" not null,
+    actor text collate "C" not null,
+    session_actor text collate "C" not null,
     constraint preflight_attestation_pkey primary key (attestation_id),
     constraint preflight_attestation_check_name_check check (check_name = 'fs_snapshot_present'),
     constraint preflight_attestation_verdict_check check (verdict in ('PASS', 'WARN', 'BLOCK')),
@@ -197,12 +198,12 @@ create table dot.dot_config_audit (
     changed_at timestamptz not null,
     system_identifier bigint,
     database_oid oid not null,
-    key text not null,
-    old_value text,
-    new_value text not null,
-    actor text not null,
-    session_actor text not null,
-    reason text not null,
+    key text collate "C" not null,
+    old_value text collate "C",
+    new_value text collate "C" not null,
+    actor text collate "C" not null,
+    session_actor text collate "C" not null,
+    reason text collate "C" not null,
     constraint dot_config_audit_pkey primary key (audit_id)
 );
 comment on table dot.dot_config_audit is 'Every move of a gate or event type: who, when, why, old, new. Append-only.';
@@ -213,10 +214,10 @@ create table dot.dot_mechanism_attestation (
     attestation_id bigint not null,
     attested_at timestamptz not null,
     present boolean not null,
-    mechanism text not null,
-    finding text not null,
-    actor text not null,
-    session_actor text not null,
+    mechanism text collate "C" not null,
+    finding text collate "C" not null,
+    actor text collate "C" not null,
+    session_actor text collate "C" not null,
     constraint dot_mechanism_attestation_pkey primary key (attestation_id),
     constraint dot_mechanism_attestation_mechanism_check check (mechanism in ('scheduler', 'api_endpoint'))
 );
@@ -245,7 +246,7 @@ create table dot.outbox_cursor (
     moved_at timestamptz,
     -- squawk-ignore prefer-bigint-over-int
     epoch integer not null, -- one more with each move
-    session_actor text,
+    session_actor text collate "C",
     singleton boolean not null default true,
     constraint outbox_cursor_pkey primary key (singleton),
     constraint outbox_cursor_singleton_check check (singleton)
@@ -271,6 +272,9 @@ create trigger outbox_cursor_append_only_truncate before truncate on dot.outbox_
 alter table dot.outbox_cursor enable always trigger outbox_cursor_append_only;
 alter table dot.outbox_cursor enable always trigger outbox_cursor_append_only_truncate;
 """)
+    # Without a policy: only the owner reads or writes the ledger, whatever right a login has on all tables of the database.
+    for table in APPEND_ONLY + MOVING:
+        execute(f"alter table dot.{table} enable row level security")
     apply(revision, BRIDGE)
 
 

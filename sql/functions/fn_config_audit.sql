@@ -27,7 +27,8 @@ begin
 end
 $function$;
 
-revoke all on function dot.fn_config_audit(text, text, text, text, text) from public;
+revoke all on function dot.fn_config_audit(text, text, text, text, text)
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 
 comment on function dot.fn_config_audit(text, text, text, text, text) is
     'Appends to dot_config_audit: what was moved, by whom, why and where.';

@@ -20,6 +20,7 @@ begin
 end
 $function$;
 
-revoke all on function dot.fn_database_here() from public;
+revoke all on function dot.fn_database_here()
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 
 comment on function dot.fn_database_here() is 'Which cluster and database this is, {system_identifier, database_oid}, kept by a session.';

@@ -33,7 +33,8 @@ begin
 end
 $function$;
 
-revoke all on function dot.fn_gate_state(text[], boolean) from public;
+revoke all on function dot.fn_gate_state(text[], boolean)
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 
 comment on function dot.fn_gate_state(text[], boolean) is
     'The stored value of each gate, and why it is off; NULL where it is open.';

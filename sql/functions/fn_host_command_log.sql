@@ -11,7 +11,7 @@ create or replace function dot.fn_host_command_log(
     p_detail jsonb
 )
 returns uuid
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set row_security = on
 as $function$
 declare
     v_run_id uuid;
@@ -35,7 +35,8 @@ alter function dot.fn_host_command_log(text, text, text, boolean, text, text, js
 
 revoke create on schema dot from dot_bridge;
 
-revoke all on function dot.fn_host_command_log(text, text, text, boolean, text, text, jsonb) from public;
+revoke all on function dot.fn_host_command_log(text, text, text, boolean, text, text, jsonb)
+    from public, dot_owner, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant execute on function dot.fn_host_command_log(text, text, text, boolean, text, text, jsonb) to dot_owner;
 
 comment on function dot.fn_host_command_log(text, text, text, boolean, text, text, jsonb) is

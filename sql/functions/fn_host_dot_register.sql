@@ -11,7 +11,7 @@ create or replace function dot.fn_host_dot_register(
     p_trigger_type text
 )
 returns text
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set row_security = on
 as $function$
 declare
     v_created boolean;
@@ -59,7 +59,8 @@ alter function dot.fn_host_dot_register(text, text, text, text, text, text) owne
 
 revoke create on schema dot from dot_bridge;
 
-revoke all on function dot.fn_host_dot_register(text, text, text, text, text, text) from public;
+revoke all on function dot.fn_host_dot_register(text, text, text, text, text, text)
+    from public, dot_owner, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant execute on function dot.fn_host_dot_register(text, text, text, text, text, text) to dot_owner;
 
 comment on function dot.fn_host_dot_register(text, text, text, text, text, text) is

@@ -6,7 +6,7 @@ grant create on schema dot to dot_bridge;
 
 create or replace function dot.fn_host_lease_acquire(p_lease_key text, p_holder text, p_session_actor text, p_ttl_seconds integer)
 returns bigint
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set row_security = on
 as $function$
 declare
     v_now timestamptz := clock_timestamp();
@@ -47,7 +47,8 @@ alter function dot.fn_host_lease_acquire(text, text, text, integer) owner to dot
 
 revoke create on schema dot from dot_bridge;
 
-revoke all on function dot.fn_host_lease_acquire(text, text, text, integer) from public;
+revoke all on function dot.fn_host_lease_acquire(text, text, text, integer)
+    from public, dot_owner, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant execute on function dot.fn_host_lease_acquire(text, text, text, integer) to dot_owner;
 
 comment on function dot.fn_host_lease_acquire(text, text, text, integer) is

@@ -5,7 +5,7 @@ grant create on schema dot to dot_bridge;
 
 create or replace function dot.fn_host_lease_live_token(p_lease_key text, p_session_actor text, p_locked boolean)
 returns bigint
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set row_security = on
 as $function$
 declare
     v_lease record;
@@ -36,7 +36,8 @@ alter function dot.fn_host_lease_live_token(text, text, boolean) owner to dot_br
 
 revoke create on schema dot from dot_bridge;
 
-revoke all on function dot.fn_host_lease_live_token(text, text, boolean) from public;
+revoke all on function dot.fn_host_lease_live_token(text, text, boolean)
+    from public, dot_owner, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant execute on function dot.fn_host_lease_live_token(text, text, boolean) to dot_owner;
 
 comment on function dot.fn_host_lease_live_token(text, text, boolean) is

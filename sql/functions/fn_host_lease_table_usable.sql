@@ -4,7 +4,7 @@ grant create on schema dot to dot_bridge;
 
 create or replace function dot.fn_host_lease_table_usable()
 returns boolean
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set row_security = on
 as $function$
 declare
     v_table regclass := to_regclass('dot.dot_iu_runtime_lease');
@@ -35,7 +35,8 @@ alter function dot.fn_host_lease_table_usable() owner to dot_bridge;
 
 revoke create on schema dot from dot_bridge;
 
-revoke all on function dot.fn_host_lease_table_usable() from public;
+revoke all on function dot.fn_host_lease_table_usable()
+    from public, dot_owner, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant execute on function dot.fn_host_lease_table_usable() to dot_owner;
 
 comment on function dot.fn_host_lease_table_usable() is

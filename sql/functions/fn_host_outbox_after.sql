@@ -7,7 +7,7 @@ create or replace function dot.fn_host_outbox_after(
     p_current_epoch integer, p_epoch integer, p_xact_id xid8, p_id bigint, p_limit integer
 )
 returns setof dot.event_outbox
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set row_security = on
 as $function$
 begin
     if current_user <> 'dot_bridge' then
@@ -28,7 +28,8 @@ alter function dot.fn_host_outbox_after(integer, integer, xid8, bigint, integer)
 
 revoke create on schema dot from dot_bridge;
 
-revoke all on function dot.fn_host_outbox_after(integer, integer, xid8, bigint, integer) from public;
+revoke all on function dot.fn_host_outbox_after(integer, integer, xid8, bigint, integer)
+    from public, dot_owner, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant execute on function dot.fn_host_outbox_after(integer, integer, xid8, bigint, integer) to dot_owner;
 
 comment on function dot.fn_host_outbox_after(integer, integer, xid8, bigint, integer) is

@@ -5,7 +5,7 @@ create or replace function dot.fn_host_outbox_append(
     p_epoch integer, p_aggregatetype text, p_aggregateid text, p_type text, p_payload jsonb
 )
 returns void
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set row_security = on
 as $function$
 begin
     if current_user <> 'dot_bridge' then
@@ -24,7 +24,8 @@ alter function dot.fn_host_outbox_append(integer, text, text, text, jsonb) owner
 
 revoke create on schema dot from dot_bridge;
 
-revoke all on function dot.fn_host_outbox_append(integer, text, text, text, jsonb) from public;
+revoke all on function dot.fn_host_outbox_append(integer, text, text, text, jsonb)
+    from public, dot_owner, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant execute on function dot.fn_host_outbox_append(integer, text, text, text, jsonb) to dot_owner;
 
 comment on function dot.fn_host_outbox_append(integer, text, text, text, jsonb) is

@@ -6,7 +6,7 @@ create or replace function dot.fn_host_outbox_position_settled(
     p_current_epoch integer, p_epoch integer, p_xact_id xid8, p_id bigint
 )
 returns boolean
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set row_security = on
 as $function$
 begin
     if current_user <> 'dot_bridge' then
@@ -24,7 +24,8 @@ alter function dot.fn_host_outbox_position_settled(integer, integer, xid8, bigin
 
 revoke create on schema dot from dot_bridge;
 
-revoke all on function dot.fn_host_outbox_position_settled(integer, integer, xid8, bigint) from public;
+revoke all on function dot.fn_host_outbox_position_settled(integer, integer, xid8, bigint)
+    from public, dot_owner, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant execute on function dot.fn_host_outbox_position_settled(integer, integer, xid8, bigint) to dot_owner;
 
 comment on function dot.fn_host_outbox_position_settled(integer, integer, xid8, bigint) is

@@ -4,7 +4,7 @@ grant create on schema dot to dot_bridge;
 
 create or replace function dot.fn_host_outbox_prune(p_epoch integer, p_xact_id xid8, p_id bigint, p_limit integer)
 returns integer
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set row_security = on
 as $function$
 declare
     v_removed integer;
@@ -32,7 +32,8 @@ alter function dot.fn_host_outbox_prune(integer, xid8, bigint, integer) owner to
 
 revoke create on schema dot from dot_bridge;
 
-revoke all on function dot.fn_host_outbox_prune(integer, xid8, bigint, integer) from public;
+revoke all on function dot.fn_host_outbox_prune(integer, xid8, bigint, integer)
+    from public, dot_owner, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant execute on function dot.fn_host_outbox_prune(integer, xid8, bigint, integer) to dot_owner;
 
 comment on function dot.fn_host_outbox_prune(integer, xid8, bigint, integer) is

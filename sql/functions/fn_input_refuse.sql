@@ -19,7 +19,7 @@ begin
             when p_problem = 'evidence_ref_attempt_check' then 'The key attempt is an object: what belongs to this attempt alone.'
             when v_argument = 'occurred_at' then 'A point in time, not infinity; NULL where the source does not say.'
             when v_argument in ('evidence_ref', 'detail') then
-                'A JSON object of at most 8,192 bytes; numbers only as integers of at most 2^53 - 1, others as text.'
+                'A JSON object of at most 8,192 bytes; numbers of at most 24 decimals and 2^53 - 1 in size, others as text.'
             when v_argument like '%\_ref' then 'Printable ASCII without spaces, at most 1,024 bytes.'
             when v_argument = 'status' then
                 'One of prepared, started, completed, failed, skipped. A blocked run is never stored: log it as a refused '
@@ -50,7 +50,8 @@ begin
 end
 $function$;
 
-revoke all on function dot.fn_input_refuse(text, text) from public;
+revoke all on function dot.fn_input_refuse(text, text)
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 
 comment on function dot.fn_input_refuse(text, text) is
     'Refuses a missing (23502) or illegal (23514) argument by constraint name, with a hint what is legal.';

@@ -36,7 +36,8 @@ begin
 end
 $function$;
 
-revoke all on function dot.fn_preflight_attestation(text) from public;
+revoke all on function dot.fn_preflight_attestation(text)
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 
 comment on function dot.fn_preflight_attestation(text) is
     'Verdict and detail of an attested preflight check: the newest attestation, where it counts here and now.';

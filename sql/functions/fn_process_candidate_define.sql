@@ -143,7 +143,7 @@ $function$;
 
 revoke all on function dot.fn_process_candidate_define(
     text, text, text, text, text, text, text, boolean, interval, text, timestamptz
-) from public;
+) from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant execute on function dot.fn_process_candidate_define(
     text, text, text, text, text, text, text, boolean, interval, text, timestamptz
 ) to dot_cataloguer;

@@ -3,6 +3,7 @@
 create or replace view dot.v_dot_outbox_waiting with (security_barrier = true) as
 select o.epoch, o.xact_id, o.id, o.created_at
 from dot.event_outbox as o
+cross join (values (true)) as one_row (unused)
 where (o.epoch, o.xact_id, o.id) > (
     (select c.epoch from dot.outbox_cursor as c),
     (select c.xact_id from dot.outbox_cursor as c),
@@ -10,7 +11,8 @@ where (o.epoch, o.xact_id, o.id) > (
 )
 order by o.epoch, o.xact_id, o.id;
 
-revoke all on dot.v_dot_outbox_waiting from public;
+revoke all on dot.v_dot_outbox_waiting
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant select on dot.v_dot_outbox_waiting to dot_reader;
 
 comment on view dot.v_dot_outbox_waiting is 'Position and time of the events after the cursor, in the order of delivery.';

@@ -1,4 +1,6 @@
 -- The components of each run, as they were observed: what a reader asks for beside v_process_run.
+-- A view of one table could be written through by a login that may write all data, with the rights of the view's owner: it is
+-- a join, which cannot.
 create or replace view dot.v_process_run_component with (security_barrier = true) as
 select
     c.process_candidate_code::text,
@@ -20,9 +22,11 @@ select
     c.evidence_ref::jsonb,
     c.lease_token,
     c.admission
-from dot.process_component_observation as c;
+from dot.process_component_observation as c
+cross join (values (true)) as one_row (unused);
 
-revoke all on dot.v_process_run_component from public;
+revoke all on dot.v_process_run_component
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant select on dot.v_process_run_component to dot_reader;
 
 comment on view dot.v_process_run_component is 'The components of each run as they were observed.';

@@ -50,7 +50,8 @@ from (
     join dot.process_candidate as c on c.code = v2.process_candidate_code
 ) as judged;
 
-revoke all on dot.v_process_run_verification_v3 from public;
+revoke all on dot.v_process_run_verification_v3
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant select on dot.v_process_run_verification_v3 to dot_reader;
 
 comment on view dot.v_process_run_verification_v3 is

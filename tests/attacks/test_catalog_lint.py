@@ -15,6 +15,7 @@ IMMUTABLE = (
     "fn_evidence_stored",
     "fn_input_refuse",
     "fn_is_admitted",
+    "fn_is_bounded_evidence",
     "fn_is_code",
     "fn_is_component_status",
     "fn_is_evidence",
@@ -96,6 +97,9 @@ RULES = {
             or not p.prosecdef
             or p.prolang <> (select l.oid from pg_language l where l.lanname = 'plpgsql')
         )""",
+    "a bridge function asks its policies, whatever the session has set": f"""
+        select p.proname {FUNCTIONS} and starts_with(p.proname, 'fn_host_')
+            and not coalesce(p.proconfig, '{{}}') @> '{{row_security=on}}'""",
     "every other function is the owner's": f"""
         select p.proname {FUNCTIONS} and not starts_with(p.proname, 'fn_host_') and p.proowner <> 'dot_owner'::regrole""",
     "PUBLIC executes nothing": f"""
@@ -201,6 +205,34 @@ RULES = {
         select c.relname || '.' || t.attname from pg_class c join pg_attribute t on t.attrelid = c.oid, aclexplode(t.attacl) a
         where c.relnamespace = 'dot'::regnamespace
             and not (a.grantee = 'dot_bridge'::regrole and c.relname in ({listed(HOST)}))""",
+    "every table has row security, and its owner passes": f"""
+        select c.relname {TABLES} and (not c.relrowsecurity or c.relforcerowsecurity)""",
+    "a policy lets the bridge do what it was granted, and there is no other": """
+        with granted (relation, verb) as (
+            select c.oid, a.privilege_type from pg_class c, aclexplode(c.relacl) a
+            where c.relnamespace = 'dot'::regnamespace and c.relkind = 'r' and a.grantee = 'dot_bridge'::regrole
+            union
+            select c.oid, a.privilege_type from pg_class c join pg_attribute t on t.attrelid = c.oid, aclexplode(t.attacl) a
+            where c.relnamespace = 'dot'::regnamespace and a.grantee = 'dot_bridge'::regrole
+        ), allowed (relation, verb, narrow) as (
+            select c.oid,
+                case o.polcmd when 'r' then 'SELECT' when 'a' then 'INSERT' when 'w' then 'UPDATE' else o.polcmd::text end,
+                o.polroles = array['dot_bridge'::regrole::oid] and o.polpermissive
+                    and coalesce(pg_get_expr(o.polqual, o.polrelid), 'true') = 'true'
+                    and coalesce(pg_get_expr(o.polwithcheck, o.polrelid), 'true') = 'true'
+            from pg_policy o join pg_class c on c.oid = o.polrelid where c.relnamespace = 'dot'::regnamespace
+        )
+        select coalesce(g.relation, a.relation)::regclass || ' ' || coalesce(g.verb, a.verb)
+        from granted g full join allowed a on a.relation = g.relation and a.verb = g.verb
+        where g.verb is null or a.narrow is not true""",
+    "no view can be written through": f"select c.relname {VIEWS} and pg_relation_is_updatable(c.oid, true) <> 0",
+    "no stored text is collated by rules that a library of the system can change": """
+        select c.relname || '.' || a.attname from pg_class c join pg_attribute a on a.attrelid = c.oid
+        where c.relnamespace = 'dot'::regnamespace and c.relkind in ('r', 'i') and not starts_with(c.relname, 'alembic_version')
+            and a.attcollation not in (0, 'pg_catalog."C"'::regcollation)
+        union all
+        select t.typname from pg_type t where t.typnamespace = 'dot'::regnamespace and t.typtype = 'd'
+            and t.typcollation not in (0, 'pg_catalog."C"'::regcollation)""",
     "nobody may hand a right on": """
         select c.relname from pg_class c, aclexplode(c.relacl) a
         where c.relnamespace = 'dot'::regnamespace and a.is_grantable and a.grantee <> c.relowner
@@ -463,6 +495,50 @@ BREACHES: list[tuple[str, str, str]] = [
         "no role holds a right on a table or sequence, but the bridge on the host's tables",
         "grant update (usage_count) on dot.dot_tools to public",
         "dot_tools.usage_count",
+    ),
+    (
+        "a bridge function asks its policies, whatever the session has set",
+        "alter function dot.fn_host_gate_value(text, boolean) reset row_security",
+        "fn_host_gate_value",
+    ),
+    *(
+        (
+            "every table has row security, and its owner passes",
+            f"alter table dot.{table} {done} row level security",
+            table,
+        )
+        for table, done in (
+            ("process_run_observation", "disable"),
+            ("dot_config", "force"),
+            ("alembic_version", "disable"),
+        )
+    ),
+    *(
+        ("a policy lets the bridge do what it was granted, and there is no other", breach, f"dot.{named}")
+        for breach, named in (
+            ("drop policy dot_config_bridge_update on dot.dot_config", "dot_config UPDATE"),
+            ("alter policy dot_config_bridge_select on dot.dot_config using (key <> 'x')", "dot_config SELECT"),
+            ("alter policy dot_config_bridge_select on dot.dot_config to dot_bridge, dot_reader", "dot_config SELECT"),
+            ("create policy all_of_it on dot.job_queue using (true)", "job_queue *"),
+            ("create policy more on dot.event_outbox for update to dot_bridge using (true)", "event_outbox UPDATE"),
+            ("grant insert on dot.event_type to dot_bridge", "event_type INSERT"),
+        )
+    ),
+    (
+        "no view can be written through",
+        "create view dot.v_forged as select t.code from dot.dot_tools as t",
+        "v_forged",
+    ),
+    *(
+        ("no stored text is collated by rules that a library of the system can change", breach, named)
+        for breach, named in (
+            ("alter table dot.universal_edges alter column edge_type type text", "universal_edges.edge_type"),
+            ("create domain dot.word as text", "word"),
+            (
+                'create index job_queue_status_idx on dot.job_queue (status collate "default")',
+                "job_queue_status_idx.status",
+            ),
+        )
     ),
     (
         "nobody may hand a right on",

@@ -66,6 +66,7 @@ FN = "create function public.f() returns trigger language plpgsql as 'begin retu
 PLAIN_INDEX = f"drop index dot.{KEY}; create index {KEY} on {RUN} (process_candidate_code, idempotency_key) where idempotency_key is not null"
 TRUE_CHECK = f"alter table {RUN} drop constraint {CHECK}, add constraint {CHECK} check (true)"
 TRIGGER, TRIGGER_ROW = f"alter table {RUN} %s trigger {GUARD}", f"trigger {RUN}.{GUARD}"
+POLICY, POLICY_ROW = "dot_config_bridge_select on dot.dot_config", "dot.dot_config.dot_config_bridge_select"
 OBSERVED = "function dot.fn_process_run_observe("
 
 # Those of the prototype: a field script's, an operations matrix's, and more.
@@ -178,8 +179,8 @@ FIRST = [
     Tamper("dot_owner can log in", "alter role dot_owner login", "role dot_owner: login"),
     Tamper(
         "row security forced",
-        f"alter table {RUN} enable row level security, force row level security",
-        f"table {RUN}: row security",
+        f"alter table {RUN} force row level security",
+        f"table {RUN}: row security forced",
     ),
     Tamper(
         "default changed",
@@ -208,6 +209,20 @@ FIRST = [
         "outside table constraint o_c_i_fkey on public.o: uses",
         "info",
     ),
+    Tamper("row security off", f"alter table {RUN} disable row level security", f"table {RUN}: row security"),
+    Tamper(
+        "row security of the version table off",
+        "alter table dot.alembic_version disable row level security",
+        "table dot.alembic_version: row security",
+    ),
+    Tamper(
+        "policy for a login",
+        f"create policy p on {RUN} for select to eve using (true)",
+        f"policy {RUN}.p: definition",
+    ),
+    Tamper("policy of the bridge dropped", f"drop policy {POLICY}", f"policy {POLICY_ROW}: definition"),
+    Tamper("policy hides rows", f"alter policy {POLICY} using (key <> 'x')", f"policy {POLICY_ROW}: definition"),
+    Tamper("policy lets others in", f"alter policy {POLICY} to dot_bridge, eve", f"policy {POLICY_ROW}: definition"),
     Tamper("policy", f"create policy p on {RUN} using (false)", f"policy {RUN}.p: definition"),
     Tamper(
         "foreign key's triggers disabled",
@@ -270,7 +285,7 @@ FIRST = [
     Tamper("writer may create", "grant create on schema dot to dot_writer", "schema dot: granted to dot_writer"),
     Tamper(
         "collation",
-        'alter table dot.preflight_attestation alter column finding type text collate "C"',
+        'alter table dot.preflight_attestation alter column finding type text collate "default"',
         "column dot.preflight_attestation.finding: collation",
     ),
     Tamper(

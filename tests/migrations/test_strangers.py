@@ -215,7 +215,9 @@ PLANTED |= {
         " select pg_catalog.now()",
         "a default": f"set role dot_owner; {VERSION_TABLE} alter table dot.alembic_version alter version_num set default 'x'",
         "a check": f"set role dot_owner; {VERSION_TABLE} alter table dot.alembic_version add check (version_num <> '')",
-        "a policy": f"set role dot_owner; {VERSION_TABLE} alter table dot.alembic_version enable row level security",
+        "a policy": f"set role dot_owner; {VERSION_TABLE} create policy m_policy on dot.alembic_version using (true)",
+        "row security for its owner": f"set role dot_owner; {VERSION_TABLE} alter table dot.alembic_version enable row level"
+        " security, force row level security",
         "an index of an expression": f"set role dot_owner; {VERSION_TABLE}"
         " create index on dot.alembic_version (pg_catalog.lower(version_num))",
         "another column": "set role dot_owner; create table dot.alembic_version (version_num varchar(32) primary key, x text)",

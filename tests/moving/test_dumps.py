@@ -18,6 +18,18 @@ def test_a_plain_dump(mover: Mover) -> None:
     assert look(mover.new) == safe(look(mover.old))
 
 
+def test_a_login_that_may_read_all_data_dumps_nothing_and_is_told(mover: Mover, servers: tuple[Server, Server]) -> None:
+    old, _ = servers
+    with connect(old.superuser) as session:
+        session.execute("create role backup login in role pg_read_all_data")
+    mover.environment["BACKUP"] = old.url("shop", "backup")
+    try:
+        mover.follow("Which login dumps", BEFORE_16 if old.version == 15 else {})
+    finally:
+        with connect(old.superuser) as session:
+            session.execute("drop role backup")
+
+
 def test_a_login_that_is_no_superuser(mover: Mover, servers: tuple[Server, Server]) -> None:
     old, new = servers
     grant = "" if old.version == 15 else " with inherit false, set true"

@@ -8,7 +8,18 @@ from typing import Any
 
 import pytest
 
-from support import Connection, Database, acquire, observe_component, observe_run, ready_for_real_runs, refused
+from support import (
+    Connection,
+    Database,
+    acquire,
+    define_pair,
+    observe_component,
+    observe_run,
+    ready_for_real_runs,
+    refused,
+    rows,
+    value,
+)
 
 RUN, COMPONENT = "process_run_observation", "process_component_observation"
 NIL, MAX = f"{uuid.UUID(int=0)}", f"{uuid.UUID(int=2**128 - 1)}"
@@ -62,7 +73,7 @@ ILLEGAL: dict[str, tuple[object, ...]] = {
     "ref": ("a" * 1025, "", "a b", "a\n"),
     "run_id": (NIL, MAX),
     "component_role": ("", "PRODUCER", "another"),
-    "evidence": ([1], {"n": 0.5}),
+    "evidence": ([1], {"n": 1e-25}),
 }
 
 WORDS = {
@@ -251,3 +262,30 @@ def test_a_second_row_under_the_same_key_is_refused_by_each_table(owner: Connect
             )
     with refused("23514", "outbox_cursor_singleton_check"):
         owner.execute("insert into dot.outbox_cursor (epoch, xact_id, outbox_id, singleton) values (0, '0', 0, false)")
+
+
+def test_names_sort_by_their_bytes(db: Database) -> None:
+    define_pair(db)
+    writer = db.session("writer")
+    for key in ("a", "B", "b", "A", "a-b", "a.b", "aB", "ab"):
+        observe_run(writer, idempotency_key=key)
+    # A database made by C sorts so anyway: there the rule of the catalog is what fails, tests/attacks/test_catalog_lint.py.
+    kept = rows(db.session("reader"), "select idempotency_key as key from dot.v_process_run order by 1")
+    assert [one["key"] for one in kept] == ["A", "B", "a", "a-b", "a.b", "aB", "ab", "b"]
+
+
+def test_a_text_of_the_host_joins_and_one_with_a_collation_of_its_own_does_once_that_is_said(db: Database) -> None:
+    define_pair(db)
+    host = db.session("creator")
+    host.execute('create table public.host (own text, other text collate "POSIX")')
+    host.execute("insert into public.host values ('shop.orders', 'shop.orders')")
+    host.execute(f"grant select on public.host to {db.login('reader')}")
+    reader = db.session("reader")
+    joined = "select count(*) from dot.v_process_candidate c join public.host h on c.process_candidate_code = h."
+    assert value(reader, joined + "own") == 1
+    assert value(reader, joined + 'other collate "C"') == 1
+    with refused("42P22"):
+        value(reader, joined + "other")
+    like = "select count(*) from dot.v_process_candidate where process_candidate_code {} %s"
+    for operator, pattern in (("like", "shop.%"), ("ilike", "SHOP.%"), ("~", "^shop[.]o"), ("~*", "ORDERS$")):
+        assert value(reader, like.format(operator), pattern) == 1

@@ -24,6 +24,7 @@ WIDENED = ("views/v_dot_funnel", "views/v_dot_funnel_total", "views/v_dot_execut
 
 
 def upgrade() -> None:
+    execute("alter table dot.alembic_version_amendment enable row level security")
     apply(revision, APPLIES, AMENDMENT)
     # Last, because nobody writes from here to the end of the transaction. NOT VALID: no row is looked at.
     execute("""

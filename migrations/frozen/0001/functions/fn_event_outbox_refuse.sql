@@ -23,7 +23,8 @@ begin
 end
 $function$;
 
-revoke all on function dot.fn_event_outbox_refuse() from public;
+revoke all on function dot.fn_event_outbox_refuse()
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 
 comment on function dot.fn_event_outbox_refuse() is
     'Trigger: refuses UPDATE of an event, and DELETE of one that is not acknowledged and seven days old (23001).';

@@ -3,7 +3,7 @@ grant create on schema dot to dot_bridge;
 
 create or replace function dot.fn_host_gate_set(p_key text, p_value text)
 returns text
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set row_security = on
 as $function$
 declare
     v_old text;
@@ -27,7 +27,8 @@ alter function dot.fn_host_gate_set(text, text) owner to dot_bridge;
 
 revoke create on schema dot from dot_bridge;
 
-revoke all on function dot.fn_host_gate_set(text, text) from public;
+revoke all on function dot.fn_host_gate_set(text, text)
+    from public, dot_owner, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant execute on function dot.fn_host_gate_set(text, text) to dot_owner;
 
 comment on function dot.fn_host_gate_set(text, text) is

@@ -4,7 +4,7 @@ grant create on schema dot to dot_bridge;
 
 create or replace function dot.fn_host_lease_extend(p_lease_key text, p_holder text, p_session_actor text, p_token bigint, p_ttl_seconds integer)
 returns boolean
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set row_security = on
 as $function$
 begin
     if current_user <> 'dot_bridge' then
@@ -27,7 +27,8 @@ alter function dot.fn_host_lease_extend(text, text, text, bigint, integer) owner
 
 revoke create on schema dot from dot_bridge;
 
-revoke all on function dot.fn_host_lease_extend(text, text, text, bigint, integer) from public;
+revoke all on function dot.fn_host_lease_extend(text, text, text, bigint, integer)
+    from public, dot_owner, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant execute on function dot.fn_host_lease_extend(text, text, text, bigint, integer) to dot_owner;
 
 comment on function dot.fn_host_lease_extend(text, text, text, bigint, integer) is

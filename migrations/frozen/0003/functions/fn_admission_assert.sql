@@ -31,7 +31,8 @@ begin
 end
 $function$;
 
-revoke all on function dot.fn_admission_assert(text, text, bigint, bigint, boolean) from public;
+revoke all on function dot.fn_admission_assert(text, text, bigint, bigint, boolean)
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 
 comment on function dot.fn_admission_assert(text, text, bigint, bigint, boolean) is
     'Refuses a DRY_RUN or REAL_RUN without open gates, preflight and live lease; held, until the transaction ends.';

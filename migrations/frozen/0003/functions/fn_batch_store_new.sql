@@ -238,7 +238,7 @@ $function$;
 revoke all on function dot.fn_batch_store_new(
     text[], text[], uuid[], text[], text[], text[], boolean[], text[], text[], text[], uuid[], text[], text[], text[], jsonb[],
     bigint[], timestamptz[]
-) from public;
+) from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 
 comment on function dot.fn_batch_store_new(
     text[], text[], uuid[], text[], text[], text[], boolean[], text[], text[], text[], uuid[], text[], text[], text[], jsonb[],

@@ -16,7 +16,8 @@ begin
 end
 $function$;
 
-revoke all on function dot.fn_candidate_newest(text) from public;
+revoke all on function dot.fn_candidate_newest(text)
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant execute on function dot.fn_candidate_newest(text) to dot_reader;  -- the views ask it with the reader's rights
 
 comment on function dot.fn_candidate_newest(text) is 'The newest candidate of a candidate''s chain; itself where it is not superseded.';

@@ -17,7 +17,8 @@ begin
 end
 $function$;
 
-revoke all on function dot.fn_candidate_role_assert(text, text, regrole) from public;
+revoke all on function dot.fn_candidate_role_assert(text, text, regrole)
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 
 comment on function dot.fn_candidate_role_assert(text, text, regrole) is
     'Refuses unless the calling login is a member of the role that the candidate gives this part to (23514).';

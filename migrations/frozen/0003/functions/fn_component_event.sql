@@ -10,7 +10,8 @@ return jsonb_build_object(
     'occurred_at', p_component.occurred_at
 );
 
-revoke all on function dot.fn_component_event(dot.process_component_observation) from public;
+revoke all on function dot.fn_component_event(dot.process_component_observation)
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 
 comment on function dot.fn_component_event(dot.process_component_observation) is
     'The payload of the event that tells of a component.';

@@ -27,7 +27,8 @@ begin
 end
 $function$;
 
-revoke all on function dot.fn_gate_holders() from public;
+revoke all on function dot.fn_gate_holders()
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant execute on function dot.fn_gate_holders() to dot_reader;  -- v_dot_gate_holder asks it with the reader's rights
 
 comment on function dot.fn_gate_holders() is 'Who holds a switch of a gate up: backends, and prepared transactions by their gid.';

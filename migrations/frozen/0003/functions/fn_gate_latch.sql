@@ -20,7 +20,8 @@ begin
 end
 $function$;
 
-revoke all on function dot.fn_gate_latch(text) from public;
+revoke all on function dot.fn_gate_latch(text)
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 
 comment on function dot.fn_gate_latch(text) is
     'Takes the gate latch to observe, attest or switch; a transaction that has it cannot be prepared.';

@@ -26,7 +26,8 @@ begin
 end
 $function$;
 
-revoke all on function dot.fn_outbox_epoch(boolean) from public;
+revoke all on function dot.fn_outbox_epoch(boolean)
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 
 comment on function dot.fn_outbox_epoch(boolean) is
     'The epoch of the events that are written on this cluster and in this database; begun where it is to be opened.';

@@ -260,7 +260,7 @@ $function$;
 
 revoke all on function dot.fn_process_component_observe(
     text, text, uuid, text, text, text, text, text, text, text, text, jsonb, bigint, timestamptz
-) from public;
+) from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant execute on function dot.fn_process_component_observe(
     text, text, uuid, text, text, text, text, text, text, text, text, jsonb, bigint, timestamptz
 ) to dot_writer;

@@ -59,7 +59,7 @@ $function$;
 
 revoke all on function dot.fn_process_run_begin(
     text, text, uuid, text, text, boolean, text, text, integer, text, uuid, text, jsonb, timestamptz
-) from public;
+) from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant execute on function dot.fn_process_run_begin(
     text, text, uuid, text, text, boolean, text, text, integer, text, uuid, text, jsonb, timestamptz
 ) to dot_writer;

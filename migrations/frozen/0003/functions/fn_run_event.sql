@@ -9,6 +9,7 @@ return jsonb_build_object(
     'occurred_at', p_run.occurred_at
 );
 
-revoke all on function dot.fn_run_event(dot.process_run_observation) from public;
+revoke all on function dot.fn_run_event(dot.process_run_observation)
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 
 comment on function dot.fn_run_event(dot.process_run_observation) is 'The payload of the event that tells of a header.';

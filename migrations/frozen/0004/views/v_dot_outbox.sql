@@ -21,7 +21,8 @@ left join lateral (
     limit 1
 ) as next on true;
 
-revoke all on dot.v_dot_outbox from public;
+revoke all on dot.v_dot_outbox
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant select on dot.v_dot_outbox to dot_reader;
 
 comment on view dot.v_dot_outbox is 'Depth and lag of the outbox, counted from the cursor.';

@@ -1,4 +1,6 @@
 -- The catalogue: what could be executed. How far each came is in v_dot_funnel.
+-- A view of one table could be written through by a login that may write all data, with the rights of the view's owner: it is
+-- a join, which cannot.
 create or replace view dot.v_dot_tool with (security_barrier = true) as
 select
     t.code as dot_code,
@@ -9,9 +11,11 @@ select
     t.trigger_type,
     t.usage_count,
     t.last_executed
-from dot.dot_tools as t;
+from dot.dot_tools as t
+cross join (values (true)) as one_row (unused);
 
-revoke all on dot.v_dot_tool from public;
+revoke all on dot.v_dot_tool
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant select on dot.v_dot_tool to dot_reader;
 
 comment on view dot.v_dot_tool is 'The catalogue of DOTs: what could be executed.';
