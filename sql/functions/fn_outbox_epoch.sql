@@ -11,18 +11,19 @@ as $function$
 declare
     v_here bigint[] := dot.fn_database_here();
     v_last dot.outbox_epoch%rowtype;
+    v_next integer;
 begin
     select e.* into v_last from dot.outbox_epoch e order by e.epoch desc limit 1;
     if v_here = array[v_last.system_identifier, v_last.database_oid::bigint] then
         return v_last.epoch;
     end if;
-    v_last.epoch := coalesce(v_last.epoch, 0) + 1;
+    v_next := coalesce(v_last.epoch, 0) + 1;
     if p_open then
         insert into dot.outbox_epoch (system_identifier, database_oid, began_at, epoch)
-        values (v_here[1], v_here[2]::oid, clock_timestamp(), v_last.epoch)
+        values (v_here[1], v_here[2]::oid, clock_timestamp(), v_next)
         on conflict do nothing;
     end if;
-    return v_last.epoch;
+    return v_next;
 end
 $function$;
 
