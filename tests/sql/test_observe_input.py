@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 import uuid
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import psycopg
 import pytest
 
 from support import (
@@ -218,20 +216,16 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("bomb", BOMBS)
-def test_12_mb_of_evidence_are_refused_for_what_parsing_them_costs(db: Database, writer: Connection, bomb: str) -> None:
+def test_12_mb_of_evidence_are_refused_for_what_parsing_them_costs(writer: Connection, bomb: str) -> None:
     evidence = f'{{"a": {BOMBS[bomb]}}}'
 
-    def timed(statement: str) -> float:
-        """Seconds on the server, the least of three."""
-        found = []
-        for _ in range(3):
-            begun = time.perf_counter()
-            with contextlib.suppress(psycopg.errors.CheckViolation):
-                writer.execute(statement, (evidence,))
-            found.append(time.perf_counter() - begun)
-        return min(found)
-
-    parsed = timed("select %s::text::jsonb is null")
+    parsed = []
+    for _ in range(3):
+        begun = time.perf_counter()
+        writer.execute("select %s::text::jsonb is null", (evidence,))
+        parsed.append(time.perf_counter() - begun)
+    # Walked or printed it takes 3 to 15 times as long as parsed.
+    writer.execute(f"set statement_timeout = {round(2000 * max(parsed) + 200)}")
     observed = "select dot.fn_process_run_observe('shop.orders', 'dot.load_orders', gen_random_uuid(), 'corr', 'SIMULATED_DRY_RUN',"
     for call in (
         f"{observed} true, 'started', 'me', p_evidence_ref => %s::text::jsonb)",
@@ -240,8 +234,6 @@ def test_12_mb_of_evidence_are_refused_for_what_parsing_them_costs(db: Database,
     ):
         with refused("23514"):
             writer.execute(call, (evidence,))
-        # Before, by the text or the numbers of it, it was 3 to 15 times as long.
-        assert timed(call) < 2 * parsed + 0.1
 
 
 def test_evidence_that_is_as_long_as_it_may_be_is_legal_however_much_the_server_needs_to_keep_it(
