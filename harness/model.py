@@ -18,6 +18,7 @@ import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any, TypeVar
 
 # --- Words -----------------------------------------------------------------------------------------------------------------
@@ -212,20 +213,27 @@ def is_run_id(value: uuid.UUID) -> bool:
 
 
 def is_evidence(document: object) -> bool:
-    """An object of at most 8,192 bytes of text, whose numbers are integers that every reader can hold exactly."""
-    return (
-        isinstance(document, dict)
-        and _has_bounded_integers(document)
-        and len(json.dumps(document, ensure_ascii=False).encode()) <= 8192
-    )
+    """An object of at most 8,192 bytes of text, whose numbers have at most 24 decimals and are at most 2^53 - 1 in size."""
+    if not isinstance(document, dict):
+        return False
+    numbers = list(_numbers(document))
+    if not all(abs(one) <= 2**53 - 1 and _decimals(one) <= 24 for one in numbers):
+        return False
+    # The server prints a number without an exponent.
+    longer = sum(len(format(Decimal(repr(one)) + 0, "f")) - len(repr(one)) for one in numbers)
+    return len(json.dumps(document, ensure_ascii=False).encode()) + longer <= 8192
 
 
-def _has_bounded_integers(node: object) -> bool:
+def _numbers(node: object) -> Iterator[int | float]:
     if isinstance(node, int | float) and not isinstance(node, bool):
-        return abs(node) <= 2**53 - 1 and node == int(node)
-    if isinstance(node, dict):
-        return all(map(_has_bounded_integers, node.values()))
-    return not isinstance(node, list) or all(map(_has_bounded_integers, node))
+        yield node
+    for inner in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from _numbers(inner)
+
+
+def _decimals(number: int | float) -> int:
+    exponent = Decimal(repr(number)).as_tuple().exponent
+    return -exponent if isinstance(exponent, int) else 0
 
 
 def _refuse_first(table: str, problems: Iterator[str]) -> None:

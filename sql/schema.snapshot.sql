@@ -687,6 +687,12 @@ CREATE FUNCTION dot.fn_is_admitted(p_evidence_type text, p_dry_run boolean, p_st
 
 ALTER FUNCTION dot.fn_is_admitted(p_evidence_type text, p_dry_run boolean, p_status text, p_lease_token bigint, p_admission jsonb) OWNER TO dot_owner;
 
+CREATE FUNCTION dot.fn_is_bounded_evidence(p_value jsonb) RETURNS boolean
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET search_path TO 'pg_catalog', 'pg_temp'
+
+ALTER FUNCTION dot.fn_is_bounded_evidence(p_value jsonb) OWNER TO dot_owner;
+
 CREATE FUNCTION dot.fn_is_code(p_value text, p_max_bytes integer) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
 
@@ -886,7 +892,7 @@ COMMENT ON DOMAIN dot.component_key IS 'The idempotency key of a component: a ru
 
 COMMENT ON DOMAIN dot.component_role IS 'The part of a component: producer or verifier.';
 
-COMMENT ON DOMAIN dot.evidence IS 'Evidence: a JSON object of at most 8 KB of text with bounded integers, see fn_is_evidence.';
+COMMENT ON DOMAIN dot.evidence IS 'Evidence: a JSON object of at most 8 KB of text with bounded numbers, see fn_is_evidence.';
 
 COMMENT ON DOMAIN dot.ref IS 'A reference to something elsewhere, see fn_is_ref.';
 
@@ -970,11 +976,13 @@ COMMENT ON FUNCTION dot.fn_input_refuse(p_table text, p_problem text) IS 'Refuse
 
 COMMENT ON FUNCTION dot.fn_is_admitted(p_evidence_type text, p_dry_run boolean, p_status text, p_lease_token bigint, p_admission jsonb) IS 'Whether an observation carries what its evidence type needs: admission and lease token above a simulation, and none below.';
 
+COMMENT ON FUNCTION dot.fn_is_bounded_evidence(p_value jsonb) IS 'Whether a jsonb is an object of at most 8 KB of text, with numbers of at most 24 decimals and 2^53 - 1 in size.';
+
 COMMENT ON FUNCTION dot.fn_is_code(p_value text, p_max_bytes integer) IS 'Whether a text is a legal code, key, actor, holder or correlation id of at most the given bytes.';
 
 COMMENT ON FUNCTION dot.fn_is_component_status(p_status text, p_stage text, p_evidence_ref jsonb) IS 'Whether a component may be stored under a status: its word, its stage, and the flag in its evidence that goes with it.';
 
-COMMENT ON FUNCTION dot.fn_is_evidence(p_value jsonb) IS 'Whether a jsonb is legal evidence: an object of at most 8 KB of text, numbers only as integers of at most 2^53 - 1.';
+COMMENT ON FUNCTION dot.fn_is_evidence(p_value jsonb) IS 'Whether a jsonb is legal evidence: an object of at most 8 KB of text, with numbers of at most 24 decimals and 2^53 - 1 in size.';
 
 COMMENT ON FUNCTION dot.fn_is_prose(p_value text) IS 'Whether a text is one non-blank line of printable ASCII of at most 1,024 bytes.';
 
@@ -1205,6 +1213,8 @@ GRANT ALL ON FUNCTION dot.fn_host_table_readable(p_table text) TO dot_owner;
 REVOKE ALL ON FUNCTION dot.fn_input_refuse(p_table text, p_problem text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION dot.fn_is_admitted(p_evidence_type text, p_dry_run boolean, p_status text, p_lease_token bigint, p_admission jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION dot.fn_is_bounded_evidence(p_value jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION dot.fn_is_code(p_value text, p_max_bytes integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_is_code(p_value text, p_max_bytes integer) TO dot_bridge;

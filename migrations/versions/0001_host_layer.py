@@ -19,6 +19,7 @@ APPLIES = (
     "functions/fn_is_code",
     "functions/fn_is_ref",
     "functions/fn_is_prose",
+    "functions/fn_is_bounded_evidence",
     "functions/fn_is_evidence",
     "functions/fn_is_run_id",
     "functions/fn_append_only_refuse",
@@ -44,7 +45,7 @@ create domain dot.run_id as uuid constraint run_id_check check (dot.fn_is_run_id
 comment on domain dot.run_id is 'The id of a run: any uuid but nil and max.';
 -- squawk-ignore ban-create-domain-with-constraint
 create domain dot.evidence as jsonb constraint evidence_check check (dot.fn_is_evidence(value));
-comment on domain dot.evidence is 'Evidence: a JSON object of at most 8 KB of text with bounded integers, see fn_is_evidence.';
+comment on domain dot.evidence is 'Evidence: a JSON object of at most 8 KB of text with bounded numbers, see fn_is_evidence.';
 -- squawk-ignore ban-create-domain-with-constraint
 create domain dot.component_role as text collate "C" constraint component_role_check check (value in ('producer', 'verifier'));
 comment on domain dot.component_role is 'The part of a component: producer or verifier.';

@@ -17,7 +17,7 @@ begin
             when p_problem = 'evidence_ref_reserved_check' then
                 'The keys wrapper_phase and skipped are set by the function alone: leave them out.'
             when v_argument in ('evidence_ref', 'detail') then
-                'A JSON object of at most 8,192 bytes; numbers only as integers of at most 2^53 - 1, others as text.'
+                'A JSON object of at most 8,192 bytes; numbers of at most 24 decimals and 2^53 - 1 in size, others as text.'
             when v_argument like '%\_ref' then 'Printable ASCII without spaces, at most 1,024 bytes.'
             when v_argument = 'status' then
                 'One of prepared, started, completed, failed, skipped. A blocked run is never stored: log it as a refused '

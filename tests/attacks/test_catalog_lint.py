@@ -13,6 +13,7 @@ IMMUTABLE = (
     "fn_evidence_stored",
     "fn_input_refuse",
     "fn_is_admitted",
+    "fn_is_bounded_evidence",
     "fn_is_code",
     "fn_is_component_status",
     "fn_is_evidence",

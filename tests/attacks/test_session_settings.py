@@ -65,7 +65,7 @@ def decisions(writer: Connection, token: int) -> list[object]:
         decided(partial(observe_run, writer, actor=None)),
         decided(partial(observe_run, writer, actor="")),
         decided(partial(observe_run, writer, dry_run=False)),
-        decided(partial(observe_run, writer, evidence_ref='{"a": 1.5}')),
+        decided(partial(observe_run, writer, evidence_ref='{"a": 1e-25}')),
         decided(partial(observe_run, writer, dot_code="nobody.knows")),
         decided(partial(observe_run, writer, evidence_type="DRY_RUN", lease_token=token)),
         decided(partial(observe_run, writer, evidence_type="REAL_RUN", lease_token=token)),

@@ -54,7 +54,8 @@ documents = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(-(2**54), 2**54)
-    | st.sampled_from([2**53 - 1, -(2**53), 0.5, 1e300, 10**400, 3.0])
+    | st.floats(-1e6, 1e6)
+    | st.sampled_from([2**53 - 1, -(2**53), 0.5, 1e-24, 1e-25, 5e-324, 1e300, 10**400, 3.0])
     | st.text(anything, max_size=20),
     lambda children: (
         st.lists(children, max_size=4) | st.dictionaries(st.text(anything, max_size=8), children, max_size=4)

@@ -60,7 +60,15 @@ OTHER: dict[str, list[Any]] = {
     "input_ref": [None, "s3://in/1", "s3://in/2"],
     "output_ref": [None, "s3://out/1"],
     "error_ref": [None, "s3://err/1"],
-    "evidence_ref": [{}, {"rows": 1}, {"rows": 1.0}, {"rows": True}, {"rows": "1"}, {"rows": 1, "more": [None]}],
+    "evidence_ref": [
+        {},
+        {"rows": 1},
+        {"rows": 1.0},
+        {"rows": 1.5},
+        {"rows": True},
+        {"rows": "1"},
+        {"rows": 1, "more": [None]},
+    ],
     "lease_token": [None, 0, 1, 2],
 }
 payload = st.fixed_dictionaries(

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import re
 import uuid
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import psycopg
@@ -29,6 +31,7 @@ from support import (
     define_pair,
     observe_run,
     ready_for_real_runs,
+    refused,
     value,
 )
 
@@ -46,6 +49,7 @@ evidence = st.dictionaries(
         st.none()
         | st.booleans()
         | st.integers(-BOUND, BOUND)
+        | st.decimals(-1000, 1000, places=3).map(float)
         | st.text(st.characters(codec="utf-8", exclude_characters="\0")),
         lambda children: (
             st.lists(children, max_size=3) | st.dictionaries(st.text("abc", max_size=3), children, max_size=3)
@@ -181,11 +185,14 @@ json_values = st.recursive(
 @example(document={"wrapper_phase": "prepared"})
 @example(document={"skipped": False})
 @example(document={"n": 2**53})
-@example(document={"n": 0.5})
+@example(document={"n": 0.25})
+@example(document={"n": 1.2345678901234567e-07})
+@example(document={"n": 1e-25})
+@example(document={"n": 5e-324})
 @example(document={"deep": [{"n": 1e300}]})
 @example(document={"text": "x" * 8192})
 @example(document=[])
-def test_evidence_is_an_object_with_bounded_integers_or_refused(db: Database, document: Any) -> None:
+def test_evidence_is_an_object_with_bounded_numbers_or_refused(db: Database, document: Any) -> None:
     writer, reader = prepared(db)
     run_id = uuid.uuid4()
     try:
@@ -205,6 +212,31 @@ def test_evidence_is_an_object_with_bounded_integers_or_refused(db: Database, do
         assert stored == document
         return
     assert value(reader, "select count(*) from dot.v_process_run where process_run_id = %s", run_id) == 0
+
+
+SPELLINGS = ("{:f}", "{:f}0", "{:f}000", "{:e}", "{:.20f}")
+numbers = st.decimals(-1000, 1000, places=3)
+
+
+@given(number=numbers, other=numbers | st.none(), spelled=st.sampled_from(SPELLINGS), again=st.sampled_from(SPELLINGS))
+@example(number=Decimal("1.000"), other=None, spelled="{:.0f}", again="{:.2f}")
+@example(number=Decimal("1.000"), other=Decimal("1.1"), spelled="{:.0f}", again="{:f}")
+@example(number=Decimal("0.000"), other=Decimal("-0.0"), spelled="{:f}", again="{:f}")
+def test_the_same_key_with_another_number_is_a_mismatch_and_with_another_spelling_of_it_a_replay(
+    db: Database, number: Decimal, other: Decimal | None, spelled: str, again: str
+) -> None:
+    writer, _ = prepared(db)
+    other = number if other is None else other
+    key, run_id = str(uuid.uuid4()), uuid.uuid4()
+    arguments = {"process_run_id": run_id, "idempotency_key": key}
+    first = observe_run(writer, **arguments, evidence_ref=f'{{"n": [{spelled.format(number)}]}}')
+    assert first["created"]
+    second = f'{{"n": [{again.format(other)}]}}'
+    if number == other:
+        assert observe_run(writer, **arguments, evidence_ref=second)["created"] is False
+    else:
+        with refused("23505", "idempotency_payload_mismatch", "evidence_ref"):
+            observe_run(writer, **arguments, evidence_ref=second)
 
 
 @given(
@@ -353,10 +385,11 @@ def is_code(text: str) -> bool:
 
 
 def is_evidence(document: Any) -> bool:
-    """An object, no reserved key, integers only and bounded, at most 8,192 bytes of text."""
+    """An object, no reserved key, numbers of at most 24 decimals and bounded, at most 8,192 bytes of text."""
     if not isinstance(document, dict) or {"wrapper_phase", "skipped"} & document.keys():
         return False
-    # PostgreSQL prints a jsonb with a blank after each comma and colon, as json.dumps does, and not ASCII alone.
+    # PostgreSQL prints a jsonb with a blank after each comma and colon, as json.dumps does, and not ASCII alone; these documents
+    # are so far from the bound, or without numbers, that it does not matter how one is printed.
     return bounded(document) and len(json.dumps(document, ensure_ascii=False).encode()) <= 8192
 
 
@@ -364,7 +397,7 @@ def bounded(node: Any) -> bool:
     if isinstance(node, bool):
         return True
     if isinstance(node, int | float):
-        return float(node).is_integer() and abs(node) <= BOUND
+        return abs(node) <= BOUND and (Fraction(repr(node)) * 10**24).denominator == 1
     if isinstance(node, list):
         return all(map(bounded, node))
     return not isinstance(node, dict) or all(map(bounded, node.values()))

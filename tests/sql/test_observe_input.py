@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable
 from functools import partial
@@ -84,13 +85,14 @@ WORDS = {
 
 BOMB = '{"a": [' + ", ".join(["1e131071"] * 4000) + "]}"  # 40 KB that would print as 524 MB
 ILLEGAL_EVIDENCE = (
-    "[]", '[{"a": 1}]', '"text"', "1", "true", "null", '{"a": 1.5}', '{"a": -0.1}', '{"a": 1e-3}', '{"a": [{"b": 1.5}]}',
+    "[]", '[{"a": 1}]', '"text"', "1", "true", "null", '{"a": 1e-25}', '{"a": [{"b": -0.1e-24}]}', '{"a": 9007199254740991.1}',
+    '{"a": 0e-25}', '{"a": 0e-16383}', '{"a": 1.' + "0" * 25 + "}", '{"a": [' + ", ".join(["0.25"] * 1500) + "]}",
     '{"a": 9007199254740992}', '{"a": -9007199254740992}', '{"a": [[[9007199254740993]]]}', '{"a": 1e131071}',
     '{"a": {"b": [[{"c": -1e131071}]]}}', BOMB, '{"a": "' + "x" * 8184 + '"}', '{"' + "x" * 8200 + '": 1}',
 )  # fmt: skip
 LEGAL_EVIDENCE = (
     "{}", '{"a": null, "b": [], "c": {"d": [true, "1e131071", "1.5"]}}', '{"a": [9007199254740991, -9007199254740991]}',
-    '{"a": 1.0, "b": 12e2}', '{"a": "' + "x" * 8183 + '"}', '{"a": {"wrapper_phase": 1, "skipped": 1}}',
+    '{"a": 1.0, "b": 12e2, "c": 0.25, "d": [{"e": -1e-24}], "f": 9007199254740990.999}', '{"a": "' + "x" * 8183 + '"}', '{"a": {"wrapper_phase": 1, "skipped": 1}}',
 )  # fmt: skip
 
 
@@ -187,7 +189,7 @@ def test_nil_and_max_identify_no_run_and_an_unknown_parent_is_stored_as_claimed(
     assert stored == {"parent_run_id": parent}
 
 
-def test_evidence_is_an_object_of_8_kb_of_text_with_bounded_integers(
+def test_evidence_is_an_object_of_8_kb_of_text_with_bounded_numbers(
     db: Database, writer: Connection, observe: Observe, subtests: pytest.Subtests
 ) -> None:
     before = ledger_counts(db)
@@ -202,6 +204,49 @@ def test_evidence_is_an_object_of_8_kb_of_text_with_bounded_integers(
             run_id = observe[RUN](evidence_ref=evidence)["process_run_id"]
             observe_component(writer, run_id, "producer", evidence_ref=evidence)
     assert len(LEGAL_EVIDENCE[4]) == 8192
+
+
+# 12 MB each, and what told them apart before their size did: what a number prints as, how many there are, the text.
+BOMBS = {
+    "numbers": "[" + ", ".join(["1234567"] * 1_300_000) + "]",
+    "decimals": "[" + ", ".join(["0e-16383"] * 1_200_000) + "]",
+    "exponents": "[" + ", ".join(["1e131071"] * 1_200_000) + "]",
+    "text": '"' + "x" * 12_000_000 + '"',
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_12_mb_of_evidence_are_refused_for_what_parsing_them_costs(writer: Connection, bomb: str) -> None:
+    evidence = f'{{"a": {BOMBS[bomb]}}}'
+
+    parsed = []
+    for _ in range(3):
+        begun = time.perf_counter()
+        writer.execute("select %s::text::jsonb is null", (evidence,))
+        parsed.append(time.perf_counter() - begun)
+    # Walked or printed it takes 3 to 15 times as long as parsed.
+    writer.execute(f"set statement_timeout = {round(2000 * max(parsed) + 200)}")
+    observed = "select dot.fn_process_run_observe('shop.orders', 'dot.load_orders', gen_random_uuid(), 'corr', 'SIMULATED_DRY_RUN',"
+    for call in (
+        f"{observed} true, 'started', 'me', p_evidence_ref => %s::text::jsonb)",
+        f"{observed} true, 'prepared', 'me', p_evidence_ref => %s::text::jsonb)",
+        "select dot.fn_dot_iu_command_log('dot_wrapper.rehearse', 'plan', 'refused', 'me', %s::text::jsonb)",
+    ):
+        with refused("23514"):
+            writer.execute(call, (evidence,))
+
+
+def test_evidence_that_is_as_long_as_it_may_be_is_legal_however_much_the_server_needs_to_keep_it(
+    writer: Connection,
+) -> None:
+    # As jsonb these are up to four times as long as their text.
+    for evidence in (
+        '{"a": ' + "[" * 4092 + "]" * 4092 + "}",
+        '{"a": [' + ", ".join(["1"] * 2728) + "]}",
+        '{"a": [' + ", ".join(["0.1"] * 1636) + "]}",
+    ):
+        assert 8180 < len(evidence) <= 8192
+        assert observe_run(writer, evidence_ref=evidence)["created"]
 
 
 def test_evidence_from_a_table_is_measured_by_its_text_and_not_as_it_is_compressed(writer: Connection) -> None:

@@ -270,7 +270,7 @@ def test_a_batch_says_of_each_line_what_became_of_it(db: Database, writer: Conne
 HOSTILE = ("", " ", "a b", "a\n", "\u200b", "é", "a" * 241, None)
 ILLEGAL_EVIDENCE = (
     Jsonb([]),
-    Jsonb({"n": 0.5}),
+    Jsonb({"n": 1e-25}),
     Jsonb({"skipped": 1}),
     Jsonb({"wrapper_phase": 1}),
     Jsonb({"t": "x" * 8192}),

@@ -72,7 +72,7 @@ ILLEGAL: dict[str, tuple[object, ...]] = {
     "ref": ("a" * 1025, "", "a b", "a\n"),
     "run_id": (NIL, MAX),
     "component_role": ("", "PRODUCER", "another"),
-    "evidence": ([1], {"n": 0.5}),
+    "evidence": ([1], {"n": 1e-25}),
 }
 
 WORDS = {

@@ -1,0 +1,26 @@
+-- The part of fn_is_evidence that looks inside. Each step is safe only after those before it: 12 MB are told by their size, which
+-- walks nothing; then the numbers, of which 9 KB of 1e131071 would print as 131 MB; then the text. 8 KB of text are at most 33 KB
+-- as jsonb. The || undoes compression: a compressed value's own size says nothing. A function of its own, because
+-- pg_column_size is STABLE, and within fn_is_evidence it would keep that from being inlined.
+create or replace function dot.fn_is_bounded_evidence(p_value jsonb)
+returns boolean
+language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp
+as $function$
+begin
+    if (jsonb_typeof(p_value) = 'object' and pg_column_size('{}'::jsonb || p_value) <= 40960) is not true then
+        return false;
+    end if;
+    if exists (
+        select from jsonb_path_query(p_value, 'strict $.** ? (@.type() == "number")') as n (number)
+        where (scale(n.number::numeric) <= 24 and abs(n.number::numeric) <= 9007199254740991) is not true
+    ) then
+        return false;
+    end if;
+    return octet_length(p_value::text) <= 8192;
+end
+$function$;
+
+revoke all on function dot.fn_is_bounded_evidence(jsonb) from public;
+
+comment on function dot.fn_is_bounded_evidence(jsonb) is
+    'Whether a jsonb is an object of at most 8 KB of text, with numbers of at most 24 decimals and 2^53 - 1 in size.';
