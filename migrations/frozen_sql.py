@@ -4,6 +4,9 @@
 files it adds or changes in ``APPLIES``; ``make freeze REV=0005`` copies them to ``migrations/frozen/0005/`` and writes their
 hashes into ``MANIFEST.sha256`` (``cd migrations && sha256sum -c MANIFEST.sha256``). A downgrade applies the copy before.
 
+A file says all of what PUBLIC and the wrapper's roles may do with its object: it revokes everything from each of them, and then
+grants. So a grant that is taken out of a file is gone, and one that a revision adds goes with its downgrade.
+
 The optional amendment has the same in ``amendment/``, with revisions a001, a002, ...
 
     python -m migrations.frozen_sql freeze 0005 [--force]
@@ -24,6 +27,11 @@ from alembic import op
 from sqlalchemy.schema import DDL
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+GRANTEES = frozenset(
+    ("public", "dot_owner", "dot_bridge", "dot_writer", "dot_cataloguer", "dot_gatekeeper", "dot_relay", "dot_reader")
+)
 
 
 class FrozenSqlError(Exception):
@@ -99,6 +107,8 @@ class FrozenSql:
         """What does not agree, one sentence each; empty where all is well (the text guard and the manifest guard)."""
         found = []
         for name in self.sources():
+            if (missing := _keeps_rights_of(name, (self.sql / f"{name}.sql").read_text(encoding="utf-8"))) != "":
+                found.append(f"sql/{name}.sql does not say `revoke all on ... from {missing};` before it grants")
             copy = self.newest(name)
             if copy is None:
                 found.append(f"sql/{name}.sql is in no revision: list it in APPLIES of one and run make freeze")
@@ -134,6 +144,17 @@ class FrozenSql:
 
     def _manifest_lines(self) -> list[str]:
         return self.manifest.read_text().splitlines() if self.manifest.exists() else []
+
+
+def _keeps_rights_of(name: str, text: str) -> str:
+    """The roles whose rights on a file's object outlive the file, as it has to name them; empty where there are none."""
+    kind, _, relation = name.partition("/")
+    owner = "dot_bridge" if relation.startswith("fn_host_") else "dot_owner"
+    noun = r"function dot\.{}\([^;]*\)" if kind == "functions" else r"dot\.{}"
+    before = text.partition("\ngrant execute on ")[0].partition("\ngrant select on ")[0]
+    revoked = re.search(rf"^revoke all on {noun.format(relation)}\s+from ([a-z_, ]+);$", before, re.MULTILINE)
+    named = set(revoked[1].split(", ")) if revoked else set()
+    return ", ".join(sorted(GRANTEES - {owner})) if GRANTEES - {owner} - named or owner in named else ""
 
 
 AMENDMENT = FrozenSql(ROOT / "amendment")

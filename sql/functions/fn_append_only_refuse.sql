@@ -15,6 +15,7 @@ begin
 end
 $function$;
 
-revoke all on function dot.fn_append_only_refuse() from public;
+revoke all on function dot.fn_append_only_refuse()
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 
 comment on function dot.fn_append_only_refuse() is 'Trigger: refuses UPDATE, DELETE and TRUNCATE of an append-only table (23001).';

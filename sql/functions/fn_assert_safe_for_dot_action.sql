@@ -35,7 +35,8 @@ begin
 end
 $function$;
 
-revoke all on function dot.fn_assert_safe_for_dot_action() from public;
+revoke all on function dot.fn_assert_safe_for_dot_action()
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant execute on function dot.fn_assert_safe_for_dot_action() to dot_writer;
 
 comment on function dot.fn_assert_safe_for_dot_action() is

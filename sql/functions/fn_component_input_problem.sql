@@ -29,7 +29,7 @@ return coalesce(
 
 revoke all on function dot.fn_component_input_problem(
     text, text, uuid, text, text, text, text, text, text, text, text, jsonb
-) from public;
+) from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 
 comment on function dot.fn_component_input_problem(
     text, text, uuid, text, text, text, text, text, text, text, text, jsonb

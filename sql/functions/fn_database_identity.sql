@@ -14,7 +14,8 @@ begin
 end
 $function$;
 
-revoke all on function dot.fn_database_identity() from public;
+revoke all on function dot.fn_database_identity()
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant execute on function dot.fn_database_identity() to dot_bridge, dot_reader;
 
 comment on function dot.fn_database_identity() is

@@ -39,7 +39,8 @@ begin
 end
 $function$;
 
-revoke all on function dot.fn_dot_iu_command_log(text, text, text, text, jsonb) from public;
+revoke all on function dot.fn_dot_iu_command_log(text, text, text, text, jsonb)
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant execute on function dot.fn_dot_iu_command_log(text, text, text, text, jsonb) to dot_writer;
 
 comment on function dot.fn_dot_iu_command_log(text, text, text, text, jsonb) is

@@ -14,7 +14,8 @@ begin
 end
 $function$;
 
-revoke all on function dot.fn_dot_iu_runtime_lease_release(text, text, bigint) from public;
+revoke all on function dot.fn_dot_iu_runtime_lease_release(text, text, bigint)
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant execute on function dot.fn_dot_iu_runtime_lease_release(text, text, bigint) to dot_writer;
 
 comment on function dot.fn_dot_iu_runtime_lease_release(text, text, bigint) is

@@ -27,7 +27,8 @@ begin
 end
 $function$;
 
-revoke all on function dot.fn_dot_mechanism_attest(text, boolean, text, text) from public;
+revoke all on function dot.fn_dot_mechanism_attest(text, boolean, text, text)
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant execute on function dot.fn_dot_mechanism_attest(text, boolean, text, text) to dot_gatekeeper;
 
 comment on function dot.fn_dot_mechanism_attest(text, boolean, text, text) is

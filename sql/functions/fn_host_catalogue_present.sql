@@ -18,7 +18,8 @@ alter function dot.fn_host_catalogue_present() owner to dot_bridge;
 
 revoke create on schema dot from dot_bridge;
 
-revoke all on function dot.fn_host_catalogue_present() from public;
+revoke all on function dot.fn_host_catalogue_present()
+    from public, dot_owner, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant execute on function dot.fn_host_catalogue_present() to dot_owner;
 
 comment on function dot.fn_host_catalogue_present() is

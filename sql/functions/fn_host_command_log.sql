@@ -35,7 +35,8 @@ alter function dot.fn_host_command_log(text, text, text, boolean, text, text, js
 
 revoke create on schema dot from dot_bridge;
 
-revoke all on function dot.fn_host_command_log(text, text, text, boolean, text, text, jsonb) from public;
+revoke all on function dot.fn_host_command_log(text, text, text, boolean, text, text, jsonb)
+    from public, dot_owner, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant execute on function dot.fn_host_command_log(text, text, text, boolean, text, text, jsonb) to dot_owner;
 
 comment on function dot.fn_host_command_log(text, text, text, boolean, text, text, jsonb) is

@@ -26,7 +26,8 @@ alter function dot.fn_host_gate_value(text, boolean) owner to dot_bridge;
 
 revoke create on schema dot from dot_bridge;
 
-revoke all on function dot.fn_host_gate_value(text, boolean) from public;
+revoke all on function dot.fn_host_gate_value(text, boolean)
+    from public, dot_owner, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant execute on function dot.fn_host_gate_value(text, boolean) to dot_owner;
 
 comment on function dot.fn_host_gate_value(text, boolean) is

@@ -44,7 +44,8 @@ alter function dot.fn_host_lease_acquire(text, text, text, integer) owner to dot
 
 revoke create on schema dot from dot_bridge;
 
-revoke all on function dot.fn_host_lease_acquire(text, text, text, integer) from public;
+revoke all on function dot.fn_host_lease_acquire(text, text, text, integer)
+    from public, dot_owner, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant execute on function dot.fn_host_lease_acquire(text, text, text, integer) to dot_owner;
 
 comment on function dot.fn_host_lease_acquire(text, text, text, integer) is

@@ -25,7 +25,8 @@ alter function dot.fn_host_outbox_after(xid8, bigint, integer) owner to dot_brid
 
 revoke create on schema dot from dot_bridge;
 
-revoke all on function dot.fn_host_outbox_after(xid8, bigint, integer) from public;
+revoke all on function dot.fn_host_outbox_after(xid8, bigint, integer)
+    from public, dot_owner, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant execute on function dot.fn_host_outbox_after(xid8, bigint, integer) to dot_owner;
 
 comment on function dot.fn_host_outbox_after(xid8, bigint, integer) is

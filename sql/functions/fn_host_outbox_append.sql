@@ -22,7 +22,8 @@ alter function dot.fn_host_outbox_append(text, text, text, jsonb) owner to dot_b
 
 revoke create on schema dot from dot_bridge;
 
-revoke all on function dot.fn_host_outbox_append(text, text, text, jsonb) from public;
+revoke all on function dot.fn_host_outbox_append(text, text, text, jsonb)
+    from public, dot_owner, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant execute on function dot.fn_host_outbox_append(text, text, text, jsonb) to dot_owner;
 
 comment on function dot.fn_host_outbox_append(text, text, text, jsonb) is

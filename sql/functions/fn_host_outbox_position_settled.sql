@@ -20,7 +20,8 @@ alter function dot.fn_host_outbox_position_settled(xid8, bigint) owner to dot_br
 
 revoke create on schema dot from dot_bridge;
 
-revoke all on function dot.fn_host_outbox_position_settled(xid8, bigint) from public;
+revoke all on function dot.fn_host_outbox_position_settled(xid8, bigint)
+    from public, dot_owner, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant execute on function dot.fn_host_outbox_position_settled(xid8, bigint) to dot_owner;
 
 comment on function dot.fn_host_outbox_position_settled(xid8, bigint) is

@@ -6,7 +6,8 @@ returns boolean
 language sql immutable parallel safe
 return octet_length(p_value) <= p_max_bytes and p_value collate "C" ~ '^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$';
 
-revoke all on function dot.fn_is_code(text, integer) from public;
+revoke all on function dot.fn_is_code(text, integer)
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant execute on function dot.fn_is_code(text, integer) to dot_bridge;  -- it inserts into host tables that check by it
 
 comment on function dot.fn_is_code(text, integer) is

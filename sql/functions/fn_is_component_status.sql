@@ -19,7 +19,8 @@ begin
 end
 $function$;
 
-revoke all on function dot.fn_is_component_status(text, text, jsonb) from public;
+revoke all on function dot.fn_is_component_status(text, text, jsonb)
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 
 comment on function dot.fn_is_component_status(text, text, jsonb) is
     'Whether a component may be stored under a status: its word, its stage, and the flag in its evidence that goes with it.';

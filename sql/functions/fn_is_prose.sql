@@ -5,6 +5,7 @@ returns boolean
 language sql immutable parallel safe
 return octet_length(p_value) <= 1024 and p_value collate "C" ~ '^[ -~]*[!-~][ -~]*$';
 
-revoke all on function dot.fn_is_prose(text) from public;
+revoke all on function dot.fn_is_prose(text)
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 
 comment on function dot.fn_is_prose(text) is 'Whether a text is one non-blank line of printable ASCII of at most 1,024 bytes.';

@@ -17,7 +17,8 @@ begin
 end
 $function$;
 
-revoke all on function dot.fn_payload_mismatch_refuse(text, text, uuid, text[]) from public;
+revoke all on function dot.fn_payload_mismatch_refuse(text, text, uuid, text[])
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 
 comment on function dot.fn_payload_mismatch_refuse(text, text, uuid, text[]) is
     'Refuses an idempotency key that comes again with another payload, naming the fields (23505).';

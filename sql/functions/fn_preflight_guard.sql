@@ -63,7 +63,8 @@ begin
 end
 $function$;
 
-revoke all on function dot.fn_preflight_guard() from public;
+revoke all on function dot.fn_preflight_guard()
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant execute on function dot.fn_preflight_guard() to dot_writer;
 
 comment on function dot.fn_preflight_guard() is 'The required preflight checks, one row each: name, PASS, WARN or BLOCK, detail.';

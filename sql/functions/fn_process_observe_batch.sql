@@ -412,7 +412,7 @@ $function$;
 revoke all on function dot.fn_process_observe_batch(
     text[], text[], uuid[], text[], text[], text[], boolean[], text[], text[], text[], uuid[], text[], text[], text[], jsonb[],
     bigint[], boolean
-) from public;
+) from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant execute on function dot.fn_process_observe_batch(
     text[], text[], uuid[], text[], text[], text[], boolean[], text[], text[], text[], uuid[], text[], text[], text[], jsonb[],
     bigint[], boolean

@@ -65,7 +65,7 @@ $function$;
 revoke all on function dot.fn_process_pair_observe(
     text, text, text, uuid, text, text, boolean, text, text, text, text, uuid, text, jsonb, text, text, jsonb, text, text, jsonb,
     bigint
-) from public;
+) from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant execute on function dot.fn_process_pair_observe(
     text, text, text, uuid, text, text, boolean, text, text, text, text, uuid, text, jsonb, text, text, jsonb, text, text, jsonb,
     bigint

@@ -9,6 +9,7 @@ return case p_status
     else p_status
 end;
 
-revoke all on function dot.fn_status_stored(text) from public;
+revoke all on function dot.fn_status_stored(text)
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 
 comment on function dot.fn_status_stored(text) is 'The word under which a status is stored.';

@@ -9,7 +9,8 @@ from dot.event_type as e
 cross join (values (true)) as one_row (unused)
 where starts_with(e.event_type, 'process.');
 
-revoke all on dot.v_dot_event_type from public;
+revoke all on dot.v_dot_event_type
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant select on dot.v_dot_event_type to dot_reader;
 
 comment on view dot.v_dot_event_type is 'The event types of the wrapper, and which of them fill the outbox.';

@@ -141,7 +141,8 @@ cross join lateral (
 ) as m (position, mechanism, label, absent_word, figures, absent_verdict)
 left join attested as a on a.mechanism = m.mechanism;
 
-revoke all on dot.v_dot_execution_inventory from public;
+revoke all on dot.v_dot_execution_inventory
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant select on dot.v_dot_execution_inventory to dot_reader;
 
 comment on view dot.v_dot_execution_inventory is

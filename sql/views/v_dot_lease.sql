@@ -14,7 +14,8 @@ select
 from dot.dot_iu_runtime_lease as l
 cross join (values (true)) as one_row (unused);
 
-revoke all on dot.v_dot_lease from public;
+revoke all on dot.v_dot_lease
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant select on dot.v_dot_lease to dot_reader;
 
 comment on view dot.v_dot_lease is 'The leases: live or over, holder, token, and the candidate they are for.';

@@ -14,7 +14,8 @@ cross join lateral (
     where (o.xact_id, o.id) > (c.xact_id, c.outbox_id)
 ) as waiting;
 
-revoke all on dot.v_dot_outbox from public;
+revoke all on dot.v_dot_outbox
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant select on dot.v_dot_outbox to dot_reader;
 
 comment on view dot.v_dot_outbox is 'Depth and lag of the outbox, counted from the cursor.';

@@ -6,7 +6,8 @@ select a.version_num as revision
 from dot.alembic_version as a
 cross join (values (true)) as one_row (unused);
 
-revoke all on dot.v_dot_schema_revision from public;
+revoke all on dot.v_dot_schema_revision
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant select on dot.v_dot_schema_revision to dot_reader;
 
 comment on view dot.v_dot_schema_revision is 'The revision that this database is at.';

@@ -20,7 +20,8 @@ cross join lateral (
     where r.process_candidate_code = c.code and r.evidence_type <> 'SIMULATED_DRY_RUN'
 ) as above;
 
-revoke all on dot.v_process_run_count from public;
+revoke all on dot.v_process_run_count
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant select on dot.v_process_run_count to dot_reader;
 
 comment on view dot.v_process_run_count is 'Per candidate the number of simulated, dry and real runs, apart from each other.';

@@ -49,7 +49,8 @@ cross join lateral (
 ) as k
 where r.evidence_type = 'REAL_RUN';
 
-revoke all on dot.v_process_run_runtime_v2 from public;
+revoke all on dot.v_process_run_runtime_v2
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant select on dot.v_process_run_runtime_v2 to dot_reader;
 
 comment on view dot.v_process_run_runtime_v2 is

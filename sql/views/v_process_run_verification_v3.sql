@@ -24,7 +24,8 @@ select
     v2.producer_session_actor = v2.verifier_session_actor as same_session_actor
 from dot.v_process_run_runtime_v2 as v2;
 
-revoke all on dot.v_process_run_verification_v3 from public;
+revoke all on dot.v_process_run_verification_v3
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant select on dot.v_process_run_verification_v3 to dot_reader;
 
 comment on view dot.v_process_run_verification_v3 is

@@ -30,7 +30,7 @@ from catalog import (
 from harness.database import connect
 from migrations.frozen_sql import AMENDMENT, ROOT, FrozenSql, FrozenSqlError, released_manifest, statement
 from servers import owner_url, upgrade
-from support import Database, value
+from support import IN_BOTH_STATES, Database, rows, value
 
 NAME = "functions/fn_is_ref"
 OTHER = "functions/fn_is_prose"
@@ -80,8 +80,64 @@ def test_a_file_edited_without_a_revision_is_reported(tree: FrozenSql) -> None:
 
 
 def test_a_file_in_no_revision_is_reported(tree: FrozenSql) -> None:
-    (tree.sql / "views" / "v_new.sql").write_text("create view dot.v_new as select 1;\n")
+    copied = (tree.sql / "views" / "v_dot_tool.sql").read_text(encoding="utf-8").replace("v_dot_tool", "v_new")
+    (tree.sql / "views" / "v_new.sql").write_text(copied, encoding="utf-8")
     assert tree.problems() == ["sql/views/v_new.sql is in no revision: list it in APPLIES of one and run make freeze"]
+
+
+@pytest.mark.parametrize("name", ["functions/fn_dot_config_set", "functions/fn_host_gate_value", "views/v_dot_tool"])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (r"^revoke all on (function )?dot", r"-- \g<0>"),
+        (r"from public, ", "from "),
+        (r", dot_relay, dot_reader;", ", dot_reader;"),
+        (r"dot_reader;$", "dot_reader, dot_owner, dot_bridge;"),
+        (r"^(revoke all on (?:function )?dot[^;]*;)\n(grant [^;]*;)", r"\2\n\1"),
+        (r"^(revoke all on (?:function )?dot\.)", r"\1x_"),
+    ],
+    ids=["no line", "not from PUBLIC", "a role left out", "the owner's own", "after the grant", "another object"],
+)
+def test_a_file_that_leaves_a_right_as_it_found_it_is_reported(
+    tree: FrozenSql, name: str, before: str, after: str
+) -> None:
+    path = tree.sql / f"{name}.sql"
+    text = path.read_text(encoding="utf-8")
+    spoilt = re.sub(before, after, text, count=1, flags=re.MULTILINE)
+    assert spoilt != text
+    path.write_text(spoilt, encoding="utf-8")
+    assert f"sql/{name}.sql does not say `revoke all on" in tree.problems()[0]
+
+
+def granted_by(tree: FrozenSql) -> dict[str, set[str]]:
+    """Per object the roles that its file grants something."""
+    return {
+        name.partition("/")[2]: {
+            role
+            for found in re.finditer(
+                r"^grant (?:execute|select) on [^;]* to ([a-z_, ]+);",
+                (tree.sql / f"{name}.sql").read_text(encoding="utf-8"),
+                re.MULTILINE,
+            )
+            for role in found[1].split(", ")
+        }
+        for name in tree.sources()
+    }
+
+
+@IN_BOTH_STATES
+def test_the_catalog_holds_the_grants_of_each_file_and_no_other(db: Database) -> None:
+    written = granted_by(FrozenSql()) | (granted_by(AMENDMENT) if db.amended else {})
+    held = rows(
+        db.session("owner"),
+        "select o.name, array(select coalesce(nullif(a.grantee, 0)::regrole::text, 'public') from aclexplode(o.acl) a"
+        " where a.grantee <> o.owner) as roles from ("
+        " select p.proname, p.proowner, coalesce(p.proacl, acldefault('f', p.proowner)) from pg_proc p"
+        " where p.pronamespace = 'dot'::regnamespace"
+        " union all select c.relname, c.relowner, coalesce(c.relacl, acldefault('r', c.relowner)) from pg_class c"
+        " where c.relnamespace = 'dot'::regnamespace and c.relkind = 'v') o (name, owner, acl)",
+    )
+    assert {one["name"]: set(one["roles"]) for one in held} == written
 
 
 def test_an_edited_frozen_copy_is_reported_by_text_and_manifest(tree: FrozenSql) -> None:
@@ -295,6 +351,39 @@ def test_a_new_revision_changes_a_function_and_its_downgrade_restores_the_old_bo
     assert catalog(owner) == after
     assert psql(empty_url, checkout.alembic("downgrade", f"0005:{HEAD}", "--sql")) == (0, "")
     assert catalog(owner) == before
+
+
+@pytest.mark.parametrize(
+    "name", [NAME, "functions/fn_dot_config_set", "functions/fn_host_gate_value", "views/v_dot_tool"]
+)
+@pytest.mark.usefixtures("client_programs")
+def test_a_grant_that_a_revision_adds_or_takes_out_goes_and_comes_back_with_its_downgrade(
+    empty_url: str, tmp_path: Path, name: str
+) -> None:
+    checkout = Checkout(tmp_path)
+    upgrade(empty_url)
+    owner = owner_url(empty_url)
+    before = catalog(owner)
+    source = checkout.tree.sql / f"{name}.sql"
+    text = source.read_text(encoding="utf-8")
+    revoked = re.search(r"^revoke all on ((?:function )?dot[^;]*?)\s+from [^;]*;\n", text, re.MULTILINE)
+    assert revoked
+    granted = f"grant {'select' if name.startswith('views/') else 'execute'} on {revoked[1]} to dot_relay;\n"
+    others = re.sub(r"^grant (execute|select) on [^;]*;.*\n", "", text[revoked.end() :], flags=re.MULTILINE)
+    source.write_text(text[: revoked.end()] + granted + others, encoding="utf-8")
+    checkout.revision("0005", name)
+    assert checkout.frozen_sql("freeze", "0005") == (0, "")
+
+    checkout.alembic("upgrade", "head", url=empty_url)
+    assert granted_by(checkout.tree)[name.partition("/")[2]] == {"dot_relay"}
+    acl = (
+        "select array(select grantee::regrole::text from pg_proc, aclexplode(proacl) where proname = %s and grantee <> proowner"
+        " union all select grantee::regrole::text from pg_class, aclexplode(relacl) where relname = %s and grantee <> relowner) as roles"
+    )
+    relation = name.partition("/")[2]
+    assert query(owner, acl, relation, relation) == [{"roles": ["dot_relay"]}]
+    checkout.alembic("downgrade", "-1", url=empty_url)
+    assert (version(owner), catalog(owner)) == ([HEAD], before)
 
 
 @pytest.mark.parametrize(

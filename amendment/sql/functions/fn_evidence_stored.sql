@@ -5,6 +5,7 @@ returns jsonb
 language sql immutable
 return p_evidence_ref - array['wrapper_phase', 'skipped'];
 
-revoke all on function dot.fn_evidence_stored(text, jsonb) from public;
+revoke all on function dot.fn_evidence_stored(text, jsonb)
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 
 comment on function dot.fn_evidence_stored(text, jsonb) is 'What is stored as the evidence of an observation of a status.';

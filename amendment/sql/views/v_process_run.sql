@@ -57,7 +57,8 @@ cross join lateral (
 left join dot.dot_iu_runtime_lease as l
     on l.lease_key = 'dot_exec:' || r.process_candidate_code and l.expires_at > statement_timestamp();
 
-revoke all on dot.v_process_run from public;
+revoke all on dot.v_process_run
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant select on dot.v_process_run to dot_reader;
 
 comment on view dot.v_process_run is

@@ -10,7 +10,8 @@ from dot.process_candidate as c
 left join dot.process_run_observation as r on r.process_candidate_code = c.code and r.status <> 'blocked'
 group by c.code;
 
-revoke all on dot.v_process_run_count from public;
+revoke all on dot.v_process_run_count
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant select on dot.v_process_run_count to dot_reader;
 
 comment on view dot.v_process_run_count is 'Per candidate the number of simulated, dry and real runs, apart from each other.';

@@ -25,7 +25,8 @@ left join lateral (
     limit 1
 ) as v2 on true;
 
-revoke all on dot.v_process_runtime_v2 from public;
+revoke all on dot.v_process_runtime_v2
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant select on dot.v_process_runtime_v2 to dot_reader;
 
 comment on view dot.v_process_runtime_v2 is

@@ -20,7 +20,8 @@ begin
 end
 $function$;
 
-revoke all on function dot.fn_is_bounded_evidence(jsonb) from public;
+revoke all on function dot.fn_is_bounded_evidence(jsonb)
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 
 comment on function dot.fn_is_bounded_evidence(jsonb) is
     'Whether a jsonb is an object of at most 8 KB of text, with numbers of at most 24 decimals and 2^53 - 1 in size.';

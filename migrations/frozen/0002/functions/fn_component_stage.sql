@@ -10,6 +10,7 @@ return case p_status
     else 'ended'
 end;
 
-revoke all on function dot.fn_component_stage(text) from public;
+revoke all on function dot.fn_component_stage(text)
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 
 comment on function dot.fn_component_stage(text) is 'The stage of a component under a stored word: prepared, started or ended.';

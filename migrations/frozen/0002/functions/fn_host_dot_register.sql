@@ -59,7 +59,8 @@ alter function dot.fn_host_dot_register(text, text, text, text, text, text) owne
 
 revoke create on schema dot from dot_bridge;
 
-revoke all on function dot.fn_host_dot_register(text, text, text, text, text, text) from public;
+revoke all on function dot.fn_host_dot_register(text, text, text, text, text, text)
+    from public, dot_owner, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant execute on function dot.fn_host_dot_register(text, text, text, text, text, text) to dot_owner;
 
 comment on function dot.fn_host_dot_register(text, text, text, text, text, text) is

@@ -35,7 +35,8 @@ alter function dot.fn_host_lease_table_usable() owner to dot_bridge;
 
 revoke create on schema dot from dot_bridge;
 
-revoke all on function dot.fn_host_lease_table_usable() from public;
+revoke all on function dot.fn_host_lease_table_usable()
+    from public, dot_owner, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant execute on function dot.fn_host_lease_table_usable() to dot_owner;
 
 comment on function dot.fn_host_lease_table_usable() is

@@ -19,7 +19,8 @@ begin
 end
 $function$;
 
-revoke all on function dot.fn_is_admitted(text, boolean, text, bigint, jsonb) from public;
+revoke all on function dot.fn_is_admitted(text, boolean, text, bigint, jsonb)
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 
 comment on function dot.fn_is_admitted(text, boolean, text, bigint, jsonb) is
     'Whether an observation carries what its evidence type needs: admission and lease token above a simulation, and none below.';

@@ -15,7 +15,8 @@ begin
 end
 $function$;
 
-revoke all on function dot.fn_is_run_status(text, jsonb) from public;
+revoke all on function dot.fn_is_run_status(text, jsonb)
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 
 comment on function dot.fn_is_run_status(text, jsonb) is
     'Whether a header may be stored under a status: its word, and the flag in its evidence that goes with it.';

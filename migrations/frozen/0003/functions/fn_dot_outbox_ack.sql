@@ -33,7 +33,8 @@ begin
 end
 $function$;
 
-revoke all on function dot.fn_dot_outbox_ack(xid8, bigint) from public;
+revoke all on function dot.fn_dot_outbox_ack(xid8, bigint)
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant execute on function dot.fn_dot_outbox_ack(xid8, bigint) to dot_relay;
 
 comment on function dot.fn_dot_outbox_ack(xid8, bigint) is

@@ -30,7 +30,8 @@ begin
 end
 $function$;
 
-revoke all on function dot.fn_dot_outbox_poll(integer) from public;
+revoke all on function dot.fn_dot_outbox_poll(integer)
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant execute on function dot.fn_dot_outbox_poll(integer) to dot_relay;
 
 comment on function dot.fn_dot_outbox_poll(integer) is

@@ -31,7 +31,8 @@ begin
 end
 $function$;
 
-revoke all on function dot.fn_dot_tool_register(text, text, text, text, text, text) from public;
+revoke all on function dot.fn_dot_tool_register(text, text, text, text, text, text)
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant execute on function dot.fn_dot_tool_register(text, text, text, text, text, text) to dot_cataloguer;
 
 comment on function dot.fn_dot_tool_register(text, text, text, text, text, text) is

@@ -4,6 +4,7 @@ returns text
 language sql immutable
 return 'process.' || p_kind || '.' || p_status;
 
-revoke all on function dot.fn_event_type(text, text) from public;
+revoke all on function dot.fn_event_type(text, text)
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 
 comment on function dot.fn_event_type(text, text) is 'The type of the event of an observation stored under a word.';

@@ -41,7 +41,8 @@ begin
 end
 $function$;
 
-revoke all on function dot.fn_gates_assert(text, boolean) from public;
+revoke all on function dot.fn_gates_assert(text, boolean)
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 
 comment on function dot.fn_gates_assert(text, boolean) is
     'Refuses a DRY_RUN or REAL_RUN unless every gate it needs is exactly true (23514); returns the values it read.';

@@ -34,7 +34,8 @@ begin
 end
 $function$;
 
-revoke all on function dot.fn_lease_assert(text, bigint, bigint, boolean) from public;
+revoke all on function dot.fn_lease_assert(text, bigint, bigint, boolean)
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 
 comment on function dot.fn_lease_assert(text, bigint, bigint, boolean) is
     'Refuses unless the token is the live one of the candidate''s lease and not lower than the header''s (23514).';

@@ -13,7 +13,8 @@ return case
     when (p_ttl_seconds between 1 and 3600) is not true then 'ttl_seconds_check'
 end;
 
-revoke all on function dot.fn_lease_input_problem(text, text, bigint, integer) from public;
+revoke all on function dot.fn_lease_input_problem(text, text, bigint, integer)
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 
 comment on function dot.fn_lease_input_problem(text, text, bigint, integer) is
     'What is wrong with the arguments of a lease function; NULL where nothing is.';

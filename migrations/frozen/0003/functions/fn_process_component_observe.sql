@@ -231,7 +231,7 @@ $function$;
 
 revoke all on function dot.fn_process_component_observe(
     text, text, uuid, text, text, text, text, text, text, text, text, jsonb, bigint
-) from public;
+) from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant execute on function dot.fn_process_component_observe(
     text, text, uuid, text, text, text, text, text, text, text, text, jsonb, bigint
 ) to dot_writer;

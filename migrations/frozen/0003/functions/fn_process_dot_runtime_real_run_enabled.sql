@@ -9,7 +9,8 @@ begin
 end
 $function$;
 
-revoke all on function dot.fn_process_dot_runtime_real_run_enabled() from public;
+revoke all on function dot.fn_process_dot_runtime_real_run_enabled()
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant execute on function dot.fn_process_dot_runtime_real_run_enabled() to dot_writer, dot_reader;
 
 comment on function dot.fn_process_dot_runtime_real_run_enabled() is

@@ -54,7 +54,8 @@ left join (
     group by d.dot_code
 ) as k on k.dot_code = t.code;
 
-revoke all on dot.v_dot_funnel from public;
+revoke all on dot.v_dot_funnel
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant select on dot.v_dot_funnel to dot_reader;
 
 comment on view dot.v_dot_funnel is 'Per DOT: declared, invoked, observed (simulated apart), verified.';

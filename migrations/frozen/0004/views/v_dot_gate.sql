@@ -25,7 +25,8 @@ left join lateral (
     limit 1
 ) as a on true;
 
-revoke all on dot.v_dot_gate from public;
+revoke all on dot.v_dot_gate
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant select on dot.v_dot_gate to dot_reader;
 
 comment on view dot.v_dot_gate is 'The gates: stored value, whether it opens, the last audited move, and whether the two agree.';

@@ -105,7 +105,8 @@ cross join lateral (
 left join dot.dot_iu_runtime_lease as l on l.lease_key = 'dot_exec:' || c.code
 where r.lease_token > coalesce(l.token, 0);
 
-revoke all on dot.v_dot_state from public;
+revoke all on dot.v_dot_state
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant select on dot.v_dot_state to dot_reader;
 
 comment on view dot.v_dot_state is 'What is wrong with the rows that no definition shows; no row where all is well.';

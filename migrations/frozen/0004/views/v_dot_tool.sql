@@ -14,7 +14,8 @@ select
 from dot.dot_tools as t
 cross join (values (true)) as one_row (unused);
 
-revoke all on dot.v_dot_tool from public;
+revoke all on dot.v_dot_tool
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant select on dot.v_dot_tool to dot_reader;
 
 comment on view dot.v_dot_tool is 'The catalogue of DOTs: what could be executed.';

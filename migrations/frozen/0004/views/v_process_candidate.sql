@@ -13,7 +13,8 @@ select
 from dot.process_candidate as c
 cross join (values (true)) as one_row (unused);
 
-revoke all on dot.v_process_candidate from public;
+revoke all on dot.v_process_candidate
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant select on dot.v_process_candidate to dot_reader;
 
 comment on view dot.v_process_candidate is 'The candidates as they were defined: producer, verifier, by whom, when.';

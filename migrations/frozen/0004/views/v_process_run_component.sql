@@ -24,7 +24,8 @@ select
 from dot.process_component_observation as c
 cross join (values (true)) as one_row (unused);
 
-revoke all on dot.v_process_run_component from public;
+revoke all on dot.v_process_run_component
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant select on dot.v_process_run_component to dot_reader;
 
 comment on view dot.v_process_run_component is 'The components of each run as they were observed.';

@@ -9,6 +9,7 @@ return 'process.' || p_kind || '.' || case p_status
     else p_status
 end;
 
-revoke all on function dot.fn_event_type(text, text) from public;
+revoke all on function dot.fn_event_type(text, text)
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 
 comment on function dot.fn_event_type(text, text) is 'The type of the event of an observation stored under a word.';

@@ -49,7 +49,8 @@ begin
 end
 $function$;
 
-revoke all on function dot.fn_input_refuse(text, text) from public;
+revoke all on function dot.fn_input_refuse(text, text)
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 
 comment on function dot.fn_input_refuse(text, text) is
     'Refuses a missing (23502) or illegal (23514) argument by constraint name, with a hint what is legal.';

@@ -10,7 +10,8 @@ select
     coalesce(sum(f.blocked_runs), 0)::bigint as blocked_runs
 from dot.v_dot_funnel as f;
 
-revoke all on dot.v_dot_funnel_total from public;
+revoke all on dot.v_dot_funnel_total
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant select on dot.v_dot_funnel_total to dot_reader;
 
 comment on view dot.v_dot_funnel_total is 'The funnel in one row: declared, executed, observed, simulated and verified DOTs, blocked runs.';

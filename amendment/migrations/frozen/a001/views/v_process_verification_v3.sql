@@ -62,7 +62,8 @@ left join lateral (
     limit 1
 ) as once on true;
 
-revoke all on dot.v_process_verification_v3 from public;
+revoke all on dot.v_process_verification_v3
+    from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant select on dot.v_process_verification_v3 to dot_reader;
 
 comment on view dot.v_process_verification_v3 is
