@@ -54,7 +54,7 @@ def catalogue_show(as_json: Json = False) -> None:
             "process_candidate_code": "candidate",
             "producer_dot_code": "producer",
             "verifier_dot_code": "verifier",
-            "description": "description, asks for",
+            "description": "description",
         },
     )
     say(f"{counted(len(dots), 'DOT')}, {counted(len(candidates), 'candidate')}")

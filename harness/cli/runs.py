@@ -98,11 +98,11 @@ def runs(
                 "run": f"{run['process_run_id']}\n{run['process_candidate_code']}",
                 "state": f"{run['end_state']}\n{GRADES[run['evidence_type']]}",
                 "at": f"{local(run['observed_at'])}\n{run['actor']}"
-                + (f"\nof {local(run['occurred_at'])}" if run["occurred_at"] else ""),
+                + (f"\n{local(run['occurred_at'])}" if run["occurred_at"] else ""),
             }
             for run in found
         ],
-        {"run": "run, candidate", "state": "state", "at": "observed, by, of"},
+        {"run": "run, candidate", "state": "state", "at": "observed, by"},
         lines=True,
     )
     say(f"{counted(len(found), 'run')}{', and perhaps more: --limit' if len(found) == limit else ''}")

@@ -68,7 +68,7 @@ def board(as_json: Json = False) -> None:
         {
             "process_candidate_code": "candidate",
             "verified": "verified",
-            "remarks": "why not, caveats",
+            "remarks": "remarks",
             "simulated_runs": "sim",
             "dry_runs": "dry",
             "real_runs": "real",
