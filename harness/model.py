@@ -18,7 +18,7 @@ import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 # --- Words -----------------------------------------------------------------------------------------------------------------
@@ -232,6 +232,12 @@ def is_code(text: str, most: int = 200) -> bool:
 def is_ref(text: str) -> bool:
     """Printable ASCII without spaces, at most 1,024 bytes."""
     return re.fullmatch(r"[!-~]+", text) is not None and len(text) <= 1024
+
+
+def is_time(value: datetime | str) -> bool:
+    """A time that every program can hold in every zone. Text is one that Python's own cannot, `infinity` for instance."""
+    first, last = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
+    return not isinstance(value, str) and first <= value <= last
 
 
 def is_run_id(value: uuid.UUID) -> bool:
@@ -482,7 +488,7 @@ def _shared_problems(
         yield "evidence_ref_reserved_check"
     if not isinstance(call["evidence_ref"].get(ATTEMPT, {}), dict):
         yield "evidence_ref_attempt_check"
-    if isinstance(call["occurred_at"], str):  # Python has no infinite time
+    if call["occurred_at"] is not None and not is_time(call["occurred_at"]):
         yield "occurred_at_check"
     if not is_evidence(as_stored(ledger, words, call["status"], call["evidence_ref"])[1]):
         yield "evidence_ref_check"  # with the flag that it is stored with it is too long

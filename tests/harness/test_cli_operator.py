@@ -40,6 +40,7 @@ from support import (
     observe_run,
     poll_until,
     ready_for_real_runs,
+    refused,
     rows,
     value,
 )
@@ -261,6 +262,17 @@ def test_a_superseded_candidate_says_by_which(db: Database, dot_wrapper: DotWrap
     shown = dot_wrapper("catalogue", "show").out
     for said in ("pins its output", "verified for 7", "supersedes", "verifier by"):
         assert said in shown
+
+
+@pytest.mark.parametrize("max_age", ["290000 years", "101 years", "0", "-1 day"])
+def test_no_max_age_breaks_the_verdicts_of_others(db: Database, dot_wrapper: DotWrapper, max_age: str) -> None:
+    define_pair(db)
+    defined = {"code": "shop.old", "producer_dot_code": PRODUCER, "verifier_dot_code": VERIFIER, "actor": "ana"}
+    with db.connect("cataloguer") as cataloguer, refused("23514", "process_candidate_max_age_check"):
+        call(cataloguer, "fn_process_candidate_define", defined, max_age=max_age)
+    with db.connect("cataloguer") as cataloguer:
+        call(cataloguer, "fn_process_candidate_define", defined, max_age="100 years")
+    assert len(dot_wrapper("board", "--json").json) == 2
 
 
 def test_runs_are_found_by_when_they_occurred(db: Database, dot_wrapper: DotWrapper) -> None:
