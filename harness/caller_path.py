@@ -5,9 +5,9 @@
         run.producer("completed", output_ref="s3://bucket/out")
         run.verifier("completed")
 
-Entering it does what comes before the DOT, in the seed's order: mint process_run_id and correlation_id, gates, preflight,
-lease, header. Leaving it releases the lease. Each call commits by itself, so a process that dies leaves what it had recorded;
-the same key takes the run up again: the same run, the same rows, none twice.
+Entering it does what comes before the DOT, in the seed's order: mint process_run_id and correlation_id, then in one call and one
+transaction gates, preflight, lease, header. Leaving it releases the lease. Each call commits by itself, so a process that dies
+leaves what it had recorded; the same key takes the run up again: the same run, the same rows, none twice.
 
 A refusal is raised as its own exception class, and recorded in a second transaction as a refused command, because whatever
 the refusing function wrote is rolled back with it. Where the optional amendment is on, a blocked header tells of it too.
@@ -18,17 +18,18 @@ the refusing function wrote is rolled back with it. Where the optional amendment
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final, TypedDict, TypeVar, Unpack
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
 from harness import calls
-from harness.calls import GATES, EvidenceType, ObservedComponent, Pair, Role, Status, Steps
-from harness.errors import DotWrapperError, GateClosed, LeaseHeld, Refusal
+from harness.calls import GATES, BegunRun, Call, EvidenceType, ObservedComponent, Pair, Role, Status, Steps
+from harness.errors import DatabaseUnavailable, DotWrapperError, Refusal
 from harness.ledger import AsyncLedger, Ledger
 
 LEASE_SECONDS: Final = 300
@@ -46,7 +47,8 @@ class Options(_Required, total=False):
 
     ``evidence_type`` is never changed: where a gate is off, DRY_RUN and REAL_RUN are refused and SIMULATED_DRY_RUN goes on.
     ``holder`` holds the lease, by default a name of this path's own: who shares one takes the lease from each other. The same
-    ``idempotency_key`` takes the same run up again. ``lease_seconds`` is 1 to 3,600, by default ``LEASE_SECONDS``. ``mint`` makes the ids.
+    ``idempotency_key`` takes the same run up again. ``lease_seconds`` is 1 to 3,600, by default ``LEASE_SECONDS``. ``mint`` makes the
+    ids. ``occurred_at``, with a time zone, and the key ``attempt`` of ``evidence_ref`` are as for ``Ledger.observe_run``.
     """
 
     holder: str | None
@@ -54,17 +56,20 @@ class Options(_Required, total=False):
     parent_run_id: UUID | None
     input_ref: str | None
     evidence_ref: Mapping[str, object] | None
+    occurred_at: datetime | None
     lease_seconds: int
     mint: Callable[[], UUID]
 
 
 class Refs(TypedDict, total=False):
-    """Where a component's input, output and error lie, and what else is evidence of it: an object of at most 8 KB."""
+    """Where a component's input, output and error lie, what else is evidence of it, and when it happened, as the source says: as for
+    ``Ledger.observe_component``."""
 
     input_ref: str | None
     output_ref: str | None
     error_ref: str | None
     evidence_ref: Mapping[str, object] | None
+    occurred_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +94,6 @@ class _Path:
     correlation_id: str
     created: bool
     _token: int | None = None
-    _asked_for_lease = False
 
     def __init__(self, pair: Pair, options: Options) -> None:
         # A misspelt option would be an idempotency key that is not there.
@@ -106,55 +110,41 @@ class _Path:
         self._options = options
 
     def _enter(self) -> Steps[None]:
-        """All that comes before the DOT. The lease is not kept where the header is refused."""
+        """All that comes before the DOT. Where it is refused, the lease was not taken."""
         mint = self._options.get("mint", uuid7)
         self.process_run_id, self.correlation_id = mint(), str(mint())
         self._did("mint", f"run {self.process_run_id}")
         try:
-            yield from self._logged(self._permission())
-            yield from self._logged(self._header())
+            begun = yield from self._logged(iter(self._begin()))
         except BaseException as error:
-            yield from self._abandon(error)
+            # Where the answer was lost, or not waited for, the lease may have been taken all the same.
+            if not isinstance(error, DotWrapperError) or (isinstance(error, DatabaseUnavailable) and error.was_sent):
+                yield from self._abandon(error)
             raise
+        self.process_run_id, self.correlation_id = begun.observed.process_run_id, begun.observed.correlation_id
+        self.created = begun.observed.created
+        self._token = begun.lease_token
+        self._did("gates", _gates(begun.open_gates, self.evidence_type))
+        self._did("preflight", ", ".join(f"{one['check_name']} {one['verdict']}" for one in begun.preflight))
+        self._did("lease", f"token {begun.lease_token}")
+        self._did("header", f"{_stored('started', self.created)} as {self.process_run_id}")
 
-    def _permission(self) -> Steps[None]:
-        """Gates, preflight, lease."""
-        gates = yield from calls.open_gates()
-        self._did("gates", _pass_gates(gates, self.evidence_type))
-        checks = yield from calls.assert_preflight()
-        self._did("preflight", ", ".join(f"{one['check_name']} {one['verdict']}" for one in checks))
-        self._asked_for_lease = True
-        token = yield from calls.acquire_lease(
-            self.pair.code, self.holder, self._options.get("lease_seconds", LEASE_SECONDS)
-        )
-        if token is None:
-            self._asked_for_lease = False
-            raise LeaseHeld(
-                f"another holder has the lease of {self.pair.code}",
-                constraint="lease_held",
-                hint="One run of a pair is in flight at a time: `dot-wrapper leases` shows whose, and until when.",
-            )
-        self._token = token
-        self._did("lease", f"token {token}")
-
-    def _header(self) -> Steps[None]:
-        header = yield from calls.observe_run(
+    def _begin(self) -> Call[BegunRun]:
+        return calls.begin_run(
             process_candidate_code=self.pair.code,
             dot_code=self.pair.producer_dot_code,
             process_run_id=self.process_run_id,
             correlation_id=self.correlation_id,
             evidence_type=self.evidence_type,
-            status="started",
             actor=self.actor,
+            holder=self.holder,
+            ttl_seconds=self._options.get("lease_seconds", LEASE_SECONDS),
             idempotency_key=self.idempotency_key,
             parent_run_id=self._options.get("parent_run_id"),
             input_ref=self._options.get("input_ref"),
             evidence_ref=self._options.get("evidence_ref"),
-            lease_token=self.lease_token,
+            occurred_at=self._options.get("occurred_at"),
         )
-        self.process_run_id, self.correlation_id = header.process_run_id, header.correlation_id
-        self.created = header.created
-        self._did("header", f"{_stored('started', header.created)} as {header.process_run_id}")
 
     def _component(self, role: Role, status: Status, refs: Refs) -> Steps[ObservedComponent]:
         component = yield from self._logged(
@@ -185,8 +175,6 @@ class _Path:
 
     def _abandon(self, error: BaseException) -> Steps[None]:
         """Releases the lease after an error, which is what the caller must see, whatever becomes of the lease."""
-        if not self._asked_for_lease:
-            return
         try:
             # Where the answer was lost the token is not known, and the same holder gets another one.
             token = self._token or (yield from calls.acquire_lease(self.pair.code, self.holder, 1))
@@ -300,8 +288,7 @@ def caller_path(ledger: Ledger, pair: Pair, **options: Unpack[Options]) -> Itera
         options: see ``Options``; ``evidence_type`` and ``actor`` are required.
 
     Raises:
-        GateClosed, PreflightBlocked, LeaseHeld: before anything is recorded.
-        All of ``Ledger.observe_run``: by the header.
+        All of ``Ledger.begin_run``: nothing is recorded but the refusal.
     """
     run = Run(ledger, pair, options)
     ledger.walk(run._enter())
@@ -336,21 +323,11 @@ async def _to_its_end(last: Coroutine[Any, Any, None]) -> None:
         raise
 
 
-def _pass_gates(gates: Mapping[str, bool], evidence_type: EvidenceType) -> str:
+def _gates(opened: Collection[str], evidence_type: EvidenceType) -> str:
     """Gates are read, not moved: off means no execution, and no other evidence type than the one asked for."""
     if evidence_type == "SIMULATED_DRY_RUN":
-        closed = [key for key, is_open in gates.items() if not is_open]
-        return f"no-execute ({len(closed)} of {len(gates)} off); a simulation needs none"
-    needed = GATES[:2] if evidence_type == "DRY_RUN" else GATES
-    for key in needed:
-        if not gates[key]:
-            raise GateClosed(
-                f"{evidence_type} is refused: gate {key} is off",
-                sqlstate="23514",
-                constraint=f"gate_{key.split('.')[1]}_check",
-                hint="SIMULATED_DRY_RUN needs no gate. A gatekeeper opens a gate with `dot-wrapper gates set`.",
-            )
-    return ", ".join(f"{key} on" for key in needed)
+        return f"no-execute ({len(GATES) - len(opened)} of {len(GATES)} off); a simulation needs none"
+    return ", ".join(f"{key} on" for key in (GATES[:2] if evidence_type == "DRY_RUN" else GATES))
 
 
 def _stored(status: str, created: bool) -> str:

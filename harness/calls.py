@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Final, Generic, Literal, LiteralString, TypeVar, cast
 from uuid import UUID
@@ -20,7 +21,7 @@ from psycopg.adapt import PyFormat
 from psycopg.types.json import Jsonb
 from psycopg.types.numeric import Int4
 
-from harness.errors import DotWrapperError, UnknownReference, of_sqlstate
+from harness.errors import DotWrapperError, InvalidInput, UnknownReference, of_sqlstate
 
 EvidenceType = Literal["SIMULATED_DRY_RUN", "DRY_RUN", "REAL_RUN"]
 Status = Literal["prepared", "started", "completed", "failed", "skipped"]
@@ -92,6 +93,23 @@ class ObservedRun:
 
 
 @dataclass(frozen=True, slots=True)
+class BegunRun:
+    """A run that was begun, and what let it begin.
+
+    Attributes:
+        observed: the run the caller goes on with.
+        lease_token: the fencing token under which it goes on.
+        open_gates: the gates that were open, by key.
+        preflight: the preflight checks, each PASS or WARN: check_name, verdict, detail.
+    """
+
+    observed: ObservedRun
+    lease_token: int
+    open_gates: tuple[str, ...]
+    preflight: tuple[Mapping[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ObservedComponent:
     """A stored component row; ``created`` is False where a call with the same key had stored it before."""
 
@@ -147,14 +165,20 @@ def observe_run(
     error_ref: str | None = None,
     evidence_ref: Mapping[str, object] | None = None,
     lease_token: int | None = None,
+    occurred_at: datetime | None = None,
 ) -> Call[ObservedRun]:
     """Records the header of a run (``fn_process_run_observe``, seed 03 "Layered design").
 
     Go on with what is returned: under a known key that is the run stored before. ``dry_run`` follows from the type.
 
+    Args:
+        evidence_ref: an object of at most 8 KB. Its key ``attempt``, an object too, tells of this attempt alone (a trace id, a
+            process id): it is stored and not compared, where the same key is said again.
+        occurred_at: when it happened, as the source says, with a time zone. It is shown, and enters no verdict.
+
     Raises:
-        MissingInput, InvalidInput, UnknownReference, GateClosed, PreflightBlocked, LeaseNotLive, PayloadMismatch,
-        DuplicateObservation: see ``harness.errors``; nothing was stored.
+        MissingInput, InvalidInput, UnknownReference, GateClosed, PreflightBlocked, LeaseNotLive, NotTheWriter, Superseded,
+        PayloadMismatch, DuplicateObservation: see ``harness.errors``; nothing was stored.
     """
     return _function(
         "dot_writer",
@@ -175,10 +199,65 @@ def observe_run(
             "error_ref": error_ref,
             "evidence_ref": Jsonb(dict(evidence_ref or {})),
             "lease_token": lease_token,
+            "occurred_at": _instant("occurred_at", occurred_at),
         },
         lambda rows: ObservedRun(*rows[0]),
         repeatable=idempotency_key is not None,
     )
+
+
+def begin_run(
+    *,
+    process_candidate_code: str,
+    dot_code: str,
+    process_run_id: UUID,
+    correlation_id: str,
+    evidence_type: EvidenceType,
+    actor: str,
+    holder: str,
+    ttl_seconds: int,
+    idempotency_key: str | None = None,
+    parent_run_id: UUID | None = None,
+    input_ref: str | None = None,
+    evidence_ref: Mapping[str, object] | None = None,
+    occurred_at: datetime | None = None,
+) -> Call[BegunRun]:
+    """Does in one transaction what comes before the DOT: gates, preflight, lease, a started header (``fn_process_run_begin``).
+
+    The same key and holder again give the same run under a new token.
+
+    Args:
+        holder: who is to hold the lease, for ``ttl_seconds`` of 1 to 3,600.
+
+    Raises: as ``observe_run``, and LeaseHeld where a live different holder has the lease; nothing was stored, nor the lease taken.
+    """
+    return _function(
+        "dot_writer",
+        "fn_process_run_begin",
+        {
+            "process_candidate_code": process_candidate_code,
+            "dot_code": dot_code,
+            "process_run_id": process_run_id,
+            "correlation_id": correlation_id,
+            "evidence_type": evidence_type,
+            "dry_run": evidence_type != "REAL_RUN",
+            "actor": actor,
+            "holder": holder,
+            "ttl_seconds": Int4(ttl_seconds),
+            "idempotency_key": idempotency_key,
+            "parent_run_id": parent_run_id,
+            "input_ref": input_ref,
+            "evidence_ref": Jsonb(dict(evidence_ref or {})),
+            "occurred_at": _instant("occurred_at", occurred_at),
+        },
+        _begun_run,
+        repeatable=idempotency_key is not None,
+    )
+
+
+def _begun_run(rows: Rows) -> BegunRun:
+    run_id, correlation_id, created, lease_token, open_gates, preflight = rows[0]
+    return BegunRun(ObservedRun(run_id, correlation_id, created), lease_token, tuple(open_gates), tuple(preflight))
 
 
 def observe_component(
@@ -196,10 +275,12 @@ def observe_component(
     error_ref: str | None = None,
     evidence_ref: Mapping[str, object] | None = None,
     lease_token: int | None = None,
+    occurred_at: datetime | None = None,
 ) -> Call[ObservedComponent]:
-    """Records the producer's or verifier's part of a run (``fn_process_component_observe``).
+    """Records the producer's or verifier's part of a run (``fn_process_component_observe``). Arguments as of ``observe_run``.
 
-    Raises: as ``observe_run``; UnknownReference too where the run has no header.
+    Raises: as ``observe_run``; UnknownReference too where the run has no header, and OtherOutput where the candidate pins its output
+        and ``input_ref`` of the verifier's end is not the producer's ``output_ref``.
     """
     return _function(
         "dot_writer",
@@ -218,6 +299,7 @@ def observe_component(
             "error_ref": error_ref,
             "evidence_ref": Jsonb(dict(evidence_ref or {})),
             "lease_token": lease_token,
+            "occurred_at": _instant("occurred_at", occurred_at),
         },
         lambda rows: ObservedComponent(*rows[0]),
         repeatable=idempotency_key is not None,
@@ -246,6 +328,10 @@ def observe_pair(
     verifier_error_ref: str | None = None,
     verifier_evidence_ref: Mapping[str, object] | None = None,
     lease_token: int | None = None,
+    verifier_input_ref: str | None = None,
+    occurred_at: datetime | None = None,
+    producer_occurred_at: datetime | None = None,
+    verifier_occurred_at: datetime | None = None,
 ) -> Call[ObservedPair]:
     """Records a whole run in one call: a started header, and how producer and verifier ended (``fn_process_pair_observe``).
 
@@ -279,6 +365,10 @@ def observe_pair(
             "verifier_error_ref": verifier_error_ref,
             "verifier_evidence_ref": Jsonb(dict(verifier_evidence_ref or {})),
             "lease_token": lease_token,
+            "verifier_input_ref": verifier_input_ref,
+            "occurred_at": _instant("occurred_at", occurred_at),
+            "producer_occurred_at": _instant("producer_occurred_at", producer_occurred_at),
+            "verifier_occurred_at": _instant("verifier_occurred_at", verifier_occurred_at),
         },
         _observed_pair,
         repeatable=idempotency_key is not None,
@@ -311,6 +401,7 @@ _BATCH_TYPES: Final[Mapping[str, LiteralString]] = {
     "error_ref": "text",
     "evidence_ref": "jsonb",
     "lease_token": "bigint",
+    "occurred_at": "timestamptz",
 }
 _BATCH: Final = sql.SQL("select * from dot.fn_process_observe_batch({}, p_atomic => {}) order by line").format(
     sql.SQL(", ").join(
@@ -373,7 +464,7 @@ def _observed_line(
 
 
 def open_gates() -> Call[dict[str, bool]]:
-    """Which of the three gates are exactly ``true`` now, by key: a plain read, for information."""
+    """Which of the three gates are open now, by key: a plain read, for information."""
     return Call(
         "dot_writer",
         "select dot.fn_dot_iu_operator_runtime_enabled(), dot.fn_process_dot_runtime_execute_enabled(),"
@@ -477,13 +568,32 @@ def register_dot(
 
 
 def define_candidate(
-    code: str, producer_dot_code: str, verifier_dot_code: str, actor: str, description: str | None = None
+    code: str,
+    producer_dot_code: str,
+    verifier_dot_code: str,
+    actor: str,
+    description: str | None = None,
+    *,
+    producer_role: str | None = None,
+    verifier_role: str | None = None,
+    pins_output: bool = False,
+    max_age: timedelta | str | None = None,
+    supersedes: str | None = None,
+    source_time: datetime | None = None,
 ) -> Call[bool]:
-    """Names a pair for good; whether it is new (``fn_process_candidate_define``).
+    """Names a pair, and what it asks for, for good; whether it is new (``fn_process_candidate_define``).
+
+    Args:
+        producer_role, verifier_role: the role of the server whose members alone record that part.
+        pins_output: refuses an end of the verifier whose ``input_ref`` is not the producer's ``output_ref``.
+        max_age: a verification that is older has a caveat; a duration, or text as PostgreSQL reads an interval, ``7 days``.
+        supersedes: the candidate that this one follows; that one takes simulations only from now on.
+        source_time: the time of what the candidate was made from, with a time zone: it orders the chain of those that follow each
+            other, of which all have one or none.
 
     Raises:
-        DefinitionConflict: the code names another pair.
-        UnknownReference: a DOT is not in the catalogue.
+        DefinitionConflict: the code is defined otherwise.
+        UnknownReference: a DOT is not in the catalogue, a role not on the server, or the superseded candidate not defined.
     """
     arguments = {
         "code": code,
@@ -491,6 +601,12 @@ def define_candidate(
         "verifier_dot_code": verifier_dot_code,
         "actor": actor,
         "description": description,
+        "producer_role": producer_role,
+        "verifier_role": verifier_role,
+        "pins_output": pins_output,
+        "max_age": max_age,
+        "supersedes": supersedes,
+        "source_time": _instant("source_time", source_time),
     }
     return _function(
         "dot_cataloguer",
@@ -543,6 +659,17 @@ def lease_key(process_candidate_code: str) -> str:
 def component_key(run_key: str | None, role: str, status: str) -> str | None:
     """The idempotency key of a component, from its run's (at most 240 bytes; a run's has at most 200)."""
     return None if run_key is None else f"{run_key}:{role}:{status}"
+
+
+def _instant(name: str, time: datetime | None) -> datetime | None:
+    """A time that means the same in every session.
+
+    Raises:
+        InvalidInput: it has no time zone: the database would take it for one of the session's.
+    """
+    if time is not None and time.utcoffset() is None:
+        raise InvalidInput(f"{name} has no time zone", hint="Pass one, for instance datetime.now(UTC).")
+    return time
 
 
 def _function(

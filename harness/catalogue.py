@@ -15,13 +15,13 @@ from typing import Annotated, Any, Final
 
 import psycopg
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from harness import calls
 from harness.bulk import chunk_by_chunk, pipelined
-from harness.errors import InputError, Refusal
+from harness.errors import DefinitionConflict, InputError, Refusal
 from harness.ledger import Ledger
-from harness.observation import printable
+from harness.observation import Instant, printable
 
 LIMIT: Final = 64 * 1024 * 1024  # bytes of a file: it is read whole
 
@@ -41,6 +41,7 @@ def _storable(text: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_storable)]
+Flag = Annotated[bool, BeforeValidator(lambda said: False if said is None else said)]  # an empty cell is no
 
 
 class DotEntry(_Entry):
@@ -61,6 +62,12 @@ class CandidateEntry(_Entry):
     producer_dot_code: Text
     verifier_dot_code: Text
     description: Text | None = None
+    producer_role: Text | None = None
+    verifier_role: Text | None = None
+    pins_output: Flag = False
+    max_age: Text | None = None
+    supersedes: Text | None = None
+    source_time: Instant | None = None
 
 
 class Catalogue(_Entry):
@@ -72,12 +79,13 @@ class Catalogue(_Entry):
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """An entry that was not defined, and why."""
+    """An entry that was not defined, and why; ``fields`` names what its code is defined with otherwise."""
 
     what: str
     reason: str
     sqlstate: str | None
     constraint: str | None
+    fields: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -124,12 +132,13 @@ def read_catalogue(path: Path) -> Catalogue:
 def define(ledger: Ledger, catalogue: Catalogue, *, actor: str, progress: Callable[[str, int], None]) -> DefineSummary:
     """Registers the DOTs, then defines the candidates (role dot_cataloguer). The same again is nothing new.
 
-    An entry that is refused, a code that names another pair for instance, is a conflict: it is named, the others are kept.
+    An entry that is refused, a code that is defined otherwise for instance, is a conflict: it is named, the others are kept.
     """
     summary = DefineSummary()
 
     def conflict(what: str, refusal: Refusal) -> None:
-        summary.conflicts.append(Conflict(what, refusal.reason, refusal.sqlstate, refusal.constraint))
+        fields = refusal.fields if isinstance(refusal, DefinitionConflict) else ()
+        summary.conflicts.append(Conflict(what, refusal.reason, refusal.sqlstate, refusal.constraint, fields))
 
     def dots(some: Sequence[DotEntry]) -> None:
         def work(connection: psycopg.Connection[Any]) -> list[str]:

@@ -397,7 +397,7 @@ def _outbox(connection: psycopg.Connection[Any], limits: Limits) -> Iterator[Fin
 
 
 # The latest real run of each candidate, by an index: to look at every run would cost more with each of them. A lease that nobody
-# holds any more under a run without an end makes that run stale.
+# holds any more under a run without an end makes that run stale, or leaves it waiting for its verifier.
 RUNS: Final = """
 select v.process_candidate_code as candidate, r.end_state, coalesce(l.is_live, false) as is_leased,
     extract(epoch from clock_timestamp() - r.last_observed_at)::bigint as seconds
@@ -408,7 +408,7 @@ cross join lateral (
     limit 1
 ) as r
 left join dot.v_dot_lease as l on l.lease_key = 'dot_exec:' || v.process_candidate_code
-where v.latest_real_run_id is not null and r.end_state in ('stale', 'open')
+where v.latest_real_run_id is not null and r.end_state in ('stale', 'awaits_verifier', 'open')
 order by v.process_candidate_code
 """
 
@@ -417,9 +417,9 @@ def _runs(connection: psycopg.Connection[Any], limits: Limits) -> Iterator[Findi
     """Latest real runs that no lease holder works on any more, and the leases they ran out of."""
     runs = _view(connection, RUNS)
     stale = [run["candidate"] for run in runs if run["end_state"] == "stale"]
-    unfinished = [run["candidate"] for run in runs if run["end_state"] == "open" and run["seconds"] > limits.open_run]
-    figure = f"of the latest real runs {len(stale)} stale, {len(unfinished)} open for more than {limits.open_run} s"
-    advice = f"{_named(stale + unfinished)}: `dot-wrapper runs` shows them. A stale run is resumed with its key, or never verifies."
+    unfinished = [run["candidate"] for run in runs if run["end_state"] != "stale" and run["seconds"] > limits.open_run]
+    figure = f"of the latest real runs {len(stale)} stale, {len(unfinished)} without an end for {limits.open_run} s"
+    advice = f"{_named(stale + unfinished)}: `dot-wrapper runs` shows them. With its key a run goes on, or it never verifies."
     level: Level = "warn" if stale or unfinished else "ok"
     numbers = {"stale": len(stale), "unfinished": len(unfinished)}
     yield Finding("runs", level, figure, advice if level != "ok" else None, numbers)

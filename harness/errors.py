@@ -62,7 +62,7 @@ class UnknownReference(Refusal):
 
 
 class GateClosed(Refusal):
-    """A gate that the evidence type needs is not exactly ``true`` (23514, ``gate_*_check``)."""
+    """A gate that the evidence type needs is off (23514, ``gate_*_enabled_check``); DETAIL says why."""
 
 
 class PreflightBlocked(Refusal):
@@ -74,7 +74,20 @@ class LeaseNotLive(Refusal):
 
 
 class LeaseHeld(Refusal):
-    """A live different holder has the lease of the candidate (``lease_held``)."""
+    """A live different holder has the lease of the candidate (23514, ``lease_held``)."""
+
+
+class NotTheWriter(Refusal):
+    """The candidate's definition gives this part, or the lease, to another role than this login's (23514, ``*_role_check``)."""
+
+
+class Superseded(Refusal):
+    """The candidate is superseded and takes simulations only (23514, ``process_run_observation_superseded_check``)."""
+
+
+class OtherOutput(Refusal):
+    """The candidate pins its output, and the verifier did not look at what the producer wrote (23514,
+    ``process_component_observation_pinned_output_check``)."""
 
 
 class PayloadMismatch(Refusal):
@@ -82,9 +95,8 @@ class PayloadMismatch(Refusal):
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The differing fields, from DETAIL, in the order of the function's arguments."""
-        found = re.search(r"Differing fields: ([a-z_, ]+)\.", self.detail or "")
-        return tuple(found.group(1).split(", ")) if found else ()
+        """The differing fields, in the order of the function's arguments."""
+        return _differing(self.detail)
 
 
 class DuplicateObservation(Refusal):
@@ -92,7 +104,12 @@ class DuplicateObservation(Refusal):
 
 
 class DefinitionConflict(Refusal):
-    """The candidate's code names another pair (23505, ``process_candidate_pair_conflict``)."""
+    """The candidate is defined otherwise (23505, ``process_candidate_pair_conflict``); ``fields`` names what differs."""
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The differing fields, in the order of the function's arguments."""
+        return _differing(self.detail)
 
 
 class AppendOnlyViolation(Refusal):
@@ -136,13 +153,23 @@ class ForeignSchema(DotWrapperError):
 
 
 class DatabaseUnavailable(DotWrapperError):
-    """The server cannot be reached, or the connection was lost (08xxx, 57Pxx, or no SQLSTATE at all)."""
+    """The server cannot be reached, or the connection was lost (08xxx, 57Pxx, or no SQLSTATE at all).
+
+    Attributes:
+        was_sent: whether a connection was lost on which the call was made: then it may have been committed all the same.
+    """
+
+    was_sent = False
 
 
 _BY_CONSTRAINT: tuple[tuple[str, type[DotWrapperError]], ...] = (
-    (r"gate_.*_check", GateClosed),
+    (r"gate_\w+_enabled_check", GateClosed),
     (r"preflight_check", PreflightBlocked),
     (r"lease_(live|fencing)_check", LeaseNotLive),
+    (r"lease_held", LeaseHeld),
+    (r"process_candidate_(producer|verifier)_role_check|dot_iu_runtime_lease_role_check", NotTheWriter),
+    (r"process_run_observation_superseded_check", Superseded),
+    (r"process_component_observation_pinned_output_check", OtherOutput),
     (r"idempotency_payload_mismatch", PayloadMismatch),
     (r"process_candidate_pair_conflict", DefinitionConflict),
 )
@@ -212,6 +239,11 @@ def of_sqlstate(sqlstate: str, constraint: str | None) -> type[DotWrapperError]:
     matches = [one for pattern, one in _BY_CONSTRAINT if constraint and re.fullmatch(pattern, constraint)]
     matches += [one for pattern, one in _BY_SQLSTATE if re.fullmatch(pattern, sqlstate)]
     return matches[0] if matches else DotWrapperError
+
+
+def _differing(detail: str | None) -> tuple[str, ...]:
+    found = re.search(r"Differing fields: ([a-z_, ]+)\.", detail or "")
+    return tuple(found.group(1).split(", ")) if found else ()
 
 
 def is_retryable(error: psycopg.Error) -> bool:

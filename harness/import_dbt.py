@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import datetime
 from threading import Lock
 from typing import Any, Final, Required, TypedDict, TypeVar
 
@@ -200,6 +201,7 @@ def _counted(runs: Iterable[PairRun], summary: ImportSummary) -> Iterator[PairRu
 
 def _observations(run: PairRun, actor: str) -> Iterator[Observation]:
     run_id = uuid7()
+    began = [_first_time(result.started_at, result.finished_at) for result in (run.producer, run.verifier) if result]
     yield calls.observe_run(
         process_candidate_code=run.pair.code,
         dot_code=run.pair.producer,
@@ -210,6 +212,7 @@ def _observations(run: PairRun, actor: str) -> Iterator[Observation]:
         actor=actor,
         idempotency_key=run.idempotency_key,
         evidence_ref={"source": "dbt", "result_digest": run.result_digest},
+        occurred_at=min(filter(None, began), default=None),
     )
     parts: tuple[tuple[Role, str, Result | None], ...] = (
         ("producer", run.pair.producer, run.producer),
@@ -228,6 +231,7 @@ def _observations(run: PairRun, actor: str) -> Iterator[Observation]:
                 actor=actor,
                 idempotency_key=calls.component_key(run.idempotency_key, role, status),
                 evidence_ref=_evidence(result),
+                occurred_at=_first_time(result.finished_at, result.started_at),
             )
 
 
@@ -239,6 +243,18 @@ def _evidence(result: Result) -> dict[str, object]:
         "failures": result.failures,
         **{name: time for name, time in times.items() if time is not None},
     }
+
+
+def _first_time(*said: str | None) -> datetime | None:
+    """The first of dbt's times that is one, with its zone: what else dbt wrote in its place is in the evidence alone."""
+    for text in filter(None, said):
+        try:
+            time = datetime.fromisoformat(text)
+        except ValueError:
+            continue
+        if time.utcoffset() is not None:
+            return time
+    return None
 
 
 def _is_prose(path: str) -> bool:

@@ -25,7 +25,7 @@ from psycopg.rows import dict_row
 
 from harness import calls, database
 from harness.calls import Call, Observation, ObservedLine, Parameters, Steps
-from harness.errors import LedgerInUse, from_database, is_retryable
+from harness.errors import DatabaseUnavailable, LedgerInUse, from_database, is_retryable
 
 ATTEMPTS: Final = 5
 FIRST_PAUSE: Final = 0.05  # seconds before the second attempt; doubled for each further one
@@ -107,6 +107,7 @@ class Ledger:
             with suppress(psycopg.Error):  # whoever is not reached has nothing to end
                 connection.cancel_safe(timeout=5)
 
+    begin_run = _method(calls.begin_run)
     observe_run = _method(calls.observe_run)
     observe_component = _method(calls.observe_component)
     observe_pair = _method(calls.observe_pair)
@@ -201,6 +202,7 @@ class Ledger:
     def _transaction(
         self, role: str, work: Callable[[psycopg.Connection[Any]], T], repeatable: bool, attempts: int
     ) -> T:
+        was_sent = False
         for attempt in range(1, attempts + 1):
             try:
                 if self._connection is None:
@@ -215,8 +217,8 @@ class Ledger:
                 may_repeat = self._connected_once
                 lost = self._connection is not None and self._connection.closed
                 if lost:
-                    self._connection, may_repeat = None, repeatable
-                time.sleep(_pause(error, attempt, attempts, role, may_repeat=may_repeat))
+                    self._connection, may_repeat, was_sent = None, repeatable, True
+                time.sleep(_pause(error, attempt, attempts, role, may_repeat=may_repeat, was_sent=was_sent))
         raise AssertionError("the last attempt returns or raises")
 
 
@@ -258,6 +260,7 @@ class AsyncLedger:
             with suppress(psycopg.Error):
                 await connection.cancel_safe(timeout=5)
 
+    begin_run = _async_method(calls.begin_run)
     observe_run = _async_method(calls.observe_run)
     observe_component = _async_method(calls.observe_component)
     observe_pair = _async_method(calls.observe_pair)
@@ -340,6 +343,7 @@ class AsyncLedger:
         repeatable: bool,
         attempts: int,
     ) -> T:
+        was_sent = False
         for attempt in range(1, attempts + 1):
             try:
                 if self._connection is None:
@@ -352,8 +356,8 @@ class AsyncLedger:
                 may_repeat = self._connected_once
                 lost = self._connection is not None and self._connection.closed
                 if lost:
-                    self._connection, may_repeat = None, repeatable
-                await asyncio.sleep(_pause(error, attempt, attempts, role, may_repeat=may_repeat))
+                    self._connection, may_repeat, was_sent = None, repeatable, True
+                await asyncio.sleep(_pause(error, attempt, attempts, role, may_repeat=may_repeat, was_sent=was_sent))
         raise AssertionError("the last attempt returns or raises")
 
 
@@ -372,12 +376,15 @@ def _demand_idle(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[A
         )
 
 
-def _pause(error: psycopg.Error, attempt: int, attempts: int, role: str, *, may_repeat: bool) -> float:
+def _pause(error: psycopg.Error, attempt: int, attempts: int, role: str, *, may_repeat: bool, was_sent: bool) -> float:
     """The seconds to wait before the next attempt: longer each time, and not the same for everybody who failed together.
 
     Raises:
         DotWrapperError: there is no next attempt.
     """
     if attempt == attempts or not may_repeat or not is_retryable(error):
-        raise from_database(error, role) from error
+        failure = from_database(error, role)
+        if isinstance(failure, DatabaseUnavailable):
+            failure.was_sent = was_sent
+        raise failure from error
     return FIRST_PAUSE * 2.0 ** (attempt - 1) * random.uniform(0.5, 1.5)  # noqa: S311  not a secret

@@ -18,6 +18,7 @@ import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -41,6 +42,9 @@ FLAGS: dict[str, dict[str, Any]] = {"prepared": {"wrapper_phase": "prepared"}, "
 """What a word adds to the evidence where it is not stored itself. The keys are reserved: a caller that sends one is refused."""
 RESERVED = {"wrapper_phase", "skipped"}
 
+ATTEMPT = "attempt"
+"""The key of the evidence that belongs to the attempt: an object, stored and not compared in a replay."""
+
 TERMINAL = ("step_completed", "failed", "cancelled", "skipped")
 """A component ends once, with one of these."""
 
@@ -58,16 +62,39 @@ class Dot:
 
 
 @dataclass(frozen=True)
-class Candidate:  # insert-only: one fact per code
+class Candidate:
+    """Insert-only: one fact per code. What a definition asks for beside the pair is optional.
+
+    ``producer_role`` and ``verifier_role`` may record that part and no login else; ``pins_output``: the verifier's end names what the
+    producer wrote; ``max_age``: after so much time a verification has a caveat; ``supersedes``: the candidate that this one follows.
+    """
+
     code: str
     producer: str
     verifier: str
+    producer_role: str | None = None
+    verifier_role: str | None = None
+    pins_output: bool = False
+    max_age: int | None = None
+    supersedes: str | None = None
 
 
 @dataclass(frozen=True)
-class Gate:
+class Member:
+    login: str
+    role: str
+
+
+@dataclass(frozen=True)
+class Gate:  # what is stored, by whatever way
     key: str
     value: str | None
+
+
+@dataclass(frozen=True)
+class Decision:  # what the audit says: made by ``set_gate``, in this database of this cluster
+    key: str
+    value: str
 
 
 @dataclass(frozen=True)
@@ -109,6 +136,7 @@ class Observation:
     error_ref: str | None
     evidence_ref: dict[str, Any]
     lease_token: int | None
+    occurred_at: datetime | str | None
     admission: dict[str, Any] | None
     observed_at: int
 
@@ -139,12 +167,12 @@ class Event:
     def payload(self) -> dict[str, Any]:
         """What the relay delivers, without the component's id, which the database draws."""
         names = ["process_candidate_code", "process_run_id", "correlation_id", "dot_code"]
-        names += ["evidence_type", "status", "actor"]
+        names += ["evidence_type", "status", "actor", "occurred_at"]
         names += ["parent_run_id", "dry_run"] if isinstance(self.observation, Run) else ["component_role"]
         return {name: getattr(self.observation, name) for name in names}
 
 
-Fact = Dot | Candidate | Gate | EventType | Attestation | Lease | Run | Component | Event
+Fact = Dot | Candidate | Member | Gate | Decision | EventType | Attestation | Lease | Run | Component | Event
 F = TypeVar("F")
 
 
@@ -189,9 +217,9 @@ class Ledger:
         return next(reversed(self.all(kind, **having)), None)
 
     def live_lease(self, key: str) -> Lease | None:
-        """The lease of a key, if it has not run out."""
+        """The lease of a key, if it has not run out. None is taken for longer than an hour: what ends later is over too."""
         lease = self.newest(Lease, key=key)
-        return lease if lease and lease.expires_at > self.now else None
+        return lease if lease and self.now < lease.expires_at <= self.now + 3600 else None
 
 
 # --- Domains (section 6, [seed] fail closed) -------------------------------------------------------------------------------
@@ -205,6 +233,12 @@ def is_code(text: str, most: int = 200) -> bool:
 def is_ref(text: str) -> bool:
     """Printable ASCII without spaces, at most 1,024 bytes."""
     return re.fullmatch(r"[!-~]+", text) is not None and len(text) <= 1024
+
+
+def is_time(value: datetime | str) -> bool:
+    """A time that every program can hold in every zone. Text is one that Python's own cannot, `infinity` for instance."""
+    first, last = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
+    return not isinstance(value, str) and first <= value <= last
 
 
 def is_run_id(value: uuid.UUID) -> bool:
@@ -247,8 +281,9 @@ def _refuse_first(table: str, problems: Iterator[str]) -> None:
 RUN, COMPONENT = "process_run_observation", "process_component_observation"
 
 _REFS = ("input_ref", "output_ref", "error_ref")
-_PAYLOAD = ("dot_code", "status", "actor", *_REFS, "evidence_ref")
-_OPTIONAL: dict[str, Any] = dict.fromkeys(("idempotency_key", *_REFS, "lease_token")) | {"evidence_ref": {}}
+_PAYLOAD = ("dot_code", "status", "actor", *_REFS, "occurred_at", "evidence_ref")
+_OPTIONAL: dict[str, Any] = dict.fromkeys(("idempotency_key", *_REFS, "lease_token", "occurred_at"))
+_OPTIONAL["evidence_ref"] = {}
 
 
 def observe_run(ledger: Ledger, session_actor: str, **arguments: Any) -> Answer:
@@ -260,13 +295,17 @@ def observe_run(ledger: Ledger, session_actor: str, **arguments: Any) -> Answer:
     _refuse_first(RUN, _run_problems(ledger, call, words))
     status, evidence = as_stored(ledger, words, call["status"], call["evidence_ref"])
 
-    # 2. The DOT is known, the candidate is known, and the DOT is its producer.
+    # 2. The DOT is known, the candidate is known, the DOT is its producer, the login may say so, and above a simulation it is the
+    # newest of its chain.
     candidate = _candidate(ledger, RUN, call)
     if call["dot_code"] != candidate.producer:
         raise Refused("23514", f"{RUN}_producer_check")
+    _demand_role(ledger, session_actor, candidate, "producer")
+    if call["evidence_type"] != SIMULATED and newest_of_chain(ledger, candidate) != candidate:
+        raise Refused("23514", f"{RUN}_superseded_check")
 
     # 3. Gates, preflight, lease; a token that is given must be live whatever it is given for.
-    admission = _admitted(ledger, call["evidence_type"], candidate.code, call["lease_token"], None)
+    admission = _admitted(ledger, session_actor, call["evidence_type"], candidate.code, call["lease_token"], None)
 
     # 4. A replay is answered with what is stored. It has passed 1 to 3 like a first call.
     run = Run(
@@ -275,6 +314,9 @@ def observe_run(ledger: Ledger, session_actor: str, **arguments: Any) -> Answer:
         admission=admission,
         observed_at=ledger.now,
     )
+    if run.evidence_type != SIMULATED:
+        of_token = {"process_candidate_code": candidate.code, "evidence_type": run.evidence_type}
+        run = replace(run, observed_at=_after(run, ledger.all(Run, lease_token=run.lease_token, **of_token)))
     stored = _stored_under_key(ledger, run)
     if isinstance(stored, Run):
         # Run id, correlation and token are the attempt's own; the caller goes on with those that are stored.
@@ -296,10 +338,12 @@ def observe_component(ledger: Ledger, session_actor: str, **arguments: Any) -> A
     _refuse_first(COMPONENT, _component_problems(ledger, call))
     status, evidence = as_stored(ledger, COMPONENT_WORDS, call["status"], call["evidence_ref"])
 
-    # 2. The DOT is known, the candidate has it in that role, and the header is there, open, and of the same correlation.
+    # 2. The DOT is known, the candidate has it in that role, the login may say so, and the header is there, open, and of the same
+    # correlation.
     candidate = _candidate(ledger, COMPONENT, call)
     if call["dot_code"] != {"producer": candidate.producer, "verifier": candidate.verifier}[call["component_role"]]:
         raise Refused("23514", f"{COMPONENT}_component_role_dot_check")
+    _demand_role(ledger, session_actor, candidate, call["component_role"])
     header = ledger.newest(Run, process_candidate_code=candidate.code, process_run_id=call["process_run_id"])
     if header is None:
         raise Refused("23503", f"{COMPONENT}_process_run_id_fkey")
@@ -309,9 +353,14 @@ def observe_component(ledger: Ledger, session_actor: str, **arguments: Any) -> A
         raise Refused("23514", f"{COMPONENT}_header_status_check")
     if call["status"] == "prepared" and header.evidence_type != SIMULATED:
         raise Refused("23514", f"{COMPONENT}_prepared_check")
+    ends = call["component_role"] == "verifier" and call["status"] in ("completed", "failed")
+    if candidate.pins_output and ends and call["input_ref"] not in _outputs(ledger, header):
+        raise Refused("23514", f"{COMPONENT}_pinned_output_check")
 
     # 3. As for a header; the type is the header's, and the token may not be lower than the one the run began under.
-    admission = _admitted(ledger, header.evidence_type, candidate.code, call["lease_token"], header.lease_token)
+    admission = _admitted(
+        ledger, session_actor, header.evidence_type, candidate.code, call["lease_token"], header.lease_token
+    )
 
     # 4. Replay. Only the token is the attempt's own.
     component = Component(
@@ -321,6 +370,7 @@ def observe_component(ledger: Ledger, session_actor: str, **arguments: Any) -> A
         admission=admission,
         observed_at=ledger.now,
     )
+    component = replace(component, observed_at=_after(component, [header, *components_of(ledger, header)]))
     stored = _stored_under_key(ledger, component)
     if isinstance(stored, Component):
         payload = (*_PAYLOAD, "process_run_id", "correlation_id", "component_role")
@@ -334,6 +384,53 @@ def observe_component(ledger: Ledger, session_actor: str, **arguments: Any) -> A
     if status in TERMINAL and any(one.status in TERMINAL for one in siblings):
         raise Refused("23505", f"{COMPONENT}_terminal_key")
     return Answer((component, True), (component, *_event(ledger, "component", component)))
+
+
+def begin_run(ledger: Ledger, session_actor: str, holder: str, seconds: int, **arguments: Any) -> Answer:
+    """``fn_process_run_begin``: gates, preflight for every evidence type, lease, a started header; all of it or nothing.
+
+    Told: what ``observe_run`` tells, the token, which gates are open, and the verdicts of the preflight.
+    """
+    candidate, evidence_type = arguments["process_candidate_code"], arguments["evidence_type"]
+    opened = [key for key in LADDER[REAL] if is_open(ledger, key)]
+    _demand_open(ledger, evidence_type)
+    verdicts = _demand_preflight(ledger)
+    lease = acquire(ledger, session_actor, f"dot_exec:{candidate}", holder, seconds)
+    if lease.told is None:
+        raise Refused("23514", "lease_held")
+    header = observe_run(
+        ledger.after(*lease.adds), session_actor, **arguments, status="started", lease_token=lease.told
+    )
+    return Answer((*header.told, lease.told, opened, verdicts), (*lease.adds, *header.adds))
+
+
+def _after(new: Observation, others: Sequence[Observation]) -> int:
+    """The moment of an observation, which is later than that of the others, whatever the clock does."""
+    return max([new.observed_at, *(one.observed_at + 1 for one in others)])
+
+
+def _outputs(ledger: Ledger, run: Run) -> set[str]:
+    """What the producer of a run said that it wrote: one thing, or none."""
+    ended = (one for one in components_of(ledger, run) if (one.component_role, one.status) == _PRODUCED)
+    return {one.output_ref for one in ended if one.output_ref is not None}
+
+
+def _demand_role(ledger: Ledger, session_actor: str, candidate: Candidate, part: str) -> None:
+    role = {"producer": candidate.producer_role, "verifier": candidate.verifier_role}[part]
+    if role is not None and not ledger.newest(Member, login=session_actor, role=role):
+        raise Refused("23514", f"process_candidate_{part}_role_check")
+
+
+def newest_of_chain(ledger: Ledger, candidate: Candidate) -> Candidate:
+    """The last that was defined of those that follow each other from one candidate on."""
+    chain: list[Candidate] = []
+    root = candidate
+    while root.supersedes is not None:
+        root = ledger.all(Candidate, code=root.supersedes)[0]
+    for one in ledger.all(Candidate):
+        if one == root or any(one.supersedes == before.code for before in chain):
+            chain.append(one)
+    return chain[-1]
 
 
 def as_stored(
@@ -397,6 +494,10 @@ def _shared_problems(
         yield "evidence_ref_check"
     if RESERVED & call["evidence_ref"].keys():
         yield "evidence_ref_reserved_check"
+    if not isinstance(call["evidence_ref"].get(ATTEMPT, {}), dict):
+        yield "evidence_ref_attempt_check"
+    if call["occurred_at"] is not None and not is_time(call["occurred_at"]):
+        yield "occurred_at_check"
     if not is_evidence(as_stored(ledger, words, call["status"], call["evidence_ref"])[1]):
         yield "evidence_ref_check"  # with the flag that it is stored with it is too long
 
@@ -419,9 +520,15 @@ def _stored_under_key(ledger: Ledger, new: Observation) -> Observation | None:
 
 
 def _demand_same_payload(stored: Observation, new: Observation, payload: tuple[str, ...]) -> None:
-    differing = tuple(name for name in payload if _distinct(getattr(stored, name), getattr(new, name)))
+    differing = tuple(name for name in payload if _distinct(_compared(stored, name), _compared(new, name)))
     if differing:
         raise Refused("23505", "idempotency_payload_mismatch", differing)
+
+
+def _compared(observation: Observation, name: str) -> Any:
+    if name != "evidence_ref":
+        return getattr(observation, name)
+    return {key: said for key, said in observation.evidence_ref.items() if key != ATTEMPT}
 
 
 def _distinct(one: Any, other: Any) -> bool:
@@ -444,31 +551,47 @@ def _event(ledger: Ledger, kind: str, observation: Run | Component) -> tuple[Eve
 
 
 def _admitted(
-    ledger: Ledger, evidence_type: str, candidate: str, token: int | None, header_token: int | None
+    ledger: Ledger, session_actor: str, evidence_type: str, candidate: str, token: int | None, header_token: int | None
 ) -> dict[str, Any] | None:
     """The gates, then preflight, then single flight. What let it in is stored with it; a simulation was asked for nothing."""
     admission: dict[str, Any] | None = None
     if evidence_type != SIMULATED:
-        for key in LADDER[evidence_type]:
-            if gate_value(ledger, key) != "true":
-                raise Refused("23514", f"gate_{key.split('.')[1]}_check")
-        verdicts = preflight(ledger)
-        if "BLOCK" in verdicts.values():
-            raise Refused("23514", "preflight_check")
+        _demand_open(ledger, evidence_type)
+        verdicts = _demand_preflight(ledger)
         admission = {"gates": dict.fromkeys(LADDER[evidence_type], "true"), "preflight": verdicts}
     if evidence_type != SIMULATED or token is not None:
         lease = ledger.live_lease(f"dot_exec:{candidate}")
-        if lease is None or token != lease.token:
+        # A token is good for the login that took it.
+        if lease is None or token != lease.token or session_actor != lease.session_actor:
             raise Refused("23514", "lease_live_check")
         if header_token is not None and token < header_token:
             raise Refused("23514", "lease_fencing_check")
     return admission
 
 
+def _demand_open(ledger: Ledger, evidence_type: str) -> None:
+    for key in LADDER[evidence_type]:
+        if not is_open(ledger, key):
+            raise Refused("23514", f"gate_{key.split('.')[1]}_check")
+
+
+def _demand_preflight(ledger: Ledger) -> dict[str, str]:
+    verdicts = preflight(ledger)
+    if "BLOCK" in verdicts.values():
+        raise Refused("23514", "preflight_check")
+    return verdicts
+
+
 def gate_value(ledger: Ledger, key: str) -> str | None:
-    """A gate's stored value. Only `true`, exactly, is on [seed]."""
+    """A gate's stored value."""
     gate = ledger.newest(Gate, key=key)
     return gate.value if gate else None
+
+
+def is_open(ledger: Ledger, key: str) -> bool:
+    """Only `true`, exactly, is on [seed], and only where the newest decision about the gate says so: no other way opens it."""
+    decided = ledger.newest(Decision, key=key)
+    return gate_value(ledger, key) == "true" and decided is not None and decided.value == "true"
 
 
 def preflight(ledger: Ledger) -> dict[str, str]:
@@ -489,7 +612,7 @@ def set_gate(key: str, value: str) -> Answer:
         raise Refused("23514", "dot_config_key_check")
     if value not in ("true", "false"):
         raise Refused("23514", "dot_config_value_check")
-    return Answer(None, (Gate(key, value),))
+    return Answer(None, (Gate(key, value), Decision(key, value)))
 
 
 def set_event_type(name: str, active: bool) -> Answer:
@@ -514,11 +637,23 @@ def attest(ledger: Ledger, verdict: str, seconds: int) -> Answer:
 def acquire(ledger: Ledger, session_actor: str, key: str, holder: str, seconds: int) -> Answer:
     """Told: the token, or None where a live different holder has it. Taking it again ends one's own old token."""
     _refuse_first("dot_iu_runtime_lease", _lease_problems(key, holder, seconds))
+    if key.startswith("dot_exec:"):
+        _demand_part(ledger, session_actor, key.removeprefix("dot_exec:"))
     last, live = ledger.newest(Lease, key=key), ledger.live_lease(key)
     if live and (live.holder, live.session_actor) != (holder, session_actor):
         return Answer(None)
     token = last.token + 1 if last else 1
     return Answer(token, (Lease(key, holder, session_actor, token, ledger.now + seconds),))
+
+
+def _demand_part(ledger: Ledger, session_actor: str, code: str) -> None:
+    """A candidate's lease is for a login that may record one of its parts."""
+    candidate = ledger.newest(Candidate, code=code)
+    if candidate is None:
+        raise Refused("23503", "dot_iu_runtime_lease_process_candidate_code_fkey")
+    roles = (candidate.producer_role, candidate.verifier_role)
+    if not any(role is None or ledger.newest(Member, login=session_actor, role=role) for role in roles):
+        raise Refused("23514", "dot_iu_runtime_lease_role_check")
 
 
 def renew(ledger: Ledger, session_actor: str, key: str, holder: str, token: int, seconds: int) -> Answer:
@@ -555,7 +690,8 @@ def components_of(ledger: Ledger, run: Run) -> list[Component]:
     return sorted(mine, key=lambda one: one.observed_at)
 
 
-_BOTH_COMPLETED = {("producer", "step_completed"), ("verifier", "step_completed")}
+_PRODUCED = ("producer", "step_completed")
+_BOTH_COMPLETED = {_PRODUCED, ("verifier", "step_completed")}
 
 
 def end_state(ledger: Ledger, run: Run) -> str:
@@ -570,13 +706,16 @@ def end_state(ledger: Ledger, run: Run) -> str:
         return "failed"
     if said & {"cancelled", "skipped"}:
         return "skipped"
-    if {(one.component_role, one.status) for one in components} >= _BOTH_COMPLETED:
+    parts = {(one.component_role, one.status) for one in components}
+    if parts >= _BOTH_COMPLETED:
         return "completed"
     if not components and run.status in ("observed", "prepared"):
         return "prepared"
-    if run.evidence_type != SIMULATED and (live is None or max(tokens) != live.token):
-        return "stale"
-    return "open"
+    if run.evidence_type == SIMULATED or (live is not None and max(tokens) == live.token):
+        return "open"
+    if _PRODUCED in parts and "verifier" not in {role for role, _ in parts}:
+        return "awaits_verifier"
+    return "stale"
 
 
 @dataclass(frozen=True)
@@ -587,9 +726,10 @@ class RunVerdict:
     has_real_runtime: bool
     cross_component_correlation: bool
     reasons: tuple[str, ...]
-    producer_session_actor: str | None
-    verifier_session_actor: str | None
-    verifier_completed_at: int | None
+    produced: Component | None
+    """The producer's row where it completed, and the verifier's."""
+    checked: Component | None
+    caveats: tuple[str, ...] = ()
 
     @property
     def verified(self) -> bool:
@@ -597,10 +737,16 @@ class RunVerdict:
         return self.has_real_runtime and self.cross_component_correlation
 
     @property
+    def independently_verified(self) -> bool:
+        """Verified, and nothing that a stranger would ask about."""
+        return self.verified and not self.caveats
+
+    @property
     def same_session_actor(self) -> bool | None:
         """Whether one login recorded both; unknown until both completed."""
-        both = self.producer_session_actor and self.verifier_session_actor
-        return self.producer_session_actor == self.verifier_session_actor if both else None
+        if self.produced is None or self.checked is None:
+            return None
+        return self.produced.session_actor == self.checked.session_actor
 
 
 def ingredients(ledger: Ledger, run: Run) -> list[Component]:
@@ -630,15 +776,25 @@ def run_verdict(ledger: Ledger, run: Run) -> RunVerdict:
         "correlation_differs": not correlated,
         "verifier_not_after_producer": too_early,
     }
-    return RunVerdict(
+    found = RunVerdict(
         run,
         has_real_runtime=produced is not None,
         cross_component_correlation=bool(produced and checked and correlated and not too_early),
         reasons=tuple(word for word, holds in reasons.items() if holds),
-        producer_session_actor=produced.session_actor if produced else None,
-        verifier_session_actor=checked.session_actor if checked else None,
-        verifier_completed_at=checked.observed_at if checked else None,
+        produced=produced,
+        checked=checked,
     )
+    if not (found.verified and produced and checked):
+        return found
+    max_age = ledger.all(Candidate, code=run.process_candidate_code)[0].max_age
+    unnamed = produced.output_ref is None or checked.input_ref is None
+    caveats = {
+        "same_session_actor": produced.session_actor == checked.session_actor,
+        "output_not_named": unnamed,
+        "other_output": not unnamed and produced.output_ref != checked.input_ref,
+        "older_than_max_age": max_age is not None and checked.observed_at < ledger.now - max_age,
+    }
+    return replace(found, caveats=tuple(word for word, holds in caveats.items() if holds))
 
 
 @dataclass(frozen=True)
@@ -657,9 +813,10 @@ class Verdict:
 
 
 def verdict(ledger: Ledger, candidate: str) -> Verdict:
-    """Nothing but REAL_RUN rows decides; only the choice between no_run and no_real_run looks at others."""
+    """Nothing but REAL_RUN rows decides; only the choice between no_run and no_real_run looks at others. The latest is the one under
+    the highest token: tokens only grow, whatever the clock does."""
     runs = [run for run in ledger.all(Run, process_candidate_code=candidate) if run.status != "blocked"]
-    real = [run_verdict(ledger, run) for run in sorted(runs, key=_observed) if is_real(run)]
+    real = [run_verdict(ledger, run) for run in sorted(filter(is_real, runs), key=_by_token)]
     latest = real[-1] if real else None
     return Verdict(
         latest,
@@ -671,13 +828,9 @@ def verdict(ledger: Ledger, candidate: str) -> Verdict:
 
 def _verified_last(runs: Sequence[RunVerdict]) -> Run | None:
     """Of the verified runs the one whose verifier completed last."""
-    verified = [one for one in runs if one.verified]
-    return (
-        max(verified, key=lambda one: (one.verifier_completed_at or 0, one.run.process_run_id)).run
-        if verified
-        else None
-    )
+    ends = [(_by_token(one.checked), one.run) for one in runs if one.verified and one.checked]
+    return max(ends, key=lambda end: end[0])[1] if ends else None
 
 
-def _observed(run: Run) -> tuple[int, uuid.UUID]:
-    return run.observed_at, run.process_run_id
+def _by_token(observation: Observation) -> tuple[int, int, uuid.UUID]:
+    return observation.lease_token or 0, observation.observed_at, observation.process_run_id

@@ -7,6 +7,8 @@ database's; here is only what a line is, so that a mistake is told by its field.
 from __future__ import annotations
 
 import json
+import re
+from datetime import datetime
 from decimal import Decimal
 from math import isfinite
 from typing import Annotated, Any, Final, Literal, NoReturn, Self
@@ -15,6 +17,7 @@ from uuid import UUID
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     JsonValue,
@@ -43,6 +46,21 @@ def _true(value: bool) -> bool:
     return value
 
 
+_INSTANT: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})$"
+
+
+def _instant(said: object) -> object:
+    """A time of RFC 3339. What is none is left as it is, for the type to say so."""
+    if not isinstance(said, str):
+        return said
+    if not re.fullmatch(_INSTANT, said):
+        raise ValueError("it is no time with a zone; write for instance 2026-11-21T14:30:00Z")
+    return datetime.fromisoformat(said)
+
+
+Instant = Annotated[
+    datetime, BeforeValidator(_instant), WithJsonSchema({"type": "string", "format": "date-time", "pattern": _INSTANT})
+]
 Code = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$", max_length=200)]
 Ref = Annotated[str, Field(pattern=r"^[!-~]+$", max_length=1024)]
 RunId = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")]
@@ -78,7 +96,10 @@ class _Line(BaseModel):
     input_ref: Ref | None = None
     output_ref: Ref | None = None
     error_ref: Ref | None = None
-    evidence_ref: dict[str, JsonValue] | None = Field(None, description="An object of at most 8 KB.")
+    evidence_ref: dict[str, JsonValue] | None = Field(
+        None, description="An object of at most 8 KB. Its key attempt, an object, is stored and not compared."
+    )
+    occurred_at: Instant | None = Field(None, description="When it happened, as the source says.")
 
     @model_validator(mode="after")
     def _names_its_run(self) -> Self:
@@ -115,6 +136,7 @@ class RunLine(_Line):
             output_ref=self.output_ref,
             error_ref=self.error_ref,
             evidence_ref=self.evidence_ref,
+            occurred_at=self.occurred_at,
         )
 
 
@@ -140,6 +162,7 @@ class ComponentLine(_Line):
             output_ref=self.output_ref,
             error_ref=self.error_ref,
             evidence_ref=self.evidence_ref,
+            occurred_at=self.occurred_at,
         )
 
 

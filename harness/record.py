@@ -225,4 +225,6 @@ def _field(refusal: Refusal) -> str | None:
         "header_status": "status",
         "correlation_id_header": "correlation_id",
         "evidence_ref_reserved": "evidence_ref",
+        "evidence_ref_attempt": "evidence_ref",
+        "pinned_output": "input_ref",
     }.get(part, part)

@@ -196,7 +196,7 @@ CREATE TABLE dot.process_candidate (
     session_actor text NOT NULL COLLATE pg_catalog."C",
     CONSTRAINT process_candidate_chain_check CHECK (((supersedes IS NULL) = ((chain = code) AND (chain_position = 1)))),
     CONSTRAINT process_candidate_code_check CHECK (dot.fn_is_code(code, 200)),
-    CONSTRAINT process_candidate_max_age_check CHECK ((max_age > '00:00:00'::interval)),
+    CONSTRAINT process_candidate_max_age_check CHECK (((max_age > '00:00:00'::interval) AND (max_age <= '100 years'::interval))),
     CONSTRAINT process_candidate_pair_check CHECK ((producer_dot_code <> verifier_dot_code))
 );
 

@@ -85,6 +85,7 @@ class Look:
     live_leases: int
     tokens: dict[str, int]
     attested: bool
+    """Whether the newest attestation counts here."""
     waiting: int
     """Events that are not acknowledged."""
     shown: int
@@ -136,8 +137,7 @@ def look(url: str) -> Look:
             },
             attested=value(
                 session,
-                "select coalesce((select verdict <> 'BLOCK' and expires_at > now() from dot.preflight_attestation"
-                " order by attestation_id desc limit 1), false)",
+                "select verdict <> 'BLOCK' from dot.fn_preflight_attestation('fs_snapshot_present')",
             ),
             waiting=value(session, "select depth from dot.v_dot_outbox"),
             shown=shown(session),

@@ -18,6 +18,10 @@ from harness import model
 from support import GATES, PRODUCER, VERIFIER, Connection, Database, call, poll, rows
 
 STRANGER = "dot.stranger"  # in the catalogue, of no candidate
+STRICT = model.Candidate("", "", "", verifier_role="dot_relay", pins_output=True, max_age=0)
+"""A candidate that asks for all it can. The operator alone is a member of the role, and a verification is too old at once."""
+
+_ROLES = {"writer": ("dot_writer",), "operator": ("dot_writer", "dot_relay")}
 OWN_WAIT = "55P03"
 
 Outcome = tuple[Any, ...]
@@ -57,10 +61,14 @@ class Twin:
     ``operator``, another login, commits each call at once and waits 20 ms for nobody.
     """
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, *, second: model.Candidate | None = None) -> None:
+        """``second``: what the second candidate asks for beside its pair."""
         number = next(_numbers)
         self.db = db
-        self.candidates = (f"pair-{number}.a", f"pair-{number}.b")
+        self.candidates = [f"pair-{number}.a", f"pair-{number}.b"]
+        plain = model.Candidate(self.candidates[0], PRODUCER, VERIFIER)
+        strict = second or plain
+        self.definitions = [plain, replace(strict, code=self.candidates[1], producer=VERIFIER, verifier=PRODUCER)]
         self.pending: list[model.Fact] | None = None
         """What the writer's open transaction has added so far; None while none is open."""
         self.savepoints: list[int] = []
@@ -76,22 +84,47 @@ class Twin:
 
     def _facts_at_the_start(self) -> tuple[model.Fact, ...]:
         dots = (PRODUCER, VERIFIER, STRANGER)
-        pairs = ((PRODUCER, VERIFIER), (VERIFIER, PRODUCER))
         cataloguer, owner = self.db.session("cataloguer"), self.db.session("owner")
         for dot in dots:
             cataloguer.execute("select dot.fn_dot_tool_register(%s)", (dot,))
-        for code, pair in zip(self.candidates, pairs, strict=True):
-            cataloguer.execute("select dot.fn_process_candidate_define(%s, %s, %s, 'tester')", (code, *pair))
-        for gate in GATES:
-            self._store_gate(gate, "false")
+        for one in self.definitions:
+            self._define(one)
+        for gate in GATES:  # by a decision: the one before it might have been to open it
+            _value(self.db.session("gatekeeper"), "fn_dot_config_set", gate, "false", "tester", "for a test")
         owner.execute("update dot.event_type set active = false where active")
         self._store_expired_attestation()
         self.acknowledge()
         return (
             *map(model.Dot, dots),
-            *(model.Candidate(code, *pair) for code, pair in zip(self.candidates, pairs, strict=True)),
-            *(model.Gate(gate, "false") for gate in GATES),
+            *self.definitions,
+            *(model.Member(self.db.login(who), role) for who, roles in _ROLES.items() for role in roles),
+            *(fact for gate in GATES for fact in model.set_gate(gate, "false").adds),
         )
+
+    def _define(self, one: model.Candidate) -> None:
+        arguments = {
+            "code": one.code,
+            "producer_dot_code": one.producer,
+            "verifier_dot_code": one.verifier,
+            "actor": "tester",
+            "producer_role": one.producer_role,
+            "verifier_role": one.verifier_role,
+            "pins_output": one.pins_output,
+            # The shortest time there is has passed before any look.
+            "max_age": None if one.max_age is None else f"{one.max_age + 1} microseconds",
+            "supersedes": one.supersedes,
+        }
+        assert call(self.db.session("cataloguer"), "fn_process_candidate_define", arguments)["created"]
+
+    def supersede(self, at: int) -> None:
+        """A candidate of the same pair follows the one at this place."""
+        self.tick()
+        before = self.committed.all(model.Candidate, code=self.candidates[at])[0]
+        code = f"{before.code.rpartition('.')[0]}.{'abcdef'[len(self.candidates)]}"  # in the order of definition
+        pair = replace(before, code=code, supersedes=before.code)
+        self._define(pair)
+        self.candidates.append(pair.code)
+        self._add("cataloguer", pair)
 
     def close(self) -> None:
         """Ends what is open."""
@@ -127,6 +160,21 @@ class Twin:
                 of = [arguments[name] for name in ("process_candidate_code", "process_run_id", "component_role")]
                 self.component_ids[told["component_id"]] = (*of, word)
             return self.component_ids[told["component_id"]], told["created"]
+
+        return self._play(who, rule, really)
+
+    def begin_run(self, who: str, holder: str, seconds: int = 600, **arguments: Any) -> Outcome:
+        """fn_process_run_begin."""
+
+        def rule(ledger: model.Ledger) -> model.Answer:
+            answer = model.begin_run(ledger, self.db.login(who), holder, seconds, **arguments)
+            *told, opened, verdicts = answer.told
+            return model.Answer((*told, set(opened), verdicts), answer.adds)
+
+        def really(connection: Connection) -> Outcome:
+            given = {"holder": holder, "ttl_seconds": seconds, **_as_parameters(arguments)}
+            *told, opened, checks = call(connection, "fn_process_run_begin", given).values()
+            return *told, set(opened), {one["check_name"]: one["verdict"] for one in checks}
 
         return self._play(who, rule, really)
 
@@ -254,9 +302,11 @@ class Twin:
 
     def _store_expired_attestation(self, verdict: str = "PASS") -> None:
         self.db.session("owner").execute(
-            "insert into dot.preflight_attestation"
-            " (attested_at, expires_at, check_name, verdict, finding, actor, session_actor)"
-            " values (now() - interval '2 h', now() - interval '1 h', 'fs_snapshot_present', %s, 'old', 'tester', 'tester')",
+            "insert into dot.preflight_attestation (attestation_id, attested_at, expires_at, system_identifier,"
+            " database_oid, check_name, verdict, finding, actor, session_actor)"
+            " select coalesce((select max(a.attestation_id) from dot.preflight_attestation as a), 0) + 1,"
+            " now() - interval '2 h', now() - interval '1 h', i.system_identifier, i.database_oid,"
+            " 'fs_snapshot_present', %s, 'old', 'tester', 'tester' from dot.fn_database_identity() as i",
             (verdict,),
         )
 
@@ -354,6 +404,7 @@ class Twin:
 
     def compare(self) -> None:
         """Every view shows what the model says, and the relay is shown each event once."""
+        self.tick()
         shown = self.db.session("reader").execute(_READ, {"candidates": list(self.candidates)}).fetchone()
         assert shown is not None
         moments = self._moments(shown)
@@ -361,7 +412,8 @@ class Twin:
             for one in shown[name]:
                 for column in one:
                     if column.endswith("_at") and one[column] is not None:
-                        one[column] = moments[datetime.fromisoformat(one[column])]
+                        time = datetime.fromisoformat(one[column])
+                        one[column] = time if column == "occurred_at" else moments[time]
                 if one.get("admission"):
                     checks = one["admission"]["preflight"]
                     one["admission"]["preflight"] = {row["check_name"]: row["verdict"] for row in checks}
@@ -409,7 +461,10 @@ class Twin:
                     "observed_at": one.run.observed_at,
                     "verified": one.verified,
                     "reasons": list(one.reasons),
-                    **_logins(one),
+                    **_independence(one),
+                    "producer_output_ref": one.produced and one.produced.output_ref,
+                    "verifier_input_ref": one.checked and one.checked.input_ref,
+                    "verifier_completed_at": one.checked and one.checked.observed_at,
                 }
                 for one in real
             ],
@@ -432,7 +487,8 @@ class Twin:
                     "last_verified_run_id": one.last_verified and str(one.last_verified.process_run_id),
                     "last_verified_at": one.last_verified and one.last_verified.observed_at,
                     "reasons": list(one.reasons),
-                    **_logins(one.latest),
+                    **_independence(one.latest),
+                    "superseded_by": None if (newest := model.newest_of_chain(ledger, pair)) == pair else newest.code,
                 }
                 for pair, one in zip(ledger.all(model.Candidate), verdicts, strict=True)
             ],
@@ -464,6 +520,8 @@ class Twin:
                 f"{role}_correlation_id": completed and completed.correlation_id,
                 f"{role}_session_actor": completed and completed.session_actor,
             }
+            looked_at = "output_ref" if role == "producer" else "input_ref"
+            parts[f"{role}_{looked_at}"] = completed and getattr(completed, looked_at)
             if role == "verifier":
                 parts["verifier_first_at"] = mine[0].observed_at if mine else None
         return {
@@ -506,6 +564,8 @@ class Twin:
 
     def _plain_shown(self, event: dict[str, Any]) -> tuple[Any, ...]:
         payload = dict(event["payload"])
+        if payload["occurred_at"] is not None:
+            payload["occurred_at"] = datetime.fromisoformat(payload["occurred_at"])
         if "component_id" in payload:
             *_, role, status = self.component_ids[uuid.UUID(payload.pop("component_id"))]
             assert (role, status) == (payload["component_role"], payload["status"])
@@ -575,8 +635,12 @@ def _latest(verdict: model.Verdict) -> dict[str, Any]:
     return {"latest_real_run_id": run and str(run.process_run_id), "latest_real_run_at": run and run.observed_at}
 
 
-def _logins(verdict: model.RunVerdict | None) -> dict[str, Any]:
+def _independence(verdict: model.RunVerdict | None) -> dict[str, Any]:
+    """What a stranger would ask of a verdict."""
     return {
-        name: verdict and getattr(verdict, name)
-        for name in ("producer_session_actor", "verifier_session_actor", "same_session_actor")
+        "independently_verified": bool(verdict and verdict.independently_verified),
+        "caveats": list(verdict.caveats) if verdict else [],
+        "producer_session_actor": verdict and verdict.produced and verdict.produced.session_actor,
+        "verifier_session_actor": verdict and verdict.checked and verdict.checked.session_actor,
+        "same_session_actor": verdict and verdict.same_session_actor,
     }

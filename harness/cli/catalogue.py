@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,18 +26,27 @@ def register(app: typer.Typer) -> None:
 
 @catalogue.command("show")
 def catalogue_show(as_json: Json = False) -> None:
-    """List the DOTs, and the candidates with their producer and verifier.
+    """List the DOTs, and the candidates with their producer and verifier and what their definitions ask for.
 
     Example: dot-wrapper catalogue show
     """
     with open_ledger() as ledger:
         dots = ledger.select("select * from dot.v_dot_tool order by dot_code")
-        candidates = ledger.select("select * from dot.v_process_candidate order by process_candidate_code")
+        candidates = ledger.select(
+            """
+            select process_candidate_code, producer_dot_code, verifier_dot_code, producer_role, verifier_role, pins_output,
+                max_age::text, supersedes, superseded_by, source_time, description, defined_at, actor, session_actor
+            from dot.v_process_candidate
+            order by process_candidate_code
+            """
+        )
     if as_json:
         print_json({"dots": dots, "candidates": candidates})
         return
     for dot in dots:
         dot["path"] = dot["script_path"] or dot["file_path"]
+    for candidate in candidates:
+        candidate["description"] = "\n".join(_described(candidate))
     print_rows(dots, {"dot_code": "DOT", "category": "category", "execution_engine": "engine", "path": "path"})
     print_rows(
         candidates,
@@ -50,6 +60,23 @@ def catalogue_show(as_json: Json = False) -> None:
     say(f"{counted(len(dots), 'DOT')}, {counted(len(candidates), 'candidate')}")
 
 
+def _described(candidate: Mapping[str, Any]) -> Iterator[str]:
+    """What a candidate is for, and what its definition asks for, a line each."""
+    said = {
+        "description": "{}",
+        "producer_role": "producer by {}",
+        "verifier_role": "verifier by {}",
+        "pins_output": "pins its output",
+        "max_age": "verified for {}",
+        "supersedes": "supersedes {}",
+        "superseded_by": "superseded by {}",
+        "source_time": "made of what is of {:%Y-%m-%d %H:%M:%S %Z}",
+    }
+    for name, text in said.items():
+        if candidate[name]:
+            yield text.format(candidate[name])
+
+
 @catalogue.command("define")
 def catalogue_define(
     file: Annotated[
@@ -61,7 +88,9 @@ def catalogue_define(
     """Register DOTs and define candidates from a file.
 
     The file is checked whole before anything is stored. The same file again is nothing new. A candidate is never changed: a
-    code that names another pair is a conflict, it is named, the others are kept, and the exit code is 3.
+    code that is defined otherwise is a conflict, it is named, the others are kept, and the exit code is 3.
+
+    Beside its pair a candidate may have a description, producer_role, verifier_role, pins_output, max_age, supersedes, source_time.
 
     Example: dot-wrapper catalogue define examples/catalogue.yaml --actor ana
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
@@ -14,11 +15,21 @@ from harness.cli.session import open_ledger
 from harness.errors import InputError, UnknownReference
 from harness.ledger import Ledger
 
-EndState = Literal["blocked", "failed", "skipped", "completed", "prepared", "stale", "open"]
+EndState = Literal["blocked", "failed", "skipped", "completed", "prepared", "awaits_verifier", "stale", "open"]
 
 GRADES: Final = {"SIMULATED_DRY_RUN": "simulated", "DRY_RUN": "dry", "REAL_RUN": "real"}
 """What each evidence type is called where a column is narrow."""
 
+NEVER: Final = {
+    "verified": False,
+    "independently_verified": False,
+    "reasons": ["not_a_real_run"],
+    "caveats": [],
+    "producer_session_actor": None,
+    "verifier_session_actor": None,
+    "same_session_actor": None,
+}
+"""The verdict of a run that is not a REAL_RUN."""
 
 OfCandidate = Annotated[str | None, typer.Option(help="Its candidate, where runs of several have the same id.")]
 
@@ -35,26 +46,34 @@ def runs(
     evidence_type: Annotated[EvidenceType | None, typer.Option(help="Runs of this evidence type alone.")] = None,
     since: Annotated[str | None, typer.Option(help="Runs observed at or after this time (ISO 8601).")] = None,
     until: Annotated[str | None, typer.Option(help="Runs observed before this time (ISO 8601).")] = None,
+    occurred_since: Annotated[
+        str | None, typer.Option(help="Runs that occurred, as their source says, at or after this time.")
+    ] = None,
+    occurred_until: Annotated[
+        str | None, typer.Option(help="Runs that occurred, as their source says, before this time.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many, the newest first.")] = 50,
     as_json: Json = False,
 ) -> None:
-    """List runs, the newest first: candidate, evidence type, where it stands, when, by whom.
+    """List runs, the newest first: candidate, evidence type, where it stands, when it was observed and occurred, by whom.
 
-    A time without a zone is one of this machine's zone.
+    A time without a zone is one of this machine's zone. A run whose source does not say when it occurred is in no range of that.
 
     Example: dot-wrapper runs --candidate bakery.orders --state completed --since 2026-11-01
     """
     with open_ledger() as ledger:
         found = ledger.select(
             """
-            select process_candidate_code, process_run_id, evidence_type, end_state, observed_at, last_observed_at, components,
-                actor, session_actor, idempotency_key, correlation_id, parent_run_id
+            select process_candidate_code, process_run_id, evidence_type, end_state, occurred_at, observed_at,
+                last_observed_at, components, actor, session_actor, idempotency_key, correlation_id, parent_run_id
             from dot.v_process_run
             where (%(candidate)s::text is null or process_candidate_code = %(candidate)s)
                 and (%(state)s::text is null or end_state = %(state)s)
                 and (%(evidence_type)s::text is null or evidence_type = %(evidence_type)s)
                 and (%(since)s::timestamptz is null or observed_at >= %(since)s)
                 and (%(until)s::timestamptz is null or observed_at < %(until)s)
+                and (%(occurred_since)s::timestamptz is null or occurred_at >= %(occurred_since)s)
+                and (%(occurred_until)s::timestamptz is null or occurred_at < %(occurred_until)s)
             order by observed_at desc, process_run_id desc
             limit %(limit)s
             """,
@@ -64,6 +83,8 @@ def runs(
                 "evidence_type": evidence_type,
                 "since": _time("--since", since),
                 "until": _time("--until", until),
+                "occurred_since": _time("--occurred-since", occurred_since),
+                "occurred_until": _time("--occurred-until", occurred_until),
                 "limit": limit,
             },
         )
@@ -76,7 +97,8 @@ def runs(
             {
                 "run": f"{run['process_run_id']}\n{run['process_candidate_code']}",
                 "state": f"{run['end_state']}\n{GRADES[run['evidence_type']]}",
-                "at": f"{local(run['observed_at'])}\n{run['actor']}",
+                "at": f"{local(run['observed_at'])}\n{run['actor']}"
+                + (f"\n{local(run['occurred_at'])}" if run["occurred_at"] else ""),
             }
             for run in found
         ],
@@ -91,7 +113,7 @@ def show(
     candidate: OfCandidate = None,
     as_json: Json = False,
 ) -> None:
-    """Show all that was recorded of a run: header, components, what let it in (admission), and the order of events.
+    """Show all that was recorded of a run: header, components, verdict, what let it in (admission), and the order of events.
 
     Example: dot-wrapper show 0198c0de-0000-7000-8000-000000000001
     """
@@ -104,6 +126,7 @@ def show(
             " and process_run_id = %(process_run_id)s order by observed_at, component_role",
             found,
         )
+        found["verdict"] = verdict_of_run(ledger, found)
     if as_json:
         print_json(found)
     else:
@@ -113,9 +136,13 @@ def show(
 def _print_run(run: dict[str, Any]) -> None:
     components = run["component_rows"]
     say(f"run {run['process_run_id']} of {run['process_candidate_code']}: {run['end_state']}", style="bold")
+    if run["evidence_type"] == "REAL_RUN":
+        verdict = run["verdict"]
+        say(": ".join(filter(None, (said_of(verdict), ", ".join(verdict["reasons"] + verdict["caveats"])))))
     shown = (
         "evidence_type",
         "status",
+        "occurred_at",
         "dot_code",
         "correlation_id",
         "parent_run_id",
@@ -186,6 +213,27 @@ def run_by_id(ledger: Ledger, run: str, candidate: str | None) -> dict[str, Any]
         candidates = ", ".join(one["process_candidate_code"] for one in found)
         raise InputError(f"{run} is a run of each of {candidates}: name one with --candidate")
     return found[0] if found else None
+
+
+def verdict_of_run(ledger: Ledger, run: Mapping[str, Any]) -> dict[str, Any]:
+    """The verdict of a run: v3's for a real one; any other can never be verified."""
+    found = ledger.select(
+        """
+        select verified, independently_verified, reasons, caveats, producer_session_actor, verifier_session_actor,
+            same_session_actor
+        from dot.v_process_run_verification_v3
+        where process_candidate_code = %(process_candidate_code)s and process_run_id = %(process_run_id)s
+        """,
+        run,
+    )
+    return found[0] if found else dict(NEVER)
+
+
+def said_of(verdict: Mapping[str, Any]) -> str:
+    """A verdict in a few words."""
+    if not verdict["verified"]:
+        return "not verified"
+    return "verified independently" if verdict["independently_verified"] else "verified, with caveats"
 
 
 def leases(

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from harness.cli.output import Json, print_json, print_rows, say
+from harness.cli.output import Json, counted, print_json, print_rows, say
 from harness.cli.session import open_ledger
 
 gates = typer.Typer(no_args_is_help=True, help="The gates that DRY_RUN and REAL_RUN need.")
@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 @gates.command("show")
 def gates_show(as_json: Json = False) -> None:
-    """List the gates: value, whether it opens, and the last audited move.
+    """List the gates: value, whether it opens and why not, and the last audited move.
 
     Example: dot-wrapper gates show
     """
@@ -36,8 +36,27 @@ def gates_show(as_json: Json = False) -> None:
         {"key": "gate", "value": "value", "is_open": "open", "actor": "by", "changed_at": "at", "reason": "reason"},
     )
     for row in rows:
+        if row["value"] == "true" and not row["is_open"]:
+            say(f"{row['key']} is off: {row['off_because']}")
         if not row["is_audited"]:
             say(f"{row['key']} was changed past fn_dot_config_set: its value is not the last audited one")
+
+
+@gates.command("holders")
+def gates_holders(as_json: Json = False) -> None:
+    """List who holds a switch of a gate up now, prepared transactions included.
+
+    Example: dot-wrapper gates holders
+    """
+    with open_ledger() as ledger:
+        rows = ledger.select("select * from dot.v_dot_gate_holder order by pid, prepared_gid, locked_table")
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        row["who"] = f"backend {row['pid']}" if row["pid"] else f"prepared transaction {row['prepared_gid']}"
+    print_rows(rows, {"who": "who", "login": "login", "application_name": "application", "locked_table": "holds"})
+    say(f"{counted(len({row['who'] for row in rows}), 'transaction')} to wait for")
 
 
 @gates.command("set")

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from harness.cli.output import Json, counted, local, print_json, print_rows, say
-from harness.cli.runs import OfCandidate, run_by_id
+from harness.cli.runs import OfCandidate, run_by_id, said_of, verdict_of_run
 from harness.cli.session import open_ledger
 from harness.errors import UnknownReference
 from harness.ledger import Ledger
@@ -25,14 +25,15 @@ REASONS: Final = {
 }
 """What each reason of ``v_process_verification_v3`` means, for people; the last is only said of a single run."""
 
-NEVER: Final = {
-    "verified": False,
-    "reasons": ["not_a_real_run"],
-    "producer_session_actor": None,
-    "verifier_session_actor": None,
-    "same_session_actor": None,
+CAVEATS: Final = {
+    "same_session_actor": "Producer and verifier were recorded by the same login.",
+    "output_not_named": "The producer named no output, or the verifier did not name what it looked at.",
+    "other_output": "The verifier looked at something else than the producer wrote.",
+    "older_than_max_age": "The verifier completed longer ago than the candidate's definition allows.",
 }
-"""The verdict of a run that is not a REAL_RUN."""
+"""What each caveat of a verdict means, for people: a verdict without one is independent."""
+
+_MEANINGS: Final = REASONS | CAVEATS
 
 
 def register(app: typer.Typer) -> None:
@@ -42,15 +43,15 @@ def register(app: typer.Typer) -> None:
 
 
 def board(as_json: Json = False) -> None:
-    """List the candidates and whether each is verified, by its latest real run.
+    """List the candidates and whether each is verified, by its latest real run: why not, or with which caveats.
 
     Example: dot-wrapper board --json
     """
     with open_ledger() as ledger:
         rows = ledger.select(
             """
-            select v.process_candidate_code, v.verified, v.reasons, v.last_verified_run_id,
-                c.simulated_runs, c.dry_runs, c.real_runs
+            select v.process_candidate_code, v.verified, v.independently_verified, v.reasons, v.caveats,
+                v.last_verified_run_id, v.superseded_by, c.simulated_runs, c.dry_runs, c.real_runs
             from dot.v_process_verification_v3 as v
             join dot.v_process_run_count as c using (process_candidate_code)
             order by v.process_candidate_code
@@ -59,18 +60,23 @@ def board(as_json: Json = False) -> None:
     if as_json:
         print_json(rows)
         return
+    for row in rows:
+        later = [f"superseded by {row['superseded_by']}"] if row["superseded_by"] else []
+        row["remarks"] = row["reasons"] + row["caveats"] + later
     print_rows(
         rows,
         {
             "process_candidate_code": "candidate",
             "verified": "verified",
-            "reasons": "why not",
+            "remarks": "remarks",
             "simulated_runs": "sim",
             "dry_runs": "dry",
             "real_runs": "real",
         },
     )
-    say(f"{counted(len(rows), 'candidate')}, {sum(row['verified'] for row in rows)} verified")
+    verified = [row["independently_verified"] for row in rows if row["verified"]]
+    independently = f", {sum(verified)} of them independently" if verified else ""
+    say(f"{counted(len(rows), 'candidate')}, {len(verified)} verified{independently}")
 
 
 def why(
@@ -78,7 +84,7 @@ def why(
     candidate: OfCandidate = None,
     as_json: Json = False,
 ) -> None:
-    """Say why a candidate, or one run of it, is not verified, one line per missing condition.
+    """Say why a candidate, or one run of it, is not verified, one line per missing condition; where it is, with which caveats.
 
     Example: dot-wrapper why bakery.orders
     """
@@ -89,26 +95,23 @@ def why(
             f"{subject} is no process candidate and no run",
             hint="`dot-wrapper board` lists the candidates, `dot-wrapper runs` the runs.",
         )
-    verdict["explanations"] = {reason: REASONS[reason] for reason in verdict["reasons"]}
+    verdict["explanations"] = {word: _MEANINGS[word] for word in verdict["reasons"] + verdict["caveats"]}
     if as_json:
         print_json(verdict)
         return
     is_run = "process_run_id" in verdict
     say(
-        f"{f'run {subject} of ' if is_run else ''}{verdict['process_candidate_code']}:"
-        f" {'verified' if verdict['verified'] else 'not verified'}",
+        f"{f'run {subject} of ' if is_run else ''}{verdict['process_candidate_code']}: {said_of(verdict)}",
         style="bold",
     )
     if is_run:
         say(f"{verdict['evidence_type']}, {verdict['end_state']}")
     else:
         _print_candidate(verdict)
-    if verdict["same_session_actor"]:
-        say(f"producer and verifier were recorded by the same login, {verdict['producer_session_actor']}")
-    if verdict["reasons"]:
+    if verdict["explanations"]:
         print_rows(
-            [{"reason": reason, "meaning": meaning} for reason, meaning in verdict["explanations"].items()],
-            {"reason": "reason", "meaning": "meaning"},
+            [{"word": word, "meaning": meaning} for word, meaning in verdict["explanations"].items()],
+            {"word": "caveat" if verdict["verified"] else "reason", "meaning": "meaning"},
         )
 
 
@@ -118,24 +121,17 @@ def _candidate_verdict(ledger: Ledger, candidate: str) -> dict[str, Any] | None:
 
 
 def _run_verdict(ledger: Ledger, run_id: str, candidate: str | None) -> dict[str, Any] | None:
-    """The verdict of one run: v3's for a real one; any other can never be verified."""
     run = run_by_id(ledger, run_id, candidate)
     if run is None:
         return None
-    found = ledger.select(
-        """
-        select verified, reasons, producer_session_actor, verifier_session_actor, same_session_actor
-        from dot.v_process_run_verification_v3
-        where process_candidate_code = %(process_candidate_code)s and process_run_id = %(process_run_id)s
-        """,
-        run,
-    )
     of_run = {key: run[key] for key in ("process_candidate_code", "process_run_id", "evidence_type", "end_state")}
-    return of_run | (found[0] if found else NEVER)
+    return of_run | verdict_of_run(ledger, run)
 
 
 def _print_candidate(verdict: dict[str, Any]) -> None:
     say(f"producer {verdict['producer_dot_code']}, verifier {verdict['verifier_dot_code']}")
+    if verdict["superseded_by"]:
+        say(f"superseded by {verdict['superseded_by']}: it takes simulations only")
     if verdict["latest_real_run_id"]:
         say(f"latest real run: {verdict['latest_real_run_id']} at {local(verdict['latest_real_run_at'])}")
     if verdict["last_verified_run_id"] and not verdict["verified"]:

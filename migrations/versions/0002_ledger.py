@@ -76,7 +76,7 @@ create table dot.process_candidate (
     constraint process_candidate_chain_key unique (chain, chain_position),
     constraint process_candidate_code_check check (dot.fn_is_code(code, 200)),
     constraint process_candidate_pair_check check (producer_dot_code <> verifier_dot_code),
-    constraint process_candidate_max_age_check check (max_age > interval '0'),
+    constraint process_candidate_max_age_check check (max_age > interval '0' and max_age <= interval '100 years'),
     constraint process_candidate_chain_check check ((supersedes is null) = (chain = code and chain_position = 1))
 );
 comment on table dot.process_candidate is 'Named pairs of a producer DOT and a verifier DOT, insert-only.';

@@ -17,7 +17,7 @@ begin
             when p_problem = 'evidence_ref_reserved_check' then
                 'The keys wrapper_phase and skipped are set by the function alone: leave them out.'
             when p_problem = 'evidence_ref_attempt_check' then 'The key attempt is an object: what belongs to this attempt alone.'
-            when v_argument = 'occurred_at' then 'A point in time, not infinity; NULL where the source does not say.'
+            when v_argument = 'occurred_at' then 'A point in time of the years 1 to 9999; NULL where the source does not say.'
             when v_argument in ('evidence_ref', 'detail') then
                 'A JSON object of at most 8,192 bytes; numbers of at most 24 decimals and 2^53 - 1 in size, others as text.'
             when v_argument like '%\_ref' then 'Printable ASCII without spaces, at most 1,024 bytes.'

@@ -68,7 +68,7 @@ class Knife:
         return Cut.connect(self.db.url_as("operator"), autocommit=True)
 
 
-def walk(ledger: Ledger, evidence_type: EvidenceType, key: str) -> None:
+def walk(ledger: Ledger, evidence_type: EvidenceType, key: str | None) -> None:
     pair = Pair(PAIR, PRODUCER, VERIFIER)
     with caller_path(ledger, pair, evidence_type=evidence_type, actor="ci", idempotency_key=key) as run:
         run.producer("started")
@@ -85,7 +85,7 @@ def test_the_same_key_resumes_a_path_that_was_cut_anywhere(db: Database, evidenc
     whole = Knife(db)
     with Ledger(whole.connect) as ledger:
         walk(ledger, evidence_type, "whole")
-    assert (whole.statements, whole.commits) == (16, 8)
+    assert (whole.statements, whole.commits) == (10, 5)
     places = [("statement", number) for number in range(whole.statements)]
     places += [("commit", number) for number in range(whole.commits)]
     for place in places:
@@ -102,6 +102,17 @@ def test_the_same_key_resumes_a_path_that_was_cut_anywhere(db: Database, evidenc
         assert value(db.session("owner"), events, str(run["process_run_id"])) == 4, place
     counted = "select simulated_runs + real_runs from dot.v_process_run_count"
     assert value(db.session("reader"), counted) == len(places) + 1
+
+
+def test_a_path_without_a_key_gives_back_the_lease_of_an_answer_that_was_lost(db: Database) -> None:
+    ready_for_real_runs(db)
+    knife = Knife(db, ("commit", 0))
+    with Ledger(knife.connect) as ledger, pytest.raises(DatabaseUnavailable) as lost:
+        walk(ledger, "REAL_RUN", None)
+    assert lost.value.was_sent
+    reader = db.session("reader")
+    assert value(reader, "select lease_token from dot.v_process_run") == 1  # it had been committed
+    assert row(reader, "select is_live, token from dot.v_dot_lease") == {"is_live": False, "token": 2}
 
 
 def test_a_cut_is_felt_where_a_call_has_no_key(db: Database) -> None:

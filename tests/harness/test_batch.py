@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from harness import calls, database, errors
 from harness.calls import ObservedComponent, ObservedLine, ObservedRun
 from harness.ledger import AsyncLedger, Ledger
 from support import PAIR, PRODUCER, VERIFIER, Database, define_pair, ledger_counts, value
+
+THEN = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 
 
 def header(run_id: uuid.UUID, **replaced: Any) -> calls.Observation:
@@ -45,7 +48,12 @@ def verifier(run_id: uuid.UUID, **replaced: Any) -> calls.Observation:
 
 def mixed(run_id: uuid.UUID) -> list[calls.Observation]:
     return [
-        header(run_id, idempotency_key="run", evidence_ref={"text": 'a "quoted" \\ word, {braces} and NULL'}),
+        header(
+            run_id,
+            idempotency_key="run",
+            occurred_at=THEN,
+            evidence_ref={"text": 'a "quoted" \\ word, {braces} and NULL'},
+        ),
         verifier(run_id, idempotency_key="run:v", input_ref="s3://in", output_ref='s3://"out"'),
         header(uuid.uuid4(), dot_code="dot.unknown"),
         verifier(uuid.uuid4()),
@@ -74,6 +82,11 @@ def test_a_batch_tells_of_each_line_and_raises_for_none(db: Database, ledger: Le
     assert value(db.session("reader"), stored) == 'a "quoted" \\ word, {braces} and NULL'
     stored = "select output_ref from dot.v_process_run_component where idempotency_key = 'run:v'"
     assert value(db.session("reader"), stored) == 's3://"out"'
+    times = (
+        "select array_agg(occurred_at order by occurred_at) from"
+        " (table dot.v_process_run_component) as c full join dot.v_process_run as r using (occurred_at)"
+    )
+    assert value(db.session("reader"), times) == [THEN, None]
     assert list(ledger.observe_batch([])) == []
 
 

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 
 from harness import database
 from harness.caller_path import Run, caller_path
 from harness.calls import EvidenceType, Pair
-from harness.errors import GateClosed, LeaseHeld, LeaseNotLive, PayloadMismatch, PreflightBlocked, Refusal
+from harness.errors import (
+    DatabaseUnavailable,
+    GateClosed,
+    LeaseHeld,
+    LeaseNotLive,
+    PayloadMismatch,
+    PreflightBlocked,
+    Refusal,
+)
 from harness.ledger import Ledger
 from support import (
     AMENDED,
@@ -75,6 +85,65 @@ def test_a_rehearsal_is_a_completed_simulation_and_verifies_nothing(db: Database
     }
     verdict = row(reader, "select verified, reasons from dot.v_process_verification_v3")
     assert verdict == {"verified": False, "reasons": ["no_real_run"]}
+
+
+def test_what_comes_before_the_dot_is_one_call_and_one_transaction(db: Database) -> None:
+    define_pair(db)
+    attest(db)
+    made: list[str] = []
+
+    class Watched(psycopg.Connection[Any]):
+        def execute(self, query: Any, *arguments: Any, **options: Any) -> Any:
+            made.append(query.as_string(self) if isinstance(query, psycopg.sql.Composable) else str(query))
+            return super().execute(query, *arguments, **options)
+
+    with (
+        Ledger(lambda: Watched.connect(db.url_as("operator"), autocommit=True)) as ledger,
+        caller_path(ledger, THE_PAIR, evidence_type="SIMULATED_DRY_RUN", actor="ci"),
+    ):
+        entered = [query for query in made if "fn_" in query]
+    assert ["fn_process_run_begin" in query for query in entered] == [True]
+
+
+def test_a_path_that_is_refused_by_its_header_did_not_take_the_lease(db: Database, ledger: Ledger) -> None:
+    define_pair(db)
+    attest(db)
+    with pytest.raises(Refusal):
+        rehearse(ledger, input_ref="two words")
+    assert value(db.connect("owner"), "select count(*) from dot.dot_iu_runtime_lease") == 0
+
+
+def test_a_server_that_refuses_the_login_is_asked_once() -> None:
+    attempts = 0
+
+    def connect() -> psycopg.Connection[Any]:
+        nonlocal attempts
+        attempts += 1
+        raise psycopg.OperationalError("password authentication failed")
+
+    with Ledger(connect) as ledger, pytest.raises(DatabaseUnavailable):
+        rehearse(ledger)
+    assert attempts == 1
+
+
+def test_when_it_happened_and_what_belongs_to_the_attempt_are_stored_with_run_and_component(
+    db: Database, ledger: Ledger
+) -> None:
+    define_pair(db)
+    attest(db)
+    at = datetime(2026, 11, 21, 9, 30, tzinfo=timezone(timedelta(hours=1)))
+    for number in (1, 2):  # an attempt is not compared
+        attempt: dict[str, Any] = {"occurred_at": at, "evidence_ref": {"rows": 3, "attempt": {"pid": number}}}
+        options: Any = {"evidence_type": "SIMULATED_DRY_RUN", "actor": "ci", "idempotency_key": "today", **attempt}
+        with caller_path(ledger, THE_PAIR, **options) as run:
+            run.producer("completed", **attempt)
+    reader = db.connect("reader")
+    expected = {"occurred_at": at, "evidence_ref": {"rows": 3, "attempt": {"pid": 1}}}
+    assert row(reader, "select occurred_at, evidence_ref from dot.v_process_run") == expected
+    assert row(reader, "select occurred_at, evidence_ref from dot.v_process_run_component") == expected
+    with pytest.raises(PayloadMismatch) as refused:
+        rehearse(ledger, idempotency_key="today", occurred_at=at + timedelta(seconds=1))
+    assert refused.value.fields == ("occurred_at", "evidence_ref")
 
 
 def test_each_step_commits_by_itself(db: Database, ledger: Ledger) -> None:
@@ -155,8 +224,8 @@ def test_a_gate_closed_in_the_middle_stops_the_run_and_is_logged(db: Database, l
         "verified": False,
         "reasons": ["verifier_missing"],
     }
-    # The lease was released on the way out, so nobody works on it any more.
-    assert value(reader, "select end_state from dot.v_process_run") == "stale"
+    # The lease was released on the way out: the run goes on under its key and a new one, or stays as it is.
+    assert value(reader, "select end_state from dot.v_process_run") == "awaits_verifier"
 
 
 def test_the_same_key_takes_the_same_run_up_again(db: Database, ledger: Ledger) -> None:
@@ -318,7 +387,7 @@ def test_with_the_amendment_a_refused_component_leaves_its_run_as_it_is(db: Data
 @pytest.mark.parametrize(
     ("pair", "options", "constraint"),
     [
-        (Pair("shop.unknown", PRODUCER, VERIFIER), {}, "process_run_observation_process_candidate_code_fkey"),
+        (Pair("shop.unknown", PRODUCER, VERIFIER), {}, "dot_iu_runtime_lease_process_candidate_code_fkey"),
         (Pair(PAIR, "dot.unknown", VERIFIER), {}, "process_run_observation_dot_code_fkey"),
         (THE_PAIR, {"actor": "not a name"}, "process_run_observation_actor_check"),
     ],

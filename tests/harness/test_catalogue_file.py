@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -75,6 +77,8 @@ def test_a_csv_file_has_the_one_or_the_other_by_its_header(tmp_path: Path) -> No
         ("a.csv", 'code\n"a', "unexpected end"),
         ("a.csv", "code\n\udcff\n", "not UTF-8"),
         ("a.csv", "code,producer_dot_code\na,b\n", "candidates 1, verifier_dot_code: Field required"),
+        ("a.csv", "code,producer_dot_code,pins_output\na,b,perhaps\n", "candidates 1, pins_output: "),
+        ("a.csv", "code,producer_dot_code,source_time\na,b,2026-11-21\n", "source_time: Value error, it is no time"),
     ],
 )
 def test_a_file_that_is_no_catalogue_says_where_and_why(tmp_path: Path, name: str, text: str, said: str) -> None:
@@ -111,6 +115,40 @@ def test_the_same_file_again_is_nothing_new(db: Database, dot_wrapper: DotWrappe
     assert {one["actor"] for one in rows(db.connect("reader"), "select actor from dot.v_process_candidate")} == {"ana"}
 
 
+@pytest.mark.parametrize("name", ["a.yaml", "a.csv"])
+def test_a_candidate_can_ask_for_more_than_its_pair(
+    db: Database, dot_wrapper: DotWrapper, tmp_path: Path, name: str
+) -> None:
+    assert dot_wrapper("catalogue", "define", str(EXAMPLE), "--actor", "ana").code == 0
+    asked = {
+        "code": "bakery.strict",
+        "producer_dot_code": "bakery.load_orders",
+        "verifier_dot_code": "bakery.check_orders",
+        "producer_role": "dot_writer",
+        "verifier_role": "dot_owner",
+        "pins_output": "true",
+        "max_age": "7 days",
+        "source_time": "2026-11-01T06:00:00Z",
+    }
+    later = {**asked, "code": "bakery.stricter", "supersedes": "bakery.strict", "source_time": "2026-11-02T06:00:00Z"}
+    if name == "a.csv":
+        lines = [",".join(later), *(",".join(one.get(column, "") for column in later) for one in (asked, later))]
+        text = "\n".join(lines)
+    else:
+        text = json.dumps({"candidates": [asked, later]})  # which is YAML too
+    file = written(tmp_path, name, text)
+    assert dot_wrapper("catalogue", "define", str(file), "--actor", "ana", "--json").json["candidates_created"] == 2
+    stored = "select * from dot.v_process_candidate where process_candidate_code = any(%s) order by 1"
+    strict, stricter = rows(db.connect("reader"), stored, ["bakery.strict", "bakery.stricter"])
+    names = ("producer_role", "verifier_role", "pins_output", "max_age", "superseded_by")
+    assert [strict[one] for one in names] == ["dot_writer", "dot_owner", True, timedelta(days=7), "bakery.stricter"]
+    assert strict["source_time"] == datetime(2026, 11, 1, 6, tzinfo=UTC)
+    assert (stricter["supersedes"], stricter["superseded_by"]) == ("bakery.strict", None)
+    otherwise = written(tmp_path, name, text.replace("7 days", "8 days"))
+    told = dot_wrapper("catalogue", "define", str(otherwise), "--actor", "ana", "--json")
+    assert (told.code, told.json["conflicts"][0]["fields"]) == (cli.REFUSED, ["max_age"])
+
+
 def test_conflicts_are_named_and_the_others_kept(db: Database, dot_wrapper: DotWrapper, tmp_path: Path) -> None:
     assert dot_wrapper("catalogue", "define", str(EXAMPLE), "--actor", "ana").code == 0
     pairs = "\n".join(f"new.pair{n},bakery.load_orders,bakery.check_orders" for n in range(CHUNK + 5))
@@ -133,8 +171,8 @@ def test_conflicts_are_named_and_the_others_kept(db: Database, dot_wrapper: DotW
         ("candidate not legal", "process_candidate_code_check"),
     ]
     outcome = dot_wrapper("catalogue", "define", str(file), "--actor", "ana")
-    assert "conflict: candidate bakery.orders: process candidate bakery.orders is another pair" in outcome.out
-    assert "Its producer is bakery.load_orders, its verifier bakery.check_orders." in outcome.out
+    assert "conflict: candidate bakery.orders: process candidate bakery.orders is defined otherwise" in outcome.out
+    assert "Differing fields: producer_dot_code, verifier_dot_code." in outcome.out
     stored = "select producer_dot_code from dot.v_process_candidate where process_candidate_code = 'bakery.orders'"
     assert value(db.connect("reader"), stored) == "bakery.load_orders"
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +20,27 @@ import typer
 
 from harness import cli, embedded
 from harness.caller_path import caller_path
-from harness.cli.verdicts import REASONS
+from harness.cli.verdicts import CAVEATS, REASONS
 from harness.ledger import Ledger
 from support import (
     AMENDED,
+    GATES,
     PAIR,
+    PRODUCER,
+    VERIFIER,
+    Connection,
     Database,
     DotWrapper,
     acquire,
     attest,
+    call,
     define_pair,
     interruptible,
     observe_component,
     observe_run,
     poll_until,
     ready_for_real_runs,
+    refused,
     rows,
     value,
 )
@@ -196,19 +203,143 @@ def test_every_reason_of_the_view_is_explained(db: Database) -> None:
     definition = value(db.connect("owner"), "select pg_get_viewdef('dot.v_process_run_verification_v3'::regclass)")
     definition += value(db.connect("owner"), "select pg_get_viewdef('dot.v_process_verification_v3'::regclass)")
     words = set(re.findall(r"'([a-z]+_[a-z_]+)'::text", definition))
-    assert words <= set(REASONS) | {"step_completed"}
-    assert set(REASONS) - {"not_a_real_run"} <= words
+    assert words <= set(REASONS) | set(CAVEATS) | {"step_completed"}
+    assert (set(REASONS) | set(CAVEATS)) - {"not_a_real_run"} <= words
+
+
+def test_what_a_verdict_leaves_open_is_told_wherever_it_is_shown(db: Database, dot_wrapper: DotWrapper) -> None:
+    ready_for_real_runs(db)
+    writer, operator = db.connect("writer"), db.connect("operator")
+
+    def verified(verifier: Connection, looked_at: str | None) -> str:
+        token = acquire(writer)
+        run_id = observe_run(writer, evidence_type="REAL_RUN", lease_token=token)["process_run_id"]
+        observe_component(writer, run_id, "producer", output_ref="s3://today", lease_token=token)
+        if verifier is operator:
+            writer.execute("select dot.fn_dot_iu_runtime_lease_release(%s, 'tester', %s)", (f"dot_exec:{PAIR}", token))
+            token = acquire(operator)
+        observe_component(verifier, run_id, "verifier", input_ref=looked_at, lease_token=token)
+        if verifier is operator:
+            operator.execute(
+                "select dot.fn_dot_iu_runtime_lease_release(%s, 'tester', %s)", (f"dot_exec:{PAIR}", token)
+            )
+        return str(run_id)
+
+    run_id = verified(operator, "s3://today")
+    assert dot_wrapper("board", "--json").json[0]["independently_verified"] is True
+    assert "1 candidate, 1 verified, 1 of them independently" in dot_wrapper("board").out
+    for subject in (PAIR, run_id):
+        assert ": verified independently\n" in dot_wrapper("why", subject).out
+    assert "\nverified independently\n" in dot_wrapper("show", run_id).out
+
+    run_id = verified(writer, "s3://yesterday")
+    expected = ["same_session_actor", "other_output"]
+    (of_board,) = dot_wrapper("board", "--json").json
+    of_why = [dot_wrapper("why", subject, "--json").json for subject in (PAIR, run_id)]
+    of_show = dot_wrapper("show", run_id, "--json").json["verdict"]
+    for told in (of_board, *of_why, of_show):
+        assert (told["verified"], told["independently_verified"], told["caveats"]) == (True, False, expected)
+    assert of_why[0]["explanations"] == {word: CAVEATS[word] for word in expected}
+    assert "other_output" in dot_wrapper("board").out
+    for subject in (PAIR, run_id):
+        assert ": verified, with caveats\n" in dot_wrapper("why", subject).out
+    assert "verified, with caveats: same_session_actor, other_output" in dot_wrapper("show", run_id).out
+
+
+def test_a_superseded_candidate_says_by_which(db: Database, dot_wrapper: DotWrapper) -> None:
+    define_pair(db)
+    asked = {"pins_output": True, "max_age": "7 days", "supersedes": PAIR, "verifier_role": "dot_relay"}
+    with db.connect("cataloguer") as cataloguer:
+        defined = {"code": "shop.next", "producer_dot_code": PRODUCER, "verifier_dot_code": VERIFIER, "actor": "ana"}
+        call(cataloguer, "fn_process_candidate_define", defined, **asked)
+    told = {one["process_candidate_code"]: one["superseded_by"] for one in dot_wrapper("board", "--json").json}
+    assert told == {PAIR: "shop.next", "shop.next": None}
+    assert "superseded by shop.next" in " ".join(dot_wrapper("board").out.split())
+    assert "superseded by shop.next: it takes simulations only" in dot_wrapper("why", PAIR).out
+    first, following = dot_wrapper("catalogue", "show", "--json").json["candidates"][::-1]
+    assert first["superseded_by"] == "shop.next"
+    assert {name: following[name] for name in asked} == asked
+    shown = dot_wrapper("catalogue", "show").out
+    for said in ("pins its output", "verified for 7", "supersedes", "verifier by"):
+        assert said in shown
+
+
+@pytest.mark.parametrize("max_age", ["290000 years", "101 years", "0", "-1 day"])
+def test_no_max_age_breaks_the_verdicts_of_others(db: Database, dot_wrapper: DotWrapper, max_age: str) -> None:
+    define_pair(db)
+    defined = {"code": "shop.old", "producer_dot_code": PRODUCER, "verifier_dot_code": VERIFIER, "actor": "ana"}
+    with db.connect("cataloguer") as cataloguer, refused("23514", "process_candidate_max_age_check"):
+        call(cataloguer, "fn_process_candidate_define", defined, max_age=max_age)
+    with db.connect("cataloguer") as cataloguer:
+        call(cataloguer, "fn_process_candidate_define", defined, max_age="100 years")
+    assert len(dot_wrapper("board", "--json").json) == 2
+
+
+def test_runs_are_found_by_when_they_occurred(db: Database, dot_wrapper: DotWrapper) -> None:
+    define_pair(db)
+    writer = db.connect("writer")
+    observe_run(writer, idempotency_key="undated")
+    for day in (1, 2, 3):
+        at = datetime(2026, 11, day, 12, tzinfo=UTC)
+        observe_run(writer, idempotency_key=f"day-{day}", occurred_at=at)
+
+    def found(*options: str) -> list[str]:
+        return [one["idempotency_key"] for one in dot_wrapper("runs", *options, "--json").json]
+
+    assert found() == ["day-3", "day-2", "day-1", "undated"]
+    assert found("--occurred-since", "2026-11-02T12:00Z") == ["day-3", "day-2"]
+    assert found("--occurred-until", "2026-11-02T12:00Z") == ["day-1"]
+    (one,) = dot_wrapper("runs", "--occurred-until", "2026-11-02T12:00Z", "--json").json
+    assert one["occurred_at"] == "2026-11-01T12:00:00+00:00"
+    local = datetime(2026, 11, 1, 12, tzinfo=UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    assert local in dot_wrapper("runs").out
+    assert local in dot_wrapper("show", one["process_run_id"]).out
+    assert dot_wrapper("runs", "--occurred-since", "yesterday").code == cli.BAD_INPUT
+
+
+def test_a_run_that_waits_for_its_verifier_is_listed_as_that(db: Database, dot_wrapper: DotWrapper) -> None:
+    ready_for_real_runs(db)
+    writer = db.connect("writer")
+    token = acquire(writer)
+    run_id = observe_run(writer, evidence_type="REAL_RUN", lease_token=token)["process_run_id"]
+    observe_component(writer, run_id, "producer", lease_token=token)
+    writer.execute("select dot.fn_dot_iu_runtime_lease_release(%s, 'tester', %s)", (f"dot_exec:{PAIR}", token))
+    (one,) = dot_wrapper("runs", "--state", "awaits_verifier", "--json").json
+    assert one["process_run_id"] == str(run_id)
+    table = dot_wrapper("runs").out
+    assert "awaits_verifier" in table
+    assert max(map(len, table.splitlines())) <= 80
+
+
+def test_a_gate_says_why_it_is_off_though_its_value_is_true(db: Database, dot_wrapper: DotWrapper) -> None:
+    db.connect("owner").execute("update dot.dot_config set value = 'true' where key = %s", (GATES[0],))
+    shown = next(one for one in dot_wrapper("gates", "show", "--json").json if one["key"] == GATES[0])
+    assert (shown["is_open"], shown["off_because"]) == (False, "it was opened past fn_dot_config_set")
+    assert f"{GATES[0]} is off: it was opened past fn_dot_config_set" in dot_wrapper("gates", "show").out
+
+
+def test_who_holds_a_switch_up_is_named(db: Database, dot_wrapper: DotWrapper) -> None:
+    ready_for_real_runs(db)
+    assert "0 transactions to wait for" in dot_wrapper("gates", "holders").out
+    writer = db.connect("writer")
+    token = acquire(writer)
+    with writer.transaction():
+        observe_run(writer, evidence_type="REAL_RUN", lease_token=token)
+        (one,) = dot_wrapper("gates", "holders", "--json").json
+        assert (one["pid"], one["login"]) == (writer.info.backend_pid, db.login("writer"))
+        assert f"backend {one['pid']}" in dot_wrapper("gates", "holders").out
 
 
 def test_leases_show_who_has_what(db: Database, dot_wrapper: DotWrapper) -> None:
     define_pair(db)
     writer = db.connect("writer")
     token = acquire(writer, holder="worker-1")
-    acquire(writer, "gone.pair", holder="worker-2")
-    writer.execute("select dot.fn_dot_iu_runtime_lease_release('dot_exec:gone.pair', 'worker-2', 1)")
+    define_pair(db, "over.pair")
+    acquire(writer, "over.pair", holder="worker-2")
+    writer.execute("select dot.fn_dot_iu_runtime_lease_release('dot_exec:over.pair', 'worker-2', 1)")
     found = {one["process_candidate_code"]: one for one in dot_wrapper("leases", "--json").json}
     assert (found[PAIR]["holder"], found[PAIR]["token"], found[PAIR]["is_live"]) == ("worker-1", token, True)
-    assert found["gone.pair"]["is_live"] is False
+    assert found["over.pair"]["is_live"] is False
     assert [one["lease_key"] for one in dot_wrapper("leases", "--live", "--json").json] == [f"dot_exec:{PAIR}"]
     assert "2 leases, 1 live" in dot_wrapper("leases").out
 

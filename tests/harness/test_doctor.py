@@ -314,7 +314,7 @@ def test_a_run_whose_lease_ran_out_is_a_warning_with_its_candidate(db: Database)
     time.sleep(1.2)
     findings = found(db.url_as("reader"))
     (run,), (lease,) = findings["runs"], findings["leases"]
-    assert (run.level, run.figure) == ("warn", "of the latest real runs 1 stale, 0 open for more than 86400 s")
+    assert (run.level, run.figure) == ("warn", "of the latest real runs 1 stale, 0 without an end for 86400 s")
     assert (lease.level, lease.figure) == ("warn", f"expired under a run: {PAIR}")
     acquire(writer)  # somebody else goes on: the old run stays stale, and no lease is over
     findings = found(db.url_as("reader"))
@@ -328,7 +328,7 @@ def test_a_run_that_stays_open_is_a_warning(db: Database) -> None:
     assert single(db.url_as("reader"), "runs").level == "ok"
     time.sleep(1.2)
     finding = single(db.url_as("reader"), "runs", Limits(open_run=0))
-    assert (finding.level, finding.figure) == ("warn", "of the latest real runs 0 stale, 1 open for more than 0 s")
+    assert (finding.level, finding.figure) == ("warn", "of the latest real runs 0 stale, 1 without an end for 0 s")
     assert finding.advice is not None
     assert PAIR in finding.advice
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,25 @@ def test_the_verifier_is_later_than_its_producer(db: Database, ledger: Ledger) -
         " where p.component_role = 'producer' and v.component_role = 'verifier'",
     )
     assert [one["later"] for one in pairs] == [True, True, True]
+
+
+def test_a_run_occurred_when_its_first_part_began_and_a_component_when_it_ended(
+    db: Database, ledger: Ledger, tmp_path: Path
+) -> None:
+    large_project(tmp_path, 2)
+    results = json.loads((tmp_path / "run_results.json").read_text())
+    model, test, undated, _ = results["results"]
+    model["timing"] = [{"started_at": "2026-11-21T09:00:00.25Z", "completed_at": "2026-11-21T09:00:01Z"}]
+    test["timing"] = [{"started_at": "2026-11-21T09:00:02Z", "completed_at": "2026-11-21T10:00:03+01:00"}]
+    undated["timing"] = [{"started_at": "yesterday", "completed_at": "2026-11-21T09:00:00"}]  # whose zone is not told
+    (tmp_path / "run_results.json").write_text(json.dumps(results))
+    imported(ledger, tmp_path)
+    reader = db.connect("reader")
+    at = datetime(2026, 11, 21, 9, tzinfo=UTC)
+    stored = rows(reader, "select occurred_at from dot.v_process_run order by process_candidate_code")
+    assert [one["occurred_at"] for one in stored] == [at + timedelta(seconds=0.25), None]
+    stored = rows(reader, "select occurred_at from dot.v_process_run_component order by process_candidate_code, 1")
+    assert [one["occurred_at"] for one in stored] == [at + timedelta(seconds=1), at + timedelta(seconds=3), None, None]
 
 
 def large_project(folder: Path, pairs: int) -> Path:

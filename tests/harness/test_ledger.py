@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -11,7 +12,7 @@ import pytest
 
 from harness import database, errors
 from harness.ledger import ATTEMPTS, Ledger
-from support import PAIR, PRODUCER, VERIFIER, Database, acquire, define_pair, ready_for_real_runs, rows, value
+from support import GATES, PAIR, PRODUCER, VERIFIER, Database, acquire, define_pair, ready_for_real_runs, rows, value
 
 
 def header(ledger: Ledger, **replaced: Any) -> Any:
@@ -25,6 +26,22 @@ def header(ledger: Ledger, **replaced: Any) -> Any:
             "evidence_type": "SIMULATED_DRY_RUN",
             "status": "started",
             "actor": "tester",
+            **replaced,
+        }
+    )
+
+
+def begin(ledger: Ledger, candidate: str, **replaced: Any) -> Any:
+    return ledger.begin_run(
+        **{
+            "process_candidate_code": candidate,
+            "dot_code": PRODUCER,
+            "process_run_id": uuid.uuid4(),
+            "correlation_id": "corr-1",
+            "evidence_type": "SIMULATED_DRY_RUN",
+            "actor": "tester",
+            "holder": "worker",
+            "ttl_seconds": 60,
             **replaced,
         }
     )
@@ -49,6 +66,14 @@ def test_each_refusal_is_its_own_class_with_sqlstate_and_constraint(db: Database
     ready_for_real_runs(db)
     run_id = header(ledger, idempotency_key="k").process_run_id
     component(ledger, run_id)
+    assert ledger.acquire_lease(PAIR, "other", 60) == 1
+    for code, asked in (
+        ("shop.roles", {"producer_role": "dot_owner", "verifier_role": "dot_owner"}),
+        ("shop.first", {}),
+        ("shop.second", {"supersedes": "shop.first", "pins_output": True}),
+    ):
+        assert ledger.define_candidate(code, PRODUCER, VERIFIER, "tester", **asked)
+    pinned = header(ledger, process_candidate_code="shop.second")
     known: list[tuple[Callable[[], object], type[errors.Refusal], str, str]] = [
         (lambda: header(ledger, actor=None), errors.MissingInput, "23502", "process_run_observation_actor_not_null"),
         (lambda: header(ledger, actor="a b"), errors.InvalidInput, "23514", "process_run_observation_actor_check"),
@@ -87,6 +112,31 @@ def test_each_refusal_is_its_own_class_with_sqlstate_and_constraint(db: Database
             "23505",
             "process_candidate_pair_conflict",
         ),
+        (lambda: begin(ledger, PAIR), errors.LeaseHeld, "23514", "lease_held"),
+        (
+            lambda: begin(ledger, "shop.roles"),
+            errors.NotTheWriter,
+            "23514",
+            "dot_iu_runtime_lease_role_check",
+        ),
+        (
+            lambda: header(ledger, process_candidate_code="shop.roles"),
+            errors.NotTheWriter,
+            "23514",
+            "process_candidate_producer_role_check",
+        ),
+        (
+            lambda: begin(ledger, "shop.first", evidence_type="REAL_RUN"),
+            errors.Superseded,
+            "23514",
+            "process_run_observation_superseded_check",
+        ),
+        (
+            lambda: component(ledger, pinned.process_run_id, process_candidate_code="shop.second"),
+            errors.OtherOutput,
+            "23514",
+            "process_component_observation_pinned_output_check",
+        ),
     ]
     for attempt, kind, sqlstate, constraint in known:
         with pytest.raises(errors.Refusal) as refused:
@@ -94,6 +144,43 @@ def test_each_refusal_is_its_own_class_with_sqlstate_and_constraint(db: Database
         assert type(refused.value) is kind, constraint
         assert (refused.value.sqlstate, refused.value.constraint) == (sqlstate, constraint)
         assert refused.value.hint, constraint
+
+
+def test_a_conflict_names_what_is_defined_otherwise(db: Database, ledger: Ledger) -> None:
+    define_pair(db)
+    with pytest.raises(errors.DefinitionConflict) as refused:
+        ledger.define_candidate(PAIR, PRODUCER, VERIFIER, "tester", pins_output=True, max_age=timedelta(days=7))
+    assert refused.value.fields == ("pins_output", "max_age")
+    assert ledger.define_candidate(PAIR, PRODUCER, VERIFIER, "tester") is False
+
+
+def test_a_run_that_is_begun_again_is_the_same_run_under_a_new_token(db: Database, ledger: Ledger) -> None:
+    ready_for_real_runs(db)
+    first = begin(ledger, PAIR, evidence_type="REAL_RUN", idempotency_key="today")
+    again = begin(ledger, PAIR, evidence_type="REAL_RUN", idempotency_key="today")
+    assert (first.observed.created, again.observed.created) == (True, False)
+    assert again.observed.process_run_id == first.observed.process_run_id
+    assert (first.lease_token, again.lease_token) == (1, 2)
+    assert sorted(first.open_gates) == sorted(GATES)
+    assert {one["check_name"]: one["verdict"] for one in first.preflight} == dict.fromkeys(
+        ("fs_snapshot_present", "gates_readable", "catalogue_present", "lease_table_usable"), "PASS"
+    )
+
+
+def test_a_time_without_a_zone_is_refused_before_it_is_sent(db: Database, ledger: Ledger) -> None:
+    define_pair(db)
+    naive = datetime(2026, 11, 21, 9)
+    for call in (
+        lambda: header(ledger, occurred_at=naive),
+        lambda: component(ledger, uuid.uuid4(), occurred_at=naive),
+        lambda: ledger.define_candidate("shop.timed", PRODUCER, VERIFIER, "tester", source_time=naive),
+    ):
+        with pytest.raises(errors.InvalidInput, match="has no time zone"):
+            call()
+
+
+def test_a_standby_is_no_closed_gate() -> None:
+    assert errors.of_sqlstate("25006", "gate_primary_check") is errors.ReadOnlyDatabase
 
 
 def test_what_cannot_even_be_sent_is_invalid_input(db: Database, ledger: Ledger) -> None:

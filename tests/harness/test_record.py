@@ -12,6 +12,7 @@ import sys
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -94,8 +95,8 @@ def stored(db: Database) -> list[dict[str, Any]]:
     query = """
         select r.process_run_id, r.parent_run_id, r.correlation_id as run_correlation_id, r.evidence_type, r.dry_run,
             r.status as run_status, r.actor as run_actor, r.idempotency_key as run_key, r.end_state,
-            r.evidence_ref as run_evidence, c.component_role, c.status, c.idempotency_key, c.input_ref, c.output_ref,
-            c.error_ref, c.evidence_ref
+            r.evidence_ref as run_evidence, r.occurred_at as run_occurred_at, c.component_role, c.status,
+            c.idempotency_key, c.input_ref, c.output_ref, c.error_ref, c.evidence_ref, c.occurred_at
         from dot.v_process_run as r
         left join dot.v_process_run_component as c using (process_candidate_code, process_run_id)
         order by r.process_run_id, c.component_role
@@ -106,11 +107,12 @@ def stored(db: Database) -> list[dict[str, Any]]:
 def test_every_field_of_a_line_is_stored(db: Database, ledger: Ledger) -> None:
     define_pair(db)
     run_id, parent = str(uuid.uuid4()), str(uuid.uuid4())
-    refs = {
+    refs: dict[str, Any] = {
         "input_ref": "s3://in",
         "output_ref": "s3://out",
         "error_ref": "log:1",
         "evidence_ref": {"rows": 3, "of": ["a", None, {"b": True}]},
+        "occurred_at": "2026-11-21T09:30:00.25+01:00",
     }
     lines = [
         run_line(process_run_id=run_id, parent_run_id=parent, **refs),
@@ -129,6 +131,7 @@ def test_every_field_of_a_line_is_stored(db: Database, ledger: Ledger) -> None:
             name: refs[name] for name in ("input_ref", "output_ref", "error_ref")
         }
         assert component["run_evidence"] == refs["evidence_ref"]
+        assert component["occurred_at"] == component["run_occurred_at"] == datetime.fromisoformat(refs["occurred_at"])
     assert producer["evidence_ref"] == refs["evidence_ref"]
     assert verifier["evidence_ref"] == {"rows": 3, "of": ["a", None, {"b": True}], "skipped": True}
     assert producer["idempotency_key"] == "key-1:producer:completed"
@@ -197,6 +200,11 @@ def test_a_line_that_a_restart_would_record_twice_is_refused() -> None:
         (json.dumps(component_line(role="watcher")).encode(), "role", "producer"),
         (json.dumps(component_line(parent_run_id=str(uuid.uuid4()))).encode(), "parent_run_id", "None"),
         (json.dumps(run_line(evidence_ref=["a"])).encode(), "evidence_ref", "dictionary"),
+        (json.dumps(run_line(occurred_at="2026-11-21T09:30:00")).encode(), "occurred_at", "no time with a zone"),
+        (json.dumps(run_line(occurred_at="2026-11-21T09:30:00.1234567Z")).encode(), "occurred_at", "no time"),
+        (json.dumps(run_line(occurred_at="2026-02-30T09:30:00Z")).encode(), "occurred_at", "day is out of range"),
+        (json.dumps(run_line(occurred_at="infinity")).encode(), "occurred_at", "no time with a zone"),
+        (json.dumps(run_line(occurred_at=1795253400)).encode(), "occurred_at", "datetime"),
     ],
 )
 def test_a_line_that_is_no_observation_says_why(text: bytes, field: str | None, reason: str) -> None:
@@ -217,6 +225,8 @@ def test_what_the_database_refuses_is_told_by_line_and_field_and_the_others_are_
         (run_line(idempotency_key="c", dot_code=VERIFIER), "dot_code", "23514"),
         (run_line(idempotency_key="d", evidence_ref={"skipped": True}), "evidence_ref", "23514"),
         (run_line(idempotency_key="e", evidence_ref={"a": 2**60}), "evidence_ref", "23514"),
+        (run_line(idempotency_key="g", evidence_ref={"attempt": 2}), "evidence_ref", "23514"),
+        (run_line(idempotency_key="good", occurred_at="2026-11-21T09:30:00Z"), "occurred_at", "23505"),
         (run_line(idempotency_key="f", process_run_id=str(uuid.UUID(int=0))), "process_run_id", "23514"),
         (run_line(idempotency_key="good", output_ref="s3://other"), "output_ref", "23505"),
         (component_line(idempotency_key="nobody"), "process_run_id", "23503"),
@@ -535,6 +545,7 @@ ODD = st.one_of(
     st.integers(-2, 2),
     st.sampled_from(["", "run", "producer", "started", "true", "REAL_RUN", "a b", "x\n", "x" * 200, "x" * 201, "ä"]),
     st.text(max_size=5),
+    st.datetimes(timezones=st.just(UTC)).map(datetime.isoformat),
     st.uuids().map(str),
     st.just({}),
     st.just([]),
@@ -544,7 +555,9 @@ ODD = st.one_of(
 @given(
     line=st.sampled_from([run_line(), component_line(), run_line(process_run_id=str(uuid.uuid4()))]),
     replaced=st.dictionaries(
-        st.sampled_from([*run_line(), "role", "parent_run_id", "process_run_id", "input_ref", "evidence_ref", "else"]),
+        st.sampled_from(
+            [*run_line(), "role", "parent_run_id", "process_run_id", "input_ref", "evidence_ref", "occurred_at", "else"]
+        ),
         ODD,
         max_size=3,
     ),

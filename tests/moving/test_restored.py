@@ -151,20 +151,32 @@ def test_an_identity_that_is_behind_its_table_goes_on_after_it_and_a_dry_run_mov
     db: Database, command: Callable[..., Outcome]
 ) -> None:
     superuser = db.connect("superuser")
-    set_gates(db, "true")
-    set_gates(db, "false")
-    superuser.execute("alter table dot.dot_config_audit alter audit_id restart with 2")
-    with refused("23505", "dot_config_audit_pkey"):
-        set_gates(db, "true", "queue.worker.enabled")
+    queue = "insert into dot.job_queue (job_type, status) values ('nightly', 'done')"
+    for _ in range(5):
+        superuser.execute(queue)
+    superuser.execute("alter table dot.job_queue alter job_id restart with 2")
+    with refused("23505", "job_queue_pkey"):
+        superuser.execute(queue)
     assert "state" in findings(db.url)
     planned = command("--dry-run", "--json").json["changes"]
     assert [one["area"] for one in planned] == ["identities"]
-    with refused("23505", "dot_config_audit_pkey"):
-        set_gates(db, "true", "queue.worker.enabled")
+    with refused("23505", "job_queue_pkey"):
+        superuser.execute(queue)
     assert command("--json").json["changes"] == [
-        {"area": "identities", "what": "dot.dot_config_audit.audit_id goes on after 6, and not at 4"}
+        {"area": "identities", "what": "dot.job_queue.job_id goes on after 5, and not at 4"}
     ]
-    set_gates(db, "true", "queue.worker.enabled")
+    superuser.execute(queue)
+
+
+def test_an_attestation_that_was_made_elsewhere_counts_for_nothing_and_is_left(
+    of: Server, owned: Callable[[str], str]
+) -> None:
+    owned("plain")
+    assert look(of.url("shop")).attested
+    assert not look(of.url("other")).attested
+    areas = {one.area for one in restored(of.url("other")).changes}
+    assert {"gates", "leases"} <= areas
+    assert "attestations" not in areas
 
 
 def test_an_attestation_that_has_run_out_or_blocks_is_left(db: Database) -> None:

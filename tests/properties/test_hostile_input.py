@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -64,7 +65,7 @@ documents = st.recursive(
 )
 evidence = st.one_of(
     documents,
-    st.dictionaries(st.sampled_from(["wrapper_phase", "skipped", "ok"]), documents, max_size=2),
+    st.dictionaries(st.sampled_from(["wrapper_phase", "skipped", "attempt", "ok"]), documents, max_size=2),
     st.builds(lambda length: {"a": "x" * length}, st.sampled_from([8183, 8184])),
     st.builds(lambda number: {str(key): key for key in range(number)}, st.sampled_from([500, 5000])),
 )
@@ -86,6 +87,8 @@ HOSTILE: dict[str, st.SearchStrategy[Any]] = {
     "output_ref": texts,
     "error_ref": texts,
     "evidence_ref": evidence,
+    "occurred_at": st.datetimes(timezones=st.just(UTC))
+    | st.sampled_from(["infinity", "-infinity", "10000-01-01Z", "0001-01-01Z BC"]),
     "lease_token": st.sampled_from([0, 1, -1, 2**63 - 1]),
 }
 TEXTS = [name for name, values in HOSTILE.items() if name.endswith(("code", "ref", "key", "type", "role")) or name in (
@@ -105,6 +108,8 @@ def hostile_arguments(draw: st.DrawFn, names: list[str]) -> dict[str, Any]:
 @given(hostile=hostile_arguments(OF_RUN), real=st.booleans())
 @example(hostile={"evidence_type": None, "parent_run_id": NIL, "status": "prepared"}, real=True)
 @example(hostile={"evidence_ref": {"skipped": None}, "error_ref": "a b"}, real=False)
+@example(hostile={"occurred_at": "10000-01-01Z"}, real=False)
+@example(hostile={"occurred_at": datetime(1, 1, 1, tzinfo=UTC)}, real=False)
 def test_a_hostile_run_is_stored_or_refused_as_the_model_says(
     db: Database, hostile: dict[str, Any], real: bool
 ) -> None:
@@ -207,7 +212,7 @@ def ready(db: Database) -> Twin:
     """Where a REAL_RUN of the first candidate is let in under token 1."""
     twin = Twin(db)
     for gate in GATES:
-        twin.edit_gate(gate, "true")
+        twin.set_gate(gate, "true")
     twin.attest("PASS")
     twin.acquire("writer", twin.candidates[0], "anna")
     return twin

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 from hypothesis import settings
@@ -19,12 +20,16 @@ from hypothesis.stateful import (
 
 from harness import model
 from support import GATES, IN_BOTH_STATES, PRODUCER, VERIFIER, Database
-from twin import STRANGER, Twin
+from twin import STRANGER, STRICT, Twin
 
 RUN_IDS = [uuid.UUID(int=number) for number in range(1, 6)]
 
 
-who = st.sampled_from(["writer", "writer", "operator"])
+THEN = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
+
+# A token is good for the login that took it: who has the lease gets further than others.
+who = st.sampled_from(["holder", "holder", "holder", "writer", "operator"])
+anyone = st.sampled_from(["writer", "writer", "operator"])
 pair = st.sampled_from([0, 0, 0, 1])
 run_ids = st.sampled_from(RUN_IDS)
 which = st.integers(0, 3)
@@ -32,6 +37,7 @@ roles = st.sampled_from(["producer", "verifier"])
 words = st.sampled_from(["prepared", "started", "started", "completed", "completed", "failed", "skipped"])
 beginnings = st.sampled_from(["started", "started", "started", "completed", "failed", "skipped"])
 ends = st.sampled_from(["completed", "completed", "completed", "failed", "skipped"])
+outputs = st.sampled_from(["s3://out/1", "s3://out/1", "s3://out/1", "s3://out/2", None])
 evidence_types = st.sampled_from([model.SIMULATED, model.DRY, model.REAL, model.REAL, model.REAL])
 holder = st.sampled_from(["anna", "anna", "anna", "boris"])
 token = st.sampled_from(["live", "live", "live", "stale", "none"])
@@ -61,20 +67,16 @@ OTHER: dict[str, list[Any]] = {
     "output_ref": [None, "s3://out/1"],
     "error_ref": [None, "s3://err/1"],
     "evidence_ref": [
-        {},
-        {"rows": 1},
-        {"rows": 1.0},
-        {"rows": 1.5},
-        {"rows": True},
-        {"rows": "1"},
-        {"rows": 1, "more": [None]},
+        *({}, {"rows": 1}, {"rows": 1.0}, {"rows": 1.5}, {"rows": True}, {"rows": "1"}, {"rows": 1, "more": [None]}),
+        *({"rows": 1, "attempt": {"pid": 1}}, {"rows": 1, "attempt": {"pid": 2}}, {"attempt": None}),
     ],
+    "occurred_at": [None, THEN, THEN.astimezone(timezone(timedelta(hours=1))), THEN + timedelta(seconds=1), "infinity"],
     "lease_token": [None, 0, 1, 2],
 }
 payload = st.fixed_dictionaries(
     {
         name: st.sampled_from(OTHER[name])
-        for name in ("correlation_id", "actor", "idempotency_key", "input_ref", "evidence_ref")
+        for name in ("correlation_id", "actor", "idempotency_key", "input_ref", "evidence_ref", "occurred_at")
     }
 )
 
@@ -87,7 +89,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def __init__(self, db: Database) -> None:
         super().__init__()
-        self.twin = Twin(db)
+        self.twin = Twin(db, second=STRICT)
         self.calls: list[tuple[str, dict[str, Any]]] = []
 
     def teardown(self) -> None:
@@ -117,10 +119,39 @@ class LedgerMachine(RuleBasedStateMachine):
     def make_ready(self, pair: int, holder: str) -> None:
         """All that a REAL_RUN needs, unless somebody else has the lease."""
         for gate in GATES:
-            if model.gate_value(self.twin.committed, gate) != "true":
+            if not model.is_open(self.twin.committed, gate):
                 self.twin.set_gate(gate, "true")
         self.twin.attest("PASS")
         self.twin.acquire("writer", self.twin.candidates[pair], holder)
+
+    @rule(who=anyone, pair=pair, run_id=run_ids, evidence_type=evidence_types, holder=holder, key=key)
+    def begin_run(
+        self, who: str, pair: int, run_id: uuid.UUID, evidence_type: str, holder: str, key: str | None
+    ) -> None:
+        """As the caller path does it: gates, preflight, lease, header in one call."""
+        if who == "operator" and self.twin.holds_lease(self.twin.candidates[pair]):
+            return
+        arguments = self.run_arguments(who, pair, run_id, evidence_type, idempotency_key=key)
+        for name in ("status", "output_ref", "error_ref", "lease_token"):
+            del arguments[name]
+        self.twin.begin_run(who, holder, **arguments)
+
+    @rule(pair=pair)
+    def hand_over(self, pair: int) -> None:
+        """The lease goes from one login to the other."""
+        candidate = self.twin.candidates[pair]
+        live = self.twin.committed.live_lease(f"dot_exec:{candidate}")
+        if live is None or self.twin.holds_lease(candidate):
+            return
+        one = self.login_of(pair)
+        self.twin.release(one, candidate, live.holder, live.token)
+        self.twin.acquire("operator" if one == "writer" else "writer", candidate, live.holder)
+
+    @rule(pair=st.sampled_from([0, 0, 0, 0, 0, 0, 0, 1]))
+    def supersede(self, pair: int) -> None:
+        """Once a story: what follows is refused above a simulation."""
+        if len(self.twin.candidates) == 2 and self.calls:
+            self.twin.supersede(pair)
 
     @rule(who=who, pair=pair, run_id=run_ids, evidence_type=evidence_types, word=beginnings, key=key)
     def start_run(self, who: str, pair: int, run_id: uuid.UUID, evidence_type: str, word: str, key: str | None) -> None:
@@ -133,10 +164,16 @@ class LedgerMachine(RuleBasedStateMachine):
         self.observe("component", who, self.component_arguments(who, which, role, idempotency_key=key))
 
     @precondition(lambda self: self.has_runs)
-    @rule(who=who, which=which, ends=st.tuples(ends, ends))
-    def end_both(self, who: str, which: int, ends: tuple[str, str]) -> None:
-        for role, word in zip(("producer", "verifier"), ends, strict=True):
-            self.observe("component", who, self.component_arguments(who, which, role, status=word))
+    @rule(who=who, which=which, ends=st.tuples(ends, ends), over=st.booleans(), named=st.tuples(outputs, outputs))
+    def end_both(
+        self, who: str, which: int, ends: tuple[str, str], over: bool, named: tuple[str | None, str | None]
+    ) -> None:
+        """Producer and verifier, by one login or by two, and what they say that was written and looked at."""
+        for role, word, ref in zip(("producer", "verifier"), ends, named, strict=True):
+            refs = {"output_ref" if role == "producer" else "input_ref": ref}
+            self.observe("component", who, self.component_arguments(who, which, role, status=word, **refs))
+            if over and role == "producer":
+                self.hand_over(self.pair_of(which))
 
     @precondition(lambda self: self.has_runs)
     @rule(who=who, which=which, role=roles, word=words, payload=payload)
@@ -208,6 +245,9 @@ class LedgerMachine(RuleBasedStateMachine):
         self.observe(kind, who, changed)
 
     def observe(self, kind: str, who: str, arguments: dict[str, Any]) -> None:
+        if who == "holder":
+            code = arguments["process_candidate_code"]
+            who = self.login_of(self.twin.candidates.index(code) if code in self.twin.candidates else 0)
         outcome = getattr(self.twin, f"observe_{kind}")(who, **arguments)
         if outcome[0] == "told" and arguments["idempotency_key"]:
             self.calls.append((kind, arguments))
@@ -230,15 +270,15 @@ class LedgerMachine(RuleBasedStateMachine):
             "output_ref": None,
             "error_ref": None,
             "evidence_ref": {},
+            "occurred_at": None,
             "lease_token": None if evidence_type == model.SIMULATED else self.token_of(who, pair, "live"),
             **replaced,
         }
 
     def component_arguments(self, who: str, which: int, role: str, **replaced: Any) -> dict[str, Any]:
         """For a run that is there, even one that only the writer's transaction has; for any where there is none."""
-        runs = self.twin.seen_by("writer").all(model.Run)
-        header = runs[-1 - which % len(runs)] if runs else None
-        pair = self.twin.candidates.index(header.process_candidate_code) if header else 0
+        header = self.run_of(which)
+        pair = self.pair_of(which)
         simulated = header is None or header.evidence_type == model.SIMULATED
         return {
             "process_candidate_code": self.twin.candidates[pair],
@@ -253,9 +293,23 @@ class LedgerMachine(RuleBasedStateMachine):
             "output_ref": None,
             "error_ref": None,
             "evidence_ref": {},
+            "occurred_at": None,
             "lease_token": None if simulated else self.token_of(who, pair, "live"),
             **replaced,
         }
+
+    def run_of(self, which: int) -> model.Run | None:
+        runs = self.twin.seen_by("writer").all(model.Run)
+        return runs[-1 - which % len(runs)] if runs else None
+
+    def pair_of(self, which: int) -> int:
+        header = self.run_of(which)
+        return self.twin.candidates.index(header.process_candidate_code) if header else 0
+
+    def login_of(self, pair: int) -> str:
+        """Who has the lease, or had it last."""
+        lease = self.twin.seen_by("writer").newest(model.Lease, key=f"dot_exec:{self.twin.candidates[pair]}")
+        return "operator" if lease and lease.session_actor == self.twin.db.login("operator") else "writer"
 
     def with_live_token(self, who: str, arguments: dict[str, Any]) -> dict[str, Any]:
         if arguments["lease_token"] is None:
@@ -268,13 +322,14 @@ class LedgerMachine(RuleBasedStateMachine):
         return {"right": own[0], "swapped": own[1], "stranger": STRANGER, "unknown": "dot.unknown"}[which]
 
     def token_of(self, who: str, pair: int, which: str) -> int | None:
-        lease = self.twin.seen_by(who).newest(model.Lease, key=f"dot_exec:{self.twin.candidates[pair]}")
+        seen = self.twin.seen_by("writer" if who == "holder" else who)
+        lease = seen.newest(model.Lease, key=f"dot_exec:{self.twin.candidates[pair]}")
         token = lease.token if lease else 0
         return {"live": token, "stale": token - 1, "none": None}[which]
 
     # --- Leases, gates, event types, attestations ---
 
-    @rule(who=who, pair=pair, holder=holder, what=st.sampled_from(["acquire", "renew", "release"]), token=token)
+    @rule(who=anyone, pair=pair, holder=holder, what=st.sampled_from(["acquire", "renew", "release"]), token=token)
     def call_lease(self, who: str, pair: int, holder: str, what: str, token: str) -> None:
         candidate, number = self.twin.candidates[pair], self.token_of(who, pair, token) or 0
         if who == "operator" and self.twin.holds_lease(candidate):

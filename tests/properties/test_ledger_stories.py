@@ -6,13 +6,14 @@ A story in which the database and the model once differed is kept here, too.
 from __future__ import annotations
 
 import uuid
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from harness import model
 from support import GATES, IN_BOTH_STATES, PRODUCER, VERIFIER, Database
-from twin import Outcome, Twin
+from twin import STRICT, Outcome, Twin
 
 pytestmark = IN_BOTH_STATES
 
@@ -96,7 +97,7 @@ def test_a_verifier_that_began_before_the_producer_was_done_verifies_nothing(twi
 def test_a_later_real_run_takes_the_verdict_and_the_last_verified_run_stays(twin: Twin) -> None:
     start(twin)
     end(twin, "producer")
-    end(twin, "verifier", who="operator")
+    end(twin, "verifier")
     assert reasons(twin) == ()
     start(twin, process_run_id=OTHER_RUN_ID)
     assert reasons(twin) == ("producer_missing", "verifier_missing")
@@ -104,6 +105,154 @@ def test_a_later_real_run_takes_the_verdict_and_the_last_verified_run_stays(twin
     assert not verdict.verified
     assert verdict.last_verified
     assert verdict.last_verified.process_run_id == RUN_ID
+
+
+def test_the_lease_of_one_login_is_no_permission_of_another(twin: Twin) -> None:
+    assert refusal(start(twin, "operator")) == "lease_live_check"
+    start(twin)
+    assert refusal(end(twin, "producer", "operator")) == "lease_live_check"
+    simulated = {"evidence_type": model.SIMULATED, "process_run_id": OTHER_RUN_ID}
+    assert refusal(start(twin, "operator", **simulated, lease_token=1)) == "lease_live_check"
+    hand_over(twin, to="operator")
+    end(twin, "producer", "operator", lease_token=2)
+    assert refusal(end(twin, "verifier", lease_token=2)) == "lease_live_check"
+
+
+def hand_over(twin: Twin, to: str) -> None:
+    """Anna's lease of the first candidate goes from one login to the other."""
+    twin.release("writer" if to == "operator" else "operator", twin.candidates[0], "anna", 1)
+    assert twin.acquire(to, twin.candidates[0], "anna") == ("told", 2)
+
+
+def test_a_verdict_is_independent_where_another_login_looked_at_what_was_written(twin: Twin) -> None:
+    start(twin)
+    end(twin, "producer", output_ref="s3://out/today")
+    hand_over(twin, to="operator")
+    end(twin, "verifier", "operator", input_ref="s3://out/today", lease_token=2)
+    twin.compare()
+    latest = model.verdict(twin.committed, twin.candidates[0]).latest
+    assert latest is not None
+    assert (latest.verified, latest.caveats, latest.independently_verified) == (True, (), True)
+
+
+@pytest.mark.parametrize(
+    ("written", "looked_at", "expected"),
+    [
+        ("s3://out/today", "s3://out/today", ("same_session_actor",)),
+        ("s3://out/today", "s3://out/yesterday", ("same_session_actor", "other_output")),
+        ("s3://out/today", None, ("same_session_actor", "output_not_named")),
+        (None, "s3://out/today", ("same_session_actor", "output_not_named")),
+    ],
+)
+def test_a_verdict_says_what_a_stranger_would_ask(
+    twin: Twin, written: str | None, looked_at: str | None, expected: tuple[str, ...]
+) -> None:
+    start(twin)
+    end(twin, "producer", output_ref=written)
+    end(twin, "verifier", input_ref=looked_at)
+    twin.compare()
+    latest = model.verdict(twin.committed, twin.candidates[0]).latest
+    assert latest is not None
+    assert (latest.verified, latest.caveats, latest.independently_verified) == (True, expected, False)
+
+
+def test_a_candidate_that_asks_for_it_gets_its_roles_its_output_and_its_age(db: Database) -> None:
+    twin = Twin(db, second=STRICT)
+    of_second: dict[str, Any] = {"process_candidate_code": twin.candidates[1]}
+    for gate in GATES:
+        twin.set_gate(gate, "true")
+    twin.attest("PASS")
+    twin.acquire("operator", twin.candidates[1], "anna")
+    start(twin, "operator", **of_second, dot_code=VERIFIER)
+    looking: dict[str, Any] = {**of_second, "dot_code": PRODUCER, "input_ref": "s3://out/today"}
+    pinned = "process_component_observation_pinned_output_check"
+    assert refusal(end(twin, "verifier", "operator", **looking)) == pinned
+    end(twin, "producer", "operator", **of_second, dot_code=VERIFIER, output_ref="s3://out/today")
+    assert refusal(end(twin, "verifier", **looking)) == "process_candidate_verifier_role_check"
+    for other in ("s3://out/yesterday", None):
+        assert refusal(end(twin, "verifier", "operator", **{**looking, "input_ref": other})) == pinned
+    assert end(twin, "verifier", "operator", **looking)[1][1] is True
+    twin.compare()
+    latest = model.verdict(twin.committed, twin.candidates[1]).latest
+    assert latest is not None
+    assert latest.caveats == ("same_session_actor", "older_than_max_age")
+
+
+def test_a_candidate_that_was_superseded_takes_simulations_alone_and_names_the_newest(twin: Twin) -> None:
+    start(twin, idempotency_key="key-1")
+    twin.supersede(0)
+    twin.supersede(2)
+    assert refusal(start(twin, idempotency_key="key-1")) == "process_run_observation_superseded_check"
+    assert end(twin, "producer")[0] == "told"  # a run that has begun goes on
+    assert start(twin, evidence_type=model.SIMULATED, process_run_id=OTHER_RUN_ID)[0] == "told"
+    newest = twin.committed.all(model.Candidate)[-1]
+    assert [model.newest_of_chain(twin.committed, one) for one in twin.committed.all(model.Candidate)] == [
+        *(newest, twin.definitions[1]),
+        *(newest, newest),
+    ]
+
+
+def test_when_it_happened_is_payload_and_the_attempt_is_not(twin: Twin) -> None:
+    said: dict[str, Any] = {"evidence_type": model.SIMULATED, "idempotency_key": "key-1"}
+    then = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
+    start(twin, **said, occurred_at=then, evidence_ref={"rows": 1, "attempt": {"pid": 1}})
+    again = start(twin, **said, occurred_at=then, evidence_ref={"rows": 1, "attempt": {"pid": 2}})
+    assert again == ("told", (RUN_ID, "corr-1", False))
+    assert start(twin, **said, occurred_at=then, evidence_ref={"rows": 1})[0] == "told"
+    other = start(twin, **said, occurred_at=then + timedelta(seconds=1), evidence_ref={"rows": 2, "attempt": {}})
+    assert other[3] == {"occurred_at", "evidence_ref"}
+
+
+def test_a_run_is_begun_by_one_call_or_not_at_all(twin: Twin) -> None:
+    said: dict[str, Any] = {
+        "process_candidate_code": twin.candidates[0],
+        "dot_code": PRODUCER,
+        "process_run_id": RUN_ID,
+        "correlation_id": "corr-1",
+        "evidence_type": model.REAL,
+        "dry_run": False,
+        "actor": "anna",
+        "idempotency_key": "key-1",
+    }
+    assert refusal(compared(twin, twin.begin_run("writer", "boris", **said))) == "lease_held"
+    assert compared(twin, twin.begin_run("writer", "anna", **said))[1][:4] == (RUN_ID, "corr-1", True, 2)
+    assert compared(twin, twin.begin_run("writer", "anna", **said))[1][:4] == (RUN_ID, "corr-1", False, 3)
+    other = {**said, "actor": "boris"}
+    assert refusal(compared(twin, twin.begin_run("writer", "anna", **other))) == "idempotency_payload_mismatch"
+    lease = twin.committed.newest(model.Lease, key=f"dot_exec:{twin.candidates[0]}")
+    assert lease is not None
+    assert lease.token == 3
+    simulated = {**said, "evidence_type": model.SIMULATED, "dry_run": True, "idempotency_key": "key-2"}
+    simulated["process_run_id"] = OTHER_RUN_ID
+    twin.set_gate(GATES[0], "false")
+    assert refusal(twin.begin_run("writer", "anna", **said)) == "gate_operator_runtime_enabled_check"
+    twin.let_attestation_run_out()
+    assert refusal(twin.begin_run("writer", "anna", **simulated)) == "preflight_check"
+    twin.attest("WARN")
+    told = compared(twin, twin.begin_run("writer", "anna", **simulated))[1]
+    assert (told[3], told[4], told[5]["fs_snapshot_present"]) == (4, set(GATES[1:]), "WARN")
+
+
+def test_a_gate_that_was_opened_past_its_function_is_off_and_closing_it_takes_no_function(twin: Twin) -> None:
+    twin.edit_gate(GATES[2], "false")
+    assert refusal(start(twin)) == "gate_real_run_enabled_check"
+    twin.edit_gate(GATES[2], "true")  # as it was decided
+    assert start(twin)[0] == "told"
+    twin.set_gate(GATES[2], "false")
+    twin.edit_gate(GATES[2], "true")
+    assert refusal(end(twin, "producer")) == "gate_real_run_enabled_check"
+
+
+def test_a_run_that_only_waits_for_its_verifier_says_so_once_its_lease_is_over(twin: Twin) -> None:
+    start(twin)
+    end(twin, "producer")
+    assert end_state(twin) == "open"
+    twin.let_lease_run_out(twin.candidates[0])
+    assert end_state(twin) == "awaits_verifier"
+    twin.acquire("writer", twin.candidates[0], "anna")
+    end(twin, "verifier", status="started", lease_token=2)
+    twin.let_lease_run_out(twin.candidates[0])
+    assert end_state(twin) == "stale"
 
 
 def test_a_crashed_run_is_stale_until_it_goes_on_under_a_new_lease(twin: Twin) -> None:

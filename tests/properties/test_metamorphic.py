@@ -38,7 +38,7 @@ def ready(db: Database) -> tuple[Twin, tuple[int, int]]:
     """Open gates, a passed preflight, and the lease of both candidates: their tokens."""
     twin = Twin(db)
     for gate in GATES:
-        twin.edit_gate(gate, "true")
+        twin.set_gate(gate, "true")
     twin.attest("PASS")
     first, second = (twin.acquire("writer", candidate, "anna")[1] for candidate in twin.candidates)
     return twin, (first, second)
