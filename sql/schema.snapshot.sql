@@ -520,6 +520,13 @@ CREATE FUNCTION dot.fn_dot_iu_runtime_lease_acquire(p_lease_key text, p_holder t
 
 ALTER FUNCTION dot.fn_dot_iu_runtime_lease_acquire(p_lease_key text, p_holder text, p_ttl_seconds integer) OWNER TO dot_owner;
 
+CREATE FUNCTION dot.fn_dot_iu_runtime_lease_end(p_lease_key text, p_actor text, p_reason text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '2s'
+
+ALTER FUNCTION dot.fn_dot_iu_runtime_lease_end(p_lease_key text, p_actor text, p_reason text) OWNER TO dot_owner;
+
 CREATE FUNCTION dot.fn_dot_iu_runtime_lease_release(p_lease_key text, p_holder text, p_token bigint) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -657,6 +664,12 @@ CREATE FUNCTION dot.fn_host_lease_acquire(p_lease_key text, p_holder text, p_ses
 
 ALTER FUNCTION dot.fn_host_lease_acquire(p_lease_key text, p_holder text, p_session_actor text, p_ttl_seconds integer) OWNER TO dot_bridge;
 
+CREATE FUNCTION dot.fn_host_lease_end(p_lease_key text, OUT holder text, OUT session_actor text, OUT was_live boolean) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+
+ALTER FUNCTION dot.fn_host_lease_end(p_lease_key text, OUT holder text, OUT session_actor text, OUT was_live boolean) OWNER TO dot_bridge;
+
 CREATE FUNCTION dot.fn_host_lease_extend(p_lease_key text, p_holder text, p_session_actor text, p_token bigint, p_ttl_seconds integer) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -774,10 +787,11 @@ CREATE FUNCTION dot.fn_preflight_attest(p_check_name text, p_verdict text, p_val
 
 ALTER FUNCTION dot.fn_preflight_attest(p_check_name text, p_verdict text, p_valid_seconds integer, p_actor text, p_finding text) OWNER TO dot_owner;
 
-CREATE FUNCTION dot.fn_preflight_attestation(p_check_name text, OUT verdict text, OUT detail text) RETURNS record
-    LANGUAGE plpgsql
+CREATE FUNCTION dot.fn_preflight_attestation(p_check_name text, OUT verdict text, OUT detail text, OUT attestation_id bigint) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
 
-ALTER FUNCTION dot.fn_preflight_attestation(p_check_name text, OUT verdict text, OUT detail text) OWNER TO dot_owner;
+ALTER FUNCTION dot.fn_preflight_attestation(p_check_name text, OUT verdict text, OUT detail text, OUT attestation_id bigint) OWNER TO dot_owner;
 
 CREATE FUNCTION dot.fn_preflight_guard(OUT check_name text, OUT verdict text, OUT detail text) RETURNS SETOF record
     LANGUAGE plpgsql SECURITY DEFINER
@@ -848,6 +862,18 @@ CREATE FUNCTION dot.fn_status_stored(p_status text) RETURNS text
 
 ALTER FUNCTION dot.fn_status_stored(p_status text) OWNER TO dot_owner;
 
+CREATE VIEW dot.v_dot_command WITH (security_barrier='true')
+
+ALTER VIEW dot.v_dot_command OWNER TO dot_owner;
+
+CREATE VIEW dot.v_dot_command_run WITH (security_barrier='true')
+
+ALTER VIEW dot.v_dot_command_run OWNER TO dot_owner;
+
+CREATE VIEW dot.v_dot_config_audit WITH (security_barrier='true')
+
+ALTER VIEW dot.v_dot_config_audit OWNER TO dot_owner;
+
 CREATE VIEW dot.v_dot_event_type WITH (security_barrier='true')
 
 ALTER VIEW dot.v_dot_event_type OWNER TO dot_owner;
@@ -876,6 +902,10 @@ CREATE VIEW dot.v_dot_lease WITH (security_barrier='true')
 
 ALTER VIEW dot.v_dot_lease OWNER TO dot_owner;
 
+CREATE VIEW dot.v_dot_mechanism_attestation WITH (security_barrier='true')
+
+ALTER VIEW dot.v_dot_mechanism_attestation OWNER TO dot_owner;
+
 CREATE VIEW dot.v_dot_outbox WITH (security_barrier='true')
 
 ALTER VIEW dot.v_dot_outbox OWNER TO dot_owner;
@@ -895,6 +925,10 @@ ALTER VIEW dot.v_dot_state OWNER TO dot_owner;
 CREATE VIEW dot.v_dot_tool WITH (security_barrier='true')
 
 ALTER VIEW dot.v_dot_tool OWNER TO dot_owner;
+
+CREATE VIEW dot.v_preflight_attestation WITH (security_barrier='true')
+
+ALTER VIEW dot.v_preflight_attestation OWNER TO dot_owner;
 
 CREATE VIEW dot.v_process_candidate WITH (security_barrier='true')
 
@@ -972,6 +1006,8 @@ COMMENT ON FUNCTION dot.fn_dot_iu_operator_runtime_enabled() IS 'Whether the gat
 
 COMMENT ON FUNCTION dot.fn_dot_iu_runtime_lease_acquire(p_lease_key text, p_holder text, p_ttl_seconds integer) IS 'Takes a TTL lease and returns its fencing token, NULL where a live different holder has it.';
 
+COMMENT ON FUNCTION dot.fn_dot_iu_runtime_lease_end(p_lease_key text, p_actor text, p_reason text) IS 'Ends a live lease of another login, audited; false where it was over already.';
+
 COMMENT ON FUNCTION dot.fn_dot_iu_runtime_lease_release(p_lease_key text, p_holder text, p_token bigint) IS 'Ends a live lease now; false where it is not live under this holder and token.';
 
 COMMENT ON FUNCTION dot.fn_dot_iu_runtime_lease_renew(p_lease_key text, p_holder text, p_token bigint, p_ttl_seconds integer) IS 'Moves the end of a live lease; false where it is not live under this holder and token.';
@@ -1018,6 +1054,8 @@ COMMENT ON FUNCTION dot.fn_host_gate_value(p_key text, p_locked boolean) IS 'Bri
 
 COMMENT ON FUNCTION dot.fn_host_lease_acquire(p_lease_key text, p_holder text, p_session_actor text, p_ttl_seconds integer) IS 'Bridge: takes a lease, returns its token, NULL where a live different holder has it.';
 
+COMMENT ON FUNCTION dot.fn_host_lease_end(p_lease_key text, OUT holder text, OUT session_actor text, OUT was_live boolean) IS 'Bridge: ends the live lease of a key, of any holder; says who had it and whether it was live.';
+
 COMMENT ON FUNCTION dot.fn_host_lease_extend(p_lease_key text, p_holder text, p_session_actor text, p_token bigint, p_ttl_seconds integer) IS 'Bridge: moves the end of a live lease; says whether it was live.';
 
 COMMENT ON FUNCTION dot.fn_host_lease_live_token(p_lease_key text, p_session_actor text, p_locked boolean) IS 'Bridge: the token of the lease that a login holds live, NULL where it holds none.';
@@ -1060,7 +1098,7 @@ COMMENT ON FUNCTION dot.fn_payload_mismatch_refuse(p_table text, p_idempotency_k
 
 COMMENT ON FUNCTION dot.fn_preflight_attest(p_check_name text, p_verdict text, p_valid_seconds integer, p_actor text, p_finding text) IS 'Attests a preflight check for a time; the newest attestation alone decides; returns when it ends.';
 
-COMMENT ON FUNCTION dot.fn_preflight_attestation(p_check_name text, OUT verdict text, OUT detail text) IS 'Verdict and detail of an attested preflight check: the newest attestation, where it counts here and now.';
+COMMENT ON FUNCTION dot.fn_preflight_attestation(p_check_name text, OUT verdict text, OUT detail text, OUT attestation_id bigint) IS 'Verdict and detail of an attested preflight check: the newest attestation, where it counts here and now.';
 
 COMMENT ON FUNCTION dot.fn_preflight_guard(OUT check_name text, OUT verdict text, OUT detail text) IS 'The required preflight checks, one row each: name, PASS, WARN or BLOCK, detail.';
 
@@ -1120,6 +1158,12 @@ COMMENT ON TABLE dot.process_run_observation IS 'The header of a run: one row pe
 
 COMMENT ON TABLE dot.universal_edges IS 'Host layer: a business table that the wrapper never touches.';
 
+COMMENT ON VIEW dot.v_dot_command IS 'The commands that may be logged, and whether each changes production.';
+
+COMMENT ON VIEW dot.v_dot_command_run IS 'The command log, with the calls that were refused.';
+
+COMMENT ON VIEW dot.v_dot_config_audit IS 'Every move of a gate or event type and every lease ended by a gatekeeper: who, when, why, old, new, and whether here.';
+
 COMMENT ON VIEW dot.v_dot_event_type IS 'The event types of the wrapper, and which of them fill the outbox.';
 
 COMMENT ON VIEW dot.v_dot_execution_inventory IS 'What could execute a DOT here, one row per mechanism: figures, basis (measured, attested, not observable) and verdict.';
@@ -1134,6 +1178,8 @@ COMMENT ON VIEW dot.v_dot_gate_holder IS 'Who holds a switch of a gate up now, p
 
 COMMENT ON VIEW dot.v_dot_lease IS 'The leases: live or over, holder, token, and the candidate they are for.';
 
+COMMENT ON VIEW dot.v_dot_mechanism_attestation IS 'Every attestation of a scheduler or API endpoint, and which stand.';
+
 COMMENT ON VIEW dot.v_dot_outbox IS 'Depth and lag of the outbox, counted from the cursor.';
 
 COMMENT ON VIEW dot.v_dot_outbox_waiting IS 'Position and time of the events after the cursor, in the order of delivery.';
@@ -1143,6 +1189,8 @@ COMMENT ON VIEW dot.v_dot_schema_revision IS 'The revision that this database is
 COMMENT ON VIEW dot.v_dot_state IS 'What is wrong with the rows that no definition shows; no row where all is well.';
 
 COMMENT ON VIEW dot.v_dot_tool IS 'The catalogue of DOTs: what could be executed.';
+
+COMMENT ON VIEW dot.v_preflight_attestation IS 'Every attestation of a preflight check, and whether it counts here and now.';
 
 COMMENT ON VIEW dot.v_process_candidate IS 'The candidates as they were defined: producer, verifier, by whom, when.';
 
@@ -1183,6 +1231,8 @@ REVOKE ALL ON FUNCTION dot.fn_batch_store_new(p_process_candidate_code text[], p
 
 REVOKE ALL ON FUNCTION dot.fn_candidate_newest(p_process_candidate_code text) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_candidate_newest(p_process_candidate_code text) TO dot_reader;
+GRANT ALL ON FUNCTION dot.fn_candidate_newest(p_process_candidate_code text) TO dot_cataloguer;
+GRANT ALL ON FUNCTION dot.fn_candidate_newest(p_process_candidate_code text) TO dot_writer;
 
 REVOKE ALL ON FUNCTION dot.fn_candidate_role_assert(p_process_candidate_code text, p_part text, p_role regrole) FROM PUBLIC;
 
@@ -1199,6 +1249,7 @@ REVOKE ALL ON FUNCTION dot.fn_config_audit(p_key text, p_old_value text, p_new_v
 REVOKE ALL ON FUNCTION dot.fn_database_identity(OUT system_identifier bigint, OUT database_oid oid) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_database_identity(OUT system_identifier bigint, OUT database_oid oid) TO dot_bridge;
 GRANT ALL ON FUNCTION dot.fn_database_identity(OUT system_identifier bigint, OUT database_oid oid) TO dot_reader;
+GRANT ALL ON FUNCTION dot.fn_database_identity(OUT system_identifier bigint, OUT database_oid oid) TO dot_gatekeeper;
 
 REVOKE ALL ON FUNCTION dot.fn_dot_config_set(p_key text, p_value text, p_actor text, p_reason text) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_dot_config_set(p_key text, p_value text, p_actor text, p_reason text) TO dot_gatekeeper;
@@ -1212,6 +1263,9 @@ GRANT ALL ON FUNCTION dot.fn_dot_iu_operator_runtime_enabled() TO dot_reader;
 
 REVOKE ALL ON FUNCTION dot.fn_dot_iu_runtime_lease_acquire(p_lease_key text, p_holder text, p_ttl_seconds integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_dot_iu_runtime_lease_acquire(p_lease_key text, p_holder text, p_ttl_seconds integer) TO dot_writer;
+
+REVOKE ALL ON FUNCTION dot.fn_dot_iu_runtime_lease_end(p_lease_key text, p_actor text, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION dot.fn_dot_iu_runtime_lease_end(p_lease_key text, p_actor text, p_reason text) TO dot_gatekeeper;
 
 REVOKE ALL ON FUNCTION dot.fn_dot_iu_runtime_lease_release(p_lease_key text, p_holder text, p_token bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_dot_iu_runtime_lease_release(p_lease_key text, p_holder text, p_token bigint) TO dot_writer;
@@ -1240,6 +1294,7 @@ REVOKE ALL ON FUNCTION dot.fn_evidence_stored(p_status text, p_evidence_ref json
 
 REVOKE ALL ON FUNCTION dot.fn_gate_holders(OUT pid integer, OUT prepared_gid text, OUT login text, OUT application_name text, OUT lock_mode text, OUT locked_table text) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_gate_holders(OUT pid integer, OUT prepared_gid text, OUT login text, OUT application_name text, OUT lock_mode text, OUT locked_table text) TO dot_reader;
+GRANT ALL ON FUNCTION dot.fn_gate_holders(OUT pid integer, OUT prepared_gid text, OUT login text, OUT application_name text, OUT lock_mode text, OUT locked_table text) TO dot_gatekeeper;
 
 REVOKE ALL ON FUNCTION dot.fn_gate_keys(p_evidence_type text) FROM PUBLIC;
 
@@ -1247,6 +1302,7 @@ REVOKE ALL ON FUNCTION dot.fn_gate_latch(p_purpose text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION dot.fn_gate_state(p_keys text[], p_locked boolean, OUT key text, OUT value text, OUT off_because text) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_gate_state(p_keys text[], p_locked boolean, OUT key text, OUT value text, OUT off_because text) TO dot_reader;
+GRANT ALL ON FUNCTION dot.fn_gate_state(p_keys text[], p_locked boolean, OUT key text, OUT value text, OUT off_because text) TO dot_gatekeeper;
 
 REVOKE ALL ON FUNCTION dot.fn_gates_assert(p_evidence_type text, p_latched boolean) FROM PUBLIC;
 
@@ -1276,6 +1332,9 @@ GRANT ALL ON FUNCTION dot.fn_host_gate_value(p_key text, p_locked boolean) TO do
 
 REVOKE ALL ON FUNCTION dot.fn_host_lease_acquire(p_lease_key text, p_holder text, p_session_actor text, p_ttl_seconds integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_host_lease_acquire(p_lease_key text, p_holder text, p_session_actor text, p_ttl_seconds integer) TO dot_owner;
+
+REVOKE ALL ON FUNCTION dot.fn_host_lease_end(p_lease_key text, OUT holder text, OUT session_actor text, OUT was_live boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION dot.fn_host_lease_end(p_lease_key text, OUT holder text, OUT session_actor text, OUT was_live boolean) TO dot_owner;
 
 REVOKE ALL ON FUNCTION dot.fn_host_lease_extend(p_lease_key text, p_holder text, p_session_actor text, p_token bigint, p_ttl_seconds integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_host_lease_extend(p_lease_key text, p_holder text, p_session_actor text, p_token bigint, p_ttl_seconds integer) TO dot_owner;
@@ -1328,10 +1387,13 @@ REVOKE ALL ON FUNCTION dot.fn_payload_mismatch_refuse(p_table text, p_idempotenc
 REVOKE ALL ON FUNCTION dot.fn_preflight_attest(p_check_name text, p_verdict text, p_valid_seconds integer, p_actor text, p_finding text) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_preflight_attest(p_check_name text, p_verdict text, p_valid_seconds integer, p_actor text, p_finding text) TO dot_gatekeeper;
 
-REVOKE ALL ON FUNCTION dot.fn_preflight_attestation(p_check_name text, OUT verdict text, OUT detail text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION dot.fn_preflight_attestation(p_check_name text, OUT verdict text, OUT detail text, OUT attestation_id bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION dot.fn_preflight_attestation(p_check_name text, OUT verdict text, OUT detail text, OUT attestation_id bigint) TO dot_reader;
+GRANT ALL ON FUNCTION dot.fn_preflight_attestation(p_check_name text, OUT verdict text, OUT detail text, OUT attestation_id bigint) TO dot_gatekeeper;
 
 REVOKE ALL ON FUNCTION dot.fn_preflight_guard(OUT check_name text, OUT verdict text, OUT detail text) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_preflight_guard(OUT check_name text, OUT verdict text, OUT detail text) TO dot_writer;
+GRANT ALL ON FUNCTION dot.fn_preflight_guard(OUT check_name text, OUT verdict text, OUT detail text) TO dot_gatekeeper;
 
 REVOKE ALL ON FUNCTION dot.fn_process_candidate_define(p_code text, p_producer_dot_code text, p_verifier_dot_code text, p_actor text, p_description text, p_producer_role text, p_verifier_role text, p_pins_output boolean, p_max_age interval, p_supersedes text, p_source_time timestamp with time zone, OUT code text, OUT created boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_process_candidate_define(p_code text, p_producer_dot_code text, p_verifier_dot_code text, p_actor text, p_description text, p_producer_role text, p_verifier_role text, p_pins_output boolean, p_max_age interval, p_supersedes text, p_source_time timestamp with time zone, OUT code text, OUT created boolean) TO dot_cataloguer;
@@ -1386,7 +1448,18 @@ GRANT SELECT,INSERT ON TABLE dot.event_outbox TO dot_bridge;
 
 GRANT SELECT,UPDATE ON TABLE dot.event_type TO dot_bridge;
 
+GRANT SELECT ON TABLE dot.v_dot_command TO dot_reader;
+GRANT SELECT ON TABLE dot.v_dot_command TO dot_writer;
+
+GRANT SELECT ON TABLE dot.v_dot_command_run TO dot_reader;
+GRANT SELECT ON TABLE dot.v_dot_command_run TO dot_gatekeeper;
+
+GRANT SELECT ON TABLE dot.v_dot_config_audit TO dot_reader;
+GRANT SELECT ON TABLE dot.v_dot_config_audit TO dot_gatekeeper;
+
 GRANT SELECT ON TABLE dot.v_dot_event_type TO dot_reader;
+GRANT SELECT ON TABLE dot.v_dot_event_type TO dot_gatekeeper;
+GRANT SELECT ON TABLE dot.v_dot_event_type TO dot_relay;
 
 GRANT SELECT ON TABLE dot.v_dot_execution_inventory TO dot_reader;
 
@@ -1395,12 +1468,20 @@ GRANT SELECT ON TABLE dot.v_dot_funnel TO dot_reader;
 GRANT SELECT ON TABLE dot.v_dot_funnel_total TO dot_reader;
 
 GRANT SELECT ON TABLE dot.v_dot_gate TO dot_reader;
+GRANT SELECT ON TABLE dot.v_dot_gate TO dot_gatekeeper;
 
 GRANT SELECT ON TABLE dot.v_dot_gate_holder TO dot_reader;
+GRANT SELECT ON TABLE dot.v_dot_gate_holder TO dot_gatekeeper;
 
 GRANT SELECT ON TABLE dot.v_dot_lease TO dot_reader;
+GRANT SELECT ON TABLE dot.v_dot_lease TO dot_gatekeeper;
+GRANT SELECT ON TABLE dot.v_dot_lease TO dot_writer;
+
+GRANT SELECT ON TABLE dot.v_dot_mechanism_attestation TO dot_reader;
+GRANT SELECT ON TABLE dot.v_dot_mechanism_attestation TO dot_gatekeeper;
 
 GRANT SELECT ON TABLE dot.v_dot_outbox TO dot_reader;
+GRANT SELECT ON TABLE dot.v_dot_outbox TO dot_relay;
 
 GRANT SELECT ON TABLE dot.v_dot_outbox_waiting TO dot_reader;
 
@@ -1409,8 +1490,14 @@ GRANT SELECT ON TABLE dot.v_dot_schema_revision TO dot_reader;
 GRANT SELECT ON TABLE dot.v_dot_state TO dot_reader;
 
 GRANT SELECT ON TABLE dot.v_dot_tool TO dot_reader;
+GRANT SELECT ON TABLE dot.v_dot_tool TO dot_cataloguer;
+
+GRANT SELECT ON TABLE dot.v_preflight_attestation TO dot_reader;
+GRANT SELECT ON TABLE dot.v_preflight_attestation TO dot_gatekeeper;
 
 GRANT SELECT ON TABLE dot.v_process_candidate TO dot_reader;
+GRANT SELECT ON TABLE dot.v_process_candidate TO dot_cataloguer;
+GRANT SELECT ON TABLE dot.v_process_candidate TO dot_writer;
 
 GRANT SELECT ON TABLE dot.v_process_run TO dot_reader;
 

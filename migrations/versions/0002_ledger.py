@@ -28,6 +28,7 @@ BRIDGE = (
     "functions/fn_host_lease_acquire",
     "functions/fn_host_lease_extend",
     "functions/fn_host_lease_live_token",
+    "functions/fn_host_lease_end",
     "functions/fn_host_command_mutating",
     "functions/fn_host_command_log",
     "functions/fn_host_table_readable",

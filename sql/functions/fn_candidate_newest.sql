@@ -17,6 +17,7 @@ end
 $function$;
 
 revoke all on function dot.fn_candidate_newest(text) from public;
-grant execute on function dot.fn_candidate_newest(text) to dot_reader;  -- the views ask it with the reader's rights
+-- The views ask it with their reader's rights.
+grant execute on function dot.fn_candidate_newest(text) to dot_reader, dot_cataloguer, dot_writer;
 
 comment on function dot.fn_candidate_newest(text) is 'The newest candidate of a candidate''s chain; itself where it is not superseded.';

@@ -15,7 +15,7 @@ end
 $function$;
 
 revoke all on function dot.fn_database_identity() from public;
-grant execute on function dot.fn_database_identity() to dot_bridge, dot_reader;
+grant execute on function dot.fn_database_identity() to dot_bridge, dot_reader, dot_gatekeeper;
 
 comment on function dot.fn_database_identity() is
     'Which cluster and database this is; the first is NULL where dot_owner may not call pg_control_system.';

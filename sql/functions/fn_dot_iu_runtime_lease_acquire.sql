@@ -22,7 +22,7 @@ begin
         if v_candidate.code is null then
             raise foreign_key_violation using
                 message = format('process candidate %s is not defined', substr(p_lease_key, 10)),
-                hint = 'Define it with fn_process_candidate_define.',
+                hint = 'v_process_candidate lists those that are. A cataloguer defines one with fn_process_candidate_define.',
                 schema = 'dot', table = 'dot_iu_runtime_lease',
                 constraint = 'dot_iu_runtime_lease_process_candidate_code_fkey';
         end if;

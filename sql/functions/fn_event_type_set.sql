@@ -26,6 +26,7 @@ begin
     if v_old is null then
         raise foreign_key_violation using
             message = format('%s is not a known process.* event type', p_event_type),
+            hint = 'v_dot_event_type lists those that are.',
             schema = 'dot', table = 'event_type', constraint = 'event_type_event_type_fkey';
     end if;
     perform dot.fn_config_audit('event_type:' || p_event_type, v_old::text, p_active::text, p_actor, p_reason);

@@ -22,7 +22,7 @@ begin
         off_because := case
             when value is null then 'it has no value'
             when (value = 'true') is not true then 'its value is not exactly true'
-            when (v_moved.new_value = 'true') is not true then 'it was opened past fn_dot_config_set'
+            when (v_moved.new_value = 'true') is not true then 'no gatekeeper opened it with fn_dot_config_set'
             when v_here.system_identifier is null then 'dot_owner may not call pg_control_system()'
             when (v_moved.system_identifier, v_moved.database_oid)
                 is distinct from (v_here.system_identifier, v_here.database_oid)
@@ -34,7 +34,7 @@ end
 $function$;
 
 revoke all on function dot.fn_gate_state(text[], boolean) from public;
-grant execute on function dot.fn_gate_state(text[], boolean) to dot_reader;  -- v_dot_gate asks it with the reader's rights
+grant execute on function dot.fn_gate_state(text[], boolean) to dot_reader, dot_gatekeeper;  -- v_dot_gate asks it with its reader's rights
 
 comment on function dot.fn_gate_state(text[], boolean) is
     'The stored value of each gate, and why it is off; NULL where it is open.';

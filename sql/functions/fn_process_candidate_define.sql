@@ -76,7 +76,7 @@ begin
             hint = case
                 when v_unknown like '%\_dot\_code' then 'Register it with fn_dot_tool_register.'
                 when v_unknown like '%\_role' then 'Name a role of this server exactly as pg_roles has it.'
-                else 'Define the candidate that it names first.'
+                else 'Define the candidate that it names first; v_process_candidate lists those that are.'
             end,
             schema = 'dot', table = 'process_candidate', constraint = format('process_candidate_%s_fkey', v_unknown);
     end if;

@@ -18,6 +18,6 @@ left join lateral (
 ) as next on true;
 
 revoke all on dot.v_dot_outbox from public;
-grant select on dot.v_dot_outbox to dot_reader;
+grant select on dot.v_dot_outbox to dot_reader, dot_relay;
 
 comment on view dot.v_dot_outbox is 'Depth and lag of the outbox, counted from the cursor.';

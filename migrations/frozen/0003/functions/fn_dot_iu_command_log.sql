@@ -30,7 +30,7 @@ begin
     if v_mutating is null then
         raise foreign_key_violation using
             message = format('command %s is not catalogued', p_command_name),
-            hint = 'Only commands of dot_iu_command_catalog are logged.',
+            hint = 'v_dot_command lists those that are.',
             schema = 'dot', table = 'dot_iu_command_run', constraint = 'dot_iu_command_run_command_name_fkey';
     end if;
     return dot.fn_host_command_log(

@@ -28,6 +28,7 @@ end
 $function$;
 
 revoke all on function dot.fn_gate_holders() from public;
-grant execute on function dot.fn_gate_holders() to dot_reader;  -- v_dot_gate_holder asks it with the reader's rights
+-- v_dot_gate_holder asks it with its reader's rights.
+grant execute on function dot.fn_gate_holders() to dot_reader, dot_gatekeeper;
 
 comment on function dot.fn_gate_holders() is 'Who holds a switch of a gate up: backends, and prepared transactions by their gid.';

@@ -29,7 +29,7 @@ begin
     detail := 'dot_tools cannot be read';
     if dot.fn_host_table_readable('dot.dot_tools') then
         verdict := case when dot.fn_host_catalogue_present() then 'PASS' else 'BLOCK' end;
-        detail := case verdict when 'PASS' then 'dot_tools holds DOTs' else 'dot_tools is empty: fn_dot_tool_register' end;
+        detail := case verdict when 'PASS' then 'dot_tools holds DOTs' else 'dot_tools is empty: a cataloguer calls fn_dot_tool_register' end;
     end if;
     return next;
 
@@ -44,6 +44,6 @@ end
 $function$;
 
 revoke all on function dot.fn_preflight_guard() from public;
-grant execute on function dot.fn_preflight_guard() to dot_writer;
+grant execute on function dot.fn_preflight_guard() to dot_writer, dot_gatekeeper;
 
 comment on function dot.fn_preflight_guard() is 'The required preflight checks, one row each: name, PASS, WARN or BLOCK, detail.';

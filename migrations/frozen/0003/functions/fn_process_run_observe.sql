@@ -70,7 +70,7 @@ begin
     if v_event_wanted is null then
         raise foreign_key_violation using
             message = format('DOT %s is not in the catalogue', p_dot_code),
-            hint = 'Register it with fn_dot_tool_register.',
+            hint = 'A cataloguer registers it with fn_dot_tool_register.',
             schema = 'dot', table = 'process_run_observation', constraint = 'process_run_observation_dot_code_fkey';
     end if;
     select c.producer_dot_code, c.producer_role into v_candidate
@@ -78,7 +78,7 @@ begin
     if v_candidate.producer_dot_code is null then
         raise foreign_key_violation using
             message = format('process candidate %s is not defined', p_process_candidate_code),
-            hint = 'Define it with fn_process_candidate_define.',
+            hint = 'v_process_candidate lists those that are. A cataloguer defines one with fn_process_candidate_define.',
             schema = 'dot', table = 'process_run_observation',
             constraint = 'process_run_observation_process_candidate_code_fkey';
     end if;

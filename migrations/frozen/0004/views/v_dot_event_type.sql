@@ -7,6 +7,6 @@ from dot.event_type as e
 where starts_with(e.event_type, 'process.');
 
 revoke all on dot.v_dot_event_type from public;
-grant select on dot.v_dot_event_type to dot_reader;
+grant select on dot.v_dot_event_type to dot_reader, dot_gatekeeper, dot_relay;
 
 comment on view dot.v_dot_event_type is 'The event types of the wrapper, and which of them fill the outbox.';

@@ -21,7 +21,7 @@ left join lateral (
 ) as a on true;
 
 revoke all on dot.v_dot_gate from public;
-grant select on dot.v_dot_gate to dot_reader;
+grant select on dot.v_dot_gate to dot_reader, dot_gatekeeper;
 
 comment on view dot.v_dot_gate is
     'The gates: stored value, whether it opens and why not, the last audited move, and whether the two agree.';

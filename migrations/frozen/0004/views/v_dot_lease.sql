@@ -13,6 +13,6 @@ select
 from dot.dot_iu_runtime_lease as l;
 
 revoke all on dot.v_dot_lease from public;
-grant select on dot.v_dot_lease to dot_reader;
+grant select on dot.v_dot_lease to dot_reader, dot_gatekeeper, dot_writer;
 
 comment on view dot.v_dot_lease is 'The leases: live or over, holder, token, and the candidate they are for.';

@@ -12,6 +12,6 @@ select
 from dot.dot_tools as t;
 
 revoke all on dot.v_dot_tool from public;
-grant select on dot.v_dot_tool to dot_reader;
+grant select on dot.v_dot_tool to dot_reader, dot_cataloguer;
 
 comment on view dot.v_dot_tool is 'The catalogue of DOTs: what could be executed.';

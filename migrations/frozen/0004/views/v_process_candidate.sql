@@ -18,6 +18,6 @@ select
 from dot.process_candidate as c;
 
 revoke all on dot.v_process_candidate from public;
-grant select on dot.v_process_candidate to dot_reader;
+grant select on dot.v_process_candidate to dot_reader, dot_cataloguer, dot_writer;
 
 comment on view dot.v_process_candidate is 'The candidates as they were defined: producer, verifier, by whom, when.';

@@ -1,0 +1,31 @@
+-- Every move of a gate or event type, and every lease that a gatekeeper ended. kind says which, subject names it: a gate's key, an
+-- event type, a lease's key. made_here is whether it was decided in this database of this cluster: a gate opens by no other row.
+create or replace view dot.v_dot_config_audit with (security_barrier = true) as
+select
+    a.audit_id,
+    a.changed_at,
+    split.kind,
+    case when split.kind = 'gate' then a.key else substr(a.key, strpos(a.key, ':') + 1) end as subject,
+    a.old_value,
+    a.new_value,
+    a.actor,
+    a.session_actor,
+    a.reason,
+    coalesce(
+        (a.system_identifier, a.database_oid) = (here.system_identifier, here.database_oid), false
+    ) as made_here
+from dot.dot_config_audit as a
+cross join dot.fn_database_identity() as here
+cross join lateral (
+    select case
+        when starts_with(a.key, 'event_type:') then 'event_type'
+        when starts_with(a.key, 'lease:') then 'lease'
+        else 'gate'
+    end as kind
+) as split;
+
+revoke all on dot.v_dot_config_audit from public;
+grant select on dot.v_dot_config_audit to dot_reader, dot_gatekeeper;
+
+comment on view dot.v_dot_config_audit is
+    'Every move of a gate or event type and every lease ended by a gatekeeper: who, when, why, old, new, and whether here.';

@@ -1,0 +1,21 @@
+-- The command log: what was called beside the runs, and each call that was refused (run_status refused; its detail says why).
+-- A view of one table could be written through by a login that may write all data, with the rights of the view's owner: it is
+-- a join, which cannot.
+create or replace view dot.v_dot_command_run with (security_barrier = true) as
+select
+    r.run_id,
+    r.logged_at,
+    r.command_name,
+    r.run_mode,
+    r.run_status,
+    r.mutating,
+    r.actor,
+    r.session_actor,
+    r.detail
+from dot.dot_iu_command_run as r
+cross join (values (true)) as one_row (unused);
+
+revoke all on dot.v_dot_command_run from public;
+grant select on dot.v_dot_command_run to dot_reader, dot_gatekeeper;
+
+comment on view dot.v_dot_command_run is 'The command log, with the calls that were refused.';

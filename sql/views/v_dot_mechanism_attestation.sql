@@ -1,0 +1,18 @@
+-- Every attestation of a mechanism that SQL cannot see. The newest of each stands, and v_dot_execution_inventory shows it.
+create or replace view dot.v_dot_mechanism_attestation with (security_barrier = true) as
+select
+    a.attestation_id,
+    a.attested_at,
+    a.mechanism,
+    a.present,
+    a.finding,
+    a.actor,
+    a.session_actor,
+    a.attestation_id = max(a.attestation_id) over (partition by a.mechanism) as stands
+from dot.dot_mechanism_attestation as a;
+
+revoke all on dot.v_dot_mechanism_attestation from public;
+grant select on dot.v_dot_mechanism_attestation to dot_reader, dot_gatekeeper;
+
+comment on view dot.v_dot_mechanism_attestation is
+    'Every attestation of a scheduler or API endpoint, and which stand.';
