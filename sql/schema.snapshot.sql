@@ -862,6 +862,10 @@ CREATE FUNCTION dot.fn_status_stored(p_status text) RETURNS text
 
 ALTER FUNCTION dot.fn_status_stored(p_status text) OWNER TO dot_owner;
 
+CREATE VIEW dot.v_dot_amendment WITH (security_barrier='true')
+
+ALTER VIEW dot.v_dot_amendment OWNER TO dot_owner;
+
 CREATE VIEW dot.v_dot_command WITH (security_barrier='true')
 
 ALTER VIEW dot.v_dot_command OWNER TO dot_owner;
@@ -930,9 +934,17 @@ CREATE VIEW dot.v_preflight_attestation WITH (security_barrier='true')
 
 ALTER VIEW dot.v_preflight_attestation OWNER TO dot_owner;
 
+CREATE VIEW dot.v_process_board WITH (security_barrier='true')
+
+ALTER VIEW dot.v_process_board OWNER TO dot_owner;
+
 CREATE VIEW dot.v_process_candidate WITH (security_barrier='true')
 
 ALTER VIEW dot.v_process_candidate OWNER TO dot_owner;
+
+CREATE VIEW dot.v_process_reason WITH (security_barrier='true')
+
+ALTER VIEW dot.v_process_reason OWNER TO dot_owner;
 
 CREATE VIEW dot.v_process_run WITH (security_barrier='true')
 
@@ -953,6 +965,10 @@ ALTER VIEW dot.v_process_run_runtime_v2 OWNER TO dot_owner;
 CREATE VIEW dot.v_process_run_verification_v3 WITH (security_barrier='true')
 
 ALTER VIEW dot.v_process_run_verification_v3 OWNER TO dot_owner;
+
+CREATE VIEW dot.v_process_run_why WITH (security_barrier='true')
+
+ALTER VIEW dot.v_process_run_why OWNER TO dot_owner;
 
 CREATE VIEW dot.v_process_runtime_v2 WITH (security_barrier='true')
 
@@ -1158,6 +1174,8 @@ COMMENT ON TABLE dot.process_run_observation IS 'The header of a run: one row pe
 
 COMMENT ON TABLE dot.universal_edges IS 'Host layer: a business table that the wrapper never touches.';
 
+COMMENT ON VIEW dot.v_dot_amendment IS 'Whether the optional amendment is on, and validated; one row.';
+
 COMMENT ON VIEW dot.v_dot_command IS 'The commands that may be logged, and whether each changes production.';
 
 COMMENT ON VIEW dot.v_dot_command_run IS 'The command log, with the calls that were refused.';
@@ -1192,7 +1210,11 @@ COMMENT ON VIEW dot.v_dot_tool IS 'The catalogue of DOTs: what could be executed
 
 COMMENT ON VIEW dot.v_preflight_attestation IS 'Every attestation of a preflight check, and whether it counts here and now.';
 
+COMMENT ON VIEW dot.v_process_board IS 'Per candidate: its pair, whether it is verified and why not, its latest real run, how many runs it has.';
+
 COMMENT ON VIEW dot.v_process_candidate IS 'The candidates as they were defined: producer, verifier, by whom, when.';
+
+COMMENT ON VIEW dot.v_process_reason IS 'What each word in reasons and caveats means.';
 
 COMMENT ON VIEW dot.v_process_run IS 'One row per run with its end_state: failed, skipped, completed, prepared, awaits_verifier, stale or open.';
 
@@ -1203,6 +1225,8 @@ COMMENT ON VIEW dot.v_process_run_count IS 'Per candidate the number of simulate
 COMMENT ON VIEW dot.v_process_run_runtime_v2 IS 'REAL_RUN rows only: has_real_runtime, cross_component_correlation, and what they are made of.';
 
 COMMENT ON VIEW dot.v_process_run_verification_v3 IS 'Per real run: verified, the reasons why not, the caveats of a verdict, and which logins recorded producer and verifier.';
+
+COMMENT ON VIEW dot.v_process_run_why IS 'Per run, simulated ones too: whether it is verified, and why not, in words and sentences.';
 
 COMMENT ON VIEW dot.v_process_runtime_v2 IS 'Per candidate has_real_runtime and cross_component_correlation of its latest real run.';
 
@@ -1448,6 +1472,9 @@ GRANT SELECT,INSERT ON TABLE dot.event_outbox TO dot_bridge;
 
 GRANT SELECT,UPDATE ON TABLE dot.event_type TO dot_bridge;
 
+GRANT SELECT ON TABLE dot.v_dot_amendment TO dot_reader;
+GRANT SELECT ON TABLE dot.v_dot_amendment TO dot_writer;
+
 GRANT SELECT ON TABLE dot.v_dot_command TO dot_reader;
 GRANT SELECT ON TABLE dot.v_dot_command TO dot_writer;
 
@@ -1495,9 +1522,13 @@ GRANT SELECT ON TABLE dot.v_dot_tool TO dot_cataloguer;
 GRANT SELECT ON TABLE dot.v_preflight_attestation TO dot_reader;
 GRANT SELECT ON TABLE dot.v_preflight_attestation TO dot_gatekeeper;
 
+GRANT SELECT ON TABLE dot.v_process_board TO dot_reader;
+
 GRANT SELECT ON TABLE dot.v_process_candidate TO dot_reader;
 GRANT SELECT ON TABLE dot.v_process_candidate TO dot_cataloguer;
 GRANT SELECT ON TABLE dot.v_process_candidate TO dot_writer;
+
+GRANT SELECT ON TABLE dot.v_process_reason TO dot_reader;
 
 GRANT SELECT ON TABLE dot.v_process_run TO dot_reader;
 
@@ -1508,6 +1539,8 @@ GRANT SELECT ON TABLE dot.v_process_run_count TO dot_reader;
 GRANT SELECT ON TABLE dot.v_process_run_runtime_v2 TO dot_reader;
 
 GRANT SELECT ON TABLE dot.v_process_run_verification_v3 TO dot_reader;
+
+GRANT SELECT ON TABLE dot.v_process_run_why TO dot_reader;
 
 GRANT SELECT ON TABLE dot.v_process_runtime_v2 TO dot_reader;
 

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import re
 
+DEFINITIONS = (
+    "select p.proname as name, pg_get_functiondef(p.oid) as definition from pg_proc p"
+    " where p.pronamespace = 'dot'::regnamespace"
+)
+
 _PROBLEM = re.compile(r"(?<!constraint = )'(\w+_(?:not_null|check))'")
 _ASKED = re.compile(r"\bdot\.(fn_\w+_input_problem)\(")
 

@@ -10,6 +10,7 @@ depends_on = None
 # Each view comes after the views it reads.
 APPLIES = (
     "views/v_dot_schema_revision",
+    "views/v_dot_amendment",
     "views/v_dot_tool",
     "views/v_dot_lease",
     "views/v_dot_event_type",
@@ -21,6 +22,9 @@ APPLIES = (
     "views/v_process_run_count",
     "views/v_process_run_verification_v3",
     "views/v_process_verification_v3",
+    "views/v_process_reason",
+    "views/v_process_board",
+    "views/v_process_run_why",
     "views/v_dot_gate",
     "views/v_dot_gate_holder",
     "views/v_dot_config_audit",

@@ -55,7 +55,7 @@ def rotated(db: Database) -> Iterator[str]:
             acquire(session, holder="nightly")
     finally:
         superuser.execute(sql.SQL("drop role {}").format(sql.Identifier(login)))
-    yield login
+    return login
 
 
 def test_the_candidate_of_a_rotated_login_is_free_once_a_gatekeeper_ends_its_lease(db: Database, rotated: str) -> None:

@@ -1,0 +1,33 @@
+-- One row per candidate, with what one asks of it first: its pair, whether it is verified and why not, its latest real run, its runs.
+-- explanations has a sentence for each word of reasons and caveats. Each row is found by the indexes of v_process_verification_v3 and
+-- v_process_run_count; only the counts cost more with every run of the candidate.
+create or replace view dot.v_process_board with (security_barrier = true) as
+select
+    v3.process_candidate_code,
+    v3.producer_dot_code,
+    v3.verifier_dot_code,
+    v3.verified,
+    v3.independently_verified,
+    v3.reasons,
+    v3.caveats,
+    v3.latest_real_run_id,
+    v3.latest_real_run_at,
+    v3.last_verified_run_id,
+    v3.last_verified_at,
+    counted.simulated_runs,
+    counted.dry_runs,
+    counted.real_runs,
+    v3.superseded_by,
+    (
+        select coalesce(jsonb_object_agg(r.word, r.sentence), '{}')
+        from dot.v_process_reason as r
+        where r.word = any (v3.reasons || v3.caveats)
+    ) as explanations
+from dot.v_process_verification_v3 as v3
+join dot.v_process_run_count as counted on counted.process_candidate_code = v3.process_candidate_code;
+
+revoke all on dot.v_process_board from public;
+grant select on dot.v_process_board to dot_reader;
+
+comment on view dot.v_process_board is
+    'Per candidate: its pair, whether it is verified and why not, its latest real run, how many runs it has.';
