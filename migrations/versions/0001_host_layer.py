@@ -96,6 +96,14 @@ create table dot.dot_tools (
     constraint dot_tools_code_check check (dot.fn_is_code(code, 200))
 );
 comment on table dot.dot_tools is 'Host layer: the catalogue of DOTs, what could be executed.';
+comment on column dot.dot_tools.code is 'The code of the DOT.';
+comment on column dot.dot_tools.category is 'What kind of DOT it is.';
+comment on column dot.dot_tools.execution_engine is 'What would execute it.';
+comment on column dot.dot_tools.script_path is 'Where its script is.';
+comment on column dot.dot_tools.file_path is 'Where its file is.';
+comment on column dot.dot_tools.trigger_type is 'What would start it.';
+comment on column dot.dot_tools.usage_count is 'How often the host says that it was used.';
+comment on column dot.dot_tools.last_executed is 'When the host says that it was last executed.';
 
 -- Gates and settings. A value is text on purpose: only a stored true, exactly, opens a gate.
 create table dot.dot_config (
@@ -104,6 +112,8 @@ create table dot.dot_config (
     constraint dot_config_pkey primary key (key)
 );
 comment on table dot.dot_config is 'Host layer: gates and settings. A gate is on only where its value is exactly true.';
+comment on column dot.dot_config.key is 'The gate or setting.';
+comment on column dot.dot_config.value is 'Its value as text; a gate is on only where it is exactly true.';
 insert into dot.dot_config (key, value) values
 {CONFIG_SEEDS};
 
@@ -116,6 +126,9 @@ create table dot.dot_iu_command_catalog (
     constraint dot_iu_command_catalog_command_name_check check (dot.fn_is_code(command_name, 200))
 );
 comment on table dot.dot_iu_command_catalog is 'Host layer: the commands that may be logged.';
+comment on column dot.dot_iu_command_catalog.command_name is 'The command.';
+comment on column dot.dot_iu_command_catalog.mutating is 'Whether the command changes production.';
+comment on column dot.dot_iu_command_catalog.description is 'What the command does.';
 insert into dot.dot_iu_command_catalog (command_name, mutating, description) values
 {COMMAND_SEEDS};
 
@@ -135,6 +148,15 @@ create table dot.dot_iu_command_run (
     constraint dot_iu_command_run_run_status_check check (run_status in ('started', 'completed', 'failed', 'refused'))
 );
 comment on table dot.dot_iu_command_run is 'Host layer: the command log, append-only.';
+comment on column dot.dot_iu_command_run.run_id is 'The number of the logged call; no process run.';
+comment on column dot.dot_iu_command_run.logged_at is 'When it was logged.';
+comment on column dot.dot_iu_command_run.mutating is 'Whether the command changes production.';
+comment on column dot.dot_iu_command_run.command_name is 'The command.';
+comment on column dot.dot_iu_command_run.run_mode is 'plan, verify or apply.';
+comment on column dot.dot_iu_command_run.run_status is 'started, completed, failed or refused.';
+comment on column dot.dot_iu_command_run.actor is 'Who did it, as the call claims.';
+comment on column dot.dot_iu_command_run.session_actor is 'The database login that really called.';
+comment on column dot.dot_iu_command_run.detail is 'What the caller says of it, a JSON object.';
 
 -- TTL leases. A row is never deleted: its token would start again.
 create table dot.dot_iu_runtime_lease (
@@ -150,6 +172,15 @@ create table dot.dot_iu_runtime_lease (
     constraint dot_iu_runtime_lease_holder_check check (dot.fn_is_code(holder, 200))
 ) with (fillfactor = 70);
 comment on table dot.dot_iu_runtime_lease is 'Host layer: TTL leases with fencing tokens that only grow.';
+comment on column dot.dot_iu_runtime_lease.token is 'The fencing token, which only grows.';
+comment on column dot.dot_iu_runtime_lease.acquired_at is 'When it was acquired.';
+comment on column dot.dot_iu_runtime_lease.expires_at is
+    'When it ends; more than an hour ahead is over, for a clock that ran ahead wrote it.';
+comment on column dot.dot_iu_runtime_lease.lease_key is
+    'What is leased: dot_exec:<candidate> for the runs of a candidate.';
+comment on column dot.dot_iu_runtime_lease.holder is 'Who holds it, as the call claims.';
+comment on column dot.dot_iu_runtime_lease.session_actor is
+    'The database login that took it; the token is good for it alone.';
 
 create table dot.job_queue (
     job_id bigint generated always as identity,
@@ -162,6 +193,13 @@ create table dot.job_queue (
     constraint job_queue_pkey primary key (job_id)
 );
 comment on table dot.job_queue is 'Host layer: the job queue. The wrapper reads it for the inventory alone.';
+comment on column dot.job_queue.job_id is 'The number of the job.';
+comment on column dot.job_queue.run_id is 'A run of the host, as the host means it.';
+comment on column dot.job_queue.created_at is 'When it was queued.';
+comment on column dot.job_queue.job_type is 'What kind of job it is.';
+comment on column dot.job_queue.status is 'Where it stands, in words of the host.';
+comment on column dot.job_queue.idempotency_key is 'The key of it, as the host means it.';
+comment on column dot.job_queue.actor is 'Who queued it.';
 
 -- Which events are wanted. All inactive: a fresh database fills no outbox.
 create table dot.event_type (
@@ -171,6 +209,9 @@ create table dot.event_type (
     constraint event_type_event_type_check check (dot.fn_is_code(event_type, 200))
 );
 comment on table dot.event_type is 'Host layer: event types and whether events of them are wanted.';
+comment on column dot.event_type.event_type is 'The event type.';
+comment on column dot.event_type.active is
+    'Whether an observation of this type writes an event into the outbox.';
 insert into dot.event_type (event_type, active) values
 {EVENT_TYPE_SEEDS};
 
@@ -186,6 +227,13 @@ create table dot.event_outbox (
     constraint event_outbox_pkey primary key (xact_id, id)
 );
 comment on table dot.event_outbox is 'Host layer: the transactional outbox, append-only. Read it with fn_dot_outbox_poll.';
+comment on column dot.event_outbox.id is 'The number of the event; with xact_id its position.';
+comment on column dot.event_outbox.xact_id is 'The transaction that wrote it: what lets a reader miss none.';
+comment on column dot.event_outbox.created_at is 'When it was written.';
+comment on column dot.event_outbox.aggregatetype is 'What the event tells of: process_run.';
+comment on column dot.event_outbox.aggregateid is 'The id of the run.';
+comment on column dot.event_outbox.type is 'The event type.';
+comment on column dot.event_outbox.payload is 'What happened, a JSON object.';
 
 -- A business table. Nothing of the wrapper may ever touch it; the tests watch it.
 create table dot.universal_edges (
@@ -196,6 +244,10 @@ create table dot.universal_edges (
     constraint universal_edges_pkey primary key (edge_id)
 );
 comment on table dot.universal_edges is 'Host layer: a business table that the wrapper never touches.';
+comment on column dot.universal_edges.edge_id is 'The number of the edge.';
+comment on column dot.universal_edges.from_code is 'Where it begins.';
+comment on column dot.universal_edges.to_code is 'Where it ends.';
+comment on column dot.universal_edges.edge_type is 'What kind of edge it is.';
 
 -- Evidence is never changed or removed, by its owner neither, and in replica mode neither (ENABLE ALWAYS).
 create trigger dot_iu_command_run_append_only before update or delete on dot.dot_iu_command_run

@@ -12,3 +12,5 @@ revoke all on dot.v_dot_amendment from public;
 grant select on dot.v_dot_amendment to dot_reader, dot_writer;
 
 comment on view dot.v_dot_amendment is 'Whether the optional amendment is on, and validated; one row.';
+comment on column dot.v_dot_amendment.is_on is 'Whether prepared, skipped and blocked are stored as words.';
+comment on column dot.v_dot_amendment.is_validated is 'Whether what was stored before was checked too.';

@@ -13,3 +13,6 @@ revoke all on dot.v_dot_command from public;
 grant select on dot.v_dot_command to dot_reader, dot_writer;
 
 comment on view dot.v_dot_command is 'The commands that may be logged, and whether each changes production.';
+comment on column dot.v_dot_command.command_name is 'The command.';
+comment on column dot.v_dot_command.mutating is 'Whether the command changes production.';
+comment on column dot.v_dot_command.description is 'What the command does.';

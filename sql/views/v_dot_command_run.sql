@@ -19,3 +19,12 @@ revoke all on dot.v_dot_command_run from public;
 grant select on dot.v_dot_command_run to dot_reader, dot_gatekeeper;
 
 comment on view dot.v_dot_command_run is 'The command log, with the calls that were refused.';
+comment on column dot.v_dot_command_run.run_id is 'The number of the logged call; no process run.';
+comment on column dot.v_dot_command_run.logged_at is 'When it was logged.';
+comment on column dot.v_dot_command_run.command_name is 'The command.';
+comment on column dot.v_dot_command_run.run_mode is 'plan, verify or apply.';
+comment on column dot.v_dot_command_run.run_status is 'started, completed, failed or refused.';
+comment on column dot.v_dot_command_run.mutating is 'Whether the command changes production.';
+comment on column dot.v_dot_command_run.actor is 'Who did it, as the call claims.';
+comment on column dot.v_dot_command_run.session_actor is 'The database login that really called.';
+comment on column dot.v_dot_command_run.detail is 'What the caller says of it, a JSON object.';

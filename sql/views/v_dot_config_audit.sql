@@ -29,3 +29,16 @@ grant select on dot.v_dot_config_audit to dot_reader, dot_gatekeeper;
 
 comment on view dot.v_dot_config_audit is
     'Every move of a gate or event type and every lease ended by a gatekeeper: who, when, why, old, new, and whether here.';
+comment on column dot.v_dot_config_audit.audit_id is 'Its number: the newest is the highest.';
+comment on column dot.v_dot_config_audit.changed_at is 'When it was moved.';
+comment on column dot.v_dot_config_audit.kind is 'gate, event_type or lease.';
+comment on column dot.v_dot_config_audit.subject is
+    'The key of the gate, the event type or the key of the lease.';
+comment on column dot.v_dot_config_audit.old_value is
+    'What it was before; of a lease, the login and holder that had it.';
+comment on column dot.v_dot_config_audit.new_value is 'What it was moved to; ended, of a lease.';
+comment on column dot.v_dot_config_audit.actor is 'Who did it, as the call claims.';
+comment on column dot.v_dot_config_audit.session_actor is 'The database login that really called.';
+comment on column dot.v_dot_config_audit.reason is 'Why it was done.';
+comment on column dot.v_dot_config_audit.made_here is
+    'Whether it was decided in this database of this cluster.';

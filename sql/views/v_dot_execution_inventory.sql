@@ -146,3 +146,21 @@ grant select on dot.v_dot_execution_inventory to dot_reader;
 
 comment on view dot.v_dot_execution_inventory is
     'What could execute a DOT here, one row per mechanism: figures, basis (measured, attested, not observable) and verdict.';
+comment on column dot.v_dot_execution_inventory.position is
+    'The order in which document 02 lists the mechanisms.';
+comment on column dot.v_dot_execution_inventory.mechanism is 'What could execute a DOT.';
+comment on column dot.v_dot_execution_inventory.mechanism_exists is
+    'Whether it is there; NULL where that cannot be seen.';
+comment on column dot.v_dot_execution_inventory.can_inject_process_run_id is
+    'Whether it can pass a run id on.';
+comment on column dot.v_dot_execution_inventory.can_dry_run is 'Whether it can run without executing.';
+comment on column dot.v_dot_execution_inventory.avoids_mutation is
+    'Whether it can be kept from changing production.';
+comment on column dot.v_dot_execution_inventory.logs_observation is 'Whether it logs what it did.';
+comment on column dot.v_dot_execution_inventory.emits_events is 'Whether it emits events.';
+comment on column dot.v_dot_execution_inventory.figures is 'The figures behind it, a JSON object.';
+comment on column dot.v_dot_execution_inventory.basis is 'measured, attested or not observable.';
+comment on column dot.v_dot_execution_inventory.verdict is 'What it comes to, in the words of document 02.';
+comment on column dot.v_dot_execution_inventory.attested_by is 'Who attested it; NULL where it is measured.';
+comment on column dot.v_dot_execution_inventory.attested_at is 'When it was attested.';
+comment on column dot.v_dot_execution_inventory.finding is 'What was found by who attested.';

@@ -16,3 +16,12 @@ grant select on dot.v_dot_mechanism_attestation to dot_reader, dot_gatekeeper;
 
 comment on view dot.v_dot_mechanism_attestation is
     'Every attestation of a scheduler or API endpoint, and which stand.';
+comment on column dot.v_dot_mechanism_attestation.attestation_id is 'Its number: the newest is the highest.';
+comment on column dot.v_dot_mechanism_attestation.attested_at is 'When it was attested.';
+comment on column dot.v_dot_mechanism_attestation.mechanism is 'scheduler or api_endpoint.';
+comment on column dot.v_dot_mechanism_attestation.present is 'Whether it executes DOTs here.';
+comment on column dot.v_dot_mechanism_attestation.finding is 'What was found.';
+comment on column dot.v_dot_mechanism_attestation.actor is 'Who did it, as the call claims.';
+comment on column dot.v_dot_mechanism_attestation.session_actor is 'The database login that really called.';
+comment on column dot.v_dot_mechanism_attestation.stands is
+    'Whether it is the newest of its mechanism, which stands.';

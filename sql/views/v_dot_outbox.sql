@@ -21,3 +21,10 @@ revoke all on dot.v_dot_outbox from public;
 grant select on dot.v_dot_outbox to dot_reader, dot_relay;
 
 comment on view dot.v_dot_outbox is 'Depth and lag of the outbox, counted from the cursor.';
+comment on column dot.v_dot_outbox.depth is 'How many events are not delivered yet.';
+comment on column dot.v_dot_outbox.lag_seconds is
+    'How old the next event is, in seconds; 0 where none waits.';
+comment on column dot.v_dot_outbox.oldest_at is 'When the next event was written; NULL where none waits.';
+comment on column dot.v_dot_outbox.cursor_xact_id is 'The transaction of the last event that was delivered.';
+comment on column dot.v_dot_outbox.cursor_id is 'The number of the last event that was delivered.';
+comment on column dot.v_dot_outbox.cursor_moved_at is 'When the cursor was last moved.';

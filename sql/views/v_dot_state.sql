@@ -87,3 +87,6 @@ revoke all on dot.v_dot_state from public;
 grant select on dot.v_dot_state to dot_reader;
 
 comment on view dot.v_dot_state is 'What is wrong with the rows that no definition shows; no row where all is well.';
+comment on column dot.v_dot_state.finding is 'What is wrong, in a word.';
+comment on column dot.v_dot_state.subject is 'What it is wrong with.';
+comment on column dot.v_dot_state.detail is 'What that means here.';

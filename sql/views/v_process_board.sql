@@ -31,3 +31,25 @@ grant select on dot.v_process_board to dot_reader;
 
 comment on view dot.v_process_board is
     'Per candidate: its pair, whether it is verified and why not, its latest real run, how many runs it has.';
+comment on column dot.v_process_board.process_candidate_code is 'The process candidate.';
+comment on column dot.v_process_board.producer_dot_code is 'The DOT that produces.';
+comment on column dot.v_process_board.verifier_dot_code is 'The DOT that verifies; never the producer.';
+comment on column dot.v_process_board.verified is 'Whether it is verified: computed, never claimed.';
+comment on column dot.v_process_board.independently_verified is 'Verified without a caveat.';
+comment on column dot.v_process_board.reasons is
+    'What is missing for a verdict, as words of v_process_reason; empty where verified.';
+comment on column dot.v_process_board.caveats is
+    'What a stranger would ask of a verdict, as words of v_process_reason; empty where not verified.';
+comment on column dot.v_process_board.latest_real_run_id is
+    'The latest real run, by lease token; NULL where there is none.';
+comment on column dot.v_process_board.latest_real_run_at is 'When its header was recorded.';
+comment on column dot.v_process_board.last_verified_run_id is
+    'The latest real run where it is verified, else the one that last was; NULL where none was.';
+comment on column dot.v_process_board.last_verified_at is 'When the header of that run was recorded.';
+comment on column dot.v_process_board.simulated_runs is 'How many simulated runs were observed.';
+comment on column dot.v_process_board.dry_runs is 'How many dry runs were observed.';
+comment on column dot.v_process_board.real_runs is 'How many real runs were observed.';
+comment on column dot.v_process_board.superseded_by is
+    'The newest candidate of its chain; NULL where it is the newest itself.';
+comment on column dot.v_process_board.explanations is
+    'A sentence for each word of reasons and caveats, by word.';

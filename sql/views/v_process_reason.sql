@@ -38,3 +38,6 @@ revoke all on dot.v_process_reason from public;
 grant select on dot.v_process_reason to dot_reader;
 
 comment on view dot.v_process_reason is 'What each word in reasons and caveats means.';
+comment on column dot.v_process_reason.word is 'The word, as it is in reasons or caveats.';
+comment on column dot.v_process_reason.kind is 'reason or caveat.';
+comment on column dot.v_process_reason.sentence is 'What it means.';

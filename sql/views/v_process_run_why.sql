@@ -32,3 +32,21 @@ grant select on dot.v_process_run_why to dot_reader;
 
 comment on view dot.v_process_run_why is
     'Per run, simulated ones too: whether it is verified, and why not, in words and sentences.';
+comment on column dot.v_process_run_why.process_candidate_code is 'The process candidate.';
+comment on column dot.v_process_run_why.process_run_id is 'The run: with the candidate it is the key.';
+comment on column dot.v_process_run_why.evidence_type is 'SIMULATED_DRY_RUN, DRY_RUN or REAL_RUN.';
+comment on column dot.v_process_run_why.end_state is 'Where it stands, as v_process_run says.';
+comment on column dot.v_process_run_why.verified is 'Whether it is verified: computed, never claimed.';
+comment on column dot.v_process_run_why.independently_verified is 'Verified without a caveat.';
+comment on column dot.v_process_run_why.reasons is
+    'What is missing for a verdict, as words of v_process_reason; empty where verified.';
+comment on column dot.v_process_run_why.caveats is
+    'What a stranger would ask of a verdict, as words of v_process_reason; empty where not verified.';
+comment on column dot.v_process_run_why.producer_session_actor is
+    'The login that recorded the end of the producer.';
+comment on column dot.v_process_run_why.verifier_session_actor is
+    'The login that recorded the end of the verifier.';
+comment on column dot.v_process_run_why.same_session_actor is
+    'Whether these two are one login; NULL where one is missing.';
+comment on column dot.v_process_run_why.explanations is
+    'A sentence for each word of reasons and caveats, by word.';

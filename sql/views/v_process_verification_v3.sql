@@ -75,3 +75,29 @@ grant select on dot.v_process_verification_v3 to dot_reader;
 
 comment on view dot.v_process_verification_v3 is
     'Per candidate: verified by its latest real run, the reasons why not, the caveats, the last verified run, the logins.';
+comment on column dot.v_process_verification_v3.process_candidate_code is 'The process candidate.';
+comment on column dot.v_process_verification_v3.producer_dot_code is 'The DOT that produces.';
+comment on column dot.v_process_verification_v3.verifier_dot_code is
+    'The DOT that verifies; never the producer.';
+comment on column dot.v_process_verification_v3.verified is
+    'Whether it is verified: computed, never claimed.';
+comment on column dot.v_process_verification_v3.latest_real_run_id is
+    'The latest real run, by lease token; NULL where there is none.';
+comment on column dot.v_process_verification_v3.latest_real_run_at is 'When its header was recorded.';
+comment on column dot.v_process_verification_v3.last_verified_run_id is
+    'The latest real run where it is verified, else the one that last was; NULL where none was.';
+comment on column dot.v_process_verification_v3.last_verified_at is
+    'When the header of that run was recorded.';
+comment on column dot.v_process_verification_v3.reasons is
+    'What is missing for a verdict, as words of v_process_reason; empty where verified.';
+comment on column dot.v_process_verification_v3.independently_verified is 'Verified without a caveat.';
+comment on column dot.v_process_verification_v3.caveats is
+    'What a stranger would ask of a verdict, as words of v_process_reason; empty where not verified.';
+comment on column dot.v_process_verification_v3.producer_session_actor is
+    'The login that recorded the end of the producer.';
+comment on column dot.v_process_verification_v3.verifier_session_actor is
+    'The login that recorded the end of the verifier.';
+comment on column dot.v_process_verification_v3.same_session_actor is
+    'Whether these two are one login; NULL where one is missing.';
+comment on column dot.v_process_verification_v3.superseded_by is
+    'The newest candidate of its chain; NULL where it is the newest itself.';

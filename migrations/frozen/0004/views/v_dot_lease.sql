@@ -16,3 +16,13 @@ revoke all on dot.v_dot_lease from public;
 grant select on dot.v_dot_lease to dot_reader, dot_gatekeeper, dot_writer;
 
 comment on view dot.v_dot_lease is 'The leases: live or over, holder, token, and the candidate they are for.';
+comment on column dot.v_dot_lease.lease_key is
+    'What is leased: dot_exec:<candidate> for the runs of a candidate.';
+comment on column dot.v_dot_lease.process_candidate_code is
+    'The candidate that it is for; NULL where it is for none.';
+comment on column dot.v_dot_lease.is_live is 'Whether it is live now.';
+comment on column dot.v_dot_lease.holder is 'Who holds it, as the call claims.';
+comment on column dot.v_dot_lease.session_actor is 'The database login that took it.';
+comment on column dot.v_dot_lease.token is 'The fencing token, which only grows.';
+comment on column dot.v_dot_lease.acquired_at is 'When it was acquired.';
+comment on column dot.v_dot_lease.expires_at is 'When it ends or ended.';

@@ -25,3 +25,13 @@ grant select on dot.v_preflight_attestation to dot_reader, dot_gatekeeper;
 
 comment on view dot.v_preflight_attestation is
     'Every attestation of a preflight check, and whether it counts here and now.';
+comment on column dot.v_preflight_attestation.attestation_id is 'Its number: the newest is the highest.';
+comment on column dot.v_preflight_attestation.attested_at is 'When it was attested.';
+comment on column dot.v_preflight_attestation.expires_at is 'When it ends.';
+comment on column dot.v_preflight_attestation.check_name is 'The preflight check.';
+comment on column dot.v_preflight_attestation.verdict is 'PASS, WARN or BLOCK.';
+comment on column dot.v_preflight_attestation.finding is 'What was found.';
+comment on column dot.v_preflight_attestation.actor is 'Who did it, as the call claims.';
+comment on column dot.v_preflight_attestation.session_actor is 'The database login that really called.';
+comment on column dot.v_preflight_attestation.counts_now is 'Whether it decides here and now.';
+comment on column dot.v_preflight_attestation.why_not is 'Why it does not count; NULL where it does.';

@@ -55,3 +55,24 @@ grant select on dot.v_process_run_verification_v3 to dot_reader;
 
 comment on view dot.v_process_run_verification_v3 is
     'Per real run: verified, the reasons why not, the caveats of a verdict, and which logins recorded producer and verifier.';
+comment on column dot.v_process_run_verification_v3.process_candidate_code is 'The process candidate.';
+comment on column dot.v_process_run_verification_v3.process_run_id is
+    'The run: with the candidate it is the key.';
+comment on column dot.v_process_run_verification_v3.correlation_id is 'The correlation id of the header.';
+comment on column dot.v_process_run_verification_v3.observed_at is 'When the header was recorded.';
+comment on column dot.v_process_run_verification_v3.verified is
+    'Whether it is verified: computed, never claimed.';
+comment on column dot.v_process_run_verification_v3.reasons is
+    'What is missing for a verdict, as words of v_process_reason; empty where verified.';
+comment on column dot.v_process_run_verification_v3.independently_verified is 'Verified without a caveat.';
+comment on column dot.v_process_run_verification_v3.caveats is
+    'What a stranger would ask of a verdict, as words of v_process_reason; empty where not verified.';
+comment on column dot.v_process_run_verification_v3.producer_session_actor is
+    'The login that recorded the end of the producer.';
+comment on column dot.v_process_run_verification_v3.verifier_session_actor is
+    'The login that recorded the end of the verifier.';
+comment on column dot.v_process_run_verification_v3.same_session_actor is
+    'Whether these two are one login; NULL where one is missing.';
+comment on column dot.v_process_run_verification_v3.producer_output_ref is 'What the producer wrote.';
+comment on column dot.v_process_run_verification_v3.verifier_input_ref is 'What the verifier looked at.';
+comment on column dot.v_process_run_verification_v3.verifier_completed_at is 'When the verifier completed.';

@@ -30,3 +30,10 @@ grant select on dot.v_process_runtime_v2 to dot_reader;
 
 comment on view dot.v_process_runtime_v2 is
     'Per candidate has_real_runtime and cross_component_correlation of its latest real run.';
+comment on column dot.v_process_runtime_v2.process_candidate_code is 'The process candidate.';
+comment on column dot.v_process_runtime_v2.latest_real_run_id is
+    'The latest real run, by lease token; NULL where there is none.';
+comment on column dot.v_process_runtime_v2.latest_real_run_at is 'When its header was recorded.';
+comment on column dot.v_process_runtime_v2.has_real_runtime is 'Whether the producer of that run completed.';
+comment on column dot.v_process_runtime_v2.cross_component_correlation is
+    'Whether its verifier completed too, after it and under the same correlation id.';

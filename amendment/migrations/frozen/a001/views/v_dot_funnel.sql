@@ -87,3 +87,19 @@ revoke all on dot.v_dot_funnel from public;
 grant select on dot.v_dot_funnel to dot_reader;
 
 comment on view dot.v_dot_funnel is 'Per DOT: declared, invoked, observed (simulated apart), verified; and blocked runs.';
+comment on column dot.v_dot_funnel.dot_code is 'The DOT.';
+comment on column dot.v_dot_funnel.category is 'What kind of DOT it is.';
+comment on column dot.v_dot_funnel.execution_engine is 'What would execute it.';
+comment on column dot.v_dot_funnel.usage_count is
+    'How often the host says that it was used; 0 where it says nothing.';
+comment on column dot.v_dot_funnel.last_executed is 'When the host says that it was last executed.';
+comment on column dot.v_dot_funnel.last_executed_is_backfill is
+    'Whether all DOTs have the same last_executed: then it is a backfill.';
+comment on column dot.v_dot_funnel.declared is 'Always true: the DOT is in the catalogue.';
+comment on column dot.v_dot_funnel.invoked is
+    'Whether it was used, or is the producer of a dry or real run.';
+comment on column dot.v_dot_funnel.observed is 'Whether a dry or real run has a row of it.';
+comment on column dot.v_dot_funnel.simulated is 'Whether a simulated run has a row of it.';
+comment on column dot.v_dot_funnel.verified is 'Whether it is in a verified pair.';
+comment on column dot.v_dot_funnel.blocked_runs is
+    'How many refused calls of its runs a blocked header tells of.';
