@@ -1,8 +1,8 @@
-"""Host layer: catalogue, configuration, command log, leases, queue, events, and the business table that stays untouched; and the
-domains that a text has to keep to.
+"""Host layer: catalogue, configuration, command log, leases, queue, events, and the business table that stays
+untouched; and the domains that a text has to keep to.
 
-The system the wrapper was designed for has these tables; this revision makes them for a fresh database. The wrapper relies on
-the columns below and reaches them through ``fn_host_*`` alone (revision 0002).
+The system the wrapper was designed for has these tables; this revision makes them for a fresh database. The
+wrapper relies on the columns below and reaches them through ``fn_host_*`` alone (revision 0002).
 """
 
 from migrations.frozen_sql import apply, drop_tables, execute, revert
@@ -22,17 +22,18 @@ APPLIES = (
 )
 
 
-# What the columns of the ledger may hold, each by its function. A domain and no CHECK of each column: the server parses a table's
-# CHECKs anew for every statement, which cost an observation more than all else together; a domain's once in a session. squawk is
-# right that a domain's constraint is hard to change under writers: what these allow is a contract, and a wider one would be another
-# domain.
+# What the columns of the ledger may hold, each by its function. A domain and no CHECK of each column: the
+# server parses a table's CHECKs anew for every statement, which cost an observation more than all else
+# together; a domain's once in a session. squawk is right that a domain's constraint is hard to change under
+# writers: what these allow is a contract, and a wider one would be another domain.
 DOMAINS = """
 -- squawk-ignore ban-create-domain-with-constraint
 create domain dot.code as text constraint code_check check (dot.fn_is_code(value, 200));
 comment on domain dot.code is 'A code, key, actor or correlation id of at most 200 bytes, see fn_is_code.';
 -- squawk-ignore ban-create-domain-with-constraint
 create domain dot.component_key as text constraint component_key_check check (dot.fn_is_code(value, 240));
-comment on domain dot.component_key is 'The idempotency key of a component: a run''s key, its role and status, at most 240 bytes.';
+comment on domain dot.component_key is
+    'The idempotency key of a component: a run''s key, its role and status, at most 240 bytes.';
 -- squawk-ignore ban-create-domain-with-constraint
 create domain dot.ref as text constraint ref_check check (dot.fn_is_ref(value));
 comment on domain dot.ref is 'A reference to something elsewhere, see fn_is_ref.';
@@ -41,12 +42,17 @@ create domain dot.run_id as uuid constraint run_id_check check (dot.fn_is_run_id
 comment on domain dot.run_id is 'The id of a run: any uuid but nil and max.';
 -- squawk-ignore ban-create-domain-with-constraint
 create domain dot.evidence as jsonb constraint evidence_check check (dot.fn_is_evidence(value));
-comment on domain dot.evidence is 'Evidence: a JSON object of at most 8 KB of text with bounded integers, see fn_is_evidence.';
+comment on domain dot.evidence is
+    'Evidence: a JSON object of at most 8 KB of text with bounded integers, see fn_is_evidence.';
 -- squawk-ignore ban-create-domain-with-constraint
-create domain dot.component_role as text constraint component_role_check check (value in ('producer', 'verifier'));
+create domain dot.component_role as text constraint component_role_check check (
+    value in ('producer', 'verifier')
+);
 comment on domain dot.component_role is 'The part of a component: producer or verifier.';
--- Types are born usable by PUBLIC: a table of somebody else's that used one would stand in the way of a downgrade.
-revoke all on domain dot.code, dot.component_key, dot.ref, dot.run_id, dot.evidence, dot.component_role from public;
+-- Types are born usable by PUBLIC: a table of somebody else's that used one would stand in the way of a
+-- downgrade.
+revoke all on domain dot.code, dot.component_key, dot.ref, dot.run_id, dot.evidence, dot.component_role
+    from public;
 """
 
 # What a fresh database holds. The downgrade compares with it, so each row is written once.
@@ -73,8 +79,8 @@ EVENT_TYPE_SEEDS = """\
 
 
 def upgrade() -> None:
-    # Functions are born executable by PUBLIC. Each file revokes that; this catches one that forgets. Only the form without
-    # a schema has an effect.
+    # Functions are born executable by PUBLIC. Each file revokes that; this catches one that forgets. Only the
+    # form without a schema has an effect.
     execute("alter default privileges for role dot_owner revoke execute on functions from public")
     execute(
         "grant usage on schema dot to dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader"
@@ -111,7 +117,8 @@ create table dot.dot_config (
     value text,
     constraint dot_config_pkey primary key (key)
 );
-comment on table dot.dot_config is 'Host layer: gates and settings. A gate is on only where its value is exactly true.';
+comment on table dot.dot_config is
+    'Host layer: gates and settings. A gate is on only where its value is exactly true.';
 comment on column dot.dot_config.key is 'The gate or setting.';
 comment on column dot.dot_config.value is 'Its value as text; a gate is on only where it is exactly true.';
 insert into dot.dot_config (key, value) values
@@ -145,7 +152,9 @@ create table dot.dot_iu_command_run (
     detail jsonb not null default '{{}}',
     constraint dot_iu_command_run_pkey primary key (run_id),
     constraint dot_iu_command_run_run_mode_check check (run_mode in ('plan', 'verify', 'apply')),
-    constraint dot_iu_command_run_run_status_check check (run_status in ('started', 'completed', 'failed', 'refused'))
+    constraint dot_iu_command_run_run_status_check check (
+        run_status in ('started', 'completed', 'failed', 'refused')
+    )
 );
 comment on table dot.dot_iu_command_run is 'Host layer: the command log, append-only.';
 comment on column dot.dot_iu_command_run.run_id is 'The number of the logged call; no process run.';
@@ -215,7 +224,8 @@ comment on column dot.event_type.active is
 insert into dot.event_type (event_type, active) values
 {EVENT_TYPE_SEEDS};
 
--- The outbox, with the column names that Debezium's router expects. xact_id is what lets a reader miss nothing.
+-- The outbox, with the column names that Debezium's router expects. xact_id is what lets a reader miss
+-- nothing.
 create table dot.event_outbox (
     id bigint generated always as identity,
     xact_id xid8 not null default pg_current_xact_id(),
@@ -226,7 +236,8 @@ create table dot.event_outbox (
     payload jsonb not null,
     constraint event_outbox_pkey primary key (xact_id, id)
 );
-comment on table dot.event_outbox is 'Host layer: the transactional outbox, append-only. Read it with fn_dot_outbox_poll.';
+comment on table dot.event_outbox is
+    'Host layer: the transactional outbox, append-only. Read it with fn_dot_outbox_poll.';
 comment on column dot.event_outbox.id is 'The number of the event; with xact_id its position.';
 comment on column dot.event_outbox.xact_id is 'The transaction that wrote it: what lets a reader miss none.';
 comment on column dot.event_outbox.created_at is 'When it was written.';
@@ -269,7 +280,8 @@ alter table dot.event_outbox enable always trigger event_outbox_append_only_trun
 alter table dot.dot_iu_runtime_lease enable always trigger dot_iu_runtime_lease_append_only;
 alter table dot.dot_iu_runtime_lease enable always trigger dot_iu_runtime_lease_append_only_truncate;
 
--- The bridge: what fn_host_* need, and no more. No usage figure of a DOT can be written by it, no business table read.
+-- The bridge: what fn_host_* need, and no more. No usage figure of a DOT can be written by it, no business
+-- table read.
 grant select on dot.dot_tools to dot_bridge;
 grant insert (code, category, execution_engine, script_path, file_path, trigger_type),
     update (category, execution_engine, script_path, file_path, trigger_type) on dot.dot_tools to dot_bridge;
@@ -297,7 +309,8 @@ def downgrade() -> None:
         ),
         seeded={
             "dot_config": f"select c.key, c.value from dot.dot_config c except values {CONFIG_SEEDS}",
-            "dot_iu_command_catalog": "select c.command_name, c.mutating, c.description from dot.dot_iu_command_catalog c"
+            "dot_iu_command_catalog": "select c.command_name, c.mutating, c.description"
+            " from dot.dot_iu_command_catalog c"
             f" except values {COMMAND_SEEDS}",
             "event_type": f"select e.event_type, e.active from dot.event_type e except values {EVENT_TYPE_SEEDS}",
         },

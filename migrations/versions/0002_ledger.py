@@ -52,8 +52,9 @@ APPEND_ONLY = (
 def upgrade() -> None:
     apply(revision, CHECKS)
     execute("""
--- A named pair of producer and verifier, and what its definition asks for beside it. Insert-only: who can edit a pair rewrites past
--- verdicts. A chain is named after its first candidate; each other one says which it supersedes.
+-- A named pair of producer and verifier, and what its definition asks for beside it. Insert-only: who can
+-- edit a pair rewrites past verdicts. A chain is named after its first candidate; each other one says which
+-- it supersedes.
 create table dot.process_candidate (
     defined_at timestamptz not null,
     source_time timestamptz,
@@ -75,7 +76,9 @@ create table dot.process_candidate (
     constraint process_candidate_code_check check (dot.fn_is_code(code, 200)),
     constraint process_candidate_pair_check check (producer_dot_code <> verifier_dot_code),
     constraint process_candidate_max_age_check check (max_age > interval '0'),
-    constraint process_candidate_chain_check check ((supersedes is null) = (chain = code and chain_position = 1))
+    constraint process_candidate_chain_check check (
+        (supersedes is null) = (chain = code and chain_position = 1)
+    )
 );
 comment on table dot.process_candidate is 'Named pairs of a producer DOT and a verifier DOT, insert-only.';
 comment on column dot.process_candidate.defined_at is 'When it was defined.';
@@ -101,10 +104,11 @@ comment on column dot.process_candidate.description is 'What the candidate is, i
 comment on column dot.process_candidate.actor is 'Who did it, as the call claims.';
 comment on column dot.process_candidate.session_actor is 'The database login that really called.';
 
--- The header: one row per run, and a run is (candidate, process_run_id). The candidate leads every key, so the ledger can be
--- distributed by it. No foreign key points at a shared row: a hot one would cost a multixact per insert.
--- Domains and CHECKs hold for whoever writes, the owner included. What looks at several columns is a PL/pgSQL function, whose
--- expressions a session keeps: the constants of a CHECK are parsed anew for every statement.
+-- The header: one row per run, and a run is (candidate, process_run_id). The candidate leads every key, so
+-- the ledger can be distributed by it. No foreign key points at a shared row: a hot one would cost a
+-- multixact per insert. Domains and CHECKs hold for whoever writes, the owner included. What looks at
+-- several columns is a PL/pgSQL function, whose expressions a session keeps: the constants of a CHECK are
+-- parsed anew for every statement.
 create table dot.process_run_observation (
     process_run_id dot.run_id not null,
     parent_run_id dot.run_id,
@@ -134,7 +138,8 @@ create table dot.process_run_observation (
     -- The stored words.
     constraint process_run_observation_status_check check (dot.fn_is_run_status(status, evidence_ref))
 );
-comment on table dot.process_run_observation is 'The header of a run: one row per run, append-only, written by fn_process_run_observe alone.';
+comment on table dot.process_run_observation is
+    'The header of a run: one row per run, append-only, written by fn_process_run_observe alone.';
 comment on column dot.process_run_observation.process_run_id is 'The run: with the candidate it is the key.';
 comment on column dot.process_run_observation.parent_run_id is
     'The run that this one follows, as claimed; it is not looked up.';
@@ -164,16 +169,19 @@ comment on column dot.process_run_observation.evidence_ref is 'Further evidence,
 comment on column dot.process_run_observation.admission is
     'The gates and preflight checks that let it in; NULL for a simulation, which is asked for nothing.';
 create unique index process_run_observation_idempotency_key_key
-    on dot.process_run_observation (process_candidate_code, idempotency_key) where idempotency_key is not null;
--- The latest real run of a candidate, which is what a verdict asks for; and what is counted of its dry and real runs. Tokens only grow,
--- so they order the runs whatever the clock does.
+    on dot.process_run_observation (process_candidate_code, idempotency_key)
+    where idempotency_key is not null;
+-- The latest real run of a candidate, which is what a verdict asks for; and what is counted of its dry and
+-- real runs. Tokens only grow, so they order the runs whatever the clock does.
 create index process_run_observation_above_simulation_idx
-    on dot.process_run_observation (process_candidate_code, evidence_type, lease_token desc, observed_at desc, process_run_id desc)
+    on dot.process_run_observation (
+        process_candidate_code, evidence_type, lease_token desc, observed_at desc, process_run_id desc
+    )
     where evidence_type <> 'SIMULATED_DRY_RUN';
 
--- The producer's and the verifier's part. The key is natural: of each role a run has at most one prepared row, one that it
--- started, and one end, whichever way it ended. component_id is what callers and events call the row by; nothing looks a row up by
--- it, so it has no index to pay for.
+-- The producer's and the verifier's part. The key is natural: of each role a run has at most one prepared
+-- row, one that it started, and one end, whichever way it ended. component_id is what callers and events
+-- call the row by; nothing looks a row up by it, so it has no index to pay for.
 create table dot.process_component_observation (
     component_id uuid not null default gen_random_uuid(),
     process_run_id dot.run_id not null,
@@ -206,10 +214,13 @@ create table dot.process_component_observation (
         dot.fn_is_admitted(evidence_type, null::boolean, status, lease_token, admission)
     ),
     -- The stored words, and the stage that each is.
-    constraint process_component_observation_status_check check (dot.fn_is_component_status(status, stage, evidence_ref))
+    constraint process_component_observation_status_check check (
+        dot.fn_is_component_status(status, stage, evidence_ref)
+    )
 );
 comment on table dot.process_component_observation is
-    'The producer''s and the verifier''s part of a run, append-only, written by fn_process_component_observe alone.';
+    'The producer''s and the verifier''s part of a run, append-only, written by '
+    'fn_process_component_observe alone.';
 comment on column dot.process_component_observation.component_id is
     'What callers and events call the row by.';
 comment on column dot.process_component_observation.process_run_id is
@@ -243,14 +254,18 @@ comment on column dot.process_component_observation.evidence_ref is 'Further evi
 comment on column dot.process_component_observation.admission is
     'The gates and preflight checks that let it in; NULL for a simulation, which is asked for nothing.';
 create unique index process_component_observation_idempotency_key_key
-    on dot.process_component_observation (process_candidate_code, idempotency_key) where idempotency_key is not null;
+    on dot.process_component_observation (process_candidate_code, idempotency_key)
+    where idempotency_key is not null;
 -- Runs that may be verified, the last one first: a verdict asks for the last that was.
 create index process_component_observation_real_verifier_idx
-    on dot.process_component_observation (process_candidate_code, lease_token desc, observed_at desc, process_run_id desc)
+    on dot.process_component_observation (
+        process_candidate_code, lease_token desc, observed_at desc, process_run_id desc
+    )
     where evidence_type = 'REAL_RUN' and component_role = 'verifier' and status = 'step_completed';
 
--- What a person vouches for before anything may be executed. The newest row of a check decides, and counts in the database and cluster
--- that it names. Its number is given under the gate latch and by no sequence, which a replica that takes over would not have.
+-- What a person vouches for before anything may be executed. The newest row of a check decides, and counts
+-- in the database and cluster that it names. Its number is given under the gate latch and by no sequence,
+-- which a replica that takes over would not have.
 create table dot.preflight_attestation (
     attestation_id bigint not null,
     attested_at timestamptz not null,
@@ -267,7 +282,8 @@ create table dot.preflight_attestation (
     constraint preflight_attestation_verdict_check check (verdict in ('PASS', 'WARN', 'BLOCK')),
     constraint preflight_attestation_expires_at_check check (expires_at > attested_at)
 );
-comment on table dot.preflight_attestation is 'Attested preflight checks with an expiry, append-only; the newest decides.';
+comment on table dot.preflight_attestation is
+    'Attested preflight checks with an expiry, append-only; the newest decides.';
 comment on column dot.preflight_attestation.attestation_id is 'Its number: the newest is the highest.';
 comment on column dot.preflight_attestation.attested_at is 'When it was attested.';
 comment on column dot.preflight_attestation.expires_at is 'When it ends.';
@@ -282,8 +298,8 @@ comment on column dot.preflight_attestation.session_actor is 'The database login
 create index preflight_attestation_check_name_idx
     on dot.preflight_attestation (check_name, attestation_id desc);
 
--- Who moved a gate or an event type, when, why, and in which database of which cluster (NULL where that could not be read: then it
--- opens nothing). A gate is open only where its newest row here says so.
+-- Who moved a gate or an event type, when, why, and in which database of which cluster (NULL where that
+-- could not be read: then it opens nothing). A gate is open only where its newest row here says so.
 create table dot.dot_config_audit (
     audit_id bigint not null,
     changed_at timestamptz not null,
@@ -297,7 +313,8 @@ create table dot.dot_config_audit (
     reason text not null,
     constraint dot_config_audit_pkey primary key (audit_id)
 );
-comment on table dot.dot_config_audit is 'Every move of a gate or event type: who, when, why, old, new. Append-only.';
+comment on table dot.dot_config_audit is
+    'Every move of a gate or event type: who, when, why, old, new. Append-only.';
 comment on column dot.dot_config_audit.audit_id is 'Its number: the newest is the highest.';
 comment on column dot.dot_config_audit.changed_at is 'When it was moved.';
 comment on column dot.dot_config_audit.system_identifier is
@@ -325,7 +342,8 @@ create table dot.dot_mechanism_attestation (
     constraint dot_mechanism_attestation_pkey primary key (attestation_id),
     constraint dot_mechanism_attestation_mechanism_check check (mechanism in ('scheduler', 'api_endpoint'))
 );
-comment on table dot.dot_mechanism_attestation is 'What was found of mechanisms that SQL cannot see. Append-only; the newest stands.';
+comment on table dot.dot_mechanism_attestation is
+    'What was found of mechanisms that SQL cannot see. Append-only; the newest stands.';
 comment on column dot.dot_mechanism_attestation.attestation_id is 'Its number: the newest is the highest.';
 comment on column dot.dot_mechanism_attestation.attested_at is 'When it was attested.';
 comment on column dot.dot_mechanism_attestation.present is 'Whether it executes DOTs here.';
@@ -334,9 +352,11 @@ comment on column dot.dot_mechanism_attestation.finding is 'What was found.';
 comment on column dot.dot_mechanism_attestation.actor is 'Who did it, as the call claims.';
 comment on column dot.dot_mechanism_attestation.session_actor is 'The database login that really called.';
 
--- Never holds a row. Writes above a simulation take it in ROW SHARE mode, a switch takes it EXCLUSIVE: see fn_gates_assert.
+-- Never holds a row. Writes above a simulation take it in ROW SHARE mode, a switch takes it EXCLUSIVE: see
+-- fn_gates_assert.
 create table dot.gate_latch ();
-comment on table dot.gate_latch is 'Never holds a row: its lock is what keeps a write from committing after a gate was closed.';
+comment on table dot.gate_latch is
+    'Never holds a row: its lock is what keeps a write from committing after a gate was closed.';
 
 -- How far the outbox is delivered: one row, moved by fn_dot_outbox_ack alone.
 create table dot.outbox_cursor (

@@ -1,4 +1,4 @@
-"""Views: runs and their end state, the v2 facts, the v3 verdict, counts, catalogue, leases, gates, outbox, funnel and inventory."""
+"""Views: runs, the v2 facts, the v3 verdict, the board, counts, catalogue, leases, trails, outbox, inventory."""
 
 from migrations.frozen_sql import apply, revert
 

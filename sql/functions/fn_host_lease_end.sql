@@ -1,5 +1,5 @@
--- Bridge to the host's leases: ends the live lease of a key, of any holder. Returns who had it last, and whether it was live: then
--- it ends now. The row and its token stay. All NULL where the key has no row.
+-- Bridge to the host's leases: ends the live lease of a key, of any holder. Returns who had it last, and
+-- whether it was live: then it ends now. The row and its token stay. All NULL where the key has no row.
 grant create on schema dot to dot_bridge;
 
 create or replace function dot.fn_host_lease_end(
@@ -14,12 +14,13 @@ declare
 begin
     if current_user <> 'dot_bridge' then
         raise insufficient_privilege using
-            message = 'a bridge function runs as dot_bridge and as nobody else', constraint = 'bridge_definer_check';
+            message = 'a bridge function runs as dot_bridge and as nobody else',
+            constraint = 'bridge_definer_check';
     end if;
     select l.holder, l.session_actor, l.expires_at into holder, session_actor, v_expires_at
     from dot.dot_iu_runtime_lease l where l.lease_key = p_lease_key for no key update;
-    -- The clock is read after the lock was got: a lease may have run out while waiting for it. One that ends more than an hour from
-    -- now was written by a clock that ran ahead, and is over.
+    -- The clock is read after the lock was got: a lease may have run out while waiting for it. One that ends
+    -- more than an hour from now was written by a clock that ran ahead, and is over.
     v_now := clock_timestamp();
     was_live := v_expires_at > v_now and v_expires_at <= v_now + interval '1 hour';
     if was_live then

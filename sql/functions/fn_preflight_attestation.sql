@@ -1,6 +1,7 @@
--- The attested check of the preflight, as it stands now: the newest attestation alone decides, an older PASS does not outlive a newer
--- BLOCK. It counts where it was made in this database of this cluster, its time is not ahead of the clock, and it has not run
--- out; else the verdict is BLOCK. attestation_id is the one that counts, NULL where none does.
+-- The attested check of the preflight, as it stands now: the newest attestation alone decides, an older PASS
+-- does not outlive a newer BLOCK. It counts where it was made in this database of this cluster, its time is
+-- not ahead of the clock, and it has not run out; else the verdict is BLOCK. attestation_id is the one that
+-- counts, NULL where none does.
 create or replace function dot.fn_preflight_attestation(
     p_check_name text, out verdict text, out detail text, out attestation_id bigint
 )
@@ -23,9 +24,11 @@ begin
         when v_here.system_identifier is null then 'dot_owner may not call pg_control_system()'
         when (v_newest.system_identifier, v_newest.database_oid)
             is distinct from (v_here.system_identifier, v_here.database_oid)
-            then format('the newest attestation, by %s, was made in another database or cluster', v_newest.actor)
+            then format('the newest attestation, by %s, was made in another database or cluster',
+                v_newest.actor)
         when v_newest.attested_at > v_now
-            then format('the newest attestation, by %s, is of %s, ahead of the clock', v_newest.actor, v_newest.attested_at)
+            then format('the newest attestation, by %s, is of %s, ahead of the clock', v_newest.actor,
+                v_newest.attested_at)
         when v_newest.expires_at <= v_now
             then format('the newest attestation, by %s, expired at %s', v_newest.actor, v_newest.expires_at)
     end;
@@ -44,4 +47,5 @@ revoke all on function dot.fn_preflight_attestation(text) from public;
 grant execute on function dot.fn_preflight_attestation(text) to dot_reader, dot_gatekeeper;
 
 comment on function dot.fn_preflight_attestation(text) is
-    'Verdict and detail of an attested preflight check: the newest attestation, where it counts here and now.';
+    'Verdict and detail of an attested preflight check: the newest attestation, where it counts here and '
+    'now.';

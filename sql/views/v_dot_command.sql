@@ -1,6 +1,6 @@
 -- The commands that may be logged with fn_dot_iu_command_log.
--- A view of one table could be written through by a login that may write all data, with the rights of the view's owner: it is
--- a join, which cannot.
+-- A view of one table could be written through by a login that may write all data, with the rights of the
+-- view's owner: it is a join, which cannot.
 create or replace view dot.v_dot_command with (security_barrier = true) as
 select
     c.command_name,

@@ -1,4 +1,5 @@
--- The funnel in one row. executed_dots is document 02's figure: how many DOTs anything shows to have been invoked.
+-- The funnel in one row. executed_dots is document 02's figure: how many DOTs anything shows to have been
+-- invoked.
 create or replace view dot.v_dot_funnel_total with (security_barrier = true) as
 select
     count(*) as declared_dots,
@@ -12,7 +13,8 @@ from dot.v_dot_funnel as f;
 revoke all on dot.v_dot_funnel_total from public;
 grant select on dot.v_dot_funnel_total to dot_reader;
 
-comment on view dot.v_dot_funnel_total is 'The funnel in one row: declared, executed, observed, simulated and verified DOTs.';
+comment on view dot.v_dot_funnel_total is
+    'The funnel in one row: declared, executed, observed, simulated and verified DOTs.';
 comment on column dot.v_dot_funnel_total.declared_dots is 'DOTs in the catalogue.';
 comment on column dot.v_dot_funnel_total.executed_dots is
     'DOTs that were used, or produced in a dry or real run.';

@@ -1,5 +1,5 @@
--- The gates as they stand: the stored value, whether it opens and why not, and the last audited move. A value that was changed past
--- fn_dot_config_set shows as one that differs from the last audited one.
+-- The gates as they stand: the stored value, whether it opens and why not, and the last audited move. A
+-- value that was changed past fn_dot_config_set shows as one that differs from the last audited one.
 create or replace view dot.v_dot_gate with (security_barrier = true) as
 select
     g.key,
@@ -24,7 +24,8 @@ revoke all on dot.v_dot_gate from public;
 grant select on dot.v_dot_gate to dot_reader, dot_gatekeeper;
 
 comment on view dot.v_dot_gate is
-    'The gates: stored value, whether it opens and why not, the last audited move, and whether the two agree.';
+    'The gates: stored value, whether it opens and why not, the last audited move, and whether the two '
+    'agree.';
 comment on column dot.v_dot_gate.key is 'The gate.';
 comment on column dot.v_dot_gate.value is 'Its value as it is stored.';
 comment on column dot.v_dot_gate.is_open is 'Whether it lets anything through.';

@@ -1,15 +1,19 @@
--- The events after the cursor in the order of delivery: where they stand and since when, and nothing of what they say. The first
--- of them, by LIMIT, cost the same however many there are: that is why the order is the view's own.
+-- The events after the cursor in the order of delivery: where they stand and since when, and nothing of what
+-- they say. The first of them, by LIMIT, cost the same however many there are: that is why the order is the
+-- view's own.
 create or replace view dot.v_dot_outbox_waiting with (security_barrier = true) as
 select o.xact_id, o.id, o.created_at
 from dot.event_outbox as o
-where (o.xact_id, o.id) > ((select c.xact_id from dot.outbox_cursor as c), (select c.outbox_id from dot.outbox_cursor as c))
+where (o.xact_id, o.id) > (
+    (select c.xact_id from dot.outbox_cursor as c), (select c.outbox_id from dot.outbox_cursor as c)
+)
 order by o.xact_id, o.id;
 
 revoke all on dot.v_dot_outbox_waiting from public;
 grant select on dot.v_dot_outbox_waiting to dot_reader;
 
-comment on view dot.v_dot_outbox_waiting is 'Position and time of the events after the cursor, in the order of delivery.';
+comment on view dot.v_dot_outbox_waiting is
+    'Position and time of the events after the cursor, in the order of delivery.';
 comment on column dot.v_dot_outbox_waiting.xact_id is 'The transaction that wrote the event.';
 comment on column dot.v_dot_outbox_waiting.id is 'The number of the event.';
 comment on column dot.v_dot_outbox_waiting.created_at is 'When it was written.';

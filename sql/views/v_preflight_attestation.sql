@@ -1,5 +1,6 @@
--- Every attestation of a preflight check. The newest alone decides, and only where it counts: it was made in this database of this
--- cluster, is not ahead of the clock, and has not run out (fn_preflight_attestation). One check is attested, so it is asked once.
+-- Every attestation of a preflight check. The newest alone decides, and only where it counts: it was made in
+-- this database of this cluster, is not ahead of the clock, and has not run out (fn_preflight_attestation).
+-- One check is attested, so it is asked once.
 create or replace view dot.v_preflight_attestation with (security_barrier = true) as
 select
     a.attestation_id,

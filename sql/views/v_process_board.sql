@@ -1,6 +1,7 @@
--- One row per candidate, with what one asks of it first: its pair, whether it is verified and why not, its latest real run, its runs.
--- explanations has a sentence for each word of reasons and caveats. Each row is found by the indexes of v_process_verification_v3 and
--- v_process_run_count; only the counts cost more with every run of the candidate.
+-- One row per candidate, with what one asks of it first: its pair, whether it is verified and why not, its
+-- latest real run, its runs. explanations has a sentence for each word of reasons and caveats. Each row is
+-- found by the indexes of v_process_verification_v3 and v_process_run_count; only the counts cost more with
+-- every run of the candidate.
 create or replace view dot.v_process_board with (security_barrier = true) as
 select
     v3.process_candidate_code,
@@ -30,7 +31,8 @@ revoke all on dot.v_process_board from public;
 grant select on dot.v_process_board to dot_reader;
 
 comment on view dot.v_process_board is
-    'Per candidate: its pair, whether it is verified and why not, its latest real run, how many runs it has.';
+    'Per candidate: its pair, whether it is verified and why not, its latest real run, how many runs it '
+    'has.';
 comment on column dot.v_process_board.process_candidate_code is 'The process candidate.';
 comment on column dot.v_process_board.producer_dot_code is 'The DOT that produces.';
 comment on column dot.v_process_board.verifier_dot_code is 'The DOT that verifies; never the producer.';

@@ -1,13 +1,15 @@
--- One row per run, and where it stands. The header says where the run stood when it was written; the end comes from the components, of
--- which one under `blocked` is none. `prepared`, `skipped` and `blocked` as stored words come with the optional amendment alone.
--- end_state, first match:
+-- One row per run, and where it stands. The header says where the run stood when it was written; the end
+-- comes from the components, of which one under `blocked` is none. `prepared`, `skipped` and `blocked` as
+-- stored words come with the optional amendment alone. end_state, first match:
 --   blocked          a header that tells of a refused call
 --   failed           a component failed; or there is none and the header failed
 --   skipped          a component was skipped; or there is none and the header was skipped
 --   completed        producer and verifier completed
 --   prepared         a prepared header without a component
---   awaits_verifier  a DRY_RUN or REAL_RUN whose producer completed, without a row of the verifier, and whose lease is over
---   stale            a DRY_RUN or REAL_RUN whose lease is over: its highest token is not the candidate's live one
+--   awaits_verifier  a DRY_RUN or REAL_RUN whose producer completed, without a row of the verifier, and
+--                    whose lease is over
+--   stale            a DRY_RUN or REAL_RUN whose lease is over: its highest token is not the candidate's
+--                    live one
 --   open             everything else
 create or replace view dot.v_process_run with (security_barrier = true) as
 select
@@ -25,7 +27,8 @@ select
         when k.skipped or (k.components = 0 and r.status in ('cancelled', 'skipped')) then 'skipped'
         when k.producer_completed and k.verifier_completed then 'completed'
         when k.components = 0 and r.status in ('observed', 'prepared') then 'prepared'
-        when r.evidence_type = 'SIMULATED_DRY_RUN' or greatest(r.lease_token, k.lease_token) = l.token then 'open'
+        when r.evidence_type = 'SIMULATED_DRY_RUN' or greatest(r.lease_token, k.lease_token) = l.token
+            then 'open'
         when k.producer_completed and not k.verifier_seen then 'awaits_verifier'
         else 'stale'
     end as end_state,
@@ -65,7 +68,8 @@ revoke all on dot.v_process_run from public;
 grant select on dot.v_process_run to dot_reader;
 
 comment on view dot.v_process_run is
-    'One row per run with its end_state: failed, skipped, completed, prepared, awaits_verifier, stale or open.';
+    'One row per run with its end_state: failed, skipped, completed, prepared, awaits_verifier, stale or '
+    'open.';
 comment on column dot.v_process_run.process_candidate_code is 'The process candidate.';
 comment on column dot.v_process_run.process_run_id is 'The run: with the candidate it is the key.';
 comment on column dot.v_process_run.parent_run_id is
@@ -78,7 +82,8 @@ comment on column dot.v_process_run.dry_run is
     'Whether nothing was executed for real: false for a REAL_RUN alone.';
 comment on column dot.v_process_run.status is 'Where the run stood when its header was written.';
 comment on column dot.v_process_run.end_state is
-    'Where it stands, by its components: failed, skipped, completed, prepared, awaits_verifier, stale or open.';
+    'Where it stands, by its components: failed, skipped, completed, prepared, awaits_verifier, stale or '
+    'open.';
 comment on column dot.v_process_run.occurred_at is
     'When it happened, as the source says. It proves nothing.';
 comment on column dot.v_process_run.observed_at is 'When it was recorded, by the clock of the server.';

@@ -1,8 +1,10 @@
--- The real runs, and nothing else: the only relation that verdicts are made from, so that no number of simulated or dry runs
--- can reach one. Per run what a verdict needs of its two components, and the two facts that make it:
+-- The real runs, and nothing else: the only relation that verdicts are made from, so that no number of
+-- simulated or dry runs can reach one. Per run what a verdict needs of its two components, and the two facts
+-- that make it:
 --   has_real_runtime             the producer completed
---   cross_component_correlation  the verifier completed too, both under the header's correlation id, and the verifier's first
---                                row is later than the producer's end: it looked at what this run had produced
+--   cross_component_correlation  the verifier completed too, both under the header's correlation id, and the
+--                                verifier's first row is later than the producer's end: it looked at what
+--                                this run had produced
 -- No run and no component under a word that only the optional amendment stores is looked at.
 create or replace view dot.v_process_run_runtime_v2 with (security_barrier = true) as
 select
@@ -43,7 +45,8 @@ cross join lateral (
         max(c.input_ref) filter (where c.is_verifier_end) as verifier_input_ref
     from (
         select
-            o.component_role, o.observed_at, o.correlation_id::text, o.session_actor, o.input_ref::text, o.output_ref::text,
+            o.component_role, o.observed_at, o.correlation_id::text, o.session_actor, o.input_ref::text,
+            o.output_ref::text,
             o.component_role = 'producer' and o.status = 'step_completed' as is_producer_end,
             o.component_role = 'verifier' and o.status = 'step_completed' as is_verifier_end
         from dot.process_component_observation as o

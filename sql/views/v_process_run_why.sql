@@ -1,5 +1,6 @@
--- Per run, of whatever evidence type, whether it is verified and why not. A run that v_process_run_verification_v3 does not judge is
--- not verified, for the one reason that it is no real run. explanations has a sentence for each word of reasons and caveats.
+-- Per run, of whatever evidence type, whether it is verified and why not. A run that
+-- v_process_run_verification_v3 does not judge is not verified, for the one reason that it is no real run.
+-- explanations has a sentence for each word of reasons and caveats.
 create or replace view dot.v_process_run_why with (security_barrier = true) as
 select
     r.process_candidate_code,

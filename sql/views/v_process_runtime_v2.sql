@@ -1,8 +1,9 @@
--- Per candidate the two facts of its latest real run, so that an old success does not vouch for ever. Both are false where
--- there is no real run. The latest run is chosen on the table, by its index, before any component is looked at; a security
--- barrier takes a key from outside only through a LATERAL that is not merged, hence its LIMIT. The counts of runs are in
--- v_process_run_count, so that a verdict never counts. A run under the word `skipped`, which only the optional amendment stores, is
--- none: what was said of the last one that was not skipped still stands.
+-- Per candidate the two facts of its latest real run, so that an old success does not vouch for ever. Both
+-- are false where there is no real run. The latest run is chosen on the table, by its index, before any
+-- component is looked at; a security barrier takes a key from outside only through a LATERAL that is not
+-- merged, hence its LIMIT. The counts of runs are in v_process_run_count, so that a verdict never counts. A
+-- run under the word `skipped`, which only the optional amendment stores, is none: what was said of the last
+-- one that was not skipped still stands.
 create or replace view dot.v_process_runtime_v2 with (security_barrier = true) as
 select
     c.code as process_candidate_code,

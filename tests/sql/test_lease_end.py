@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
@@ -41,7 +40,7 @@ def end(session: Connection, key: str = KEY) -> bool:
 
 
 @pytest.fixture
-def rotated(db: Database) -> Iterator[str]:
+def rotated(db: Database) -> str:
     """The name of a writer's login that took the candidate's lease and was dropped since, as a rotation does."""
     define_pair(db)
     superuser = db.connect("superuser")

@@ -1,15 +1,20 @@
--- Per DOT how far it came: declared, invoked, observed, verified. Invoked needs a usage figure or a producer row of a dry or
--- real run; a last_executed that all DOTs share is a backfill, and no date ever counts.
--- Simulated runs are shown apart: they are proof of the ledger, not of the DOT. A skipped component shows nothing of
--- either, a blocked one nothing at all. blocked_runs counts the refused calls of which a header tells. The parts:
+-- Per DOT how far it came: declared, invoked, observed, verified. Invoked needs a usage figure or a producer
+-- row of a dry or real run; a last_executed that all DOTs share is a backfill, and no date ever counts.
+-- Simulated runs are shown apart: they are proof of the ledger, not of the DOT. A skipped component shows
+-- nothing of either, a blocked one nothing at all. blocked_runs counts the refused calls of which a header
+-- tells. The parts:
 --   catalogue   whether the last_executed of all DOTs is one date
 --   part        each candidate's producer and verifier
---   observed    for each part whether there is a row of it: asked as far as the first that answers, and never how many
+--   observed    for each part whether there is a row of it: asked as far as the first that answers, and
+--               never how many
 --   per_dot     the same for each DOT, which may be a part of many candidates
 create or replace view dot.v_dot_funnel with (security_barrier = true) as
 with
 catalogue as (
-    select count(*) > 1 and count(t.last_executed) = count(*) and count(distinct t.last_executed) = 1 as is_backfilled
+    select
+        count(*) > 1
+        and count(t.last_executed) = count(*)
+        and count(distinct t.last_executed) = 1 as is_backfilled
     from dot.dot_tools as t
 ),
 part as (
@@ -86,7 +91,8 @@ left join blocked on blocked.dot_code = t.code;
 revoke all on dot.v_dot_funnel from public;
 grant select on dot.v_dot_funnel to dot_reader;
 
-comment on view dot.v_dot_funnel is 'Per DOT: declared, invoked, observed (simulated apart), verified; and blocked runs.';
+comment on view dot.v_dot_funnel is
+    'Per DOT: declared, invoked, observed (simulated apart), verified; and blocked runs.';
 comment on column dot.v_dot_funnel.dot_code is 'The DOT.';
 comment on column dot.v_dot_funnel.category is 'What kind of DOT it is.';
 comment on column dot.v_dot_funnel.execution_engine is 'What would execute it.';

@@ -1,5 +1,6 @@
--- Bridge to the host's outbox: the events after a position, in the order (xact_id, id). Only transactions below the oldest
--- running one are shown: no lower position can still appear, so a reader that goes forward misses nothing.
+-- Bridge to the host's outbox: the events after a position, in the order (xact_id, id). Only transactions
+-- below the oldest running one are shown: no lower position can still appear, so a reader that goes forward
+-- misses nothing.
 grant create on schema dot to dot_bridge;
 
 create or replace function dot.fn_host_outbox_after(p_xact_id xid8, p_id bigint, p_limit integer)
@@ -9,7 +10,8 @@ as $function$
 begin
     if current_user <> 'dot_bridge' then
         raise insufficient_privilege using
-            message = 'a bridge function runs as dot_bridge and as nobody else', constraint = 'bridge_definer_check';
+            message = 'a bridge function runs as dot_bridge and as nobody else',
+            constraint = 'bridge_definer_check';
     end if;
     return query
     select o.*

@@ -1,14 +1,17 @@
 -- Bridge to the host's outbox: appends one event in the transaction of the observation it tells of.
 grant create on schema dot to dot_bridge;
 
-create or replace function dot.fn_host_outbox_append(p_aggregatetype text, p_aggregateid text, p_type text, p_payload jsonb)
+create or replace function dot.fn_host_outbox_append(
+    p_aggregatetype text, p_aggregateid text, p_type text, p_payload jsonb
+)
 returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $function$
 begin
     if current_user <> 'dot_bridge' then
         raise insufficient_privilege using
-            message = 'a bridge function runs as dot_bridge and as nobody else', constraint = 'bridge_definer_check';
+            message = 'a bridge function runs as dot_bridge and as nobody else',
+            constraint = 'bridge_definer_check';
     end if;
     insert into dot.event_outbox (aggregatetype, aggregateid, type, payload)
     values (p_aggregatetype, p_aggregateid, p_type, p_payload);

@@ -1,6 +1,6 @@
--- The events after the cursor, oldest first, in the order (xact_id, id). Only events below the oldest running transaction
--- are shown, so none can appear behind a position that was returned. Nothing moves until fn_dot_outbox_ack.
--- Raises 23502, 23514 (outbox_cursor_limit_check).
+-- The events after the cursor, oldest first, in the order (xact_id, id). Only events below the oldest
+-- running transaction are shown, so none can appear behind a position that was returned. Nothing moves until
+-- fn_dot_outbox_ack. Raises 23502, 23514 (outbox_cursor_limit_check).
 create or replace function dot.fn_dot_outbox_poll(
     p_limit integer default 100,
     out xact_id xid8,

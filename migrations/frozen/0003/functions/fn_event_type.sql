@@ -1,5 +1,6 @@
--- The type of the event that tells of an observation, from what it is of (run or component) and the word it is stored under. A word
--- that only the optional amendment stores has the type of before, so that no relay's subscription goes silent.
+-- The type of the event that tells of an observation, from what it is of (run or component) and the word it
+-- is stored under. A word that only the optional amendment stores has the type of before, so that no relay's
+-- subscription goes silent.
 create or replace function dot.fn_event_type(p_kind text, p_status text)
 returns text
 language sql immutable
@@ -11,4 +12,5 @@ end;
 
 revoke all on function dot.fn_event_type(text, text) from public;
 
-comment on function dot.fn_event_type(text, text) is 'The type of the event of an observation stored under a word.';
+comment on function dot.fn_event_type(text, text) is
+    'The type of the event of an observation stored under a word.';

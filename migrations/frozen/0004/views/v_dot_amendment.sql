@@ -1,5 +1,5 @@
--- Whether the optional amendment is on, in one row: its constraint is there. is_validated is whether what was stored before it was
--- looked through too, which is its second step.
+-- Whether the optional amendment is on, in one row: its constraint is there. is_validated is whether what
+-- was stored before it was looked through too, which is its second step.
 create or replace view dot.v_dot_amendment with (security_barrier = true) as
 select
     count(*) > 0 as is_on,

@@ -1,5 +1,6 @@
--- Every move of a gate or event type, and every lease that a gatekeeper ended. kind says which, subject names it: a gate's key, an
--- event type, a lease's key. made_here is whether it was decided in this database of this cluster: a gate opens by no other row.
+-- Every move of a gate or event type, and every lease that a gatekeeper ended. kind says which, subject
+-- names it: a gate's key, an event type, a lease's key. made_here is whether it was decided in this database
+-- of this cluster: a gate opens by no other row.
 create or replace view dot.v_dot_config_audit with (security_barrier = true) as
 select
     a.audit_id,
@@ -28,7 +29,8 @@ revoke all on dot.v_dot_config_audit from public;
 grant select on dot.v_dot_config_audit to dot_reader, dot_gatekeeper;
 
 comment on view dot.v_dot_config_audit is
-    'Every move of a gate or event type and every lease ended by a gatekeeper: who, when, why, old, new, and whether here.';
+    'Every move of a gate or event type and every lease ended by a gatekeeper: who, when, why, old, new, '
+    'and whether here.';
 comment on column dot.v_dot_config_audit.audit_id is 'Its number: the newest is the highest.';
 comment on column dot.v_dot_config_audit.changed_at is 'When it was moved.';
 comment on column dot.v_dot_config_audit.kind is 'gate, event_type or lease.';

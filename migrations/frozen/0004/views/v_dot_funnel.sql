@@ -1,14 +1,18 @@
--- Per DOT how far it came: declared, invoked, observed, verified. Invoked needs a usage figure or a producer row of a dry or
--- real run; a last_executed that all DOTs share is a backfill, and no date ever counts.
+-- Per DOT how far it came: declared, invoked, observed, verified. Invoked needs a usage figure or a producer
+-- row of a dry or real run; a last_executed that all DOTs share is a backfill, and no date ever counts.
 -- Simulated runs are shown apart: they are proof of the ledger, not of the DOT. The parts:
 --   catalogue   whether the last_executed of all DOTs is one date
 --   part        each candidate's producer and verifier
---   observed    for each part whether there is a row of it: asked as far as the first that answers, and never how many
+--   observed    for each part whether there is a row of it: asked as far as the first that answers, and
+--               never how many
 --   per_dot     the same for each DOT, which may be a part of many candidates
 create or replace view dot.v_dot_funnel with (security_barrier = true) as
 with
 catalogue as (
-    select count(*) > 1 and count(t.last_executed) = count(*) and count(distinct t.last_executed) = 1 as is_backfilled
+    select
+        count(*) > 1
+        and count(t.last_executed) = count(*)
+        and count(distinct t.last_executed) = 1 as is_backfilled
     from dot.dot_tools as t
 ),
 part as (

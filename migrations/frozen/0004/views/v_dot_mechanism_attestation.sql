@@ -1,4 +1,5 @@
--- Every attestation of a mechanism that SQL cannot see. The newest of each stands, and v_dot_execution_inventory shows it.
+-- Every attestation of a mechanism that SQL cannot see. The newest of each stands, and
+-- v_dot_execution_inventory shows it.
 create or replace view dot.v_dot_mechanism_attestation with (security_barrier = true) as
 select
     a.attestation_id,

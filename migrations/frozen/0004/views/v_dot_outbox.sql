@@ -1,5 +1,6 @@
--- How much the relay has still to deliver, counted from the cursor: depth, the age of the event that comes next, and the cursor.
--- Only the depth costs more with every event that waits, and only where it is asked for.
+-- How much the relay has still to deliver, counted from the cursor: depth, the age of the event that comes
+-- next, and the cursor. Only the depth costs more with every event that waits, and only where it is asked
+-- for.
 create or replace view dot.v_dot_outbox with (security_barrier = true) as
 select
     (select count(*) from dot.event_outbox as o where (o.xact_id, o.id) > (c.xact_id, c.outbox_id)) as depth,

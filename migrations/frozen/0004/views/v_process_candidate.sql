@@ -1,4 +1,5 @@
--- The candidates as they were defined, and the newest of the chain that each is in. A role that was dropped since shows as its number.
+-- The candidates as they were defined, and the newest of the chain that each is in. A role that was dropped
+-- since shows as its number.
 create or replace view dot.v_process_candidate with (security_barrier = true) as
 select
     c.code as process_candidate_code,
@@ -20,7 +21,8 @@ from dot.process_candidate as c;
 revoke all on dot.v_process_candidate from public;
 grant select on dot.v_process_candidate to dot_reader, dot_cataloguer, dot_writer;
 
-comment on view dot.v_process_candidate is 'The candidates as they were defined: producer, verifier, by whom, when.';
+comment on view dot.v_process_candidate is
+    'The candidates as they were defined: producer, verifier, by whom, when.';
 comment on column dot.v_process_candidate.process_candidate_code is 'The process candidate.';
 comment on column dot.v_process_candidate.producer_dot_code is 'The DOT that produces.';
 comment on column dot.v_process_candidate.verifier_dot_code is 'The DOT that verifies; never the producer.';

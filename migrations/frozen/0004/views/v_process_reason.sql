@@ -1,5 +1,5 @@
--- What each word in reasons and caveats means, for people: why a candidate or run is not verified, or what a stranger would ask of one
--- that is. not_a_real_run is said of a single run alone (v_process_run_why).
+-- What each word in reasons and caveats means, for people: why a candidate or run is not verified, or what a
+-- stranger would ask of one that is. not_a_real_run is said of a single run alone (v_process_run_why).
 create or replace view dot.v_process_reason with (security_barrier = true) as
 select r.word, r.kind, r.sentence
 from (

@@ -1,14 +1,18 @@
--- Per candidate whether it is verified: by its latest real run, so that an old success does not vouch for ever. The parts:
---   latest      its latest real run: the one under the highest lease token, which only grows, whatever the clock does
---   judged      the verdict of that run
---   once        where that is not verified: of the runs that ever were, the one whose verifier completed last
---   unreal      where there is no real run: whether there is any other. Only this looks at runs that are not real
--- Each part is looked up by an index, so a verdict costs the same however many runs there are. Only runs whose verifier completed and
--- that are not verified all the same, because it began before its producer was done, are walked over.
+-- Per candidate whether it is verified: by its latest real run, so that an old success does not vouch for
+-- ever. The parts:
+--   latest   its latest real run: the one under the highest lease token, which only grows, whatever the
+--            clock does
+--   judged   the verdict of that run
+--   once     where that is not verified: of the runs that ever were, the one whose verifier completed last
+--   unreal   where there is no real run: whether there is any other, which alone looks at runs that are not
+--            real
+-- Each part is looked up by an index, so a verdict costs the same however many runs there are. Only runs
+-- whose verifier completed and that are not verified all the same, because it began before its producer was
+-- done, are walked over.
 --
--- The LIMIT of latest and once choose a row. Those of judged, verdict and unreal are the planner's, for they have one row at most or
--- ask for any: a security barrier takes a key from outside only through a LATERAL that is not merged, and with an ORDER BY an index is
--- gone along also where there is none to be found.
+-- The LIMIT of latest and once choose a row. Those of judged, verdict and unreal are the planner's, for they
+-- have one row at most or ask for any: a security barrier takes a key from outside only through a LATERAL
+-- that is not merged, and with an ORDER BY an index is gone along also where there is none to be found.
 create or replace view dot.v_process_verification_v3 with (security_barrier = true) as
 select
     c.code as process_candidate_code,
@@ -17,7 +21,8 @@ select
     coalesce(judged.verified, false) as verified,
     latest.process_run_id as latest_real_run_id,
     latest.observed_at as latest_real_run_at,
-    case when judged.verified then latest.process_run_id else once.process_run_id end as last_verified_run_id,
+    case when judged.verified then latest.process_run_id
+        else once.process_run_id end as last_verified_run_id,
     case when judged.verified then latest.observed_at else once.observed_at end as last_verified_at,
     case
         when judged.reasons is not null then judged.reasons
@@ -45,7 +50,8 @@ left join lateral (
     limit 1  -- the planner's
 ) as judged on true
 left join lateral (
-    -- Backwards along the index of verifiers that completed in a real run, as far as the first run that is verified.
+    -- Backwards along the index of verifiers that completed in a real run, as far as the first run that is
+    -- verified.
     select verdict.process_run_id, verdict.observed_at
     from dot.process_component_observation as k
     cross join lateral (
@@ -74,7 +80,8 @@ revoke all on dot.v_process_verification_v3 from public;
 grant select on dot.v_process_verification_v3 to dot_reader;
 
 comment on view dot.v_process_verification_v3 is
-    'Per candidate: verified by its latest real run, the reasons why not, the caveats, the last verified run, the logins.';
+    'Per candidate: verified by its latest real run, the reasons why not, the caveats, the last verified '
+    'run, the logins.';
 comment on column dot.v_process_verification_v3.process_candidate_code is 'The process candidate.';
 comment on column dot.v_process_verification_v3.producer_dot_code is 'The DOT that produces.';
 comment on column dot.v_process_verification_v3.verifier_dot_code is

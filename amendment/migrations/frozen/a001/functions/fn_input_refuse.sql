@@ -1,13 +1,14 @@
--- Refuses an argument, given the table it is meant for and what is wrong with it: `<argument>_not_null`, which is a
--- not_null_violation (23502), or `<argument>_check`, which is a check_violation (23514). Table and problem together are the
--- name of the constraint. The hint says what is legal for that argument of that table; the value itself is not repeated: it is
--- what could not be trusted to be printable.
+-- Refuses an argument, given the table it is meant for and what is wrong with it: `<argument>_not_null`,
+-- which is a not_null_violation (23502), or `<argument>_check`, which is a check_violation (23514). Table
+-- and problem together are the name of the constraint. The hint says what is legal for that argument of that
+-- table; the value itself is not repeated: it is what could not be trusted to be printable.
 create or replace function dot.fn_input_refuse(p_table text, p_problem text)
 returns void
 language plpgsql immutable
 as $function$
 declare
-    c_code constant text := 'Letters, digits and . _ : / @ + - of ASCII, beginning with a letter or digit, at most ';
+    c_code constant text := 'Letters, digits and . _ : / @ + - of ASCII, beginning with a letter or digit, '
+        'at most ';
     v_missing boolean := p_problem like '%\_not\_null';
     v_argument text := regexp_replace(p_problem, '(_reserved|_attempt)?_(not_null|check)$', '');
     v_hint text;
@@ -27,8 +28,8 @@ begin
                 'A blocked header is a SIMULATED_DRY_RUN with another parent_run_id, an error_ref and no '
                 'idempotency_key.'
             when 'process_component_observation.status' then
-                'One of prepared, started, completed, failed, skipped. A component is never blocked: a header '
-                'tells of the refused call.'
+                'One of prepared, started, completed, failed, skipped. A component is never blocked: a '
+                'header tells of the refused call.'
             when 'process_run_observation.evidence_type' then 'One of SIMULATED_DRY_RUN, DRY_RUN, REAL_RUN.'
             when 'process_run_observation.dry_run' then
                 'true for SIMULATED_DRY_RUN and DRY_RUN, false for REAL_RUN.'
@@ -38,14 +39,17 @@ begin
                 'An interval that is longer than nothing; NULL where a verification does not age.'
             when 'process_candidate.source_time' then
                 'A point in time, not infinity; NULL where the source has no time.'
-            when 'preflight_attestation.check_name' then 'fs_snapshot_present is the only check that is attested.'
+            when 'preflight_attestation.check_name'
+                then 'fs_snapshot_present is the only check that is attested.'
             when 'preflight_attestation.verdict' then 'PASS, WARN or BLOCK.'
             when 'preflight_attestation.valid_seconds' then 'Whole seconds from 1 to 604,800 (7 days).'
-            when 'dot_mechanism_attestation.mechanism' then 'scheduler or api_endpoint: the others are measured.'
+            when 'dot_mechanism_attestation.mechanism'
+                then 'scheduler or api_endpoint: the others are measured.'
             when 'dot_config.key' then 'See the view v_dot_gate for the keys that exist.'
             when 'dot_config.value' then 'true or false, exactly.'
             when 'event_type.event_type' then 'See the view v_dot_event_type for the types that exist.'
-            when 'dot_iu_command_run.command_name' then 'See the view v_dot_command for the commands that exist.'
+            when 'dot_iu_command_run.command_name'
+                then 'See the view v_dot_command for the commands that exist.'
             when 'dot_iu_command_run.run_mode' then 'plan, verify or apply.'
             when 'dot_iu_command_run.run_status' then 'started, completed, failed or refused.'
             when 'dot_iu_runtime_lease.lease_key' then
@@ -58,7 +62,8 @@ begin
             when v_argument = 'occurred_at' then
                 'A point in time, not infinity; NULL where the source does not say.'
             when v_argument in ('evidence_ref', 'detail') then
-                'A JSON object of at most 8,192 bytes; numbers only as integers of at most 2^53 - 1, others as text.'
+                'A JSON object of at most 8,192 bytes; numbers only as integers of at most 2^53 - 1, others '
+                'as text.'
             when v_argument in ('input_ref', 'output_ref', 'error_ref') then
                 'Printable ASCII without spaces, at most 1,024 bytes.'
             when v_argument in ('process_run_id', 'parent_run_id') then 'Any uuid but nil and max.'
