@@ -1508,9 +1508,13 @@ COMMENT ON COLUMN dot.v_process_board.process_candidate_code IS 'The process can
 
 COMMENT ON COLUMN dot.v_process_board.producer_dot_code IS 'The DOT that produces.';
 
+COMMENT ON COLUMN dot.v_process_board.producer_session_actor IS 'The login that recorded the end of the producer.';
+
 COMMENT ON COLUMN dot.v_process_board.real_runs IS 'How many real runs were observed.';
 
 COMMENT ON COLUMN dot.v_process_board.reasons IS 'What is missing for a verdict, as words of v_process_reason; empty where verified.';
+
+COMMENT ON COLUMN dot.v_process_board.same_session_actor IS 'Whether these two are one login; NULL where one is missing.';
 
 COMMENT ON COLUMN dot.v_process_board.simulated_runs IS 'How many simulated runs were observed.';
 
@@ -1519,6 +1523,8 @@ COMMENT ON COLUMN dot.v_process_board.superseded_by IS 'The newest candidate of 
 COMMENT ON COLUMN dot.v_process_board.verified IS 'Whether it is verified: computed, never claimed.';
 
 COMMENT ON COLUMN dot.v_process_board.verifier_dot_code IS 'The DOT that verifies; never the producer.';
+
+COMMENT ON COLUMN dot.v_process_board.verifier_session_actor IS 'The login that recorded the end of the verifier.';
 
 COMMENT ON COLUMN dot.v_process_candidate.actor IS 'Who did it, as the call claims.';
 

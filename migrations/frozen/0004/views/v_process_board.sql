@@ -18,6 +18,9 @@ select
     counted.simulated_runs,
     counted.dry_runs,
     counted.real_runs,
+    v3.producer_session_actor,
+    v3.verifier_session_actor,
+    v3.same_session_actor,
     v3.superseded_by,
     (
         select coalesce(jsonb_object_agg(r.word, r.sentence), '{}')
@@ -51,6 +54,12 @@ comment on column dot.v_process_board.last_verified_at is 'When the header of th
 comment on column dot.v_process_board.simulated_runs is 'How many simulated runs were observed.';
 comment on column dot.v_process_board.dry_runs is 'How many dry runs were observed.';
 comment on column dot.v_process_board.real_runs is 'How many real runs were observed.';
+comment on column dot.v_process_board.producer_session_actor is
+    'The login that recorded the end of the producer.';
+comment on column dot.v_process_board.verifier_session_actor is
+    'The login that recorded the end of the verifier.';
+comment on column dot.v_process_board.same_session_actor is
+    'Whether these two are one login; NULL where one is missing.';
 comment on column dot.v_process_board.superseded_by is
     'The newest candidate of its chain; NULL where it is the newest itself.';
 comment on column dot.v_process_board.explanations is

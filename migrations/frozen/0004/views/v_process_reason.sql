@@ -11,7 +11,7 @@ from (
     ),
     (
         'not_a_real_run', 'reason',
-        'The run is simulated, dry or was skipped, and such a run can never verify. It takes a REAL_RUN.'
+        'The run is simulated or dry, or was skipped: it can never verify. It takes a REAL_RUN.'
     ),
     ('producer_missing', 'reason', 'The real run has no producer row.'),
     ('producer_not_completed', 'reason', 'The producer of the real run has not completed.'),
