@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
@@ -11,28 +11,6 @@ from harness.cli.runs import OfCandidate, run_by_id
 from harness.cli.session import open_ledger
 from harness.errors import UnknownReference
 from harness.ledger import Ledger
-
-REASONS: Final = {
-    "no_run": "No run of this candidate was ever observed. Record one.",
-    "no_real_run": "Only simulated or dry runs were observed, and they can never verify. It takes a REAL_RUN.",
-    "producer_missing": "The latest real run has no producer row.",
-    "producer_not_completed": "The producer of the real run has not completed.",
-    "verifier_missing": "The latest real run has no verifier row: nothing looked at what it produced.",
-    "verifier_not_completed": "The verifier of the real run has not completed.",
-    "correlation_differs": "A component of the real run carries another correlation id than its header.",
-    "verifier_not_after_producer": "The verifier began before the producer had ended: it did not look at this output.",
-    "not_a_real_run": "The run is simulated or dry, and such a run can never verify. It takes a REAL_RUN.",
-}
-"""What each reason of ``v_process_verification_v3`` means, for people; the last is only said of a single run."""
-
-NEVER: Final = {
-    "verified": False,
-    "reasons": ["not_a_real_run"],
-    "producer_session_actor": None,
-    "verifier_session_actor": None,
-    "same_session_actor": None,
-}
-"""The verdict of a run that is not a REAL_RUN."""
 
 
 def register(app: typer.Typer) -> None:
@@ -49,11 +27,10 @@ def board(as_json: Json = False) -> None:
     with open_ledger() as ledger:
         rows = ledger.select(
             """
-            select v.process_candidate_code, v.verified, v.reasons, v.last_verified_run_id,
-                c.simulated_runs, c.dry_runs, c.real_runs
-            from dot.v_process_verification_v3 as v
-            join dot.v_process_run_count as c using (process_candidate_code)
-            order by v.process_candidate_code
+            select b.process_candidate_code, b.verified, b.reasons, b.last_verified_run_id,
+                b.simulated_runs, b.dry_runs, b.real_runs
+            from dot.v_process_board as b
+            order by b.process_candidate_code
             """
         )
     if as_json:
@@ -89,7 +66,7 @@ def why(
             f"{subject} is no process candidate and no run",
             hint="`dot-wrapper board` lists the candidates, `dot-wrapper runs` the runs.",
         )
-    verdict["explanations"] = {reason: REASONS[reason] for reason in verdict["reasons"]}
+    verdict["explanations"] = {reason: verdict["explanations"][reason] for reason in verdict["reasons"]}
     if as_json:
         print_json(verdict)
         return
@@ -113,25 +90,33 @@ def why(
 
 
 def _candidate_verdict(ledger: Ledger, candidate: str) -> dict[str, Any] | None:
-    found = ledger.select("select * from dot.v_process_verification_v3 where process_candidate_code = %s", (candidate,))
+    found = ledger.select(
+        """
+        select process_candidate_code, producer_dot_code, verifier_dot_code, verified, latest_real_run_id, latest_real_run_at,
+            last_verified_run_id, last_verified_at, reasons, independently_verified, caveats, producer_session_actor,
+            verifier_session_actor, same_session_actor, superseded_by, explanations
+        from dot.v_process_board
+        where process_candidate_code = %s
+        """,
+        (candidate,),
+    )
     return found[0] if found else None
 
 
 def _run_verdict(ledger: Ledger, run_id: str, candidate: str | None) -> dict[str, Any] | None:
-    """The verdict of one run: v3's for a real one; any other can never be verified."""
+    """The verdict of one run, of whatever evidence type."""
     run = run_by_id(ledger, run_id, candidate)
     if run is None:
         return None
-    found = ledger.select(
+    return ledger.select(
         """
-        select verified, reasons, producer_session_actor, verifier_session_actor, same_session_actor
-        from dot.v_process_run_verification_v3
+        select process_candidate_code, process_run_id, evidence_type, end_state, verified, reasons, producer_session_actor,
+            verifier_session_actor, same_session_actor, explanations
+        from dot.v_process_run_why
         where process_candidate_code = %(process_candidate_code)s and process_run_id = %(process_run_id)s
         """,
         run,
-    )
-    of_run = {key: run[key] for key in ("process_candidate_code", "process_run_id", "evidence_type", "end_state")}
-    return of_run | (found[0] if found else NEVER)
+    )[0]
 
 
 def _print_candidate(verdict: dict[str, Any]) -> None:
