@@ -35,12 +35,6 @@ GATES: Final = (
     "process_dot_runtime.real_run_enabled",
 )
 
-AMENDMENT: Final = (
-    "select c.convalidated from pg_constraint as c join pg_namespace as n on n.oid = c.connamespace"
-    " where n.nspname = 'dot' and c.conname = 'process_run_observation_blocked_check'"
-)
-"""Whether the optional amendment is on: a row, with what was stored before it looked through or not. Every login may ask."""
-
 Rows = Sequence[tuple[Any, ...]]
 Parameters = Mapping[str, object] | tuple[object, ...]
 T = TypeVar("T")
@@ -540,7 +534,7 @@ def log_command(
 
 def amendment_is_on() -> Call[bool]:
     """Whether the words of the optional amendment may be stored here."""
-    return Call("dot_writer", AMENDMENT, (), bool, repeatable=True)
+    return Call("dot_writer", "select a.is_on from dot.v_dot_amendment as a", (), _value, repeatable=True)
 
 
 # Catalogue (role dot_cataloguer)

@@ -25,9 +25,7 @@ PIN: Final = "set local search_path = pg_catalog, pg_temp"
 looked up first, and they would run with the rights of the login that looks. SET itself looks nothing up."""
 
 # A stranger's schema of that name would run the stranger's code, and a role that is set for a transaction can be left by it.
-_IS_OURS: Final = (
-    "not exists (select from pg_namespace n where n.nspname = 'dot' and n.nspowner is distinct from to_regrole('dot_owner'))"
-)
+_IS_OURS: Final = "not exists (select from pg_namespace n where n.nspname = 'dot' and n.nspowner is distinct from to_regrole('dot_owner'))"
 
 # Sent as one query, which is one transaction.
 _BACKEND: Final = f"{PIN}; select pg_catalog.pg_backend_pid()"

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 import psycopg
 from psycopg.rows import tuple_row
 
-from harness import calls, database
+from harness import database
 from harness.errors import NotInstalled
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -100,7 +100,7 @@ def state(connection: psycopg.Connection[Any]) -> State:
     if installed is None:
         return State(head(), installed)
     with database.reading(connection):
-        validated = connection.cursor(row_factory=tuple_row).execute(calls.AMENDMENT).fetchone()
+        validated = connection.cursor(row_factory=tuple_row).execute(_AMENDMENT).fetchone()
     return State(head(), installed, "off" if validated is None else "on" if validated == (True,) else "not validated")
 
 
@@ -110,6 +110,13 @@ def path(name: str, amendment: Amendment) -> Path:
     amended = ROOT / "amendment" / own
     return amended if amendment != "off" and amended.exists() else ROOT / own
 
+
+# Whether the optional amendment is on: a row, with what was stored before it looked through or not. Of the catalog and not of
+# v_dot_amendment, because every login may ask, of a database at another revision too.
+_AMENDMENT: Final = (
+    "select c.convalidated from pg_constraint as c join pg_namespace as n on n.oid = c.connamespace"
+    " where n.nspname = 'dot' and c.conname = 'process_run_observation_blocked_check'"
+)
 
 # Whether reading the revision could run code that is not the wrapper's: something of the schema belongs to another role, or the view
 # or the table that hold the revision are not plain.

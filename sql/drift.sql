@@ -1,12 +1,15 @@
--- What is installed in schema dot and what guards it, one row per line: [kind, identity, property, value] in JSON.
--- Two databases have the same definitions where these lines are the same. Any login may run this; nothing is changed.
+-- What is installed in schema dot and what guards it, one row per line: [kind, identity, property, value] in
+-- JSON. Two databases have the same definitions where these lines are the same. Any login may run this;
+-- nothing is changed.
 --     psql -X -qAt -v ON_ERROR_STOP=1 -d DATABASE -f sql/drift.sql > found
 --     diff sql/expected/head.jsonl found
--- The expected rows are those of PostgreSQL 16 and later without the amendment; beside them lies what differs on 15
--- and with it. A host may have roles, publications and the like of its own: docs/cli.md says how bad a row is.
+-- The expected rows are those of PostgreSQL 16 and later without the amendment; beside them lies what
+-- differs on 15 and with it. A host may have roles, publications and the like of its own: docs/cli.md says
+-- how bad a row is.
 begin transaction read only;
 set local search_path = pg_catalog, pg_temp;
--- The text of a view waits for whoever holds its tables ACCESS EXCLUSIVE, and everyone else queues up behind that.
+-- The text of a view waits for whoever holds its tables ACCESS EXCLUSIVE, and everyone else queues up behind
+-- that.
 set local lock_timeout = '5s';
 -- How a definition is printed must not depend on the session.
 set local client_encoding = 'utf8';
@@ -19,8 +22,13 @@ set local extra_float_digits = 1;
 set local jit = off;
 
 with recursive
-grantee (oid, name) as (values (0::oid, 'PUBLIC') union all select r.oid, quote_ident(r.rolname) from pg_roles r),
-firing (code, word) as (values ('A'::"char", 'always'), ('O', 'origin'), ('R', 'replica'), ('D', 'disabled')),
+grantee (oid, name) as (
+    values (0::oid, 'PUBLIC')
+    union all select r.oid, quote_ident(r.rolname) from pg_roles r
+),
+firing (code, word) as (
+    values ('A'::"char", 'always'), ('O', 'origin'), ('R', 'replica'), ('D', 'disabled')
+),
 
 -- The objects of the schema. A name is printed as SQL has it, so that a statement can be made of it.
 namespace as (
@@ -97,7 +105,8 @@ described (kind, identity, property, value) as (
     join (
         select classoid, objoid, objsubid, 'comment', description from pg_description
         union all
-        select classoid, objoid, objsubid, 'security label of ' || quote_ident(provider), label from pg_seclabel
+        select classoid, objoid, objsubid, 'security label of ' || quote_ident(provider), label
+        from pg_seclabel
     ) w (classoid, objoid, objsubid, property, value) on w.classoid = o.classid and w.objoid = o.objid
     left join pg_attribute a on w.objsubid > 0 and a.attrelid = w.objoid and a.attnum = w.objsubid
     where o.kind is not null
@@ -109,15 +118,17 @@ described (kind, identity, property, value) as (
     where o.kind is not null
 ),
 
--- Rights: one row per grantee and, for the owner, one where it lacks what owners have. The text is the same whether
--- rights are spelt out in the catalog or the default.
+-- Rights: one row per grantee and, for the owner, one where it lacks what owners have. The text is the same
+-- whether rights are spelt out in the catalog or the default.
 acl (kind, identity, objtype, owner, acl) as (
     select 'schema', nspname::text, 'n'::"char", nspowner, nspacl from namespace
     union all
-    select kind, identity, case kind when 'sequence' then 's' else 'r' end::"char", relowner, relacl from relation
+    select kind, identity, case kind when 'sequence' then 's' else 'r' end::"char", relowner, relacl
+    from relation
     where kind <> 'type'
     union all select 'column', r.identity || '.' || quote_ident(a.attname), 'c', r.relowner, a.attacl
-    from relation r join pg_attribute a on a.attrelid = r.oid where a.attacl is not null and not a.attisdropped
+    from relation r join pg_attribute a on a.attrelid = r.oid
+    where a.attacl is not null and not a.attisdropped
     union all select 'function', identity, 'f', proowner, proacl from routine
     union all select 'type', identity, 'T', typowner, typacl from type
 ),
@@ -126,13 +137,15 @@ granted as (
         g.privilege_type || case when g.is_grantable then '*' else '' end
             || case when g.grantor <> a.owner then ' by ' || g.grantor::regrole else '' end as privilege
     from acl a
-    cross join aclexplode(coalesce(a.acl, acldefault(a.objtype, a.owner))) g join grantee n on n.oid = g.grantee
+    cross join aclexplode(coalesce(a.acl, acldefault(a.objtype, a.owner))) g
+    join grantee n on n.oid = g.grantee
 ),
 rights (kind, identity, property, value) as (
     select kind, identity, 'granted to ' || name, string_agg(privilege, ', ' order by privilege collate "C")
     from granted where grantee <> owner group by kind, identity, name
     union all
-    select a.kind, a.identity, 'owner lacks', string_agg(d.privilege_type, ', ' order by d.privilege_type collate "C")
+    select a.kind, a.identity, 'owner lacks',
+        string_agg(d.privilege_type, ', ' order by d.privilege_type collate "C")
     from acl a cross join aclexplode(acldefault(a.objtype, a.owner)) d
     where d.grantee = a.owner and a.acl is not null and a.kind <> 'column' and not exists (
         select from granted g
@@ -232,7 +245,8 @@ stored_column (kind, identity, property, value) as (
     where r.relkind <> 'S'
 ),
 
--- Constraints and indexes. 18 has a constraint for each NOT NULL, which the column says, unless rows were left out.
+-- Constraints and indexes. 18 has a constraint for each NOT NULL, which the column says, unless rows were
+-- left out.
 checked (kind, identity, property, value) as (
     select 'constraint', b.identity, p.property, p.value
     from bound b cross join lateral (values
@@ -261,7 +275,8 @@ checked (kind, identity, property, value) as (
 reacting (kind, identity, property, value) as (
     select 'trigger', t.identity, p.property, p.value
     from fired t join firing f on f.code = t.tgenabled
-    cross join lateral (values ('definition', pg_get_triggerdef(t.oid)), ('enabled', f.word)) p (property, value)
+    cross join lateral (values ('definition', pg_get_triggerdef(t.oid)), ('enabled', f.word))
+        p (property, value)
     -- Those of foreign keys come with their constraint.
     where not t.tgisinternal or t.tgconstraint = 0
     union all
@@ -275,10 +290,12 @@ reacting (kind, identity, property, value) as (
     select 'policy', p.identity, 'definition', concat_ws(' ',
         case when p.polpermissive then 'permissive' else 'restrictive' end,
         case p.polcmd
-            when 'r' then 'select' when 'a' then 'insert' when 'w' then 'update' when 'd' then 'delete' else 'all'
+            when 'r' then 'select' when 'a' then 'insert' when 'w' then 'update'
+            when 'd' then 'delete' else 'all'
         end,
         'to', (
-            select string_agg(g.name, ', ' order by g.name collate "C") from grantee g where g.oid = any(p.polroles)),
+            select string_agg(g.name, ', ' order by g.name collate "C") from grantee g
+            where g.oid = any(p.polroles)),
         'using (' || pg_get_expr(p.polqual, p.polrelid) || ')',
         'with check (' || pg_get_expr(p.polwithcheck, p.polrelid) || ')')
     from policy p
@@ -296,7 +313,8 @@ called (kind, identity, property, value) as (
         end),
         ('signature', '(' || pg_get_function_arguments(f.oid) || ')'
             || coalesce(' returns ' || pg_get_function_result(f.oid), '')),
-        ('volatility', case f.provolatile when 'i' then 'immutable' when 's' then 'stable' else 'volatile' end),
+        ('volatility',
+            case f.provolatile when 'i' then 'immutable' when 's' then 'stable' else 'volatile' end),
         ('security', case when f.prosecdef then 'definer' else 'invoker' end),
         ('leakproof', nullif(f.proleakproof, false)::text),
         ('strict', nullif(f.proisstrict, false)::text),
@@ -327,24 +345,28 @@ typed (kind, identity, property, value) as (
     ) p (property, value)
 ),
 
--- What else depends on all of this: in the schema (operators, statistics, ...), or outside it (views, foreign keys,
--- casts, ...).
+-- What else depends on all of this: in the schema (operators, statistics, ...), or outside it (views,
+-- foreign keys, casts, ...).
 strange (kind, identity, property, value) as (
     select case when i.schema = 'dot' then 'other' else 'outside' end, i.type || ' ' || i.identity, 'uses',
         string_agg(distinct o.identity, ', ' order by o.identity)
-    from own o join pg_depend d on d.refclassid = o.classid and d.refobjid = o.objid and d.deptype in ('n', 'a')
+    from own o
+    join pg_depend d on d.refclassid = o.classid and d.refobjid = o.objid and d.deptype in ('n', 'a')
     left join own w on w.classid = d.classid and w.objid = d.objid
     cross join lateral pg_identify_object(d.classid, d.objid, d.objsubid) i
     where w.objid is null
-        and d.classid::regclass::text not in ('pg_default_acl', 'pg_publication_rel', 'pg_publication_namespace')
+        and d.classid::regclass::text not in (
+            'pg_default_acl', 'pg_publication_rel', 'pg_publication_namespace'
+        )
     group by i.schema, i.type, i.identity
 ),
 
--- The wrapper's own roles, and no other that is named alike: what they may do, and who may act as them. A superuser
--- may anyway, and is no member.
+-- The wrapper's own roles, and no other that is named alike: what they may do, and who may act as them. A
+-- superuser may anyway, and is no member.
 role as (
     select r.* from pg_roles r where r.rolname in (
-        'dot_owner', 'dot_bridge', 'dot_writer', 'dot_cataloguer', 'dot_gatekeeper', 'dot_relay', 'dot_reader'
+        'dot_owner', 'dot_bridge', 'dot_writer', 'dot_cataloguer', 'dot_gatekeeper', 'dot_relay',
+        'dot_reader'
     )
 ),
 membership as (
@@ -365,8 +387,9 @@ reach (role, member, acts, via) as (
 role_row (kind, identity, property, value) as (
     select 'role', r.rolname::text, p.property, p.value
     from role r cross join lateral (values
-        ('login', r.rolcanlogin::text), ('superuser', r.rolsuper::text), ('createrole', r.rolcreaterole::text),
-        ('createdb', r.rolcreatedb::text), ('inherit', r.rolinherit::text), ('replication', r.rolreplication::text),
+        ('login', r.rolcanlogin::text), ('superuser', r.rolsuper::text),
+        ('createrole', r.rolcreaterole::text), ('createdb', r.rolcreatedb::text),
+        ('inherit', r.rolinherit::text), ('replication', r.rolreplication::text),
         ('bypassrls', r.rolbypassrls::text), ('connection limit', nullif(r.rolconnlimit, -1)::text),
         ('valid until', nullif(r.rolvaliduntil, 'infinity')::text)
     ) p (property, value)
@@ -384,7 +407,8 @@ role_row (kind, identity, property, value) as (
     where m.roleid in (select oid from role) or m.member in (select oid from role)
     union all
     select 'acts as', h.role::regrole::text, h.member::regrole::text,
-        string_agg(case when h.acts then 'through ' else 'may grant it to itself through ' end || h.via::regrole,
+        string_agg(
+            case when h.acts then 'through ' else 'may grant it to itself through ' end || h.via::regrole,
             ', ' order by h.acts desc, h.via::regrole::text collate "C")
     from reach h where h.via is not null group by h.role, h.member
     union all
@@ -404,12 +428,14 @@ role_row (kind, identity, property, value) as (
 -- Settings that are kept for a role or the database, and who may make them.
 setting (kind, identity, property, value) as (
     select 'setting', coalesce(quote_ident(r.rolname), 'all roles'),
-        split_part(c, '=', 1) || case s.setdatabase when 0 then ' in all databases' else ' in this database' end,
+        split_part(c, '=', 1)
+            || case s.setdatabase when 0 then ' in all databases' else ' in this database' end,
         substr(c, strpos(c, '=') + 1)
     from pg_db_role_setting s left join pg_roles r on r.oid = s.setrole cross join unnest(s.setconfig) c
     where s.setdatabase in (0, (select d.oid from pg_database d where d.datname = current_database()))
         and (s.setrole in (select oid from role)
-            or split_part(c, '=', 1) ~ '^(session_replication_role|allow_system_table_mods|ignore_system_indexes)$'
+            or split_part(c, '=', 1)
+                ~ '^(session_replication_role|allow_system_table_mods|ignore_system_indexes)$'
             or split_part(c, '=', 1) ~ '^(search_path|row_security|event_triggers|check_function_bodies)$'
             or split_part(c, '=', 1) ~ '^(role|session_authorization|standard_conforming_strings)$'
             or split_part(c, '=', 1) ~ '^(transform_null_equals|createrole_self_grant|plpgsql[.].*)$'
@@ -421,7 +447,8 @@ setting (kind, identity, property, value) as (
     where g.grantee <> 10 group by p.parname, n.name
 ),
 
--- The database around the schema: what sees or copies its changes, and what stands where names are looked up first.
+-- The database around the schema: what sees or copies its changes, and what stands where names are looked up
+-- first.
 around (kind, identity, property, value) as (
     select 'event trigger', quote_ident(e.evtname), 'definition',
         concat_ws(' ', 'on', e.evtevent, 'calls', e.evtfoid::regproc, 'of', e.evtowner::regrole, f.word,
@@ -429,7 +456,8 @@ around (kind, identity, property, value) as (
     from pg_event_trigger e join firing f on f.code = e.evtenabled
     union all
     select 'publication', quote_ident(p.pubname), r.identity,
-        concat_ws(' ', 'published', 'columns ' || x.prattrs::text, 'where ' || pg_get_expr(x.prqual, x.prrelid))
+        concat_ws(' ', 'published', 'columns ' || x.prattrs::text,
+            'where ' || pg_get_expr(x.prqual, x.prrelid))
     from pg_publication p join pg_publication_rel x on x.prpubid = p.oid join relation r on r.oid = x.prrelid
     union all
     select 'publication', quote_ident(p.pubname), 'dot',
@@ -439,7 +467,8 @@ around (kind, identity, property, value) as (
         select from pg_publication_namespace x join namespace n on n.oid = x.pnnspid where x.pnpubid = p.oid)
     union all
     select 'subscription', quote_ident(s.subname), r.identity, 'writes'
-    from pg_subscription s join pg_subscription_rel x on x.srsubid = s.oid join relation r on r.oid = x.srrelid
+    from pg_subscription s join pg_subscription_rel x on x.srsubid = s.oid
+    join relation r on r.oid = x.srrelid
     union all
     select 'database', 'this database', 'granted to ' || g.grantee::regrole,
         string_agg(g.privilege_type, ', ' order by g.privilege_type collate "C")
@@ -456,7 +485,8 @@ around (kind, identity, property, value) as (
     from pg_shdepend s join role r on r.oid = s.refobjid and s.refclassid = 'pg_authid'::regclass
     left join own w on w.classid = s.classid and w.objid = s.objid
     cross join lateral pg_identify_object(s.classid, s.objid, s.objsubid) i
-    where s.dbid = (select d.oid from pg_database d where d.datname = current_database()) and s.deptype in ('a', 'o')
+    where s.dbid = (select d.oid from pg_database d where d.datname = current_database())
+        and s.deptype in ('a', 'o')
         and w.objid is null and i.schema is distinct from 'dot' and s.classid <> 'pg_default_acl'::regclass
     group by 2, 3
     union all
@@ -470,10 +500,14 @@ around (kind, identity, property, value) as (
     -- An object id below 16384 is the server's own. Extensions put theirs there too.
     select 'system', i.type || ' ' || i.identity, 'there', 'true'
     from (
-        select 'pg_proc'::regclass as classid, oid from pg_proc where pronamespace = 'pg_catalog'::regnamespace
-        union all select 'pg_operator'::regclass, oid from pg_operator where oprnamespace = 'pg_catalog'::regnamespace
-        union all select 'pg_type'::regclass, oid from pg_type where typnamespace = 'pg_catalog'::regnamespace
-        union all select 'pg_class'::regclass, oid from pg_class where relnamespace = 'pg_catalog'::regnamespace
+        select 'pg_proc'::regclass as classid, oid
+        from pg_proc where pronamespace = 'pg_catalog'::regnamespace
+        union all select 'pg_operator'::regclass, oid
+        from pg_operator where oprnamespace = 'pg_catalog'::regnamespace
+        union all select 'pg_type'::regclass, oid
+        from pg_type where typnamespace = 'pg_catalog'::regnamespace
+        union all select 'pg_class'::regclass, oid
+        from pg_class where relnamespace = 'pg_catalog'::regnamespace
         union all select 'pg_cast'::regclass, oid from pg_cast where castcontext = 'i'
     ) o
     cross join lateral pg_identify_object(o.classid, o.oid, 0) i

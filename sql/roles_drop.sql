@@ -1,8 +1,9 @@
--- Takes back what `alembic downgrade base` leaves: the version table, the schema, and the roles. Run it in each database
--- that had the wrapper, after the downgrade, as the login that ran roles.sql or the first upgrade:
+-- Takes back what `alembic downgrade base` leaves: the version table, the schema, and the roles. Run it in
+-- each database that had the wrapper, after the downgrade, as the login that ran roles.sql or the first
+-- upgrade:
 --     psql -X -v ON_ERROR_STOP=1 -d DATABASE -f sql/roles_drop.sql
--- It never cascades: it stops with an error where anything of the wrapper's is left in this database. A role that something
--- else holds stays, with a notice that says what holds it.
+-- It never cascades: it stops with an error where anything of the wrapper's is left in this database. A role
+-- that something else holds stays, with a notice that says what holds it.
 
 begin;
 set local search_path = pg_catalog, pg_temp;
@@ -12,15 +13,18 @@ do $trust$
 declare
     v_found text;
 begin
-    select string_agg(format('%s (function %s of %s)', e.evtname, e.evtfoid::regprocedure, r.rolname), ', ') into v_found
+    select string_agg(format('%s (function %s of %s)', e.evtname, e.evtfoid::regprocedure, r.rolname), ', ')
+    into v_found
     from pg_event_trigger e
     join pg_proc p on p.oid = e.evtfoid
     join pg_roles r on r.oid = p.proowner
     where e.evtenabled <> 'D' and not r.rolsuper and r.rolname not in (current_user, session_user);
     if v_found is not null then
         raise insufficient_privilege using
-            message = 'an event trigger would run code of another login with the rights of this one: ' || v_found,
-            hint = 'Disable it meanwhile (alter event trigger ... disable), or let a superuser own its function.',
+            message = 'an event trigger would run code of another login with the rights of this one: '
+                || v_found,
+            hint = 'Disable it meanwhile (alter event trigger ... disable), or let a superuser own its '
+                'function.',
             constraint = 'deploy_event_trigger';
     end if;
 end
@@ -54,7 +58,8 @@ declare
     v_held_by text;
 begin
     foreach v_role in array array[
-        'dot_reader', 'dot_relay', 'dot_gatekeeper', 'dot_cataloguer', 'dot_writer', 'dot_bridge', 'dot_owner'
+        'dot_reader', 'dot_relay', 'dot_gatekeeper', 'dot_cataloguer', 'dot_writer', 'dot_bridge',
+        'dot_owner'
     ] loop
         continue when to_regrole(v_role) is null;
         if v_role = 'dot_owner' and has_database_privilege(v_role, current_database(), 'create') then

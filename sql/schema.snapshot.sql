@@ -548,6 +548,13 @@ CREATE FUNCTION dot.fn_dot_iu_runtime_lease_acquire(p_lease_key text, p_holder t
 
 ALTER FUNCTION dot.fn_dot_iu_runtime_lease_acquire(p_lease_key text, p_holder text, p_ttl_seconds integer) OWNER TO dot_owner;
 
+CREATE FUNCTION dot.fn_dot_iu_runtime_lease_end(p_lease_key text, p_actor text, p_reason text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '2s'
+
+ALTER FUNCTION dot.fn_dot_iu_runtime_lease_end(p_lease_key text, p_actor text, p_reason text) OWNER TO dot_owner;
+
 CREATE FUNCTION dot.fn_dot_iu_runtime_lease_release(p_lease_key text, p_holder text, p_token bigint) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -711,6 +718,13 @@ CREATE FUNCTION dot.fn_host_lease_acquire(p_lease_key text, p_holder text, p_ses
 
 ALTER FUNCTION dot.fn_host_lease_acquire(p_lease_key text, p_holder text, p_session_actor text, p_ttl_seconds integer) OWNER TO dot_bridge;
 
+CREATE FUNCTION dot.fn_host_lease_end(p_lease_key text, OUT holder text, OUT session_actor text, OUT was_live boolean) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'on'
+
+ALTER FUNCTION dot.fn_host_lease_end(p_lease_key text, OUT holder text, OUT session_actor text, OUT was_live boolean) OWNER TO dot_bridge;
+
 CREATE FUNCTION dot.fn_host_lease_extend(p_lease_key text, p_holder text, p_session_actor text, p_token bigint, p_ttl_seconds integer) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -853,10 +867,11 @@ CREATE FUNCTION dot.fn_preflight_attest(p_check_name text, p_verdict text, p_val
 
 ALTER FUNCTION dot.fn_preflight_attest(p_check_name text, p_verdict text, p_valid_seconds integer, p_actor text, p_finding text) OWNER TO dot_owner;
 
-CREATE FUNCTION dot.fn_preflight_attestation(p_check_name text, OUT verdict text, OUT detail text) RETURNS record
-    LANGUAGE plpgsql
+CREATE FUNCTION dot.fn_preflight_attestation(p_check_name text, OUT verdict text, OUT detail text, OUT attestation_id bigint) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
 
-ALTER FUNCTION dot.fn_preflight_attestation(p_check_name text, OUT verdict text, OUT detail text) OWNER TO dot_owner;
+ALTER FUNCTION dot.fn_preflight_attestation(p_check_name text, OUT verdict text, OUT detail text, OUT attestation_id bigint) OWNER TO dot_owner;
 
 CREATE FUNCTION dot.fn_preflight_guard(OUT check_name text, OUT verdict text, OUT detail text) RETURNS SETOF record
     LANGUAGE plpgsql SECURITY DEFINER
@@ -927,6 +942,22 @@ CREATE FUNCTION dot.fn_status_stored(p_status text) RETURNS text
 
 ALTER FUNCTION dot.fn_status_stored(p_status text) OWNER TO dot_owner;
 
+CREATE VIEW dot.v_dot_amendment WITH (security_barrier='true')
+
+ALTER VIEW dot.v_dot_amendment OWNER TO dot_owner;
+
+CREATE VIEW dot.v_dot_command WITH (security_barrier='true')
+
+ALTER VIEW dot.v_dot_command OWNER TO dot_owner;
+
+CREATE VIEW dot.v_dot_command_run WITH (security_barrier='true')
+
+ALTER VIEW dot.v_dot_command_run OWNER TO dot_owner;
+
+CREATE VIEW dot.v_dot_config_audit WITH (security_barrier='true')
+
+ALTER VIEW dot.v_dot_config_audit OWNER TO dot_owner;
+
 CREATE VIEW dot.v_dot_event_type WITH (security_barrier='true')
 
 ALTER VIEW dot.v_dot_event_type OWNER TO dot_owner;
@@ -955,6 +986,10 @@ CREATE VIEW dot.v_dot_lease WITH (security_barrier='true')
 
 ALTER VIEW dot.v_dot_lease OWNER TO dot_owner;
 
+CREATE VIEW dot.v_dot_mechanism_attestation WITH (security_barrier='true')
+
+ALTER VIEW dot.v_dot_mechanism_attestation OWNER TO dot_owner;
+
 CREATE VIEW dot.v_dot_outbox WITH (security_barrier='true')
 
 ALTER VIEW dot.v_dot_outbox OWNER TO dot_owner;
@@ -975,9 +1010,21 @@ CREATE VIEW dot.v_dot_tool WITH (security_barrier='true')
 
 ALTER VIEW dot.v_dot_tool OWNER TO dot_owner;
 
+CREATE VIEW dot.v_preflight_attestation WITH (security_barrier='true')
+
+ALTER VIEW dot.v_preflight_attestation OWNER TO dot_owner;
+
+CREATE VIEW dot.v_process_board WITH (security_barrier='true')
+
+ALTER VIEW dot.v_process_board OWNER TO dot_owner;
+
 CREATE VIEW dot.v_process_candidate WITH (security_barrier='true')
 
 ALTER VIEW dot.v_process_candidate OWNER TO dot_owner;
+
+CREATE VIEW dot.v_process_reason WITH (security_barrier='true')
+
+ALTER VIEW dot.v_process_reason OWNER TO dot_owner;
 
 CREATE VIEW dot.v_process_run WITH (security_barrier='true')
 
@@ -999,6 +1046,10 @@ CREATE VIEW dot.v_process_run_verification_v3 WITH (security_barrier='true')
 
 ALTER VIEW dot.v_process_run_verification_v3 OWNER TO dot_owner;
 
+CREATE VIEW dot.v_process_run_why WITH (security_barrier='true')
+
+ALTER VIEW dot.v_process_run_why OWNER TO dot_owner;
+
 CREATE VIEW dot.v_process_runtime_v2 WITH (security_barrier='true')
 
 ALTER VIEW dot.v_process_runtime_v2 OWNER TO dot_owner;
@@ -1006,6 +1057,818 @@ ALTER VIEW dot.v_process_runtime_v2 OWNER TO dot_owner;
 CREATE VIEW dot.v_process_verification_v3 WITH (security_barrier='true')
 
 ALTER VIEW dot.v_process_verification_v3 OWNER TO dot_owner;
+
+COMMENT ON COLUMN dot.dot_config.key IS 'The gate or setting.';
+
+COMMENT ON COLUMN dot.dot_config.value IS 'Its value as text; a gate is on only where it is exactly true.';
+
+COMMENT ON COLUMN dot.dot_config_audit.actor IS 'Who did it, as the call claims.';
+
+COMMENT ON COLUMN dot.dot_config_audit.audit_id IS 'Its number: the newest is the highest.';
+
+COMMENT ON COLUMN dot.dot_config_audit.changed_at IS 'When it was moved.';
+
+COMMENT ON COLUMN dot.dot_config_audit.database_oid IS 'The database it was decided in.';
+
+COMMENT ON COLUMN dot.dot_config_audit.key IS 'What was moved: the key of a gate, event_type:<type> or lease:<lease key>.';
+
+COMMENT ON COLUMN dot.dot_config_audit.new_value IS 'What it was moved to; ended, of a lease.';
+
+COMMENT ON COLUMN dot.dot_config_audit.old_value IS 'What it was before; of a lease, the login and holder that had it.';
+
+COMMENT ON COLUMN dot.dot_config_audit.reason IS 'Why it was done.';
+
+COMMENT ON COLUMN dot.dot_config_audit.session_actor IS 'The database login that really called.';
+
+COMMENT ON COLUMN dot.dot_config_audit.system_identifier IS 'The cluster it was decided in; NULL where that could not be read.';
+
+COMMENT ON COLUMN dot.dot_iu_command_catalog.command_name IS 'The command.';
+
+COMMENT ON COLUMN dot.dot_iu_command_catalog.description IS 'What the command does.';
+
+COMMENT ON COLUMN dot.dot_iu_command_catalog.mutating IS 'Whether the command changes production.';
+
+COMMENT ON COLUMN dot.dot_iu_command_run.actor IS 'Who did it, as the call claims.';
+
+COMMENT ON COLUMN dot.dot_iu_command_run.command_name IS 'The command.';
+
+COMMENT ON COLUMN dot.dot_iu_command_run.detail IS 'What the caller says of it, a JSON object.';
+
+COMMENT ON COLUMN dot.dot_iu_command_run.logged_at IS 'When it was logged.';
+
+COMMENT ON COLUMN dot.dot_iu_command_run.mutating IS 'Whether the command changes production.';
+
+COMMENT ON COLUMN dot.dot_iu_command_run.run_id IS 'The number of the logged call; no process run.';
+
+COMMENT ON COLUMN dot.dot_iu_command_run.run_mode IS 'plan, verify or apply.';
+
+COMMENT ON COLUMN dot.dot_iu_command_run.run_status IS 'started, completed, failed or refused.';
+
+COMMENT ON COLUMN dot.dot_iu_command_run.session_actor IS 'The database login that really called.';
+
+COMMENT ON COLUMN dot.dot_iu_runtime_lease.acquired_at IS 'When it was acquired.';
+
+COMMENT ON COLUMN dot.dot_iu_runtime_lease.expires_at IS 'When it ends; more than an hour ahead is over, for a clock that ran ahead wrote it.';
+
+COMMENT ON COLUMN dot.dot_iu_runtime_lease.holder IS 'Who holds it, as the call claims.';
+
+COMMENT ON COLUMN dot.dot_iu_runtime_lease.lease_key IS 'What is leased: dot_exec:<candidate> for the runs of a candidate.';
+
+COMMENT ON COLUMN dot.dot_iu_runtime_lease.session_actor IS 'The database login that took it; the token is good for it alone.';
+
+COMMENT ON COLUMN dot.dot_iu_runtime_lease.token IS 'The fencing token, which only grows.';
+
+COMMENT ON COLUMN dot.dot_mechanism_attestation.actor IS 'Who did it, as the call claims.';
+
+COMMENT ON COLUMN dot.dot_mechanism_attestation.attestation_id IS 'Its number: the newest is the highest.';
+
+COMMENT ON COLUMN dot.dot_mechanism_attestation.attested_at IS 'When it was attested.';
+
+COMMENT ON COLUMN dot.dot_mechanism_attestation.finding IS 'What was found.';
+
+COMMENT ON COLUMN dot.dot_mechanism_attestation.mechanism IS 'scheduler or api_endpoint.';
+
+COMMENT ON COLUMN dot.dot_mechanism_attestation.present IS 'Whether it executes DOTs here.';
+
+COMMENT ON COLUMN dot.dot_mechanism_attestation.session_actor IS 'The database login that really called.';
+
+COMMENT ON COLUMN dot.dot_tools.category IS 'What kind of DOT it is.';
+
+COMMENT ON COLUMN dot.dot_tools.code IS 'The code of the DOT.';
+
+COMMENT ON COLUMN dot.dot_tools.execution_engine IS 'What would execute it.';
+
+COMMENT ON COLUMN dot.dot_tools.file_path IS 'Where its file is.';
+
+COMMENT ON COLUMN dot.dot_tools.last_executed IS 'When the host says that it was last executed.';
+
+COMMENT ON COLUMN dot.dot_tools.script_path IS 'Where its script is.';
+
+COMMENT ON COLUMN dot.dot_tools.trigger_type IS 'What would start it.';
+
+COMMENT ON COLUMN dot.dot_tools.usage_count IS 'How often the host says that it was used.';
+
+COMMENT ON COLUMN dot.event_outbox.aggregateid IS 'The id of the run.';
+
+COMMENT ON COLUMN dot.event_outbox.aggregatetype IS 'What the event tells of: process_run.';
+
+COMMENT ON COLUMN dot.event_outbox.created_at IS 'When it was written.';
+
+COMMENT ON COLUMN dot.event_outbox.epoch IS 'The epoch that it was written in, see outbox_epoch.';
+
+COMMENT ON COLUMN dot.event_outbox.event_id IS 'What a consumer knows the event by.';
+
+COMMENT ON COLUMN dot.event_outbox.id IS 'The number of the event; with epoch and xact_id its position.';
+
+COMMENT ON COLUMN dot.event_outbox.payload IS 'What happened, a JSON object.';
+
+COMMENT ON COLUMN dot.event_outbox.type IS 'The event type.';
+
+COMMENT ON COLUMN dot.event_outbox.xact_id IS 'The transaction that wrote it: what lets a reader miss none.';
+
+COMMENT ON COLUMN dot.event_type.active IS 'Whether an observation of this type writes an event into the outbox.';
+
+COMMENT ON COLUMN dot.event_type.event_type IS 'The event type.';
+
+COMMENT ON COLUMN dot.job_queue.actor IS 'Who queued it.';
+
+COMMENT ON COLUMN dot.job_queue.created_at IS 'When it was queued.';
+
+COMMENT ON COLUMN dot.job_queue.idempotency_key IS 'The key of it, as the host means it.';
+
+COMMENT ON COLUMN dot.job_queue.job_id IS 'The number of the job.';
+
+COMMENT ON COLUMN dot.job_queue.job_type IS 'What kind of job it is.';
+
+COMMENT ON COLUMN dot.job_queue.run_id IS 'A run of the host, as the host means it.';
+
+COMMENT ON COLUMN dot.job_queue.status IS 'Where it stands, in words of the host.';
+
+COMMENT ON COLUMN dot.outbox_cursor.epoch IS 'The epoch of the last event that was delivered; 0 before the first.';
+
+COMMENT ON COLUMN dot.outbox_cursor.moved_at IS 'When it was last moved; NULL before the first time.';
+
+COMMENT ON COLUMN dot.outbox_cursor.outbox_id IS 'The number of the last event that was delivered.';
+
+COMMENT ON COLUMN dot.outbox_cursor.session_actor IS 'The database login that moved it.';
+
+COMMENT ON COLUMN dot.outbox_cursor.singleton IS 'Always true: it keeps the table at one row.';
+
+COMMENT ON COLUMN dot.outbox_cursor.xact_id IS 'The transaction of the last event that was delivered.';
+
+COMMENT ON COLUMN dot.outbox_epoch.began_at IS 'When its first event was written.';
+
+COMMENT ON COLUMN dot.outbox_epoch.database_oid IS 'The database that the events were written in.';
+
+COMMENT ON COLUMN dot.outbox_epoch.epoch IS 'The number of the epoch, from 1.';
+
+COMMENT ON COLUMN dot.outbox_epoch.system_identifier IS 'The cluster whose transactions it counts by.';
+
+COMMENT ON COLUMN dot.preflight_attestation.actor IS 'Who did it, as the call claims.';
+
+COMMENT ON COLUMN dot.preflight_attestation.attestation_id IS 'Its number: the newest is the highest.';
+
+COMMENT ON COLUMN dot.preflight_attestation.attested_at IS 'When it was attested.';
+
+COMMENT ON COLUMN dot.preflight_attestation.check_name IS 'The preflight check.';
+
+COMMENT ON COLUMN dot.preflight_attestation.database_oid IS 'The database it was decided in.';
+
+COMMENT ON COLUMN dot.preflight_attestation.expires_at IS 'When it ends.';
+
+COMMENT ON COLUMN dot.preflight_attestation.finding IS 'What was found.';
+
+COMMENT ON COLUMN dot.preflight_attestation.session_actor IS 'The database login that really called.';
+
+COMMENT ON COLUMN dot.preflight_attestation.system_identifier IS 'The cluster it was decided in; NULL where that could not be read.';
+
+COMMENT ON COLUMN dot.preflight_attestation.verdict IS 'PASS, WARN or BLOCK.';
+
+COMMENT ON COLUMN dot.process_candidate.actor IS 'Who did it, as the call claims.';
+
+COMMENT ON COLUMN dot.process_candidate.chain IS 'The first candidate of its chain.';
+
+COMMENT ON COLUMN dot.process_candidate.chain_position IS 'In which order it was defined in its chain, from 1.';
+
+COMMENT ON COLUMN dot.process_candidate.code IS 'The code of the candidate.';
+
+COMMENT ON COLUMN dot.process_candidate.defined_at IS 'When it was defined.';
+
+COMMENT ON COLUMN dot.process_candidate.description IS 'What the candidate is, in words.';
+
+COMMENT ON COLUMN dot.process_candidate.max_age IS 'How old a verification may be before it has a caveat; NULL for any age.';
+
+COMMENT ON COLUMN dot.process_candidate.pins_output IS 'Whether the verifier has to look at what the producer wrote.';
+
+COMMENT ON COLUMN dot.process_candidate.producer_dot_code IS 'The DOT that produces.';
+
+COMMENT ON COLUMN dot.process_candidate.producer_role IS 'The role whose members alone record the producer; NULL for any login.';
+
+COMMENT ON COLUMN dot.process_candidate.session_actor IS 'The database login that really called.';
+
+COMMENT ON COLUMN dot.process_candidate.source_time IS 'The time of what it was made from; it orders the chain.';
+
+COMMENT ON COLUMN dot.process_candidate.supersedes IS 'The candidate that it follows; NULL for the first of its chain.';
+
+COMMENT ON COLUMN dot.process_candidate.verifier_dot_code IS 'The DOT that verifies; never the producer.';
+
+COMMENT ON COLUMN dot.process_candidate.verifier_role IS 'The role whose members alone record the verifier; NULL for any login.';
+
+COMMENT ON COLUMN dot.process_component_observation.actor IS 'Who did it, as the call claims.';
+
+COMMENT ON COLUMN dot.process_component_observation.admission IS 'The gates and preflight checks that let it in; NULL for a simulation, which is asked for nothing.';
+
+COMMENT ON COLUMN dot.process_component_observation.component_id IS 'What callers and events call the row by.';
+
+COMMENT ON COLUMN dot.process_component_observation.component_role IS 'producer or verifier.';
+
+COMMENT ON COLUMN dot.process_component_observation.correlation_id IS 'What ties the parts of the run together; that of the header.';
+
+COMMENT ON COLUMN dot.process_component_observation.dot_code IS 'The DOT.';
+
+COMMENT ON COLUMN dot.process_component_observation.error_ref IS 'Where the error is described.';
+
+COMMENT ON COLUMN dot.process_component_observation.evidence_ref IS 'Further evidence, a JSON object.';
+
+COMMENT ON COLUMN dot.process_component_observation.evidence_type IS 'That of the header.';
+
+COMMENT ON COLUMN dot.process_component_observation.idempotency_key IS 'The key under which a repeated call is the same call; NULL where there is none.';
+
+COMMENT ON COLUMN dot.process_component_observation.input_ref IS 'What was looked at.';
+
+COMMENT ON COLUMN dot.process_component_observation.lease_token IS 'The lease token it was recorded under; NULL for a simulation without one.';
+
+COMMENT ON COLUMN dot.process_component_observation.observed_at IS 'When it was recorded, by the clock of the server.';
+
+COMMENT ON COLUMN dot.process_component_observation.occurred_at IS 'When it happened, as the source says. It proves nothing.';
+
+COMMENT ON COLUMN dot.process_component_observation.output_ref IS 'What was written.';
+
+COMMENT ON COLUMN dot.process_component_observation.process_candidate_code IS 'The process candidate.';
+
+COMMENT ON COLUMN dot.process_component_observation.process_run_id IS 'The run: with the candidate it is the key.';
+
+COMMENT ON COLUMN dot.process_component_observation.session_actor IS 'The database login that really called.';
+
+COMMENT ON COLUMN dot.process_component_observation.stage IS 'prepared, started or ended: of each a part has one row.';
+
+COMMENT ON COLUMN dot.process_component_observation.status IS 'observed, step_started, step_completed, failed or cancelled.';
+
+COMMENT ON COLUMN dot.process_component_observation.xact_id IS 'The transaction that stored the row.';
+
+COMMENT ON COLUMN dot.process_run_observation.actor IS 'Who did it, as the call claims.';
+
+COMMENT ON COLUMN dot.process_run_observation.admission IS 'The gates and preflight checks that let it in; NULL for a simulation, which is asked for nothing.';
+
+COMMENT ON COLUMN dot.process_run_observation.correlation_id IS 'What ties the parts of the run together.';
+
+COMMENT ON COLUMN dot.process_run_observation.dot_code IS 'The DOT of the producer.';
+
+COMMENT ON COLUMN dot.process_run_observation.dry_run IS 'Whether nothing was executed for real: false for a REAL_RUN alone.';
+
+COMMENT ON COLUMN dot.process_run_observation.error_ref IS 'Where the error is described.';
+
+COMMENT ON COLUMN dot.process_run_observation.evidence_ref IS 'Further evidence, a JSON object.';
+
+COMMENT ON COLUMN dot.process_run_observation.evidence_type IS 'SIMULATED_DRY_RUN, DRY_RUN or REAL_RUN.';
+
+COMMENT ON COLUMN dot.process_run_observation.idempotency_key IS 'The key under which a repeated call is the same call; NULL where there is none.';
+
+COMMENT ON COLUMN dot.process_run_observation.input_ref IS 'What was looked at.';
+
+COMMENT ON COLUMN dot.process_run_observation.lease_token IS 'The lease token it was recorded under; NULL for a simulation without one.';
+
+COMMENT ON COLUMN dot.process_run_observation.observed_at IS 'When it was recorded, by the clock of the server.';
+
+COMMENT ON COLUMN dot.process_run_observation.occurred_at IS 'When it happened, as the source says. It proves nothing.';
+
+COMMENT ON COLUMN dot.process_run_observation.output_ref IS 'What was written.';
+
+COMMENT ON COLUMN dot.process_run_observation.parent_run_id IS 'The run that this one follows, as claimed; it is not looked up.';
+
+COMMENT ON COLUMN dot.process_run_observation.process_candidate_code IS 'The process candidate.';
+
+COMMENT ON COLUMN dot.process_run_observation.process_run_id IS 'The run: with the candidate it is the key.';
+
+COMMENT ON COLUMN dot.process_run_observation.session_actor IS 'The database login that really called.';
+
+COMMENT ON COLUMN dot.process_run_observation.status IS 'Where the run stood when this was written: observed, started, completed, failed or cancelled.';
+
+COMMENT ON COLUMN dot.process_run_observation.xact_id IS 'The transaction that stored the row.';
+
+COMMENT ON COLUMN dot.universal_edges.edge_id IS 'The number of the edge.';
+
+COMMENT ON COLUMN dot.universal_edges.edge_type IS 'What kind of edge it is.';
+
+COMMENT ON COLUMN dot.universal_edges.from_code IS 'Where it begins.';
+
+COMMENT ON COLUMN dot.universal_edges.to_code IS 'Where it ends.';
+
+COMMENT ON COLUMN dot.v_dot_amendment.is_on IS 'Whether prepared, skipped and blocked are stored as words.';
+
+COMMENT ON COLUMN dot.v_dot_amendment.is_validated IS 'Whether what was stored before was checked too.';
+
+COMMENT ON COLUMN dot.v_dot_command.command_name IS 'The command.';
+
+COMMENT ON COLUMN dot.v_dot_command.description IS 'What the command does.';
+
+COMMENT ON COLUMN dot.v_dot_command.mutating IS 'Whether the command changes production.';
+
+COMMENT ON COLUMN dot.v_dot_command_run.actor IS 'Who did it, as the call claims.';
+
+COMMENT ON COLUMN dot.v_dot_command_run.command_name IS 'The command.';
+
+COMMENT ON COLUMN dot.v_dot_command_run.detail IS 'What the caller says of it, a JSON object.';
+
+COMMENT ON COLUMN dot.v_dot_command_run.logged_at IS 'When it was logged.';
+
+COMMENT ON COLUMN dot.v_dot_command_run.mutating IS 'Whether the command changes production.';
+
+COMMENT ON COLUMN dot.v_dot_command_run.run_id IS 'The number of the logged call; no process run.';
+
+COMMENT ON COLUMN dot.v_dot_command_run.run_mode IS 'plan, verify or apply.';
+
+COMMENT ON COLUMN dot.v_dot_command_run.run_status IS 'started, completed, failed or refused.';
+
+COMMENT ON COLUMN dot.v_dot_command_run.session_actor IS 'The database login that really called.';
+
+COMMENT ON COLUMN dot.v_dot_config_audit.actor IS 'Who did it, as the call claims.';
+
+COMMENT ON COLUMN dot.v_dot_config_audit.audit_id IS 'Its number: the newest is the highest.';
+
+COMMENT ON COLUMN dot.v_dot_config_audit.changed_at IS 'When it was moved.';
+
+COMMENT ON COLUMN dot.v_dot_config_audit.kind IS 'gate, event_type or lease.';
+
+COMMENT ON COLUMN dot.v_dot_config_audit.made_here IS 'Whether it was decided in this database of this cluster.';
+
+COMMENT ON COLUMN dot.v_dot_config_audit.new_value IS 'What it was moved to; ended, of a lease.';
+
+COMMENT ON COLUMN dot.v_dot_config_audit.old_value IS 'What it was before; of a lease, the login and holder that had it.';
+
+COMMENT ON COLUMN dot.v_dot_config_audit.reason IS 'Why it was done.';
+
+COMMENT ON COLUMN dot.v_dot_config_audit.session_actor IS 'The database login that really called.';
+
+COMMENT ON COLUMN dot.v_dot_config_audit.subject IS 'The key of the gate, the event type or the key of the lease.';
+
+COMMENT ON COLUMN dot.v_dot_event_type.active IS 'Whether an observation of this type writes an event into the outbox.';
+
+COMMENT ON COLUMN dot.v_dot_event_type.event_type IS 'The event type.';
+
+COMMENT ON COLUMN dot.v_dot_execution_inventory."position" IS 'The order in which document 02 lists the mechanisms.';
+
+COMMENT ON COLUMN dot.v_dot_execution_inventory.attested_at IS 'When it was attested.';
+
+COMMENT ON COLUMN dot.v_dot_execution_inventory.attested_by IS 'Who attested it; NULL where it is measured.';
+
+COMMENT ON COLUMN dot.v_dot_execution_inventory.avoids_mutation IS 'Whether it can be kept from changing production.';
+
+COMMENT ON COLUMN dot.v_dot_execution_inventory.basis IS 'measured, attested or not observable.';
+
+COMMENT ON COLUMN dot.v_dot_execution_inventory.can_dry_run IS 'Whether it can run without executing.';
+
+COMMENT ON COLUMN dot.v_dot_execution_inventory.can_inject_process_run_id IS 'Whether it can pass a run id on.';
+
+COMMENT ON COLUMN dot.v_dot_execution_inventory.emits_events IS 'Whether it emits events.';
+
+COMMENT ON COLUMN dot.v_dot_execution_inventory.figures IS 'The figures behind it, a JSON object.';
+
+COMMENT ON COLUMN dot.v_dot_execution_inventory.finding IS 'What was found by who attested.';
+
+COMMENT ON COLUMN dot.v_dot_execution_inventory.logs_observation IS 'Whether it logs what it did.';
+
+COMMENT ON COLUMN dot.v_dot_execution_inventory.mechanism IS 'What could execute a DOT.';
+
+COMMENT ON COLUMN dot.v_dot_execution_inventory.mechanism_exists IS 'Whether it is there; NULL where that cannot be seen.';
+
+COMMENT ON COLUMN dot.v_dot_execution_inventory.verdict IS 'What it comes to, in the words of document 02.';
+
+COMMENT ON COLUMN dot.v_dot_funnel.category IS 'What kind of DOT it is.';
+
+COMMENT ON COLUMN dot.v_dot_funnel.declared IS 'Always true: the DOT is in the catalogue.';
+
+COMMENT ON COLUMN dot.v_dot_funnel.dot_code IS 'The DOT.';
+
+COMMENT ON COLUMN dot.v_dot_funnel.execution_engine IS 'What would execute it.';
+
+COMMENT ON COLUMN dot.v_dot_funnel.invoked IS 'Whether it was used, or is the producer of a dry or real run.';
+
+COMMENT ON COLUMN dot.v_dot_funnel.last_executed IS 'When the host says that it was last executed.';
+
+COMMENT ON COLUMN dot.v_dot_funnel.last_executed_is_backfill IS 'Whether all DOTs have the same last_executed: then it is a backfill.';
+
+COMMENT ON COLUMN dot.v_dot_funnel.observed IS 'Whether a dry or real run has a row of it.';
+
+COMMENT ON COLUMN dot.v_dot_funnel.simulated IS 'Whether a simulated run has a row of it.';
+
+COMMENT ON COLUMN dot.v_dot_funnel.usage_count IS 'How often the host says that it was used; 0 where it says nothing.';
+
+COMMENT ON COLUMN dot.v_dot_funnel.verified IS 'Whether it is in a verified pair.';
+
+COMMENT ON COLUMN dot.v_dot_funnel_total.backfilled_dots IS 'DOTs whose last_executed is a backfill.';
+
+COMMENT ON COLUMN dot.v_dot_funnel_total.declared_dots IS 'DOTs in the catalogue.';
+
+COMMENT ON COLUMN dot.v_dot_funnel_total.executed_dots IS 'DOTs that were used, or produced in a dry or real run.';
+
+COMMENT ON COLUMN dot.v_dot_funnel_total.observed_dots IS 'DOTs with a row in a dry or real run.';
+
+COMMENT ON COLUMN dot.v_dot_funnel_total.simulated_dots IS 'DOTs with a row in a simulated run.';
+
+COMMENT ON COLUMN dot.v_dot_funnel_total.verified_dots IS 'DOTs in a verified pair.';
+
+COMMENT ON COLUMN dot.v_dot_gate.actor IS 'Who last moved it, as that call claims.';
+
+COMMENT ON COLUMN dot.v_dot_gate.changed_at IS 'When it was last moved; NULL where it never was.';
+
+COMMENT ON COLUMN dot.v_dot_gate.is_audited IS 'Whether the value is that of the last move, or false where it was never moved.';
+
+COMMENT ON COLUMN dot.v_dot_gate.is_open IS 'Whether it lets anything through.';
+
+COMMENT ON COLUMN dot.v_dot_gate.key IS 'The gate.';
+
+COMMENT ON COLUMN dot.v_dot_gate.off_because IS 'Why it is off; NULL where it is open.';
+
+COMMENT ON COLUMN dot.v_dot_gate.reason IS 'Why it was last moved.';
+
+COMMENT ON COLUMN dot.v_dot_gate.session_actor IS 'The database login that last moved it.';
+
+COMMENT ON COLUMN dot.v_dot_gate.value IS 'Its value as it is stored.';
+
+COMMENT ON COLUMN dot.v_dot_gate_holder.application_name IS 'What the backend calls itself.';
+
+COMMENT ON COLUMN dot.v_dot_gate_holder.lock_mode IS 'The lock that it holds.';
+
+COMMENT ON COLUMN dot.v_dot_gate_holder.locked_table IS 'The table that the lock is on.';
+
+COMMENT ON COLUMN dot.v_dot_gate_holder.login IS 'The database login that it is of.';
+
+COMMENT ON COLUMN dot.v_dot_gate_holder.pid IS 'The backend; NULL for a prepared transaction.';
+
+COMMENT ON COLUMN dot.v_dot_gate_holder.prepared_gid IS 'The name of the prepared transaction; NULL for a backend.';
+
+COMMENT ON COLUMN dot.v_dot_lease.acquired_at IS 'When it was acquired.';
+
+COMMENT ON COLUMN dot.v_dot_lease.expires_at IS 'When it ends or ended.';
+
+COMMENT ON COLUMN dot.v_dot_lease.holder IS 'Who holds it, as the call claims.';
+
+COMMENT ON COLUMN dot.v_dot_lease.is_live IS 'Whether it is live now.';
+
+COMMENT ON COLUMN dot.v_dot_lease.lease_key IS 'What is leased: dot_exec:<candidate> for the runs of a candidate.';
+
+COMMENT ON COLUMN dot.v_dot_lease.process_candidate_code IS 'The candidate that it is for; NULL where it is for none.';
+
+COMMENT ON COLUMN dot.v_dot_lease.session_actor IS 'The database login that took it.';
+
+COMMENT ON COLUMN dot.v_dot_lease.token IS 'The fencing token, which only grows.';
+
+COMMENT ON COLUMN dot.v_dot_mechanism_attestation.actor IS 'Who did it, as the call claims.';
+
+COMMENT ON COLUMN dot.v_dot_mechanism_attestation.attestation_id IS 'Its number: the newest is the highest.';
+
+COMMENT ON COLUMN dot.v_dot_mechanism_attestation.attested_at IS 'When it was attested.';
+
+COMMENT ON COLUMN dot.v_dot_mechanism_attestation.finding IS 'What was found.';
+
+COMMENT ON COLUMN dot.v_dot_mechanism_attestation.mechanism IS 'scheduler or api_endpoint.';
+
+COMMENT ON COLUMN dot.v_dot_mechanism_attestation.present IS 'Whether it executes DOTs here.';
+
+COMMENT ON COLUMN dot.v_dot_mechanism_attestation.session_actor IS 'The database login that really called.';
+
+COMMENT ON COLUMN dot.v_dot_mechanism_attestation.stands IS 'Whether it is the newest of its mechanism, which stands.';
+
+COMMENT ON COLUMN dot.v_dot_outbox.cursor_id IS 'The number of the last event that was delivered.';
+
+COMMENT ON COLUMN dot.v_dot_outbox.cursor_moved_at IS 'When the cursor was last moved.';
+
+COMMENT ON COLUMN dot.v_dot_outbox.cursor_xact_id IS 'The transaction of the last event that was delivered.';
+
+COMMENT ON COLUMN dot.v_dot_outbox.depth IS 'How many events are not delivered yet.';
+
+COMMENT ON COLUMN dot.v_dot_outbox.lag_seconds IS 'How old the next event is, in seconds; 0 where none waits.';
+
+COMMENT ON COLUMN dot.v_dot_outbox.oldest_at IS 'When the next event was written; NULL where none waits.';
+
+COMMENT ON COLUMN dot.v_dot_outbox_waiting.created_at IS 'When it was written.';
+
+COMMENT ON COLUMN dot.v_dot_outbox_waiting.id IS 'The number of the event.';
+
+COMMENT ON COLUMN dot.v_dot_outbox_waiting.xact_id IS 'The transaction that wrote the event.';
+
+COMMENT ON COLUMN dot.v_dot_schema_revision.revision IS 'The revision of the schema.';
+
+COMMENT ON COLUMN dot.v_dot_state.detail IS 'What that means here.';
+
+COMMENT ON COLUMN dot.v_dot_state.finding IS 'What is wrong, in a word.';
+
+COMMENT ON COLUMN dot.v_dot_state.subject IS 'What it is wrong with.';
+
+COMMENT ON COLUMN dot.v_dot_tool.category IS 'What kind of DOT it is.';
+
+COMMENT ON COLUMN dot.v_dot_tool.dot_code IS 'The DOT.';
+
+COMMENT ON COLUMN dot.v_dot_tool.execution_engine IS 'What would execute it.';
+
+COMMENT ON COLUMN dot.v_dot_tool.file_path IS 'Where its file is.';
+
+COMMENT ON COLUMN dot.v_dot_tool.last_executed IS 'When the host says that it was last executed.';
+
+COMMENT ON COLUMN dot.v_dot_tool.script_path IS 'Where its script is.';
+
+COMMENT ON COLUMN dot.v_dot_tool.trigger_type IS 'What would start it.';
+
+COMMENT ON COLUMN dot.v_dot_tool.usage_count IS 'How often the host says that it was used.';
+
+COMMENT ON COLUMN dot.v_preflight_attestation.actor IS 'Who did it, as the call claims.';
+
+COMMENT ON COLUMN dot.v_preflight_attestation.attestation_id IS 'Its number: the newest is the highest.';
+
+COMMENT ON COLUMN dot.v_preflight_attestation.attested_at IS 'When it was attested.';
+
+COMMENT ON COLUMN dot.v_preflight_attestation.check_name IS 'The preflight check.';
+
+COMMENT ON COLUMN dot.v_preflight_attestation.counts_now IS 'Whether it decides here and now.';
+
+COMMENT ON COLUMN dot.v_preflight_attestation.expires_at IS 'When it ends.';
+
+COMMENT ON COLUMN dot.v_preflight_attestation.finding IS 'What was found.';
+
+COMMENT ON COLUMN dot.v_preflight_attestation.session_actor IS 'The database login that really called.';
+
+COMMENT ON COLUMN dot.v_preflight_attestation.verdict IS 'PASS, WARN or BLOCK.';
+
+COMMENT ON COLUMN dot.v_preflight_attestation.why_not IS 'Why it does not count; NULL where it does.';
+
+COMMENT ON COLUMN dot.v_process_board.caveats IS 'What a stranger would ask of a verdict, as words of v_process_reason; empty where not verified.';
+
+COMMENT ON COLUMN dot.v_process_board.dry_runs IS 'How many dry runs were observed.';
+
+COMMENT ON COLUMN dot.v_process_board.explanations IS 'A sentence for each word of reasons and caveats, by word.';
+
+COMMENT ON COLUMN dot.v_process_board.independently_verified IS 'Verified without a caveat.';
+
+COMMENT ON COLUMN dot.v_process_board.last_verified_at IS 'When the header of that run was recorded.';
+
+COMMENT ON COLUMN dot.v_process_board.last_verified_run_id IS 'The latest real run where it is verified, else the one that last was; NULL where none was.';
+
+COMMENT ON COLUMN dot.v_process_board.latest_real_run_at IS 'When its header was recorded.';
+
+COMMENT ON COLUMN dot.v_process_board.latest_real_run_id IS 'The latest real run, by lease token; NULL where there is none.';
+
+COMMENT ON COLUMN dot.v_process_board.process_candidate_code IS 'The process candidate.';
+
+COMMENT ON COLUMN dot.v_process_board.producer_dot_code IS 'The DOT that produces.';
+
+COMMENT ON COLUMN dot.v_process_board.producer_session_actor IS 'The login that recorded the end of the producer.';
+
+COMMENT ON COLUMN dot.v_process_board.real_runs IS 'How many real runs were observed.';
+
+COMMENT ON COLUMN dot.v_process_board.reasons IS 'What is missing for a verdict, as words of v_process_reason; empty where verified.';
+
+COMMENT ON COLUMN dot.v_process_board.same_session_actor IS 'Whether these two are one login; NULL where one is missing.';
+
+COMMENT ON COLUMN dot.v_process_board.simulated_runs IS 'How many simulated runs were observed.';
+
+COMMENT ON COLUMN dot.v_process_board.superseded_by IS 'The newest candidate of its chain; NULL where it is the newest itself.';
+
+COMMENT ON COLUMN dot.v_process_board.verified IS 'Whether it is verified: computed, never claimed.';
+
+COMMENT ON COLUMN dot.v_process_board.verifier_dot_code IS 'The DOT that verifies; never the producer.';
+
+COMMENT ON COLUMN dot.v_process_board.verifier_session_actor IS 'The login that recorded the end of the verifier.';
+
+COMMENT ON COLUMN dot.v_process_candidate.actor IS 'Who did it, as the call claims.';
+
+COMMENT ON COLUMN dot.v_process_candidate.defined_at IS 'When it was defined.';
+
+COMMENT ON COLUMN dot.v_process_candidate.description IS 'What the candidate is, in words.';
+
+COMMENT ON COLUMN dot.v_process_candidate.max_age IS 'How old a verification may be before it has a caveat; NULL for any age.';
+
+COMMENT ON COLUMN dot.v_process_candidate.pins_output IS 'Whether the verifier has to look at what the producer wrote.';
+
+COMMENT ON COLUMN dot.v_process_candidate.process_candidate_code IS 'The process candidate.';
+
+COMMENT ON COLUMN dot.v_process_candidate.producer_dot_code IS 'The DOT that produces.';
+
+COMMENT ON COLUMN dot.v_process_candidate.producer_role IS 'The role whose members alone record the producer; NULL for any login.';
+
+COMMENT ON COLUMN dot.v_process_candidate.session_actor IS 'The database login that really called.';
+
+COMMENT ON COLUMN dot.v_process_candidate.source_time IS 'The time of what it was made from; it orders the chain.';
+
+COMMENT ON COLUMN dot.v_process_candidate.superseded_by IS 'The newest candidate of its chain; NULL where it is the newest itself.';
+
+COMMENT ON COLUMN dot.v_process_candidate.supersedes IS 'The candidate that it follows; NULL for the first of its chain.';
+
+COMMENT ON COLUMN dot.v_process_candidate.verifier_dot_code IS 'The DOT that verifies; never the producer.';
+
+COMMENT ON COLUMN dot.v_process_candidate.verifier_role IS 'The role whose members alone record the verifier; NULL for any login.';
+
+COMMENT ON COLUMN dot.v_process_reason.kind IS 'reason or caveat.';
+
+COMMENT ON COLUMN dot.v_process_reason.sentence IS 'What it means.';
+
+COMMENT ON COLUMN dot.v_process_reason.word IS 'The word, as it is in reasons or caveats.';
+
+COMMENT ON COLUMN dot.v_process_run.actor IS 'Who did it, as the call claims.';
+
+COMMENT ON COLUMN dot.v_process_run.admission IS 'The gates and preflight checks that let it in; NULL for a simulation, which is asked for nothing.';
+
+COMMENT ON COLUMN dot.v_process_run.components IS 'How many rows its parts have.';
+
+COMMENT ON COLUMN dot.v_process_run.correlation_id IS 'What ties the parts of the run together; that of the header.';
+
+COMMENT ON COLUMN dot.v_process_run.dot_code IS 'The DOT of the producer.';
+
+COMMENT ON COLUMN dot.v_process_run.dry_run IS 'Whether nothing was executed for real: false for a REAL_RUN alone.';
+
+COMMENT ON COLUMN dot.v_process_run.end_state IS 'Where it stands, by its components: failed, skipped, completed, prepared, awaits_verifier, stale or open.';
+
+COMMENT ON COLUMN dot.v_process_run.error_ref IS 'Where the error is described.';
+
+COMMENT ON COLUMN dot.v_process_run.evidence_ref IS 'Further evidence, a JSON object.';
+
+COMMENT ON COLUMN dot.v_process_run.evidence_type IS 'SIMULATED_DRY_RUN, DRY_RUN or REAL_RUN.';
+
+COMMENT ON COLUMN dot.v_process_run.idempotency_key IS 'The key under which a repeated call is the same call; NULL where there is none.';
+
+COMMENT ON COLUMN dot.v_process_run.input_ref IS 'What was looked at.';
+
+COMMENT ON COLUMN dot.v_process_run.last_observed_at IS 'When its last row was recorded.';
+
+COMMENT ON COLUMN dot.v_process_run.lease_token IS 'The lease token of the header; NULL for a simulation without one.';
+
+COMMENT ON COLUMN dot.v_process_run.observed_at IS 'When it was recorded, by the clock of the server.';
+
+COMMENT ON COLUMN dot.v_process_run.occurred_at IS 'When it happened, as the source says. It proves nothing.';
+
+COMMENT ON COLUMN dot.v_process_run.output_ref IS 'What was written.';
+
+COMMENT ON COLUMN dot.v_process_run.parent_run_id IS 'The run that this one follows, as claimed; it is not looked up.';
+
+COMMENT ON COLUMN dot.v_process_run.process_candidate_code IS 'The process candidate.';
+
+COMMENT ON COLUMN dot.v_process_run.process_run_id IS 'The run: with the candidate it is the key.';
+
+COMMENT ON COLUMN dot.v_process_run.session_actor IS 'The database login that really called.';
+
+COMMENT ON COLUMN dot.v_process_run.status IS 'Where the run stood when its header was written.';
+
+COMMENT ON COLUMN dot.v_process_run_component.actor IS 'Who did it, as the call claims.';
+
+COMMENT ON COLUMN dot.v_process_run_component.admission IS 'The gates and preflight checks that let it in; NULL for a simulation, which is asked for nothing.';
+
+COMMENT ON COLUMN dot.v_process_run_component.component_id IS 'What callers and events call the row by.';
+
+COMMENT ON COLUMN dot.v_process_run_component.component_role IS 'producer or verifier.';
+
+COMMENT ON COLUMN dot.v_process_run_component.correlation_id IS 'What ties the parts of the run together; that of the header.';
+
+COMMENT ON COLUMN dot.v_process_run_component.dot_code IS 'The DOT.';
+
+COMMENT ON COLUMN dot.v_process_run_component.error_ref IS 'Where the error is described.';
+
+COMMENT ON COLUMN dot.v_process_run_component.evidence_ref IS 'Further evidence, a JSON object.';
+
+COMMENT ON COLUMN dot.v_process_run_component.evidence_type IS 'That of the header.';
+
+COMMENT ON COLUMN dot.v_process_run_component.idempotency_key IS 'The key under which a repeated call is the same call; NULL where there is none.';
+
+COMMENT ON COLUMN dot.v_process_run_component.input_ref IS 'What was looked at.';
+
+COMMENT ON COLUMN dot.v_process_run_component.lease_token IS 'The lease token it was recorded under; NULL for a simulation without one.';
+
+COMMENT ON COLUMN dot.v_process_run_component.observed_at IS 'When it was recorded, by the clock of the server.';
+
+COMMENT ON COLUMN dot.v_process_run_component.occurred_at IS 'When it happened, as the source says. It proves nothing.';
+
+COMMENT ON COLUMN dot.v_process_run_component.output_ref IS 'What was written.';
+
+COMMENT ON COLUMN dot.v_process_run_component.process_candidate_code IS 'The process candidate.';
+
+COMMENT ON COLUMN dot.v_process_run_component.process_run_id IS 'The run: with the candidate it is the key.';
+
+COMMENT ON COLUMN dot.v_process_run_component.session_actor IS 'The database login that really called.';
+
+COMMENT ON COLUMN dot.v_process_run_component.status IS 'observed, step_started, step_completed, failed or cancelled.';
+
+COMMENT ON COLUMN dot.v_process_run_count.dry_runs IS 'How many dry runs were observed.';
+
+COMMENT ON COLUMN dot.v_process_run_count.process_candidate_code IS 'The process candidate.';
+
+COMMENT ON COLUMN dot.v_process_run_count.real_runs IS 'How many real runs were observed.';
+
+COMMENT ON COLUMN dot.v_process_run_count.simulated_runs IS 'How many simulated runs were observed.';
+
+COMMENT ON COLUMN dot.v_process_run_runtime_v2.correlation_id IS 'The correlation id of the header.';
+
+COMMENT ON COLUMN dot.v_process_run_runtime_v2.cross_component_correlation IS 'Whether the verifier completed too, after it and under the same correlation id.';
+
+COMMENT ON COLUMN dot.v_process_run_runtime_v2.has_real_runtime IS 'Whether the producer completed.';
+
+COMMENT ON COLUMN dot.v_process_run_runtime_v2.observed_at IS 'When the header was recorded.';
+
+COMMENT ON COLUMN dot.v_process_run_runtime_v2.process_candidate_code IS 'The process candidate.';
+
+COMMENT ON COLUMN dot.v_process_run_runtime_v2.process_run_id IS 'The run: with the candidate it is the key.';
+
+COMMENT ON COLUMN dot.v_process_run_runtime_v2.producer_completed_at IS 'When the producer completed.';
+
+COMMENT ON COLUMN dot.v_process_run_runtime_v2.producer_correlation_id IS 'The correlation id of that row.';
+
+COMMENT ON COLUMN dot.v_process_run_runtime_v2.producer_output_ref IS 'What the producer wrote.';
+
+COMMENT ON COLUMN dot.v_process_run_runtime_v2.producer_seen IS 'Whether there is a row of the producer.';
+
+COMMENT ON COLUMN dot.v_process_run_runtime_v2.producer_session_actor IS 'The login that recorded the end of the producer.';
+
+COMMENT ON COLUMN dot.v_process_run_runtime_v2.verifier_completed_at IS 'When the verifier completed.';
+
+COMMENT ON COLUMN dot.v_process_run_runtime_v2.verifier_correlation_id IS 'The correlation id of that row.';
+
+COMMENT ON COLUMN dot.v_process_run_runtime_v2.verifier_first_at IS 'When the first row of the verifier was recorded.';
+
+COMMENT ON COLUMN dot.v_process_run_runtime_v2.verifier_input_ref IS 'What the verifier looked at.';
+
+COMMENT ON COLUMN dot.v_process_run_runtime_v2.verifier_seen IS 'Whether there is a row of the verifier.';
+
+COMMENT ON COLUMN dot.v_process_run_runtime_v2.verifier_session_actor IS 'The login that recorded the end of the verifier.';
+
+COMMENT ON COLUMN dot.v_process_run_verification_v3.caveats IS 'What a stranger would ask of a verdict, as words of v_process_reason; empty where not verified.';
+
+COMMENT ON COLUMN dot.v_process_run_verification_v3.correlation_id IS 'The correlation id of the header.';
+
+COMMENT ON COLUMN dot.v_process_run_verification_v3.independently_verified IS 'Verified without a caveat.';
+
+COMMENT ON COLUMN dot.v_process_run_verification_v3.observed_at IS 'When the header was recorded.';
+
+COMMENT ON COLUMN dot.v_process_run_verification_v3.process_candidate_code IS 'The process candidate.';
+
+COMMENT ON COLUMN dot.v_process_run_verification_v3.process_run_id IS 'The run: with the candidate it is the key.';
+
+COMMENT ON COLUMN dot.v_process_run_verification_v3.producer_output_ref IS 'What the producer wrote.';
+
+COMMENT ON COLUMN dot.v_process_run_verification_v3.producer_session_actor IS 'The login that recorded the end of the producer.';
+
+COMMENT ON COLUMN dot.v_process_run_verification_v3.reasons IS 'What is missing for a verdict, as words of v_process_reason; empty where verified.';
+
+COMMENT ON COLUMN dot.v_process_run_verification_v3.same_session_actor IS 'Whether these two are one login; NULL where one is missing.';
+
+COMMENT ON COLUMN dot.v_process_run_verification_v3.verified IS 'Whether it is verified: computed, never claimed.';
+
+COMMENT ON COLUMN dot.v_process_run_verification_v3.verifier_completed_at IS 'When the verifier completed.';
+
+COMMENT ON COLUMN dot.v_process_run_verification_v3.verifier_input_ref IS 'What the verifier looked at.';
+
+COMMENT ON COLUMN dot.v_process_run_verification_v3.verifier_session_actor IS 'The login that recorded the end of the verifier.';
+
+COMMENT ON COLUMN dot.v_process_run_why.caveats IS 'What a stranger would ask of a verdict, as words of v_process_reason; empty where not verified.';
+
+COMMENT ON COLUMN dot.v_process_run_why.end_state IS 'Where it stands, as v_process_run says.';
+
+COMMENT ON COLUMN dot.v_process_run_why.evidence_type IS 'SIMULATED_DRY_RUN, DRY_RUN or REAL_RUN.';
+
+COMMENT ON COLUMN dot.v_process_run_why.explanations IS 'A sentence for each word of reasons and caveats, by word.';
+
+COMMENT ON COLUMN dot.v_process_run_why.independently_verified IS 'Verified without a caveat.';
+
+COMMENT ON COLUMN dot.v_process_run_why.process_candidate_code IS 'The process candidate.';
+
+COMMENT ON COLUMN dot.v_process_run_why.process_run_id IS 'The run: with the candidate it is the key.';
+
+COMMENT ON COLUMN dot.v_process_run_why.producer_session_actor IS 'The login that recorded the end of the producer.';
+
+COMMENT ON COLUMN dot.v_process_run_why.reasons IS 'What is missing for a verdict, as words of v_process_reason; empty where verified.';
+
+COMMENT ON COLUMN dot.v_process_run_why.same_session_actor IS 'Whether these two are one login; NULL where one is missing.';
+
+COMMENT ON COLUMN dot.v_process_run_why.verified IS 'Whether it is verified: computed, never claimed.';
+
+COMMENT ON COLUMN dot.v_process_run_why.verifier_session_actor IS 'The login that recorded the end of the verifier.';
+
+COMMENT ON COLUMN dot.v_process_runtime_v2.cross_component_correlation IS 'Whether its verifier completed too, after it and under the same correlation id.';
+
+COMMENT ON COLUMN dot.v_process_runtime_v2.has_real_runtime IS 'Whether the producer of that run completed.';
+
+COMMENT ON COLUMN dot.v_process_runtime_v2.latest_real_run_at IS 'When its header was recorded.';
+
+COMMENT ON COLUMN dot.v_process_runtime_v2.latest_real_run_id IS 'The latest real run, by lease token; NULL where there is none.';
+
+COMMENT ON COLUMN dot.v_process_runtime_v2.process_candidate_code IS 'The process candidate.';
+
+COMMENT ON COLUMN dot.v_process_verification_v3.caveats IS 'What a stranger would ask of a verdict, as words of v_process_reason; empty where not verified.';
+
+COMMENT ON COLUMN dot.v_process_verification_v3.independently_verified IS 'Verified without a caveat.';
+
+COMMENT ON COLUMN dot.v_process_verification_v3.last_verified_at IS 'When the header of that run was recorded.';
+
+COMMENT ON COLUMN dot.v_process_verification_v3.last_verified_run_id IS 'The latest real run where it is verified, else the one that last was; NULL where none was.';
+
+COMMENT ON COLUMN dot.v_process_verification_v3.latest_real_run_at IS 'When its header was recorded.';
+
+COMMENT ON COLUMN dot.v_process_verification_v3.latest_real_run_id IS 'The latest real run, by lease token; NULL where there is none.';
+
+COMMENT ON COLUMN dot.v_process_verification_v3.process_candidate_code IS 'The process candidate.';
+
+COMMENT ON COLUMN dot.v_process_verification_v3.producer_dot_code IS 'The DOT that produces.';
+
+COMMENT ON COLUMN dot.v_process_verification_v3.producer_session_actor IS 'The login that recorded the end of the producer.';
+
+COMMENT ON COLUMN dot.v_process_verification_v3.reasons IS 'What is missing for a verdict, as words of v_process_reason; empty where verified.';
+
+COMMENT ON COLUMN dot.v_process_verification_v3.same_session_actor IS 'Whether these two are one login; NULL where one is missing.';
+
+COMMENT ON COLUMN dot.v_process_verification_v3.superseded_by IS 'The newest candidate of its chain; NULL where it is the newest itself.';
+
+COMMENT ON COLUMN dot.v_process_verification_v3.verified IS 'Whether it is verified: computed, never claimed.';
+
+COMMENT ON COLUMN dot.v_process_verification_v3.verifier_dot_code IS 'The DOT that verifies; never the producer.';
+
+COMMENT ON COLUMN dot.v_process_verification_v3.verifier_session_actor IS 'The login that recorded the end of the verifier.';
 
 COMMENT ON DOMAIN dot.code IS 'A code, key, actor or correlation id of at most 200 bytes, see fn_is_code.';
 
@@ -1052,6 +1915,8 @@ COMMENT ON FUNCTION dot.fn_dot_iu_command_log(p_command_name text, p_run_mode te
 COMMENT ON FUNCTION dot.fn_dot_iu_operator_runtime_enabled() IS 'Whether the gate iu_core.operator_runtime_enabled is exactly true.';
 
 COMMENT ON FUNCTION dot.fn_dot_iu_runtime_lease_acquire(p_lease_key text, p_holder text, p_ttl_seconds integer) IS 'Takes a TTL lease and returns its fencing token, NULL where a live different holder has it.';
+
+COMMENT ON FUNCTION dot.fn_dot_iu_runtime_lease_end(p_lease_key text, p_actor text, p_reason text) IS 'Ends a live lease of another login, audited; false where it was over already.';
 
 COMMENT ON FUNCTION dot.fn_dot_iu_runtime_lease_release(p_lease_key text, p_holder text, p_token bigint) IS 'Ends a live lease now; false where it is not live under this holder and token.';
 
@@ -1105,6 +1970,8 @@ COMMENT ON FUNCTION dot.fn_host_gate_value(p_key text, p_locked boolean) IS 'Bri
 
 COMMENT ON FUNCTION dot.fn_host_lease_acquire(p_lease_key text, p_holder text, p_session_actor text, p_ttl_seconds integer) IS 'Bridge: takes a lease, returns its token, NULL where a live different holder has it.';
 
+COMMENT ON FUNCTION dot.fn_host_lease_end(p_lease_key text, OUT holder text, OUT session_actor text, OUT was_live boolean) IS 'Bridge: ends the live lease of a key, of any holder; says who had it and whether it was live.';
+
 COMMENT ON FUNCTION dot.fn_host_lease_extend(p_lease_key text, p_holder text, p_session_actor text, p_token bigint, p_ttl_seconds integer) IS 'Bridge: moves the end of a live lease; says whether it was live.';
 
 COMMENT ON FUNCTION dot.fn_host_lease_live_token(p_lease_key text, p_session_actor text, p_locked boolean) IS 'Bridge: the token of the lease that a login holds live, NULL where it holds none.';
@@ -1153,7 +2020,7 @@ COMMENT ON FUNCTION dot.fn_payload_mismatch_refuse(p_table text, p_idempotency_k
 
 COMMENT ON FUNCTION dot.fn_preflight_attest(p_check_name text, p_verdict text, p_valid_seconds integer, p_actor text, p_finding text) IS 'Attests a preflight check for a time; the newest attestation alone decides; returns when it ends.';
 
-COMMENT ON FUNCTION dot.fn_preflight_attestation(p_check_name text, OUT verdict text, OUT detail text) IS 'Verdict and detail of an attested preflight check: the newest attestation, where it counts here and now.';
+COMMENT ON FUNCTION dot.fn_preflight_attestation(p_check_name text, OUT verdict text, OUT detail text, OUT attestation_id bigint) IS 'Verdict and detail of an attested preflight check: the newest attestation, where it counts here and now.';
 
 COMMENT ON FUNCTION dot.fn_preflight_guard(OUT check_name text, OUT verdict text, OUT detail text) IS 'The required preflight checks, one row each: name, PASS, WARN or BLOCK, detail.';
 
@@ -1215,6 +2082,14 @@ COMMENT ON TABLE dot.process_run_observation IS 'The header of a run: one row pe
 
 COMMENT ON TABLE dot.universal_edges IS 'Host layer: a business table that the wrapper never touches.';
 
+COMMENT ON VIEW dot.v_dot_amendment IS 'Whether the optional amendment is on, and validated; one row.';
+
+COMMENT ON VIEW dot.v_dot_command IS 'The commands that may be logged, and whether each changes production.';
+
+COMMENT ON VIEW dot.v_dot_command_run IS 'The command log, with the calls that were refused.';
+
+COMMENT ON VIEW dot.v_dot_config_audit IS 'Every move of a gate or event type and every lease ended by a gatekeeper: who, when, why, old, new, and whether here.';
+
 COMMENT ON VIEW dot.v_dot_event_type IS 'The event types of the wrapper, and which of them fill the outbox.';
 
 COMMENT ON VIEW dot.v_dot_execution_inventory IS 'What could execute a DOT here, one row per mechanism: figures, basis (measured, attested, not observable) and verdict.';
@@ -1229,6 +2104,8 @@ COMMENT ON VIEW dot.v_dot_gate_holder IS 'Who holds a switch of a gate up now, p
 
 COMMENT ON VIEW dot.v_dot_lease IS 'The leases: live or over, holder, token, and the candidate they are for.';
 
+COMMENT ON VIEW dot.v_dot_mechanism_attestation IS 'Every attestation of a scheduler or API endpoint, and which stand.';
+
 COMMENT ON VIEW dot.v_dot_outbox IS 'Depth and lag of the outbox, counted from the cursor.';
 
 COMMENT ON VIEW dot.v_dot_outbox_waiting IS 'Position and time of the events after the cursor, in the order of delivery.';
@@ -1239,7 +2116,13 @@ COMMENT ON VIEW dot.v_dot_state IS 'What is wrong with the rows that no definiti
 
 COMMENT ON VIEW dot.v_dot_tool IS 'The catalogue of DOTs: what could be executed.';
 
+COMMENT ON VIEW dot.v_preflight_attestation IS 'Every attestation of a preflight check, and whether it counts here and now.';
+
+COMMENT ON VIEW dot.v_process_board IS 'Per candidate: its pair, whether it is verified and why not, its latest real run, how many runs it has.';
+
 COMMENT ON VIEW dot.v_process_candidate IS 'The candidates as they were defined: producer, verifier, by whom, when.';
+
+COMMENT ON VIEW dot.v_process_reason IS 'What each word in reasons and caveats means.';
 
 COMMENT ON VIEW dot.v_process_run IS 'One row per run with its end_state: failed, skipped, completed, prepared, awaits_verifier, stale or open.';
 
@@ -1250,6 +2133,8 @@ COMMENT ON VIEW dot.v_process_run_count IS 'Per candidate the number of simulate
 COMMENT ON VIEW dot.v_process_run_runtime_v2 IS 'REAL_RUN rows only: has_real_runtime, cross_component_correlation, and what they are made of.';
 
 COMMENT ON VIEW dot.v_process_run_verification_v3 IS 'Per real run: verified, the reasons why not, the caveats of a verdict, and which logins recorded producer and verifier.';
+
+COMMENT ON VIEW dot.v_process_run_why IS 'Per run, simulated ones too: whether it is verified, and why not, in words and sentences.';
 
 COMMENT ON VIEW dot.v_process_runtime_v2 IS 'Per candidate has_real_runtime and cross_component_correlation of its latest real run.';
 
@@ -1278,6 +2163,8 @@ REVOKE ALL ON FUNCTION dot.fn_batch_store_new(p_process_candidate_code text[], p
 
 REVOKE ALL ON FUNCTION dot.fn_candidate_newest(p_process_candidate_code text) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_candidate_newest(p_process_candidate_code text) TO dot_reader;
+GRANT ALL ON FUNCTION dot.fn_candidate_newest(p_process_candidate_code text) TO dot_cataloguer;
+GRANT ALL ON FUNCTION dot.fn_candidate_newest(p_process_candidate_code text) TO dot_writer;
 
 REVOKE ALL ON FUNCTION dot.fn_candidate_role_assert(p_process_candidate_code text, p_part text, p_role regrole) FROM PUBLIC;
 
@@ -1296,6 +2183,7 @@ REVOKE ALL ON FUNCTION dot.fn_database_here() FROM PUBLIC;
 REVOKE ALL ON FUNCTION dot.fn_database_identity(OUT system_identifier bigint, OUT database_oid oid) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_database_identity(OUT system_identifier bigint, OUT database_oid oid) TO dot_bridge;
 GRANT ALL ON FUNCTION dot.fn_database_identity(OUT system_identifier bigint, OUT database_oid oid) TO dot_reader;
+GRANT ALL ON FUNCTION dot.fn_database_identity(OUT system_identifier bigint, OUT database_oid oid) TO dot_gatekeeper;
 
 REVOKE ALL ON FUNCTION dot.fn_dot_config_set(p_key text, p_value text, p_actor text, p_reason text) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_dot_config_set(p_key text, p_value text, p_actor text, p_reason text) TO dot_gatekeeper;
@@ -1309,6 +2197,9 @@ GRANT ALL ON FUNCTION dot.fn_dot_iu_operator_runtime_enabled() TO dot_reader;
 
 REVOKE ALL ON FUNCTION dot.fn_dot_iu_runtime_lease_acquire(p_lease_key text, p_holder text, p_ttl_seconds integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_dot_iu_runtime_lease_acquire(p_lease_key text, p_holder text, p_ttl_seconds integer) TO dot_writer;
+
+REVOKE ALL ON FUNCTION dot.fn_dot_iu_runtime_lease_end(p_lease_key text, p_actor text, p_reason text) FROM PUBLIC;
+GRANT ALL ON FUNCTION dot.fn_dot_iu_runtime_lease_end(p_lease_key text, p_actor text, p_reason text) TO dot_gatekeeper;
 
 REVOKE ALL ON FUNCTION dot.fn_dot_iu_runtime_lease_release(p_lease_key text, p_holder text, p_token bigint) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_dot_iu_runtime_lease_release(p_lease_key text, p_holder text, p_token bigint) TO dot_writer;
@@ -1342,6 +2233,7 @@ REVOKE ALL ON FUNCTION dot.fn_evidence_stored(p_status text, p_evidence_ref json
 
 REVOKE ALL ON FUNCTION dot.fn_gate_holders(OUT pid integer, OUT prepared_gid text, OUT login text, OUT application_name text, OUT lock_mode text, OUT locked_table text) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_gate_holders(OUT pid integer, OUT prepared_gid text, OUT login text, OUT application_name text, OUT lock_mode text, OUT locked_table text) TO dot_reader;
+GRANT ALL ON FUNCTION dot.fn_gate_holders(OUT pid integer, OUT prepared_gid text, OUT login text, OUT application_name text, OUT lock_mode text, OUT locked_table text) TO dot_gatekeeper;
 
 REVOKE ALL ON FUNCTION dot.fn_gate_keys(p_evidence_type text) FROM PUBLIC;
 
@@ -1351,6 +2243,7 @@ REVOKE ALL ON FUNCTION dot.fn_gate_state(p_keys text[], p_locked boolean, OUT ke
 
 REVOKE ALL ON FUNCTION dot.fn_gate_status(OUT key text, OUT value text, OUT off_because text) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_gate_status(OUT key text, OUT value text, OUT off_because text) TO dot_reader;
+GRANT ALL ON FUNCTION dot.fn_gate_status(OUT key text, OUT value text, OUT off_because text) TO dot_gatekeeper;
 
 REVOKE ALL ON FUNCTION dot.fn_gates_assert(p_evidence_type text, p_latched boolean) FROM PUBLIC;
 
@@ -1380,6 +2273,9 @@ GRANT ALL ON FUNCTION dot.fn_host_gate_value(p_key text, p_locked boolean) TO do
 
 REVOKE ALL ON FUNCTION dot.fn_host_lease_acquire(p_lease_key text, p_holder text, p_session_actor text, p_ttl_seconds integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_host_lease_acquire(p_lease_key text, p_holder text, p_session_actor text, p_ttl_seconds integer) TO dot_owner;
+
+REVOKE ALL ON FUNCTION dot.fn_host_lease_end(p_lease_key text, OUT holder text, OUT session_actor text, OUT was_live boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION dot.fn_host_lease_end(p_lease_key text, OUT holder text, OUT session_actor text, OUT was_live boolean) TO dot_owner;
 
 REVOKE ALL ON FUNCTION dot.fn_host_lease_extend(p_lease_key text, p_holder text, p_session_actor text, p_token bigint, p_ttl_seconds integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_host_lease_extend(p_lease_key text, p_holder text, p_session_actor text, p_token bigint, p_ttl_seconds integer) TO dot_owner;
@@ -1439,10 +2335,13 @@ REVOKE ALL ON FUNCTION dot.fn_payload_mismatch_refuse(p_table text, p_idempotenc
 REVOKE ALL ON FUNCTION dot.fn_preflight_attest(p_check_name text, p_verdict text, p_valid_seconds integer, p_actor text, p_finding text) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_preflight_attest(p_check_name text, p_verdict text, p_valid_seconds integer, p_actor text, p_finding text) TO dot_gatekeeper;
 
-REVOKE ALL ON FUNCTION dot.fn_preflight_attestation(p_check_name text, OUT verdict text, OUT detail text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION dot.fn_preflight_attestation(p_check_name text, OUT verdict text, OUT detail text, OUT attestation_id bigint) FROM PUBLIC;
+GRANT ALL ON FUNCTION dot.fn_preflight_attestation(p_check_name text, OUT verdict text, OUT detail text, OUT attestation_id bigint) TO dot_reader;
+GRANT ALL ON FUNCTION dot.fn_preflight_attestation(p_check_name text, OUT verdict text, OUT detail text, OUT attestation_id bigint) TO dot_gatekeeper;
 
 REVOKE ALL ON FUNCTION dot.fn_preflight_guard(OUT check_name text, OUT verdict text, OUT detail text) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_preflight_guard(OUT check_name text, OUT verdict text, OUT detail text) TO dot_writer;
+GRANT ALL ON FUNCTION dot.fn_preflight_guard(OUT check_name text, OUT verdict text, OUT detail text) TO dot_gatekeeper;
 
 REVOKE ALL ON FUNCTION dot.fn_process_candidate_define(p_code text, p_producer_dot_code text, p_verifier_dot_code text, p_actor text, p_description text, p_producer_role text, p_verifier_role text, p_pins_output boolean, p_max_age interval, p_supersedes text, p_source_time timestamp with time zone, OUT code text, OUT created boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_process_candidate_define(p_code text, p_producer_dot_code text, p_verifier_dot_code text, p_actor text, p_description text, p_producer_role text, p_verifier_role text, p_pins_output boolean, p_max_age interval, p_supersedes text, p_source_time timestamp with time zone, OUT code text, OUT created boolean) TO dot_cataloguer;
@@ -1497,7 +2396,21 @@ GRANT SELECT,INSERT,DELETE ON TABLE dot.event_outbox TO dot_bridge;
 
 GRANT SELECT,UPDATE ON TABLE dot.event_type TO dot_bridge;
 
+GRANT SELECT ON TABLE dot.v_dot_amendment TO dot_reader;
+GRANT SELECT ON TABLE dot.v_dot_amendment TO dot_writer;
+
+GRANT SELECT ON TABLE dot.v_dot_command TO dot_reader;
+GRANT SELECT ON TABLE dot.v_dot_command TO dot_writer;
+
+GRANT SELECT ON TABLE dot.v_dot_command_run TO dot_reader;
+GRANT SELECT ON TABLE dot.v_dot_command_run TO dot_gatekeeper;
+
+GRANT SELECT ON TABLE dot.v_dot_config_audit TO dot_reader;
+GRANT SELECT ON TABLE dot.v_dot_config_audit TO dot_gatekeeper;
+
 GRANT SELECT ON TABLE dot.v_dot_event_type TO dot_reader;
+GRANT SELECT ON TABLE dot.v_dot_event_type TO dot_gatekeeper;
+GRANT SELECT ON TABLE dot.v_dot_event_type TO dot_relay;
 
 GRANT SELECT ON TABLE dot.v_dot_execution_inventory TO dot_reader;
 
@@ -1506,12 +2419,20 @@ GRANT SELECT ON TABLE dot.v_dot_funnel TO dot_reader;
 GRANT SELECT ON TABLE dot.v_dot_funnel_total TO dot_reader;
 
 GRANT SELECT ON TABLE dot.v_dot_gate TO dot_reader;
+GRANT SELECT ON TABLE dot.v_dot_gate TO dot_gatekeeper;
 
 GRANT SELECT ON TABLE dot.v_dot_gate_holder TO dot_reader;
+GRANT SELECT ON TABLE dot.v_dot_gate_holder TO dot_gatekeeper;
 
 GRANT SELECT ON TABLE dot.v_dot_lease TO dot_reader;
+GRANT SELECT ON TABLE dot.v_dot_lease TO dot_gatekeeper;
+GRANT SELECT ON TABLE dot.v_dot_lease TO dot_writer;
+
+GRANT SELECT ON TABLE dot.v_dot_mechanism_attestation TO dot_reader;
+GRANT SELECT ON TABLE dot.v_dot_mechanism_attestation TO dot_gatekeeper;
 
 GRANT SELECT ON TABLE dot.v_dot_outbox TO dot_reader;
+GRANT SELECT ON TABLE dot.v_dot_outbox TO dot_relay;
 
 GRANT SELECT ON TABLE dot.v_dot_outbox_waiting TO dot_reader;
 
@@ -1520,8 +2441,18 @@ GRANT SELECT ON TABLE dot.v_dot_schema_revision TO dot_reader;
 GRANT SELECT ON TABLE dot.v_dot_state TO dot_reader;
 
 GRANT SELECT ON TABLE dot.v_dot_tool TO dot_reader;
+GRANT SELECT ON TABLE dot.v_dot_tool TO dot_cataloguer;
+
+GRANT SELECT ON TABLE dot.v_preflight_attestation TO dot_reader;
+GRANT SELECT ON TABLE dot.v_preflight_attestation TO dot_gatekeeper;
+
+GRANT SELECT ON TABLE dot.v_process_board TO dot_reader;
 
 GRANT SELECT ON TABLE dot.v_process_candidate TO dot_reader;
+GRANT SELECT ON TABLE dot.v_process_candidate TO dot_cataloguer;
+GRANT SELECT ON TABLE dot.v_process_candidate TO dot_writer;
+
+GRANT SELECT ON TABLE dot.v_process_reason TO dot_reader;
 
 GRANT SELECT ON TABLE dot.v_process_run TO dot_reader;
 
@@ -1532,6 +2463,8 @@ GRANT SELECT ON TABLE dot.v_process_run_count TO dot_reader;
 GRANT SELECT ON TABLE dot.v_process_run_runtime_v2 TO dot_reader;
 
 GRANT SELECT ON TABLE dot.v_process_run_verification_v3 TO dot_reader;
+
+GRANT SELECT ON TABLE dot.v_process_run_why TO dot_reader;
 
 GRANT SELECT ON TABLE dot.v_process_runtime_v2 TO dot_reader;
 

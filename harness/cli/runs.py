@@ -20,17 +20,6 @@ EndState = Literal["blocked", "failed", "skipped", "completed", "prepared", "awa
 GRADES: Final = {"SIMULATED_DRY_RUN": "simulated", "DRY_RUN": "dry", "REAL_RUN": "real"}
 """What each evidence type is called where a column is narrow."""
 
-NEVER: Final = {
-    "verified": False,
-    "independently_verified": False,
-    "reasons": ["not_a_real_run"],
-    "caveats": [],
-    "producer_session_actor": None,
-    "verifier_session_actor": None,
-    "same_session_actor": None,
-}
-"""The verdict of a run that is not a REAL_RUN."""
-
 OfCandidate = Annotated[str | None, typer.Option(help="Its candidate, where runs of several have the same id.")]
 
 
@@ -216,17 +205,16 @@ def run_by_id(ledger: Ledger, run: str, candidate: str | None) -> dict[str, Any]
 
 
 def verdict_of_run(ledger: Ledger, run: Mapping[str, Any]) -> dict[str, Any]:
-    """The verdict of a run: v3's for a real one; any other can never be verified."""
-    found = ledger.select(
+    """The verdict of a run of whatever evidence type, and a sentence for each of its reasons and caveats."""
+    return ledger.select(
         """
-        select verified, independently_verified, reasons, caveats, producer_session_actor, verifier_session_actor,
-            same_session_actor
-        from dot.v_process_run_verification_v3
+        select process_candidate_code, process_run_id, evidence_type, end_state, verified, independently_verified, reasons,
+            caveats, producer_session_actor, verifier_session_actor, same_session_actor, explanations
+        from dot.v_process_run_why
         where process_candidate_code = %(process_candidate_code)s and process_run_id = %(process_run_id)s
         """,
         run,
-    )
-    return found[0] if found else dict(NEVER)
+    )[0]
 
 
 def said_of(verdict: Mapping[str, Any]) -> str:

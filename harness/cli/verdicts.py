@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
@@ -11,29 +11,6 @@ from harness.cli.runs import OfCandidate, run_by_id, said_of, verdict_of_run
 from harness.cli.session import open_ledger
 from harness.errors import UnknownReference
 from harness.ledger import Ledger
-
-REASONS: Final = {
-    "no_run": "No run of this candidate was ever observed. Record one.",
-    "no_real_run": "Only simulated or dry runs were observed, and they can never verify. It takes a REAL_RUN.",
-    "producer_missing": "The latest real run has no producer row.",
-    "producer_not_completed": "The producer of the real run has not completed.",
-    "verifier_missing": "The latest real run has no verifier row: nothing looked at what it produced.",
-    "verifier_not_completed": "The verifier of the real run has not completed.",
-    "correlation_differs": "A component of the real run carries another correlation id than its header.",
-    "verifier_not_after_producer": "The verifier began before the producer had ended: it did not look at this output.",
-    "not_a_real_run": "The run is simulated or dry, and such a run can never verify. It takes a REAL_RUN.",
-}
-"""What each reason of ``v_process_verification_v3`` means, for people; the last is only said of a single run."""
-
-CAVEATS: Final = {
-    "same_session_actor": "Producer and verifier were recorded by the same login.",
-    "output_not_named": "The producer named no output, or the verifier did not name what it looked at.",
-    "other_output": "The verifier looked at something else than the producer wrote.",
-    "older_than_max_age": "The verifier completed longer ago than the candidate's definition allows.",
-}
-"""What each caveat of a verdict means, for people: a verdict without one is independent."""
-
-_MEANINGS: Final = REASONS | CAVEATS
 
 
 def register(app: typer.Typer) -> None:
@@ -50,11 +27,10 @@ def board(as_json: Json = False) -> None:
     with open_ledger() as ledger:
         rows = ledger.select(
             """
-            select v.process_candidate_code, v.verified, v.independently_verified, v.reasons, v.caveats,
-                v.last_verified_run_id, v.superseded_by, c.simulated_runs, c.dry_runs, c.real_runs
-            from dot.v_process_verification_v3 as v
-            join dot.v_process_run_count as c using (process_candidate_code)
-            order by v.process_candidate_code
+            select process_candidate_code, verified, independently_verified, reasons, caveats, last_verified_run_id,
+                superseded_by, simulated_runs, dry_runs, real_runs
+            from dot.v_process_board
+            order by process_candidate_code
             """
         )
     if as_json:
@@ -95,7 +71,8 @@ def why(
             f"{subject} is no process candidate and no run",
             hint="`dot-wrapper board` lists the candidates, `dot-wrapper runs` the runs.",
         )
-    verdict["explanations"] = {word: _MEANINGS[word] for word in verdict["reasons"] + verdict["caveats"]}
+    # In the order of the words, which JSON's own is not.
+    verdict["explanations"] = {word: verdict["explanations"][word] for word in verdict["reasons"] + verdict["caveats"]}
     if as_json:
         print_json(verdict)
         return
@@ -116,16 +93,23 @@ def why(
 
 
 def _candidate_verdict(ledger: Ledger, candidate: str) -> dict[str, Any] | None:
-    found = ledger.select("select * from dot.v_process_verification_v3 where process_candidate_code = %s", (candidate,))
+    found = ledger.select(
+        """
+        select process_candidate_code, producer_dot_code, verifier_dot_code, verified, latest_real_run_id, latest_real_run_at,
+            last_verified_run_id, last_verified_at, reasons, independently_verified, caveats, producer_session_actor,
+            verifier_session_actor, same_session_actor, superseded_by, explanations
+        from dot.v_process_board
+        where process_candidate_code = %s
+        """,
+        (candidate,),
+    )
     return found[0] if found else None
 
 
 def _run_verdict(ledger: Ledger, run_id: str, candidate: str | None) -> dict[str, Any] | None:
+    """The verdict of one run, of whatever evidence type."""
     run = run_by_id(ledger, run_id, candidate)
-    if run is None:
-        return None
-    of_run = {key: run[key] for key in ("process_candidate_code", "process_run_id", "evidence_type", "end_state")}
-    return of_run | verdict_of_run(ledger, run)
+    return run and verdict_of_run(ledger, run)
 
 
 def _print_candidate(verdict: dict[str, Any]) -> None:

@@ -57,6 +57,7 @@ APPLIES = (
     "functions/fn_process_candidate_define",
     # switches and attestations
     "functions/fn_config_audit",
+    "functions/fn_dot_iu_runtime_lease_end",
     "functions/fn_dot_config_set",
     "functions/fn_event_type_set",
     "functions/fn_preflight_attest",

@@ -1,4 +1,4 @@
-"""Views: runs and their end state, the v2 facts, the v3 verdict, counts, catalogue, leases, gates, outbox, funnel and inventory."""
+"""Views: runs, the v2 facts, the v3 verdict, the board, counts, catalogue, leases, trails, outbox, inventory."""
 
 from migrations.frozen_sql import apply, revert
 
@@ -10,6 +10,7 @@ depends_on = None
 # Each view comes after the views it reads.
 APPLIES = (
     "views/v_dot_schema_revision",
+    "views/v_dot_amendment",
     "views/v_dot_tool",
     "views/v_dot_lease",
     "views/v_dot_event_type",
@@ -21,8 +22,16 @@ APPLIES = (
     "views/v_process_run_count",
     "views/v_process_run_verification_v3",
     "views/v_process_verification_v3",
+    "views/v_process_reason",
+    "views/v_process_board",
+    "views/v_process_run_why",
     "views/v_dot_gate",
     "views/v_dot_gate_holder",
+    "views/v_dot_config_audit",
+    "views/v_preflight_attestation",
+    "views/v_dot_mechanism_attestation",
+    "views/v_dot_command",
+    "views/v_dot_command_run",
     "views/v_dot_state",
     "views/v_dot_outbox",
     "views/v_dot_outbox_waiting",

@@ -1,13 +1,17 @@
--- The fast way of a batch: stores by two INSERTs what is plainly new, and leaves the rest to the observe functions, whose rules these
--- are. A run is left where one of its lines is not ordinary: anything but a simulation without a lease token, started, completed or
--- failed; a candidate that gives its parts to roles or pins its output; evidence with a key of meaning; a header whose key is
--- stored, a component where the run has one already. What a line does not stand up to further on (a domain, another unique key,
--- the header of a component) leaves the whole batch, and nothing of it stays stored.
--- Returns an id for each line that it stored, of the component or, for a header, of the run; NULL for each line that is left.
+-- The fast way of a batch: stores by two INSERTs what is plainly new, and leaves the rest to the observe
+-- functions, whose rules these are. A run is left where one of its lines is not ordinary: anything but a
+-- simulation without a lease token, started, completed or failed; a candidate that gives its parts to roles
+-- or pins its output; evidence with a key of meaning; a header whose key is stored, a component where the
+-- run has one already. What a line does not stand up to further on (a domain, another unique key, the header
+-- of a component) leaves the whole batch, and nothing of it stays stored.
+-- Returns an id for each line that it stored, of the component or, for a header, of the run; NULL for each
+-- line that is left.
 --
--- The cast to arrays of the domains checks every element once: the INSERTs find columns of the right type. The planner takes every
--- batch for a line or two, and a plan made while the ledger was empty is kept while it grows: each row is looked up by its whole
--- key, with a LIMIT that keeps the planner from reading all of the ledger first. Rows are stored in the order of candidate and key, so that two batches wait for each other in one order.
+-- The cast to arrays of the domains checks every element once: the INSERTs find columns of the right type.
+-- The planner takes every batch for a line or two, and a plan made while the ledger was empty is kept while
+-- it grows: each row is looked up by its whole key, with a LIMIT that keeps the planner from reading all of
+-- the ledger first. Rows are stored in the order of candidate and key, so that two batches wait for each
+-- other in one order.
 create or replace function dot.fn_batch_store_new(
     p_process_candidate_code text[],
     p_dot_code text[],
@@ -71,7 +75,8 @@ begin
                     l.evidence_type = 'SIMULATED_DRY_RUN' and l.dry_run
                     and exists (
                         select from dot.process_candidate as c
-                        where c.code = l.candidate and c.producer_dot_code = l.dot and c.producer_role is null
+                        where c.code = l.candidate and c.producer_dot_code = l.dot
+                            and c.producer_role is null
                     )
                     and (
                         select true from dot.process_run_observation as r
@@ -94,10 +99,12 @@ begin
                     ) is null
             end as is_ordinary
         from unnest(
-            p_process_candidate_code, p_dot_code, p_process_run_id, p_component_role, p_evidence_type, p_dry_run, p_status,
-            p_idempotency_key, p_parent_run_id, p_evidence_ref, p_lease_token, p_occurred_at
+            p_process_candidate_code, p_dot_code, p_process_run_id, p_component_role, p_evidence_type,
+            p_dry_run, p_status, p_idempotency_key, p_parent_run_id, p_evidence_ref, p_lease_token,
+            p_occurred_at
         ) with ordinality as l (
-            candidate, dot, run, role, evidence_type, dry_run, status, key, parent, evidence, token, occurred_at, nth
+            candidate, dot, run, role, evidence_type, dry_run, status, key, parent, evidence, token,
+            occurred_at, nth
         )
     ) as l;
     if v_expected = 0 then
@@ -107,7 +114,8 @@ begin
         select
             array_agg(case when (l.run = any (v_left)) is not true then l.id end order by l.nth),
             count(*) filter (where (l.run = any (v_left)) is not true),
-            count(l.key) > count(distinct (l.candidate, l.role is null, l.key)) filter (where l.key is not null)
+            count(l.key)
+                > count(distinct (l.candidate, l.role is null, l.key)) filter (where l.key is not null)
         into v_ids, v_expected, v_compete
         from unnest(p_process_candidate_code, p_process_run_id, p_component_role, p_idempotency_key, v_ids)
             with ordinality as l (candidate, run, role, key, id, nth);
@@ -124,8 +132,10 @@ begin
                 when l.is_header then dot.fn_event_type('run', dot.fn_status_stored(l.status))
                 else dot.fn_event_type('component', dot.fn_component_status_stored(l.status))
             end
-            from (select distinct l.role is null, l.status from unnest(p_component_role, p_status) as l (role, status))
-                as l (is_header, status)
+            from (
+                select distinct l.role is null, l.status
+                from unnest(p_component_role, p_status) as l (role, status)
+            ) as l (is_header, status)
         )
     );
     if v_wanted is null then
@@ -147,17 +157,20 @@ begin
         v_evidence := p_evidence_ref;
 
         insert into dot.process_run_observation (
-            process_run_id, parent_run_id, observed_at, occurred_at, dry_run, process_candidate_code, dot_code, correlation_id,
-            evidence_type, status, actor, session_actor, idempotency_key, input_ref, output_ref, error_ref, evidence_ref
+            process_run_id, parent_run_id, observed_at, occurred_at, dry_run, process_candidate_code,
+            dot_code, correlation_id, evidence_type, status, actor, session_actor, idempotency_key,
+            input_ref, output_ref, error_ref, evidence_ref
         )
         select
-            l.run, l.parent, clock_timestamp(), l.occurred_at, true, l.candidate, l.dot, l.correlation, 'SIMULATED_DRY_RUN',
-            dot.fn_status_stored(l.status), l.actor, session_user, l.key::text, l.input, l.output, l.error, l.evidence
+            l.run, l.parent, clock_timestamp(), l.occurred_at, true, l.candidate, l.dot, l.correlation,
+            'SIMULATED_DRY_RUN', dot.fn_status_stored(l.status), l.actor, session_user, l.key::text, l.input,
+            l.output, l.error, l.evidence
         from unnest(
-            v_ids, v_candidate, v_dot, v_run, v_correlation, v_role, p_status, v_actor, v_key, v_parent, v_input, v_output,
-            v_error, v_evidence, p_occurred_at
+            v_ids, v_candidate, v_dot, v_run, v_correlation, v_role, p_status, v_actor, v_key, v_parent,
+            v_input, v_output, v_error, v_evidence, p_occurred_at
         ) as l (
-            id, candidate, dot, run, correlation, role, status, actor, key, parent, input, output, error, evidence, occurred_at
+            id, candidate, dot, run, correlation, role, status, actor, key, parent, input, output, error,
+            evidence, occurred_at
         )
         where l.id is not null and l.role is null
         order by l.candidate, coalesce(l.key, l.run::text);
@@ -166,28 +179,33 @@ begin
         -- The parts of a run are stored in one moment, and ordered by the microsecond.
         v_now := clock_timestamp();
         insert into dot.process_component_observation (
-            component_id, process_run_id, observed_at, occurred_at, process_candidate_code, component_role, stage, dot_code,
-            correlation_id, evidence_type, status, actor, session_actor, idempotency_key, input_ref, output_ref, error_ref,
-            evidence_ref
+            component_id, process_run_id, observed_at, occurred_at, process_candidate_code, component_role,
+            stage, dot_code, correlation_id, evidence_type, status, actor, session_actor, idempotency_key,
+            input_ref, output_ref, error_ref, evidence_ref
         )
         select
             l.id, l.run,
-            greatest(v_now, h.observed_at) + case l.role when 'producer' then 1 else 3 end * interval '1 microsecond'
+            greatest(v_now, h.observed_at)
+                + case l.role when 'producer' then 1 else 3 end * interval '1 microsecond'
                 + case l.status when 'started' then 0 else 1 end * interval '1 microsecond',
-            l.occurred_at, l.candidate, l.role, dot.fn_component_stage(dot.fn_component_status_stored(l.status)), l.dot,
-            l.correlation, h.evidence_type, dot.fn_component_status_stored(l.status), l.actor, session_user, l.key, l.input,
+            l.occurred_at, l.candidate, l.role,
+            dot.fn_component_stage(dot.fn_component_status_stored(l.status)), l.dot, l.correlation,
+            h.evidence_type, dot.fn_component_status_stored(l.status), l.actor, session_user, l.key, l.input,
             l.output, l.error, l.evidence
         from unnest(
-            v_ids, v_candidate, v_dot, v_run, v_correlation, v_role, p_status, v_actor, v_key, v_input, v_output, v_error,
-            v_evidence, p_occurred_at
+            v_ids, v_candidate, v_dot, v_run, v_correlation, v_role, p_status, v_actor, v_key, v_input,
+            v_output, v_error, v_evidence, p_occurred_at
         ) as l (
-            id, candidate, dot, run, correlation, role, status, actor, key, input, output, error, evidence, occurred_at
+            id, candidate, dot, run, correlation, role, status, actor, key, input, output, error, evidence,
+            occurred_at
         )
         cross join lateral (
             select r.evidence_type, r.observed_at
             from dot.process_run_observation as r
-            where r.process_candidate_code = l.candidate and r.process_run_id = l.run and r.correlation_id = l.correlation
-                and r.evidence_type = 'SIMULATED_DRY_RUN' and r.status not in ('failed', 'cancelled', 'skipped', 'blocked')
+            where r.process_candidate_code = l.candidate and r.process_run_id = l.run
+                and r.correlation_id = l.correlation
+                and r.evidence_type = 'SIMULATED_DRY_RUN'
+                and r.status not in ('failed', 'cancelled', 'skipped', 'blocked')
             limit 1
         ) as h
         where l.id is not null and l.role is not null
@@ -223,7 +241,8 @@ begin
             cross join lateral (
                 select dot.fn_event_type('component', k.status) as type, dot.fn_component_event(k) as payload
                 from dot.process_component_observation as k
-                where k.process_candidate_code = l.candidate and k.process_run_id = l.run and k.component_role = l.role
+                where k.process_candidate_code = l.candidate and k.process_run_id = l.run
+                    and k.component_role = l.role
                     and k.stage = dot.fn_component_stage(dot.fn_component_status_stored(l.status))
                 limit 1
             ) as h
@@ -236,11 +255,11 @@ end
 $function$;
 
 revoke all on function dot.fn_batch_store_new(
-    text[], text[], uuid[], text[], text[], text[], boolean[], text[], text[], text[], uuid[], text[], text[], text[], jsonb[],
-    bigint[], timestamptz[]
+    text[], text[], uuid[], text[], text[], text[], boolean[], text[], text[], text[], uuid[], text[],
+    text[], text[], jsonb[], bigint[], timestamptz[]
 ) from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 
 comment on function dot.fn_batch_store_new(
-    text[], text[], uuid[], text[], text[], text[], boolean[], text[], text[], text[], uuid[], text[], text[], text[], jsonb[],
-    bigint[], timestamptz[]
+    text[], text[], uuid[], text[], text[], text[], boolean[], text[], text[], text[], uuid[], text[],
+    text[], text[], jsonb[], bigint[], timestamptz[]
 ) is 'Stores what is plainly new of a batch; the id of each line that it stored, NULL for one that is left.';

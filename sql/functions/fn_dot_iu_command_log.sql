@@ -1,6 +1,7 @@
--- Appends one row to the command log and returns its run_id. Fails closed on a command that is not catalogued. This is where
--- a refusal is kept: what the refusing function itself wrote is rolled back with it, so the caller logs it afterwards.
--- Whether the command is mutating is the catalogue's word, not the caller's.
+-- Appends one row to the command log and returns its run_id. Fails closed on a command that is not
+-- catalogued. This is where a refusal is kept: what the refusing function itself wrote is rolled back with
+-- it, so the caller logs it afterwards. Whether the command is mutating is the catalogue's word, not the
+-- caller's.
 -- Raises 23502, 23514 (dot_iu_command_run_*_check), 23503 (dot_iu_command_run_command_name_fkey).
 create or replace function dot.fn_dot_iu_command_log(
     p_command_name text, p_run_mode text, p_run_status text, p_actor text, p_detail jsonb default '{}'
@@ -17,7 +18,8 @@ declare
         when p_detail is null then 'detail_not_null'
         when dot.fn_is_code(p_command_name, 200) is not true then 'command_name_check'
         when (p_run_mode in ('plan', 'verify', 'apply')) is not true then 'run_mode_check'
-        when (p_run_status in ('started', 'completed', 'failed', 'refused')) is not true then 'run_status_check'
+        when (p_run_status in ('started', 'completed', 'failed', 'refused')) is not true
+            then 'run_status_check'
         when dot.fn_is_code(p_actor, 200) is not true then 'actor_check'
         when dot.fn_is_evidence(p_detail) is not true then 'detail_check'
     end;
@@ -30,8 +32,9 @@ begin
     if v_mutating is null then
         raise foreign_key_violation using
             message = format('command %s is not catalogued', p_command_name),
-            hint = 'Only commands of dot_iu_command_catalog are logged.',
-            schema = 'dot', table = 'dot_iu_command_run', constraint = 'dot_iu_command_run_command_name_fkey';
+            hint = 'v_dot_command lists those that are.',
+            schema = 'dot', table = 'dot_iu_command_run',
+            constraint = 'dot_iu_command_run_command_name_fkey';
     end if;
     return dot.fn_host_command_log(
         p_command_name, p_run_mode, p_run_status, v_mutating, p_actor, session_user, p_detail
@@ -44,4 +47,5 @@ revoke all on function dot.fn_dot_iu_command_log(text, text, text, text, jsonb)
 grant execute on function dot.fn_dot_iu_command_log(text, text, text, text, jsonb) to dot_writer;
 
 comment on function dot.fn_dot_iu_command_log(text, text, text, text, jsonb) is
-    'Appends one row to the command log, refusals included; fails closed on an uncatalogued command; returns its run_id.';
+    'Appends one row to the command log, refusals included; fails closed on an uncatalogued command; '
+    'returns its run_id.';

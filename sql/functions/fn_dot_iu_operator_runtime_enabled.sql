@@ -1,11 +1,12 @@
--- The master switch: whether anything may be executed at all. A plain read for callers and people; the observe functions
--- read it again, latched, before they write. Only a stored `true`, exactly, is on.
+-- The master switch: whether anything may be executed at all. A plain read for callers and people; the
+-- observe functions read it again, latched, before they write. Only a stored `true`, exactly, is on.
 create or replace function dot.fn_dot_iu_operator_runtime_enabled()
 returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $function$
 begin
-    return (select g.off_because is null from dot.fn_gate_state(array['iu_core.operator_runtime_enabled'], false) as g);
+    return (select g.off_because is null
+        from dot.fn_gate_state(array['iu_core.operator_runtime_enabled'], false) as g);
 end
 $function$;
 

@@ -1,11 +1,14 @@
--- Takes the TTL lease of a key and returns its token, or NULL where a live different holder has it. The same holder (same
--- name and same database login) gets a new token, which ends its old one. Tokens of a key strictly increase for ever.
--- Commit at once: until then the lease is a promise that only this transaction sees.
--- The token is good for the login that took it. A lease of a candidate (`dot_exec:<candidate>`) needs one that is defined, and a login
--- that may record one of its parts.
--- Waits at most 500 ms for a rival's open transaction, then 55P03. Raises 23502, 23514 (dot_iu_runtime_lease_*_check,
--- ..._role_check), 23503 (dot_iu_runtime_lease_process_candidate_code_fkey).
-create or replace function dot.fn_dot_iu_runtime_lease_acquire(p_lease_key text, p_holder text, p_ttl_seconds integer)
+-- Takes the TTL lease of a key and returns its token, or NULL where a live different holder has it. The same
+-- holder (same name and same database login) gets a new token, which ends its old one. Tokens of a key
+-- strictly increase for ever. Commit at once: until then the lease is a promise that only this transaction
+-- sees.
+-- The token is good for the login that took it. A lease of a candidate (`dot_exec:<candidate>`) needs one
+-- that is defined, and a login that may record one of its parts.
+-- Waits at most 500 ms for a rival's open transaction, then 55P03. Raises 23502, 23514
+-- (dot_iu_runtime_lease_*_check, ..._role_check), 23503 (dot_iu_runtime_lease_process_candidate_code_fkey).
+create or replace function dot.fn_dot_iu_runtime_lease_acquire(
+    p_lease_key text, p_holder text, p_ttl_seconds integer
+)
 returns bigint
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set lock_timeout = '500ms'
 as $function$
@@ -22,20 +25,24 @@ begin
         if v_candidate.code is null then
             raise foreign_key_violation using
                 message = format('process candidate %s is not defined', substr(p_lease_key, 10)),
-                hint = 'Define it with fn_process_candidate_define.',
+                hint = 'v_process_candidate lists those that are. A cataloguer defines one with '
+                    'fn_process_candidate_define.',
                 schema = 'dot', table = 'dot_iu_runtime_lease',
                 constraint = 'dot_iu_runtime_lease_process_candidate_code_fkey';
         end if;
         if (
-            v_candidate.producer_role is null or pg_has_role(session_user, v_candidate.producer_role, 'member')
-            or v_candidate.verifier_role is null or pg_has_role(session_user, v_candidate.verifier_role, 'member')
+            v_candidate.producer_role is null
+            or pg_has_role(session_user, v_candidate.producer_role, 'member')
+            or v_candidate.verifier_role is null
+            or pg_has_role(session_user, v_candidate.verifier_role, 'member')
         ) is not true then
             raise check_violation using
                 message = format('%s may record no part of %s', session_user, v_candidate.code),
-                detail = format('Its definition gives them to members of %s and of %s.', v_candidate.producer_role,
-                    v_candidate.verifier_role),
+                detail = format('Its definition gives them to members of %s and of %s.',
+                    v_candidate.producer_role, v_candidate.verifier_role),
                 hint = 'Call by a login that is a member of one of the roles: a definition is not changed.',
-                schema = 'dot', table = 'dot_iu_runtime_lease', constraint = 'dot_iu_runtime_lease_role_check';
+                schema = 'dot', table = 'dot_iu_runtime_lease',
+                constraint = 'dot_iu_runtime_lease_role_check';
         end if;
     end if;
     return dot.fn_host_lease_acquire(p_lease_key, p_holder, session_user, p_ttl_seconds);

@@ -1,6 +1,9 @@
--- Ends a live lease now. Returns true, or false where it is not live under this holder, login and token. The row and its
--- token stay. Raises 23502, 23514 (dot_iu_runtime_lease_*_check); waits at most 500 ms for an open transaction, then 55P03.
-create or replace function dot.fn_dot_iu_runtime_lease_release(p_lease_key text, p_holder text, p_token bigint)
+-- Ends a live lease now. Returns true, or false where it is not live under this holder, login and token. The
+-- row and its token stay. Raises 23502, 23514 (dot_iu_runtime_lease_*_check); waits at most 500 ms for an
+-- open transaction, then 55P03.
+create or replace function dot.fn_dot_iu_runtime_lease_release(
+    p_lease_key text, p_holder text, p_token bigint
+)
 returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set lock_timeout = '500ms'
 as $function$

@@ -1,7 +1,10 @@
--- Attests for the inventory what SQL cannot see: whether a scheduler or an API endpoint executes DOTs here, by whom it was
--- looked at, and what was found. The newest attestation of a mechanism stands. Returns when it was attested.
--- Waits at most 2 s for a switch in flight, then 55P03. Raises 40001, 23502, 23514 (dot_mechanism_attestation_*_check).
-create or replace function dot.fn_dot_mechanism_attest(p_mechanism text, p_present boolean, p_actor text, p_finding text)
+-- Attests for the inventory what SQL cannot see: whether a scheduler or an API endpoint executes DOTs here,
+-- by whom it was looked at, and what was found. The newest attestation of a mechanism stands. Returns when
+-- it was attested. Waits at most 2 s for a switch in flight, then 55P03. Raises 40001, 23502, 23514
+-- (dot_mechanism_attestation_*_check).
+create or replace function dot.fn_dot_mechanism_attest(
+    p_mechanism text, p_present boolean, p_actor text, p_finding text
+)
 returns timestamptz
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set lock_timeout = '2s'
 as $function$
@@ -45,4 +48,5 @@ revoke all on function dot.fn_dot_mechanism_attest(text, boolean, text, text)
 grant execute on function dot.fn_dot_mechanism_attest(text, boolean, text, text) to dot_gatekeeper;
 
 comment on function dot.fn_dot_mechanism_attest(text, boolean, text, text) is
-    'Attests whether a scheduler or API endpoint executes DOTs, with who and what was found, for the inventory.';
+    'Attests whether a scheduler or API endpoint executes DOTs, with who and what was found, for the '
+    'inventory.';

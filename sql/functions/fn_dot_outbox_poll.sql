@@ -1,5 +1,6 @@
--- The events after the cursor, oldest first, in the order (epoch, xact_id, id). Of the current epoch only events below the oldest
--- running transaction are shown, so none can appear behind a position that was returned. Nothing moves until fn_dot_outbox_ack.
+-- The events after the cursor, oldest first, in the order (epoch, xact_id, id). Of the current epoch only
+-- events below the oldest running transaction are shown, so none can appear behind a position that was
+-- returned. Nothing moves until fn_dot_outbox_ack.
 -- Raises 23502 (also outbox_epoch_system_identifier_not_null), 23514 (outbox_cursor_limit_check).
 create or replace function dot.fn_dot_outbox_poll(
     p_limit integer default 100,

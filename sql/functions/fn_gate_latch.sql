@@ -1,7 +1,8 @@
--- Takes dot.gate_latch until the transaction ends, in the mode of its purpose: `observe` (ROW SHARE) lets others observe and attest,
--- `attest` (SHARE UPDATE EXCLUSIVE) lets others observe and orders attestations and audit rows, `switch` (EXCLUSIVE) waits for all.
--- A transaction that has listened cannot be prepared (0A000), so no prepared transaction can hold the latch for ever. LISTEN takes
--- effect at commit, and UNLISTEN has ended it by then: no session is left listening.
+-- Takes dot.gate_latch until the transaction ends, in the mode of its purpose: `observe` (ROW SHARE) lets
+-- others observe and attest, `attest` (SHARE UPDATE EXCLUSIVE) lets others observe and orders attestations
+-- and audit rows, `switch` (EXCLUSIVE) waits for all. A transaction that has listened cannot be prepared
+-- (0A000), so no prepared transaction can hold the latch for ever. LISTEN takes effect at commit, and
+-- UNLISTEN has ended it by then: no session is left listening.
 -- Raises 55P03 with the holders named, where lock_timeout runs out.
 create or replace function dot.fn_gate_latch(p_purpose text)
 returns void

@@ -18,7 +18,8 @@ declare
 begin
     if current_user <> 'dot_bridge' then
         raise insufficient_privilege using
-            message = 'a bridge function runs as dot_bridge and as nobody else', constraint = 'bridge_definer_check';
+            message = 'a bridge function runs as dot_bridge and as nobody else',
+            constraint = 'bridge_definer_check';
     end if;
     insert into dot.dot_iu_command_run as r
         (command_name, run_mode, run_status, mutating, actor, session_actor, detail)

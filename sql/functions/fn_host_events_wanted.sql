@@ -1,5 +1,6 @@
--- Bridge to the host's catalogue and event types: NULL where one of the DOTs is not a row of dot_tools, else those of the event types
--- that are wanted (an unknown type is not). Both in one call: each bridge call costs an observation a tenth of its insert.
+-- Bridge to the host's catalogue and event types: NULL where one of the DOTs is not a row of dot_tools, else
+-- those of the event types that are wanted (an unknown type is not). Both in one call: each bridge call
+-- costs an observation a tenth of its insert.
 grant create on schema dot to dot_bridge;
 
 create or replace function dot.fn_host_events_wanted(p_codes text[], p_event_types text[])
@@ -9,7 +10,8 @@ as $function$
 begin
     if current_user <> 'dot_bridge' then
         raise insufficient_privilege using
-            message = 'a bridge function runs as dot_bridge and as nobody else', constraint = 'bridge_definer_check';
+            message = 'a bridge function runs as dot_bridge and as nobody else',
+            constraint = 'bridge_definer_check';
     end if;
     if exists (
         select from unnest(p_codes) as a (code)
@@ -17,7 +19,8 @@ begin
     ) then
         return null;
     end if;
-    return array(select e.event_type from dot.event_type e where e.event_type = any (p_event_types) and e.active);
+    return array(select e.event_type from dot.event_type e
+        where e.event_type = any (p_event_types) and e.active);
 end
 $function$;
 

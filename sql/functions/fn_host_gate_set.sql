@@ -10,12 +10,14 @@ declare
 begin
     if current_user <> 'dot_bridge' then
         raise insufficient_privilege using
-            message = 'a bridge function runs as dot_bridge and as nobody else', constraint = 'bridge_definer_check';
+            message = 'a bridge function runs as dot_bridge and as nobody else',
+            constraint = 'bridge_definer_check';
     end if;
     select c.value::text into v_old from dot.dot_config c where c.key = p_key for update;
     insert into dot.dot_config (key, value) values (p_key, p_value)
     on conflict (key) do update set value = excluded.value;
-    -- A trigger of the host's may have kept the write from happening: a switch that did not move must not say it did.
+    -- A trigger of the host's may have kept the write from happening: a switch that did not move must not
+    -- say it did.
     if (select c.value::text from dot.dot_config c where c.key = p_key) is distinct from p_value then
         raise exception 'the host did not store % in dot_config', p_key;
     end if;

@@ -1,5 +1,6 @@
--- Bridge to the host's configuration: the value of a gate as it is stored, NULL where the row is missing or its value is
--- NULL. p_locked reads FOR SHARE, which ends in 40001 where the caller's snapshot is older than the last switch.
+-- Bridge to the host's configuration: the value of a gate as it is stored, NULL where the row is missing or
+-- its value is NULL. p_locked reads FOR SHARE, which ends in 40001 where the caller's snapshot is older than
+-- the last switch.
 grant create on schema dot to dot_bridge;
 
 create or replace function dot.fn_host_gate_value(p_key text, p_locked boolean)
@@ -11,7 +12,8 @@ declare
 begin
     if current_user <> 'dot_bridge' then
         raise insufficient_privilege using
-            message = 'a bridge function runs as dot_bridge and as nobody else', constraint = 'bridge_definer_check';
+            message = 'a bridge function runs as dot_bridge and as nobody else',
+            constraint = 'bridge_definer_check';
     end if;
     if p_locked then
         select c.value::text into v_value from dot.dot_config c where c.key = p_key for share;

@@ -1,10 +1,12 @@
--- Bridge to the host's leases: takes the lease for the given seconds and returns its token, NULL where a live different
--- holder has it. A lease that is plainly held is answered without waiting for its holder's transaction. The row is never
--- deleted, so tokens of a key strictly increase. A lease that ends more than an hour from now was written by a clock that ran ahead,
--- and is over.
+-- Bridge to the host's leases: takes the lease for the given seconds and returns its token, NULL where a
+-- live different holder has it. A lease that is plainly held is answered without waiting for its holder's
+-- transaction. The row is never deleted, so tokens of a key strictly increase. A lease that ends more than
+-- an hour from now was written by a clock that ran ahead, and is over.
 grant create on schema dot to dot_bridge;
 
-create or replace function dot.fn_host_lease_acquire(p_lease_key text, p_holder text, p_session_actor text, p_ttl_seconds integer)
+create or replace function dot.fn_host_lease_acquire(
+    p_lease_key text, p_holder text, p_session_actor text, p_ttl_seconds integer
+)
 returns bigint
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set row_security = on
 as $function$
@@ -14,7 +16,8 @@ declare
 begin
     if current_user <> 'dot_bridge' then
         raise insufficient_privilege using
-            message = 'a bridge function runs as dot_bridge and as nobody else', constraint = 'bridge_definer_check';
+            message = 'a bridge function runs as dot_bridge and as nobody else',
+            constraint = 'bridge_definer_check';
     end if;
     if exists (
         select from dot.dot_iu_runtime_lease l
@@ -24,7 +27,9 @@ begin
     ) then
         return null;
     end if;
-    insert into dot.dot_iu_runtime_lease as l (lease_key, holder, session_actor, token, acquired_at, expires_at)
+    insert into dot.dot_iu_runtime_lease as l (
+        lease_key, holder, session_actor, token, acquired_at, expires_at
+    )
     values (
         p_lease_key, p_holder, p_session_actor, 1, clock_timestamp(),
         clock_timestamp() + make_interval(secs => p_ttl_seconds)

@@ -1,15 +1,19 @@
--- Bridge to the host's leases: moves the end of a live lease to the given seconds from now (0 ends it), for its holder and
--- token alone. Returns whether it did: an ended or stolen lease does not come back, nor one that ends more than an hour from now.
+-- Bridge to the host's leases: moves the end of a live lease to the given seconds from now (0 ends it), for
+-- its holder and token alone. Returns whether it did: an ended or stolen lease does not come back, nor one
+-- that ends more than an hour from now.
 grant create on schema dot to dot_bridge;
 
-create or replace function dot.fn_host_lease_extend(p_lease_key text, p_holder text, p_session_actor text, p_token bigint, p_ttl_seconds integer)
+create or replace function dot.fn_host_lease_extend(
+    p_lease_key text, p_holder text, p_session_actor text, p_token bigint, p_ttl_seconds integer
+)
 returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set row_security = on
 as $function$
 begin
     if current_user <> 'dot_bridge' then
         raise insufficient_privilege using
-            message = 'a bridge function runs as dot_bridge and as nobody else', constraint = 'bridge_definer_check';
+            message = 'a bridge function runs as dot_bridge and as nobody else',
+            constraint = 'bridge_definer_check';
     end if;
     update dot.dot_iu_runtime_lease l
     set expires_at = clock_timestamp() + make_interval(secs => p_ttl_seconds)

@@ -1,9 +1,12 @@
--- Bridge to the host's leases: the token of the lease that a login holds live, NULL where it holds none. No lease is taken for more
--- than an hour, so one that ends later was written by a clock that ran ahead, and is over. p_locked keeps the lease from being taken
--- over until the caller's transaction ends; FOR NO KEY UPDATE, because shared row locks cost multixacts.
+-- Bridge to the host's leases: the token of the lease that a login holds live, NULL where it holds none. No
+-- lease is taken for more than an hour, so one that ends later was written by a clock that ran ahead, and is
+-- over. p_locked keeps the lease from being taken over until the caller's transaction ends; FOR NO KEY
+-- UPDATE, because shared row locks cost multixacts.
 grant create on schema dot to dot_bridge;
 
-create or replace function dot.fn_host_lease_live_token(p_lease_key text, p_session_actor text, p_locked boolean)
+create or replace function dot.fn_host_lease_live_token(
+    p_lease_key text, p_session_actor text, p_locked boolean
+)
 returns bigint
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set row_security = on
 as $function$
@@ -13,7 +16,8 @@ declare
 begin
     if current_user <> 'dot_bridge' then
         raise insufficient_privilege using
-            message = 'a bridge function runs as dot_bridge and as nobody else', constraint = 'bridge_definer_check';
+            message = 'a bridge function runs as dot_bridge and as nobody else',
+            constraint = 'bridge_definer_check';
     end if;
     if p_locked then
         select l.token, l.expires_at, l.session_actor into v_lease

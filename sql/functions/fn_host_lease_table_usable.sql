@@ -1,5 +1,5 @@
--- Bridge to the host's leases: whether the table exists, holds one row per key, and the bridge may read and write it. All
--- from the catalog: a probe row would be a write of a check.
+-- Bridge to the host's leases: whether the table exists, holds one row per key, and the bridge may read and
+-- write it. All from the catalog: a probe row would be a write of a check.
 grant create on schema dot to dot_bridge;
 
 create or replace function dot.fn_host_lease_table_usable()
@@ -11,7 +11,8 @@ declare
 begin
     if current_user <> 'dot_bridge' then
         raise insufficient_privilege using
-            message = 'a bridge function runs as dot_bridge and as nobody else', constraint = 'bridge_definer_check';
+            message = 'a bridge function runs as dot_bridge and as nobody else',
+            constraint = 'bridge_definer_check';
     end if;
     if v_table is null then
         return false;

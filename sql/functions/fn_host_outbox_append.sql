@@ -10,7 +10,8 @@ as $function$
 begin
     if current_user <> 'dot_bridge' then
         raise insufficient_privilege using
-            message = 'a bridge function runs as dot_bridge and as nobody else', constraint = 'bridge_definer_check';
+            message = 'a bridge function runs as dot_bridge and as nobody else',
+            constraint = 'bridge_definer_check';
     end if;
     insert into dot.event_outbox (epoch, aggregatetype, aggregateid, type, payload)
     values (p_epoch, p_aggregatetype, p_aggregateid, p_type, p_payload);

@@ -1,5 +1,5 @@
--- Bridge to the host's outbox: whether an event stands at this position and no running transaction can still come before it,
--- that is, whether fn_host_outbox_after can have returned it.
+-- Bridge to the host's outbox: whether an event stands at this position and no running transaction can still
+-- come before it, that is, whether fn_host_outbox_after can have returned it.
 grant create on schema dot to dot_bridge;
 
 create or replace function dot.fn_host_outbox_position_settled(
@@ -11,7 +11,8 @@ as $function$
 begin
     if current_user <> 'dot_bridge' then
         raise insufficient_privilege using
-            message = 'a bridge function runs as dot_bridge and as nobody else', constraint = 'bridge_definer_check';
+            message = 'a bridge function runs as dot_bridge and as nobody else',
+            constraint = 'bridge_definer_check';
     end if;
     return (p_epoch < p_current_epoch or p_xact_id < pg_snapshot_xmin(pg_current_snapshot()))
         and exists (

@@ -1,6 +1,6 @@
--- The evidence ladder as the tables check it, whoever writes. A simulation was asked for nothing; what let a dry or real run in is
--- stored with it (admission), and so is its lease token; prepared is a simulation. A header says whether it was dry, and a
--- component, which passes NULL, does not.
+-- The evidence ladder as the tables check it, whoever writes. A simulation was asked for nothing; what let a
+-- dry or real run in is stored with it (admission), and so is its lease token; prepared is a simulation. A
+-- header says whether it was dry, and a component, which passes NULL, does not.
 create or replace function dot.fn_is_admitted(
     p_evidence_type text, p_dry_run boolean, p_status text, p_lease_token bigint, p_admission jsonb
 )
@@ -23,4 +23,5 @@ revoke all on function dot.fn_is_admitted(text, boolean, text, bigint, jsonb)
     from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 
 comment on function dot.fn_is_admitted(text, boolean, text, bigint, jsonb) is
-    'Whether an observation carries what its evidence type needs: admission and lease token above a simulation, and none below.';
+    'Whether an observation carries what its evidence type needs: admission and lease token above a '
+    'simulation, and none below.';

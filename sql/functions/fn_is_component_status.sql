@@ -1,5 +1,5 @@
--- The words under which a component may be stored, and the stage that goes with each. Prepared carries its phase and skipped its flag,
--- and nothing else carries either.
+-- The words under which a component may be stored, and the stage that goes with each. Prepared carries its
+-- phase and skipped its flag, and nothing else carries either.
 create or replace function dot.fn_is_component_status(p_status text, p_stage text, p_evidence_ref jsonb)
 returns boolean
 language plpgsql immutable set search_path = pg_catalog, pg_temp
@@ -23,4 +23,5 @@ revoke all on function dot.fn_is_component_status(text, text, jsonb)
     from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 
 comment on function dot.fn_is_component_status(text, text, jsonb) is
-    'Whether a component may be stored under a status: its word, its stage, and the flag in its evidence that goes with it.';
+    'Whether a component may be stored under a status: its word, its stage, and the flag in its evidence '
+    'that goes with it.';

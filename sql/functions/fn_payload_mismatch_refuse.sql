@@ -9,7 +9,8 @@ as $function$
 begin
     raise unique_violation using
         message = format('idempotency key %s was used with another payload', p_idempotency_key),
-        detail = format('Stored for run %s. Differing fields: %s.', p_process_run_id, array_to_string(p_differing, ', ')),
+        detail = format('Stored for run %s. Differing fields: %s.', p_process_run_id,
+            array_to_string(p_differing, ', ')),
         hint = 'Repeat a call with what it was first sent with; record something else under another key.',
         schema = 'dot',
         table = p_table,

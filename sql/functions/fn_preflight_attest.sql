@@ -1,7 +1,9 @@
--- Attests a preflight check that SQL cannot make itself: the verdict, for how long, by whom, and what was found. The newest
--- attestation alone decides, so a BLOCK takes an earlier PASS back. It counts in this database of this cluster alone, and does not
--- wait for writes in flight: one that passed already may still commit. Returns when it ends.
--- Waits at most 2 s for a switch in flight, then 55P03. Raises 40001, 23502, 23514 (preflight_attestation_*_check).
+-- Attests a preflight check that SQL cannot make itself: the verdict, for how long, by whom, and what was
+-- found. The newest attestation alone decides, so a BLOCK takes an earlier PASS back. It counts in this
+-- database of this cluster alone, and does not wait for writes in flight: one that passed already may still
+-- commit. Returns when it ends.
+-- Waits at most 2 s for a switch in flight, then 55P03. Raises 40001, 23502, 23514
+-- (preflight_attestation_*_check).
 create or replace function dot.fn_preflight_attest(
     p_check_name text, p_verdict text, p_valid_seconds integer, p_actor text, p_finding text
 )
@@ -32,8 +34,8 @@ begin
     perform dot.fn_gate_latch('attest');
     v_now := clock_timestamp();
     insert into dot.preflight_attestation as a (
-        attestation_id, attested_at, expires_at, system_identifier, database_oid, check_name, verdict, finding, actor,
-        session_actor
+        attestation_id, attested_at, expires_at, system_identifier, database_oid, check_name, verdict,
+        finding, actor, session_actor
     )
     values (
         (select coalesce(max(m.attestation_id), 0) + 1 from dot.preflight_attestation m),

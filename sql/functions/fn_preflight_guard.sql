@@ -1,5 +1,6 @@
--- The required checks, one row each: name, PASS, WARN or BLOCK, detail. Nothing is written, nothing is remembered. A signal
--- that is missing, stale or unreadable is BLOCK, so a fresh database blocks until somebody attests.
+-- The required checks, one row each: name, PASS, WARN or BLOCK, detail. Nothing is written, nothing is
+-- remembered. A signal that is missing, stale or unreadable is BLOCK, so a fresh database blocks until
+-- somebody attests.
 create or replace function dot.fn_preflight_guard(out check_name text, out verdict text, out detail text)
 returns setof record
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
@@ -29,7 +30,10 @@ begin
     detail := 'dot_tools cannot be read';
     if dot.fn_host_table_readable('dot.dot_tools') then
         verdict := case when dot.fn_host_catalogue_present() then 'PASS' else 'BLOCK' end;
-        detail := case verdict when 'PASS' then 'dot_tools holds DOTs' else 'dot_tools is empty: fn_dot_tool_register' end;
+        detail := case verdict
+            when 'PASS' then 'dot_tools holds DOTs'
+            else 'dot_tools is empty: a cataloguer calls fn_dot_tool_register'
+        end;
     end if;
     return next;
 
@@ -45,6 +49,7 @@ $function$;
 
 revoke all on function dot.fn_preflight_guard()
     from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
-grant execute on function dot.fn_preflight_guard() to dot_writer;
+grant execute on function dot.fn_preflight_guard() to dot_writer, dot_gatekeeper;
 
-comment on function dot.fn_preflight_guard() is 'The required preflight checks, one row each: name, PASS, WARN or BLOCK, detail.';
+comment on function dot.fn_preflight_guard() is
+    'The required preflight checks, one row each: name, PASS, WARN or BLOCK, detail.';

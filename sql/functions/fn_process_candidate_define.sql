@@ -1,15 +1,18 @@
--- Names a pair of a producer DOT and a verifier DOT, once and for good: who could edit a pair would rewrite past verdicts.
--- What a definition may ask for beside the pair, each optional and none of it by default:
+-- Names a pair of a producer DOT and a verifier DOT, once and for good: who could edit a pair would rewrite
+-- past verdicts. What a definition may ask for beside the pair, each optional and none of it by default:
 --   p_producer_role, p_verifier_role  only members of the role record that part (23514 otherwise)
---   p_pins_output                     a verifier's end is refused unless its input_ref is the producer's output_ref
+--   p_pins_output                     a verifier's end is refused unless its input_ref is the producer's
+--                                     output_ref
 --   p_max_age                         a verification older than this has the caveat older_than_max_age
---   p_supersedes                      the candidate that this one follows: that one takes no more dry and real runs
---   p_source_time                     the time of what both were made from, a manifest for instance: it orders their chain
--- The same again under its code is nothing new (created = false; the first description and source_time stay); another definition
--- under the code is refused with the differing fields named.
--- Locks: where it supersedes one, the first candidate of the chain until the transaction ends: definitions are numbered one by one.
--- Raises 23502, 23514 (process_candidate_*_check), 23503 (process_candidate_<argument>_fkey), 23505
--- (process_candidate_pair_conflict), 40001 (retry).
+--   p_supersedes                      the candidate that this one follows: that one takes no more dry and
+--                                     real runs
+--   p_source_time                     the time of what both were made from, a manifest for instance: it
+--                                     orders their chain
+-- The same again under its code is nothing new (created = false; the first description and source_time
+-- stay); another definition under the code is refused with the differing fields named.
+-- Locks: where it supersedes one, the first candidate of the chain until the transaction ends: definitions
+-- are numbered one by one. Raises 23502, 23514 (process_candidate_*_check), 23503
+-- (process_candidate_<argument>_fkey), 23505 (process_candidate_pair_conflict), 40001 (retry).
 create or replace function dot.fn_process_candidate_define(
     p_code text,
     p_producer_dot_code text,
@@ -39,13 +42,17 @@ declare
         when dot.fn_is_code(p_producer_dot_code, 200) is not true then 'producer_dot_code_check'
         when dot.fn_is_code(p_verifier_dot_code, 200) is not true then 'verifier_dot_code_check'
         when dot.fn_is_code(p_actor, 200) is not true then 'actor_check'
-        when p_description is not null and dot.fn_is_prose(p_description) is not true then 'description_check'
+        when p_description is not null and dot.fn_is_prose(p_description) is not true
+            then 'description_check'
         -- A longer one would lie before the first time that there is, and every verdict would end in an error.
-        when p_max_age is not null and (p_max_age > interval '0' and p_max_age <= interval '100 years') is not true
+        when p_max_age is not null
+            and (p_max_age > interval '0' and p_max_age <= interval '100 years') is not true
             then 'max_age_check'
-        when p_supersedes is not null and dot.fn_is_code(p_supersedes, 200) is not true then 'supersedes_check'
+        when p_supersedes is not null and dot.fn_is_code(p_supersedes, 200) is not true
+            then 'supersedes_check'
         when p_source_time is not null
-            and (p_source_time between '0001-01-02 00:00+00' and '9999-12-30 00:00+00') is not true then 'source_time_check'
+            and (p_source_time between '0001-01-02 00:00+00' and '9999-12-30 00:00+00') is not true
+            then 'source_time_check'
     end;
     v_producer_role regrole := (select r.oid from pg_roles r where r.rolname = p_producer_role);
     v_verifier_role regrole := (select r.oid from pg_roles r where r.rolname = p_verifier_role);
@@ -71,7 +78,8 @@ begin
         when p_producer_role is not null and v_producer_role is null then 'producer_role'
         when p_verifier_role is not null and v_verifier_role is null then 'verifier_role'
         when p_supersedes is not null
-            and not exists (select from dot.process_candidate c where c.code = p_supersedes) then 'supersedes'
+            and not exists (select from dot.process_candidate c where c.code = p_supersedes)
+            then 'supersedes'
     end;
     if v_unknown is not null then
         raise foreign_key_violation using
@@ -79,9 +87,10 @@ begin
             hint = case
                 when v_unknown like '%\_dot\_code' then 'Register it with fn_dot_tool_register.'
                 when v_unknown like '%\_role' then 'Name a role of this server exactly as pg_roles has it.'
-                else 'Define the candidate that it names first.'
+                else 'Define the candidate that it names first; v_process_candidate lists those that are.'
             end,
-            schema = 'dot', table = 'process_candidate', constraint = format('process_candidate_%s_fkey', v_unknown);
+            schema = 'dot', table = 'process_candidate',
+            constraint = format('process_candidate_%s_fkey', v_unknown);
     end if;
 
     select c.* into v_stored from dot.process_candidate c where c.code = p_code;
@@ -94,19 +103,24 @@ begin
             v_position := v_before.position;
             if (v_before.is_timed = (p_source_time is not null)) is not true then
                 raise check_violation using
-                    message = format('%s and the candidates before it must all have a source_time, or none', p_code),
-                    detail = format('%s %s one.', p_supersedes, case when v_before.is_timed then 'has' else 'has not' end),
-                    hint = 'A chain is ordered by the time of its source, or else by the order of definition.',
-                    schema = 'dot', table = 'process_candidate', constraint = 'process_candidate_source_time_chain_check';
+                    message = format('%s and the candidates before it must all have a source_time, or none',
+                        p_code),
+                    detail = format('%s %s one.', p_supersedes,
+                        case when v_before.is_timed then 'has' else 'has not' end),
+                    hint = 'A chain is ordered by the time of its source, or else by the order of '
+                        'definition.',
+                    schema = 'dot', table = 'process_candidate',
+                    constraint = 'process_candidate_source_time_chain_check';
             end if;
         end if;
         insert into dot.process_candidate as c (
-            defined_at, source_time, max_age, producer_role, verifier_role, chain_position, pins_output, code,
-            producer_dot_code, verifier_dot_code, supersedes, chain, description, actor, session_actor
+            defined_at, source_time, max_age, producer_role, verifier_role, chain_position, pins_output,
+            code, producer_dot_code, verifier_dot_code, supersedes, chain, description, actor, session_actor
         )
         values (
-            clock_timestamp(), p_source_time, p_max_age, v_producer_role, v_verifier_role, v_position, p_pins_output, p_code,
-            p_producer_dot_code, p_verifier_dot_code, p_supersedes, v_chain, p_description, p_actor, session_user
+            clock_timestamp(), p_source_time, p_max_age, v_producer_role, v_verifier_role, v_position,
+            p_pins_output, p_code, p_producer_dot_code, p_verifier_dot_code, p_supersedes, v_chain,
+            p_description, p_actor, session_user
         )
         on conflict do nothing
         returning true into created;
@@ -117,7 +131,8 @@ begin
         select c.* into v_stored from dot.process_candidate c where c.code = p_code;
         if v_stored.code is null then
             raise serialization_failure using
-                message = format('a definition that clashes with %s is not visible in this transaction', p_code),
+                message = format('a definition that clashes with %s is not visible in this transaction',
+                    p_code),
                 hint = 'Retry the whole transaction.';
         end if;
     end if;
@@ -134,9 +149,10 @@ begin
     if (v_differing = '{}') is not true then
         raise unique_violation using
             message = format('process candidate %s is defined otherwise', p_code),
-            detail = format('Its producer is %s, its verifier %s. Differing fields: %s.', v_stored.producer_dot_code,
-                v_stored.verifier_dot_code, array_to_string(v_differing, ', ')),
-            hint = 'A definition is never changed: define the new one under a code of its own, and let it supersede this one.',
+            detail = format('Its producer is %s, its verifier %s. Differing fields: %s.',
+                v_stored.producer_dot_code, v_stored.verifier_dot_code, array_to_string(v_differing, ', ')),
+            hint = 'A definition is never changed: define the new one under a code of its own, and let it '
+                'supersede this one.',
             schema = 'dot', table = 'process_candidate', constraint = 'process_candidate_pair_conflict';
     end if;
     code := p_code;
@@ -153,4 +169,5 @@ grant execute on function dot.fn_process_candidate_define(
 
 comment on function dot.fn_process_candidate_define(
     text, text, text, text, text, text, text, boolean, interval, text, timestamptz
-) is 'Names a producer/verifier pair and what it asks for, insert-only: another definition under the code is refused.';
+) is 'Names a producer/verifier pair and what it asks for, insert-only: another definition under the code '
+    'is refused.';

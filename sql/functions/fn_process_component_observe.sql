@@ -1,12 +1,14 @@
--- Records the producer's or the verifier's part of a run whose header is stored. Evidence type and dry_run are the header's.
--- At most one row per (run, role, status) and one terminal row per (run, role): a retry is a new run. Returns the row's
--- component_id, or the one stored under the same key (created = false).
+-- Records the producer's or the verifier's part of a run whose header is stored. Evidence type and dry_run
+-- are the header's. At most one row per (run, role, status) and one terminal row per (run, role): a retry is
+-- a new run. Returns the row's component_id, or the one stored under the same key (created = false).
 --
 -- Order, locks and errors as in fn_process_run_observe, with these constraints of its own: 23503
--- process_component_observation_process_run_id_fkey (no header), 23514 process_component_observation_header_status_check (a
--- failed, cancelled, skipped or blocked header takes no component), process_component_observation_correlation_id_header_check,
+-- process_component_observation_process_run_id_fkey (no header), 23514
+-- process_component_observation_header_status_check (a failed, cancelled, skipped or blocked header takes no
+-- component), process_component_observation_correlation_id_header_check,
 -- process_component_observation_pinned_output_check and process_candidate_<part>_role_check, 23505
--- process_component_observation_pkey (the same status again) and process_component_observation_terminal_key (another end).
+-- process_component_observation_pkey (the same status again) and process_component_observation_terminal_key
+-- (another end).
 create or replace function dot.fn_process_component_observe(
     p_process_candidate_code text,
     p_dot_code text,
@@ -47,8 +49,8 @@ declare
 begin
     -- 1. NULLs, domains, reserved keys.
     v_problem := dot.fn_component_input_problem(
-        p_process_candidate_code, p_dot_code, p_process_run_id, p_correlation_id, p_component_role, p_status, p_actor,
-        p_idempotency_key, p_input_ref, p_output_ref, p_error_ref, p_evidence_ref, p_occurred_at
+        p_process_candidate_code, p_dot_code, p_process_run_id, p_correlation_id, p_component_role, p_status,
+        p_actor, p_idempotency_key, p_input_ref, p_output_ref, p_error_ref, p_evidence_ref, p_occurred_at
     );
     if v_problem is not null then
         perform dot.fn_input_refuse('process_component_observation', v_problem);
@@ -57,23 +59,28 @@ begin
     v_evidence := dot.fn_evidence_stored(p_status, p_evidence_ref);
     v_event_type := dot.fn_event_type('component', v_status);
 
-    -- 2. The DOT is known, the candidate is known and has it in that role, and the header is there and open to components.
+    -- 2. The DOT is known, the candidate is known and has it in that role, and the header is there and open
+    -- to components.
     v_event_wanted := dot.fn_host_events_wanted(array[p_dot_code], array[v_event_type]) <> '{}';
     if v_event_wanted is null then
         raise foreign_key_violation using
             message = format('DOT %s is not in the catalogue', p_dot_code),
-            hint = 'Register it with fn_dot_tool_register.',
+            hint = 'A cataloguer registers it with fn_dot_tool_register.',
             schema = 'dot', table = 'process_component_observation',
             constraint = 'process_component_observation_dot_code_fkey';
     end if;
     select c.producer_dot_code, c.verifier_dot_code, c.pins_output,
-        case p_component_role when 'producer' then c.producer_role when 'verifier' then c.verifier_role end as writer_role
+        case p_component_role
+            when 'producer' then c.producer_role
+            when 'verifier' then c.verifier_role
+        end as writer_role
     into v_candidate
     from dot.process_candidate c where c.code = p_process_candidate_code;
     if v_candidate.producer_dot_code is null then
         raise foreign_key_violation using
             message = format('process candidate %s is not defined', p_process_candidate_code),
-            hint = 'Define it with fn_process_candidate_define.',
+            hint = 'v_process_candidate lists those that are. A cataloguer defines one with '
+                'fn_process_candidate_define.',
             schema = 'dot', table = 'process_component_observation',
             constraint = 'process_component_observation_process_candidate_code_fkey';
     end if;
@@ -84,14 +91,16 @@ begin
         end
     ) is not true then
         raise check_violation using
-            message = format('%s is not the %s of %s', p_dot_code, p_component_role, p_process_candidate_code),
+            message = format('%s is not the %s of %s', p_dot_code, p_component_role,
+                p_process_candidate_code),
             detail = format('Its producer is %s, its verifier %s.', v_candidate.producer_dot_code,
                 v_candidate.verifier_dot_code),
             schema = 'dot', table = 'process_component_observation',
             constraint = 'process_component_observation_component_role_dot_check';
     end if;
     if v_candidate.writer_role is not null then
-        perform dot.fn_candidate_role_assert(p_process_candidate_code, p_component_role, v_candidate.writer_role);
+        perform dot.fn_candidate_role_assert(p_process_candidate_code, p_component_role,
+            v_candidate.writer_role);
     end if;
     select r.correlation_id, r.evidence_type, r.status, r.lease_token, r.observed_at into v_header
     from dot.process_run_observation r
@@ -99,7 +108,8 @@ begin
     if v_header.evidence_type is null then
         raise foreign_key_violation using
             message = format('run %s of %s has no header', p_process_run_id, p_process_candidate_code),
-            hint = 'Record it first with fn_process_run_observe, and go on with the process_run_id that it returns.',
+            hint = 'Record it first with fn_process_run_observe, and go on with the process_run_id that it '
+                'returns.',
             schema = 'dot', table = 'process_component_observation',
             constraint = 'process_component_observation_process_run_id_fkey';
     end if;
@@ -132,16 +142,19 @@ begin
             and k.component_role = 'producer' and k.status = 'step_completed';
         if (p_input_ref = v_output_ref) is not true then
             raise check_violation using
-                message = format('the verifier of %s did not look at what its producer wrote', p_process_candidate_code),
+                message = format('the verifier of %s did not look at what its producer wrote',
+                    p_process_candidate_code),
                 detail = format('The producer''s output_ref is %s, the verifier''s input_ref is %s.',
                     coalesce(v_output_ref, 'not stored'), coalesce(p_input_ref, 'NULL')),
-                hint = 'The candidate pins its output: pass the producer''s output_ref as the verifier''s p_input_ref.',
+                hint = 'The candidate pins its output: pass the producer''s output_ref as the verifier''s '
+                    'p_input_ref.',
                 schema = 'dot', table = 'process_component_observation',
                 constraint = 'process_component_observation_pinned_output_check';
         end if;
     end if;
 
-    -- 3. What lets evidence above a simulation in. A token that is given must be live whatever it is given for.
+    -- 3. What lets evidence above a simulation in. A token that is given must be live whatever it is given
+    -- for.
     if v_header.evidence_type is distinct from c_simulated then
         v_admission := dot.fn_admission_assert(
             p_process_candidate_code, v_header.evidence_type, p_lease_token, v_header.lease_token, false
@@ -163,24 +176,27 @@ begin
             perform dot.fn_admission_assert(
                 p_process_candidate_code, v_header.evidence_type, p_lease_token, v_header.lease_token, true
             );
-            -- Asked again too: the event type may have been switched while this call waited for the latch or the lease.
+            -- Asked again too: the event type may have been switched while this call waited for the latch or
+            -- the lease.
             v_event_wanted := dot.fn_host_events_wanted(array[p_dot_code], array[v_event_type]) <> '{}';
         end if;
         -- What a run has is in the order of its time, whatever the clock does.
-        select greatest(v_header.observed_at, max(k.observed_at)) + interval '1 microsecond' into v_observed_at
+        select greatest(v_header.observed_at, max(k.observed_at)) + interval '1 microsecond'
+        into v_observed_at
         from dot.process_component_observation k
         where k.process_candidate_code = p_process_candidate_code and k.process_run_id = p_process_run_id;
 
         -- 6. Insert. No conflict target: a concurrent retry clashes in several unique indexes at once.
         insert into dot.process_component_observation as k (
-            process_run_id, observed_at, occurred_at, lease_token, process_candidate_code, component_role, stage,
-            dot_code, correlation_id, evidence_type, status, actor, session_actor, idempotency_key, input_ref, output_ref, error_ref,
-            evidence_ref, admission
+            process_run_id, observed_at, occurred_at, lease_token, process_candidate_code, component_role,
+            stage, dot_code, correlation_id, evidence_type, status, actor, session_actor, idempotency_key,
+            input_ref, output_ref, error_ref, evidence_ref, admission
         )
         values (
             p_process_run_id, greatest(clock_timestamp(), v_observed_at), p_occurred_at, p_lease_token,
-            p_process_candidate_code, p_component_role, dot.fn_component_stage(v_status), p_dot_code, p_correlation_id, v_header.evidence_type, v_status, p_actor,
-            session_user, p_idempotency_key, p_input_ref, p_output_ref, p_error_ref, v_evidence, v_admission
+            p_process_candidate_code, p_component_role, dot.fn_component_stage(v_status), p_dot_code,
+            p_correlation_id, v_header.evidence_type, v_status, p_actor, session_user, p_idempotency_key,
+            p_input_ref, p_output_ref, p_error_ref, v_evidence, v_admission
         )
         on conflict do nothing
         returning k.component_id, true into component_id, created;
@@ -191,7 +207,8 @@ begin
                     dot.fn_outbox_epoch(true), 'process_run', p_process_run_id::text, v_event_type, dot.fn_component_event(k)
                 )
                 from dot.process_component_observation k
-                where k.process_candidate_code = p_process_candidate_code and k.process_run_id = p_process_run_id
+                where k.process_candidate_code = p_process_candidate_code
+                    and k.process_run_id = p_process_run_id
                     and k.component_role = p_component_role and k.stage = dot.fn_component_stage(v_status);
             end if;
             return;
@@ -201,7 +218,8 @@ begin
         if p_idempotency_key is not null then
             select k.component_id into v_stored_component_id
             from dot.process_component_observation k
-            where k.process_candidate_code = p_process_candidate_code and k.idempotency_key = p_idempotency_key;
+            where k.process_candidate_code = p_process_candidate_code
+                and k.idempotency_key = p_idempotency_key;
         end if;
         if v_stored_component_id is null then
             select dot.fn_status_stored(k.status) into v_stored_status
@@ -210,8 +228,10 @@ begin
                 and k.component_role = p_component_role and k.stage = dot.fn_component_stage(v_status);
             if v_stored_status = v_status then
                 raise unique_violation using
-                    message = format('run %s has its %s row %s', p_process_run_id, p_component_role, v_status),
-                    detail = 'There is one row per run, role and status, and this call''s key is not the one it was stored under.',
+                    message = format('run %s has its %s row %s', p_process_run_id, p_component_role,
+                        v_status),
+                    detail = 'There is one row per run, role and status, and this call''s key is not the '
+                        'one it was stored under.',
                     hint = 'Repeat a call with its idempotency key; a retry of the work is a new run.',
                     schema = 'dot', table = 'process_component_observation',
                     constraint = 'process_component_observation_pkey';
@@ -243,7 +263,8 @@ begin
         case when k.error_ref is distinct from p_error_ref then 'error_ref' end,
         case when k.occurred_at is distinct from p_occurred_at then 'occurred_at' end,
         case
-            when dot.fn_evidence_stored(k.status, k.evidence_ref) - 'attempt' <> v_evidence - 'attempt' then 'evidence_ref'
+            when dot.fn_evidence_stored(k.status, k.evidence_ref) - 'attempt' <> v_evidence - 'attempt'
+                then 'evidence_ref'
         end
     ], null)
     into component_id, v_stored_run_id, v_differing
@@ -267,4 +288,5 @@ grant execute on function dot.fn_process_component_observe(
 
 comment on function dot.fn_process_component_observe(
     text, text, uuid, text, text, text, text, text, text, text, text, jsonb, bigint, timestamptz
-) is 'Records the producer''s or verifier''s part of a run, idempotent by (candidate, key), under the header''s evidence type.';
+) is 'Records the producer''s or verifier''s part of a run, idempotent by (candidate, key), under the '
+    'header''s evidence type.';

@@ -5,7 +5,8 @@ returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $function$
 begin
-    return (select g.off_because is null from dot.fn_gate_state(array['process_dot_runtime.real_run_enabled'], false) as g);
+    return (select g.off_because is null
+        from dot.fn_gate_state(array['process_dot_runtime.real_run_enabled'], false) as g);
 end
 $function$;
 

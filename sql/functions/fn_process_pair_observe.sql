@@ -1,7 +1,8 @@
--- Records a whole run in one call: its started header, and how its producer and its verifier ended. p_producer_status or
--- p_verifier_status NULL means that this part is not recorded. All or nothing, and the same as the calls one after the other:
--- fn_process_run_observe, then fn_process_component_observe for the producer and for the verifier, under the run that the first
--- returned and the keys `<key>:<role>:<status>`. The verifier's row is later than the producer's.
+-- Records a whole run in one call: its started header, and how its producer and its verifier ended.
+-- p_producer_status or p_verifier_status NULL means that this part is not recorded. All or nothing, and the
+-- same as the calls one after the other: fn_process_run_observe, then fn_process_component_observe for the
+-- producer and for the verifier, under the run that the first returned and the keys `<key>:<role>:<status>`.
+-- The verifier's row is later than the producer's.
 --
 -- Locks and errors are those of the two functions.
 create or replace function dot.fn_process_pair_observe(
@@ -44,39 +45,42 @@ as $function$
 begin
     select o.process_run_id, o.correlation_id, o.created into process_run_id, correlation_id, created
     from dot.fn_process_run_observe(
-        p_process_candidate_code, p_producer_dot_code, p_process_run_id, p_correlation_id, p_evidence_type, p_dry_run,
-        'started', p_actor, p_idempotency_key, p_parent_run_id, p_input_ref, null, null, p_evidence_ref, p_lease_token,
-        p_occurred_at
+        p_process_candidate_code, p_producer_dot_code, p_process_run_id, p_correlation_id, p_evidence_type,
+        p_dry_run, 'started', p_actor, p_idempotency_key, p_parent_run_id, p_input_ref, null, null,
+        p_evidence_ref, p_lease_token, p_occurred_at
     ) as o;
     if p_producer_status is not null then
         select o.component_id, o.created into producer_component_id, producer_created
         from dot.fn_process_component_observe(
-            p_process_candidate_code, p_producer_dot_code, process_run_id, correlation_id, 'producer', p_producer_status,
-            p_actor, p_idempotency_key || ':producer:' || p_producer_status, null, p_producer_output_ref,
-            p_producer_error_ref, p_producer_evidence_ref, p_lease_token, p_producer_occurred_at
+            p_process_candidate_code, p_producer_dot_code, process_run_id, correlation_id, 'producer',
+            p_producer_status, p_actor, p_idempotency_key || ':producer:' || p_producer_status, null,
+            p_producer_output_ref, p_producer_error_ref, p_producer_evidence_ref, p_lease_token,
+            p_producer_occurred_at
         ) as o;
     end if;
     if p_verifier_status is not null then
         select o.component_id, o.created into verifier_component_id, verifier_created
         from dot.fn_process_component_observe(
-            p_process_candidate_code, p_verifier_dot_code, process_run_id, correlation_id, 'verifier', p_verifier_status,
-            p_actor, p_idempotency_key || ':verifier:' || p_verifier_status, p_verifier_input_ref,
-            p_verifier_output_ref, p_verifier_error_ref, p_verifier_evidence_ref, p_lease_token, p_verifier_occurred_at
+            p_process_candidate_code, p_verifier_dot_code, process_run_id, correlation_id, 'verifier',
+            p_verifier_status, p_actor, p_idempotency_key || ':verifier:' || p_verifier_status,
+            p_verifier_input_ref, p_verifier_output_ref, p_verifier_error_ref, p_verifier_evidence_ref,
+            p_lease_token, p_verifier_occurred_at
         ) as o;
     end if;
 end
 $function$;
 
 revoke all on function dot.fn_process_pair_observe(
-    text, text, text, uuid, text, text, boolean, text, text, text, text, uuid, text, jsonb, text, text, jsonb, text, text, jsonb,
-    bigint, text, timestamptz, timestamptz, timestamptz
+    text, text, text, uuid, text, text, boolean, text, text, text, text, uuid, text, jsonb, text, text,
+    jsonb, text, text, jsonb, bigint, text, timestamptz, timestamptz, timestamptz
 ) from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant execute on function dot.fn_process_pair_observe(
-    text, text, text, uuid, text, text, boolean, text, text, text, text, uuid, text, jsonb, text, text, jsonb, text, text, jsonb,
-    bigint, text, timestamptz, timestamptz, timestamptz
+    text, text, text, uuid, text, text, boolean, text, text, text, text, uuid, text, jsonb, text, text,
+    jsonb, text, text, jsonb, bigint, text, timestamptz, timestamptz, timestamptz
 ) to dot_writer;
 
 comment on function dot.fn_process_pair_observe(
-    text, text, text, uuid, text, text, boolean, text, text, text, text, uuid, text, jsonb, text, text, jsonb, text, text, jsonb,
-    bigint, text, timestamptz, timestamptz, timestamptz
-) is 'Records a whole run in one call: its header, and how its producer and its verifier ended. All or nothing.';
+    text, text, text, uuid, text, text, boolean, text, text, text, text, uuid, text, jsonb, text, text,
+    jsonb, text, text, jsonb, bigint, text, timestamptz, timestamptz, timestamptz
+) is 'Records a whole run in one call: its header, and how its producer and its verifier ended. All or '
+    'nothing.';

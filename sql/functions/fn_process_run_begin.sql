@@ -1,11 +1,12 @@
--- Begins a run in one call and one transaction: what the caller path does before the DOT, in its order. Gates (for a DRY_RUN or
--- REAL_RUN; a simulation goes on without), preflight for every evidence type, lease, header as started. Returns the run that the
--- caller goes on with, its lease token, and which gates were open and which checks passed, for people.
--- A refusal leaves nothing, the lease neither: log it afterwards with fn_dot_iu_command_log. Repeated with the same key and holder it
--- gives the same run under a new token.
--- Locks: the lease row until the transaction ends, and those of fn_process_run_observe. Commit before the DOT is invoked.
--- Raises what fn_gates_assert, fn_assert_safe_for_dot_action, fn_dot_iu_runtime_lease_acquire and fn_process_run_observe raise, and
--- 23514 (lease_held) where a live different holder has the lease.
+-- Begins a run in one call and one transaction: what the caller path does before the DOT, in its order.
+-- Gates (for a DRY_RUN or REAL_RUN; a simulation goes on without), preflight for every evidence type, lease,
+-- header as started. Returns the run that the caller goes on with, its lease token, and which gates were
+-- open and which checks passed, for people. A refusal leaves nothing, the lease neither: log it afterwards
+-- with fn_dot_iu_command_log. Repeated with the same key and holder it gives the same run under a new token.
+-- Locks: the lease row until the transaction ends, and those of fn_process_run_observe. Commit before the
+-- DOT is invoked. Raises what fn_gates_assert, fn_assert_safe_for_dot_action,
+-- fn_dot_iu_runtime_lease_acquire and fn_process_run_observe raise, and 23514 (lease_held) where a live
+-- different holder has the lease.
 create or replace function dot.fn_process_run_begin(
     p_process_candidate_code text,
     p_dot_code text,
@@ -35,7 +36,8 @@ declare
     v_lease_key text := 'dot_exec:' || p_process_candidate_code;
 begin
     open_gates := array(
-        select g.key from dot.fn_gate_state(dot.fn_gate_keys('REAL_RUN'), false) as g where g.off_because is null
+        select g.key from dot.fn_gate_state(dot.fn_gate_keys('REAL_RUN'), false) as g
+        where g.off_because is null
     );
     if p_evidence_type is distinct from 'SIMULATED_DRY_RUN' then
         perform dot.fn_gates_assert(p_evidence_type, false);
@@ -51,8 +53,9 @@ begin
     end if;
     select o.process_run_id, o.correlation_id, o.created into process_run_id, correlation_id, created
     from dot.fn_process_run_observe(
-        p_process_candidate_code, p_dot_code, p_process_run_id, p_correlation_id, p_evidence_type, p_dry_run, 'started',
-        p_actor, p_idempotency_key, p_parent_run_id, p_input_ref, null, null, p_evidence_ref, lease_token, p_occurred_at
+        p_process_candidate_code, p_dot_code, p_process_run_id, p_correlation_id, p_evidence_type, p_dry_run,
+        'started', p_actor, p_idempotency_key, p_parent_run_id, p_input_ref, null, null, p_evidence_ref,
+        lease_token, p_occurred_at
     ) as o;
 end
 $function$;

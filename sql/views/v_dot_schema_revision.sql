@@ -11,3 +11,4 @@ revoke all on dot.v_dot_schema_revision
 grant select on dot.v_dot_schema_revision to dot_reader;
 
 comment on view dot.v_dot_schema_revision is 'The revision that this database is at.';
+comment on column dot.v_dot_schema_revision.revision is 'The revision of the schema.';

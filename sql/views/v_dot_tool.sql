@@ -16,6 +16,14 @@ cross join (values (true)) as one_row (unused);
 
 revoke all on dot.v_dot_tool
     from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
-grant select on dot.v_dot_tool to dot_reader;
+grant select on dot.v_dot_tool to dot_reader, dot_cataloguer;
 
 comment on view dot.v_dot_tool is 'The catalogue of DOTs: what could be executed.';
+comment on column dot.v_dot_tool.dot_code is 'The DOT.';
+comment on column dot.v_dot_tool.category is 'What kind of DOT it is.';
+comment on column dot.v_dot_tool.execution_engine is 'What would execute it.';
+comment on column dot.v_dot_tool.script_path is 'Where its script is.';
+comment on column dot.v_dot_tool.file_path is 'Where its file is.';
+comment on column dot.v_dot_tool.trigger_type is 'What would start it.';
+comment on column dot.v_dot_tool.usage_count is 'How often the host says that it was used.';
+comment on column dot.v_dot_tool.last_executed is 'When the host says that it was last executed.';

@@ -30,3 +30,29 @@ revoke all on dot.v_process_run_component
 grant select on dot.v_process_run_component to dot_reader;
 
 comment on view dot.v_process_run_component is 'The components of each run as they were observed.';
+comment on column dot.v_process_run_component.process_candidate_code is 'The process candidate.';
+comment on column dot.v_process_run_component.process_run_id is 'The run: with the candidate it is the key.';
+comment on column dot.v_process_run_component.component_id is 'What callers and events call the row by.';
+comment on column dot.v_process_run_component.component_role is 'producer or verifier.';
+comment on column dot.v_process_run_component.dot_code is 'The DOT.';
+comment on column dot.v_process_run_component.correlation_id is
+    'What ties the parts of the run together; that of the header.';
+comment on column dot.v_process_run_component.evidence_type is 'That of the header.';
+comment on column dot.v_process_run_component.status is
+    'observed, step_started, step_completed, failed or cancelled.';
+comment on column dot.v_process_run_component.occurred_at is
+    'When it happened, as the source says. It proves nothing.';
+comment on column dot.v_process_run_component.observed_at is
+    'When it was recorded, by the clock of the server.';
+comment on column dot.v_process_run_component.actor is 'Who did it, as the call claims.';
+comment on column dot.v_process_run_component.session_actor is 'The database login that really called.';
+comment on column dot.v_process_run_component.idempotency_key is
+    'The key under which a repeated call is the same call; NULL where there is none.';
+comment on column dot.v_process_run_component.input_ref is 'What was looked at.';
+comment on column dot.v_process_run_component.output_ref is 'What was written.';
+comment on column dot.v_process_run_component.error_ref is 'Where the error is described.';
+comment on column dot.v_process_run_component.evidence_ref is 'Further evidence, a JSON object.';
+comment on column dot.v_process_run_component.lease_token is
+    'The lease token it was recorded under; NULL for a simulation without one.';
+comment on column dot.v_process_run_component.admission is
+    'The gates and preflight checks that let it in; NULL for a simulation, which is asked for nothing.';

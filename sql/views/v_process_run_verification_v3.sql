@@ -1,6 +1,6 @@
--- Per real run whether it is verified, computed and never claimed: has_real_runtime and cross_component_correlation of v2.
--- reasons says what is missing; it is empty exactly where verified is true. caveats says what a stranger would ask of a run that is
--- verified, and does not enter the verdict:
+-- Per real run whether it is verified, computed and never claimed: has_real_runtime and
+-- cross_component_correlation of v2. reasons says what is missing; it is empty exactly where verified is
+-- true. caveats says what a stranger would ask of a run that is verified, and does not enter the verdict:
 --   same_session_actor   one login recorded both parts
 --   output_not_named     the producer named no output, or the verifier no input
 --   other_output         the verifier looked at something else than the producer wrote
@@ -28,21 +28,33 @@ from (
         v2.has_real_runtime and v2.cross_component_correlation as verified,
         array_remove(array[
             case when not v2.producer_seen then 'producer_missing' end,
-            case when v2.producer_seen and v2.producer_completed_at is null then 'producer_not_completed' end,
-            case when not v2.verifier_seen then 'verifier_missing' end,
-            case when v2.verifier_seen and v2.verifier_completed_at is null then 'verifier_not_completed' end,
             case
-                when v2.producer_correlation_id <> v2.correlation_id or v2.verifier_correlation_id <> v2.correlation_id
+                when v2.producer_seen and v2.producer_completed_at is null then 'producer_not_completed'
+            end,
+            case when not v2.verifier_seen then 'verifier_missing' end,
+            case
+                when v2.verifier_seen and v2.verifier_completed_at is null then 'verifier_not_completed'
+            end,
+            case
+                when v2.producer_correlation_id <> v2.correlation_id
+                    or v2.verifier_correlation_id <> v2.correlation_id
                 then 'correlation_differs'
             end,
             case when v2.verifier_first_at <= v2.producer_completed_at then 'verifier_not_after_producer' end
         ], null) as reasons,
         case
             when v2.has_real_runtime and v2.cross_component_correlation then array_remove(array[
-                case when v2.producer_session_actor = v2.verifier_session_actor then 'same_session_actor' end,
-                case when num_nulls(v2.producer_output_ref, v2.verifier_input_ref) > 0 then 'output_not_named' end,
+                case
+                    when v2.producer_session_actor = v2.verifier_session_actor then 'same_session_actor'
+                end,
+                case
+                    when num_nulls(v2.producer_output_ref, v2.verifier_input_ref) > 0 then 'output_not_named'
+                end,
                 case when v2.producer_output_ref <> v2.verifier_input_ref then 'other_output' end,
-                case when v2.verifier_completed_at < statement_timestamp() - c.max_age then 'older_than_max_age' end
+                case
+                    when v2.verifier_completed_at < statement_timestamp() - c.max_age
+                        then 'older_than_max_age'
+                end
             ], null)
             else '{}'
         end as caveats
@@ -55,4 +67,26 @@ revoke all on dot.v_process_run_verification_v3
 grant select on dot.v_process_run_verification_v3 to dot_reader;
 
 comment on view dot.v_process_run_verification_v3 is
-    'Per real run: verified, the reasons why not, the caveats of a verdict, and which logins recorded producer and verifier.';
+    'Per real run: verified, the reasons why not, the caveats of a verdict, and which logins recorded '
+    'producer and verifier.';
+comment on column dot.v_process_run_verification_v3.process_candidate_code is 'The process candidate.';
+comment on column dot.v_process_run_verification_v3.process_run_id is
+    'The run: with the candidate it is the key.';
+comment on column dot.v_process_run_verification_v3.correlation_id is 'The correlation id of the header.';
+comment on column dot.v_process_run_verification_v3.observed_at is 'When the header was recorded.';
+comment on column dot.v_process_run_verification_v3.verified is
+    'Whether it is verified: computed, never claimed.';
+comment on column dot.v_process_run_verification_v3.reasons is
+    'What is missing for a verdict, as words of v_process_reason; empty where verified.';
+comment on column dot.v_process_run_verification_v3.independently_verified is 'Verified without a caveat.';
+comment on column dot.v_process_run_verification_v3.caveats is
+    'What a stranger would ask of a verdict, as words of v_process_reason; empty where not verified.';
+comment on column dot.v_process_run_verification_v3.producer_session_actor is
+    'The login that recorded the end of the producer.';
+comment on column dot.v_process_run_verification_v3.verifier_session_actor is
+    'The login that recorded the end of the verifier.';
+comment on column dot.v_process_run_verification_v3.same_session_actor is
+    'Whether these two are one login; NULL where one is missing.';
+comment on column dot.v_process_run_verification_v3.producer_output_ref is 'What the producer wrote.';
+comment on column dot.v_process_run_verification_v3.verifier_input_ref is 'What the verifier looked at.';
+comment on column dot.v_process_run_verification_v3.verifier_completed_at is 'When the verifier completed.';

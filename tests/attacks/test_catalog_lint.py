@@ -163,6 +163,11 @@ RULES = {
         union all
         select c.relname from pg_class c where c.relnamespace = 'dot'::regnamespace and c.relkind in ('r', 'v')
             and not starts_with(c.relname, 'alembic_version') and obj_description(c.oid, 'pg_class') is null""",
+    "every column of a table or view has a comment": """
+        select c.relname || '.' || a.attname from pg_class c join pg_attribute a on a.attrelid = c.oid
+        where c.relnamespace = 'dot'::regnamespace and c.relkind in ('r', 'v') and not starts_with(c.relname, 'alembic_version')
+            and a.attnum > 0 and not a.attisdropped
+            and coalesce(col_description(c.oid, a.attnum), '') !~ '^[A-Za-z].*[.]$'""",
     "a view is a security barrier, runs as its owner, and is dot_owner's": f"""
         select c.relname {VIEWS} and (
             c.relowner <> 'dot_owner'::regrole
@@ -422,6 +427,14 @@ BREACHES: list[tuple[str, str, str]] = [
     ("every function, view and table has a comment", "comment on table dot.gate_latch is null", "gate_latch"),
     ("every function, view and table has a comment", "comment on view dot.v_dot_gate is null", "v_dot_gate"),
     ("every function, view and table has a comment", FORGED.format(""), "fn_forged"),
+    *(
+        ("every column of a table or view has a comment", breach, named)
+        for breach, named in (
+            ("alter table dot.gate_latch add held text", "gate_latch.held"),
+            ("comment on column dot.dot_tools.usage_count is null", "dot_tools.usage_count"),
+            ("comment on column dot.v_dot_gate.is_open is ' '", "v_dot_gate.is_open"),
+        )
+    ),
     (
         "a view is a security barrier, runs as its owner, and is dot_owner's",
         "alter view dot.v_dot_gate reset (security_barrier)",

@@ -88,7 +88,7 @@ def test_a_value_that_was_stored_past_the_function_opens_nothing(db: Database) -
     for gate in GATES:
         set_gates(db, "false", gate)
         db.connect("owner").execute("update dot.dot_config set value = 'true' where key = %s", (gate,))
-        with refused("23514", f"gate_{gate.partition('.')[2]}_check", "it was opened past fn_dot_config_set"):
+        with refused("23514", f"gate_{gate.partition('.')[2]}_check", "no gatekeeper opened it with fn_dot_config_set"):
             observe_run(db.connect("writer"), evidence_type="REAL_RUN")
         set_gates(db, "true", gate)
 

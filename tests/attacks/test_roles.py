@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from hints import DEFINITIONS, problems_of
 from prepared import OWN_ROLES, ROLES
 from support import (
+    IN_BOTH_STATES,
     PAIR,
     PRODUCER,
     Connection,
@@ -46,12 +49,48 @@ MAY_EXECUTE: dict[str, set[str]] = {
         "fn_dot_iu_command_log",
         "fn_preflight_guard",
         "fn_assert_safe_for_dot_action",
+        "fn_candidate_newest",
     },
-    "dot_cataloguer": {"fn_dot_tool_register", "fn_process_candidate_define"},
-    "dot_gatekeeper": {"fn_dot_config_set", "fn_event_type_set", "fn_preflight_attest", "fn_dot_mechanism_attest"},
+    "dot_cataloguer": {"fn_dot_tool_register", "fn_process_candidate_define", "fn_candidate_newest"},
+    "dot_gatekeeper": {
+        "fn_dot_config_set",
+        "fn_event_type_set",
+        "fn_preflight_attest",
+        "fn_dot_mechanism_attest",
+        "fn_dot_iu_runtime_lease_end",
+        "fn_preflight_guard",
+        "fn_gate_status",
+        "fn_gate_holders",
+        "fn_preflight_attestation",
+        "fn_database_identity",
+    },
     "dot_relay": {"fn_dot_outbox_poll", "fn_dot_outbox_ack", "fn_dot_outbox_prune"},
     # Beside the gates what the views ask with the reader's rights.
-    "dot_reader": GATE_READERS | {"fn_gate_status", "fn_gate_holders", "fn_candidate_newest", "fn_database_identity"},
+    "dot_reader": GATE_READERS
+    | {
+        "fn_gate_status",
+        "fn_gate_holders",
+        "fn_candidate_newest",
+        "fn_database_identity",
+        "fn_preflight_attestation",
+    },
+}
+
+# dot_reader reads every view. What the other roles read is what they work with.
+MAY_SELECT: dict[str, set[str]] = {
+    "dot_writer": {"v_dot_lease", "v_process_candidate", "v_dot_command", "v_dot_amendment"},
+    "dot_cataloguer": {"v_dot_tool", "v_process_candidate"},
+    "dot_gatekeeper": {
+        "v_dot_gate",
+        "v_dot_gate_holder",
+        "v_dot_event_type",
+        "v_dot_lease",
+        "v_dot_config_audit",
+        "v_preflight_attestation",
+        "v_dot_mechanism_attestation",
+        "v_dot_command_run",
+    },
+    "dot_relay": {"v_dot_outbox", "v_dot_event_type"},
 }
 
 HOST_TABLES = {
@@ -182,8 +221,9 @@ def test_no_role_holds_a_right_on_a_table_view_or_sequence_but_those_listed(db: 
         " where c.relnamespace = 'dot'::regnamespace and a.grantee <> 'dot_owner'::regrole",
     )
     views = {one["name"] for one in rows(owner, RELATIONS) if one["is_view"]}
+    readers = {"dot_reader": views, **MAY_SELECT}
     expected = {("dot_bridge", *right) for right in BRIDGE_RIGHTS} | {
-        ("dot_reader", view, None, "SELECT") for view in views
+        (role, view, None, "SELECT") for role, its_views in readers.items() for view in its_views
     }
     assert {(one["grantee"], one["relation"], one["column"], one["right"]) for one in held} == expected
     assert {table for table, *_ in BRIDGE_RIGHTS} < HOST_TABLES
@@ -234,13 +274,67 @@ def test_a_reader_reads_every_view_and_no_table_and_changes_nothing(db: Database
             refused_on(reader, statement, relation["is_view"])
 
 
-def test_nobody_else_reads_a_table_or_view(db: Database, nobody: Connection) -> None:
+def test_another_role_reads_the_views_of_its_work_and_nothing_else(db: Database, nobody: Connection) -> None:
     relations = rows(db.session("owner"), RELATIONS)
     sessions = {role: db.session(role) for role in ROLES if role != "reader"} | {"nobody": nobody}
-    for session in sessions.values():
+    for role, session in sessions.items():
         for relation in relations:
-            with refused("42501"):
+            if relation["name"] in MAY_SELECT.get(f"dot_{role}", ()):
                 session.execute(f"select * from dot.{relation['name']}")
+            else:
+                with refused("42501"):
+                    session.execute(f"select * from dot.{relation['name']}")
+
+
+# A text of a body, and the names of functions and views in it. A name alone is no text: it is a constraint, a key, a settings' value.
+TEXT = re.compile(r"'((?:[^']|'')*)'")
+NAMED = re.compile(r"\b(?:fn|v)_[a-z0-9_]+\b")
+TOLD = re.compile(r"\b[Aa] (writer|cataloguer|gatekeeper|relay|reader)\b|\bno (gatekeeper)\b")
+
+
+def said_by(function: str, definitions: dict[str, str]) -> Iterator[str]:
+    """The sentences that a caller of a function may be told: the texts of its body and of those that it calls, of
+    fn_input_refuse what it tells of the arguments that they hand to it."""
+    seen, open_calls = {function}, [function]
+    while open_calls:
+        definition = definitions[open_calls.pop()]
+        calls = {name for name in re.findall(r"\bdot\.(fn_\w+)\(", definition) if name in definitions}
+        open_calls += calls - seen - {"fn_input_refuse"}
+        seen |= calls
+        # Texts that follow each other on lines of their own are one.
+        for text in TEXT.findall(re.sub(r"'\n\s*'", "", re.sub(r"--.*", "", definition))):
+            if " " in text:
+                yield from re.split(r"(?<=[.;:]) ", text)
+
+
+@IN_BOTH_STATES
+def test_what_a_message_or_hint_names_can_be_used_by_the_role_that_is_told(db: Database) -> None:
+    owner = db.session("owner")
+    definitions = {one["name"]: one["definition"] for one in rows(owner, DEFINITIONS)}
+    readers = {role: its | MAY_EXECUTE[role] for role, its in MAY_SELECT.items()}
+    useless, named = [], set()
+    for role, functions in MAY_EXECUTE.items():
+        for function in functions if role != "dot_reader" else ():
+            for sentence in [*said_by(function, definitions), *told_of_arguments(owner, function, definitions)]:
+                # Whoever is sent to another role is told which.
+                told = TOLD.search(sentence)
+                user = f"dot_{next(filter(None, told.groups()))}" if told else role
+                for name in NAMED.findall(sentence):
+                    named.add(name)
+                    if name not in readers[user]:
+                        useless.append((role, function, sentence))
+    assert useless == []
+    assert {"fn_dot_config_set", "fn_preflight_guard", "v_dot_lease", "v_process_candidate"} <= named
+
+
+def told_of_arguments(owner: Connection, function: str, definitions: dict[str, str]) -> list[str]:
+    """What fn_input_refuse tells of each argument that a function may refuse."""
+    told = []
+    for table, problem in sorted(problems_of(function, definitions)):
+        with pytest.raises(psycopg.errors.IntegrityError) as caught:
+            owner.execute("select dot.fn_input_refuse(%s, %s)", (table, problem))
+        told += re.split(r"(?<=[.;:]) ", caught.value.diag.message_hint or "")
+    return told
 
 
 def test_no_login_becomes_the_owner_or_another_role(db: Database, nobody: Connection) -> None:

@@ -69,7 +69,7 @@ def told_of_mixed(lines: list[ObservedLine], run_id: uuid.UUID, *, created: bool
     assert isinstance(unknown.refusal, errors.UnknownReference)
     assert isinstance(headless.refusal, errors.UnknownReference)
     assert unknown.refusal.constraint == "process_run_observation_dot_code_fkey"
-    assert unknown.refusal.hint == "Register it with fn_dot_tool_register."
+    assert unknown.refusal.hint == "A cataloguer registers it with fn_dot_tool_register."
     assert headless.refusal.sqlstate == "23503"
 
 

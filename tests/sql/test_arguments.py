@@ -6,9 +6,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import psycopg
 import pytest
 
-from support import Database, define_pair, observe_component, observe_run, refused
+from hints import DEFINITIONS, problems_of
+from support import IN_BOTH_STATES, Database, define_pair, observe_component, observe_run, refused, rows
 
 LEGAL_CODE = "at most 200 bytes"
 LEGAL_PROSE = "One line of printable ASCII"
@@ -52,7 +54,7 @@ def test_each_refused_argument_is_told_what_is_legal(db: Database, subtests: pyt
                     (name, 200, LEGAL_CODE)
                     for name in ("process_candidate_code", "dot_code", "correlation_id", "actor")
                 ),
-                ("idempotency_key", key, LEGAL_CODE),
+                ("idempotency_key", key, f"at most {key} bytes"),
                 *((name, 1024, "Printable ASCII without spaces") for name in ("input_ref", "output_ref", "error_ref")),
             )
         ),
@@ -172,3 +174,100 @@ def test_each_argument_may_be_as_long_as_is_legal_and_no_byte_longer(db: Databas
                 longer = argument + "x" if isinstance(argument, str) else GREATEST[argument]
                 with subtests.test(function=function, position=position), refused("23514", saying="is not legal"):
                     db.session(role).execute(query, (*arguments[:position], longer, *arguments[position + 1 :]))
+
+
+CODE, LINE = "at most 200 bytes.", "One line of printable ASCII"
+# What is legal, by the table that an argument is meant for: what its hint has to say.
+LEGAL: dict[str, dict[str, str]] = {
+    "process_run_observation": {
+        **dict.fromkeys(("process_candidate_code", "dot_code", "correlation_id", "actor", "idempotency_key"), CODE),
+        **dict.fromkeys(("process_run_id", "parent_run_id"), "Any uuid but nil and max"),
+        **dict.fromkeys(("input_ref", "output_ref", "error_ref"), "Printable ASCII without spaces"),
+        "evidence_ref": LEGAL_JSON,
+        "evidence_ref_reserved": "wrapper_phase and skipped",
+        "evidence_ref_attempt": "The key attempt is an object",
+        "occurred_at": "NULL where the source does not say",
+        "status": "A blocked run is never stored",
+        "evidence_type": "SIMULATED_DRY_RUN, DRY_RUN, REAL_RUN",
+        "dry_run": "false for REAL_RUN",
+    },
+    "dot_iu_command_run": {
+        "command_name": "the view v_dot_command for",
+        "run_mode": "plan, verify or apply",
+        "run_status": "started, completed, failed or refused",
+        "actor": CODE,
+        "detail": LEGAL_JSON,
+    },
+    "dot_iu_runtime_lease": {
+        "lease_key": "dot_exec: and a candidate's code, or another key",
+        "holder": CODE,
+        "actor": CODE,
+        "reason": LINE,
+        "ttl_seconds": "from 1 to 3,600",
+    },
+    "process_candidate": {
+        **dict.fromkeys(("code", "producer_dot_code", "verifier_dot_code", "actor", "supersedes"), CODE),
+        "description": LINE,
+        "max_age": "An interval",
+        "source_time": "NULL where the source has no time",
+    },
+    "dot_tools": {
+        **dict.fromkeys(("code", "category", "execution_engine", "trigger_type"), CODE),
+        **dict.fromkeys(("script_path", "file_path"), LINE),
+    },
+    "dot_config": {"key": "the view v_dot_gate", "value": "true or false, exactly", "actor": CODE, "reason": LINE},
+    "event_type": {"event_type": "the view v_dot_event_type", "actor": CODE, "reason": LINE},
+    "preflight_attestation": {
+        "check_name": "fs_snapshot_present",
+        "verdict": "PASS, WARN or BLOCK",
+        "valid_seconds": "from 1 to 604,800",
+        "actor": CODE,
+        "finding": LINE,
+    },
+    "dot_mechanism_attestation": {"mechanism": "scheduler or api_endpoint", "actor": CODE, "finding": LINE},
+    "outbox_cursor": {"limit": "From 1 to 10,000"},
+}
+LEGAL["process_component_observation"] = {
+    **{
+        argument: legal
+        for argument, legal in LEGAL["process_run_observation"].items()
+        if argument not in ("evidence_type", "dry_run", "parent_run_id")
+    },
+    "component_role": "producer or verifier",
+    "idempotency_key": "at most 240 bytes.",
+    "status": "A blocked component is never stored",
+}
+AMENDED_LEGAL = {
+    **LEGAL,
+    "process_run_observation": {
+        **LEGAL["process_run_observation"],
+        "status": "for a header also blocked",
+        "blocked": "A blocked header is a SIMULATED_DRY_RUN",
+    },
+    "process_component_observation": {
+        **LEGAL["process_component_observation"],
+        "status": "A component is never blocked",
+    },
+}
+
+
+@IN_BOTH_STATES
+def test_each_hint_is_of_its_own_argument_and_table(db: Database) -> None:
+    owner = db.session("owner")
+    definitions = {one["name"]: one["definition"] for one in rows(owner, DEFINITIONS)}
+    asked = set().union(*(problems_of(name, definitions) for name in definitions if not name.startswith("fn_host_")))
+    legal = AMENDED_LEGAL if db.amended else LEGAL
+    missing = {problem for problem in asked if problem[1].endswith("_not_null")}
+    assert {(table, problem.removesuffix("_check")) for table, problem in asked - missing} == {
+        (table, argument) for table, arguments in legal.items() for argument in arguments
+    }
+    for table, problem in sorted(asked):
+        with pytest.raises(psycopg.errors.IntegrityError) as caught:
+            owner.execute("select dot.fn_input_refuse(%s, %s)", (table, problem))
+        told = caught.value.diag
+        argument = problem.removesuffix("_check").removesuffix("_not_null")
+        saying = f"Pass p_{argument};" if (table, problem) in missing else legal[table][argument]
+        assert saying in (told.message_hint or ""), (table, problem, told.message_hint)
+        assert told.constraint_name == f"{table}_{problem}"
+        assert (told.column_name or "") in argument
+        assert told.table_name == table

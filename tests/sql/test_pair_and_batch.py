@@ -262,7 +262,7 @@ def test_a_batch_says_of_each_line_what_became_of_it(db: Database, writer: Conne
     assert told[7]["refused_hint"] is None
     assert (told[3]["refused_detail"], told[5]["refused_hint"], told[5]["refused_detail"]) == (
         f"Stored for run {stored_before}. Differing fields: actor.",
-        "Register it with fn_dot_tool_register.",
+        "A cataloguer registers it with fn_dot_tool_register.",
         None,
     )
 

@@ -77,6 +77,16 @@ QUESTIONS: dict[str, tuple[str, set[str], int]] = {
         PKEYS,
         20,
     ),
+    "all of a candidate on the board": (
+        "select * from dot.v_process_board where process_candidate_code = 'pair.10'",
+        {REAL, VERIFIER, f"{COMPONENT}_pkey", f"{HEADER}_pkey"},
+        60,
+    ),
+    "why of a run": (
+        "select * from dot.v_process_run_why where process_candidate_code = 'pair.10' and process_run_id = '{run_id}'",
+        PKEYS,
+        30,
+    ),
     "how many runs a candidate has": (
         "select * from dot.v_process_run_count where process_candidate_code = 'pair.10'",
         {f"{HEADER}_pkey", REAL},
@@ -129,7 +139,7 @@ def test_each_question_is_answered_by_its_indexes(db: Database, filled: Connecti
 def test_the_board_the_funnel_and_the_counts_read_no_ledger_table_from_end_to_end(
     db: Database, filled: Connection, subtests: pytest.Subtests
 ) -> None:
-    for view in ("v_process_verification_v3", "v_dot_funnel", "v_process_run_count"):
+    for view in ("v_process_verification_v3", "v_process_board", "v_dot_funnel", "v_process_run_count"):
         with subtests.test(view=view):
             plan = explained(filled, f"select * from dot.{view}")
             scanned = {

@@ -87,9 +87,9 @@ def test_each_check_says_what_it_found(db: Database) -> None:
         return {one["check_name"]: one["detail"] for one in rows(writer, "select * from dot.fn_preflight_guard()")}
 
     assert said() == {
-        "fs_snapshot_present": "never attested: fn_preflight_attest",
+        "fs_snapshot_present": "never attested: a gatekeeper calls fn_preflight_attest",
         "gates_readable": "all three gates are true or false",
-        "catalogue_present": "dot_tools is empty: fn_dot_tool_register",
+        "catalogue_present": "dot_tools is empty: a cataloguer calls fn_dot_tool_register",
         "lease_table_usable": "dot_iu_runtime_lease has its unique key and can be written",
     }
     define_pair(db)

@@ -36,7 +36,8 @@ alter table dot.process_run_observation
         case status
             when 'observed' then evidence_ref ? 'wrapper_phase' and not evidence_ref ? 'skipped'
             when 'cancelled' then evidence_ref ? 'skipped' and not evidence_ref ? 'wrapper_phase'
-            when 'prepared' then evidence_type = 'SIMULATED_DRY_RUN' and not evidence_ref ?| '{wrapper_phase,skipped}'
+            when 'prepared' then
+                evidence_type = 'SIMULATED_DRY_RUN' and not evidence_ref ?| '{wrapper_phase,skipped}'
             else status in ('started', 'completed', 'failed', 'skipped', 'blocked')
                 and not evidence_ref ?| '{wrapper_phase,skipped}'
         end
@@ -44,7 +45,8 @@ alter table dot.process_run_observation
     -- It tells of a refused call, and stands in the way of none.
     add constraint process_run_observation_blocked_check check (
         status <> 'blocked'
-        or evidence_type = 'SIMULATED_DRY_RUN' and parent_run_id is not null and parent_run_id <> process_run_id
+        or evidence_type = 'SIMULATED_DRY_RUN'
+            and parent_run_id is not null and parent_run_id <> process_run_id
             and error_ref is not null and idempotency_key is null
     ) not valid;
 alter table dot.process_component_observation
@@ -55,7 +57,8 @@ alter table dot.process_component_observation
         case status
             when 'observed' then evidence_ref ? 'wrapper_phase' and not evidence_ref ? 'skipped'
             when 'cancelled' then evidence_ref ? 'skipped' and not evidence_ref ? 'wrapper_phase'
-            when 'prepared' then evidence_type = 'SIMULATED_DRY_RUN' and not evidence_ref ?| '{wrapper_phase,skipped}'
+            when 'prepared' then
+                evidence_type = 'SIMULATED_DRY_RUN' and not evidence_ref ?| '{wrapper_phase,skipped}'
             else status in ('step_started', 'step_completed', 'failed', 'skipped', 'blocked')
                 and not evidence_ref ?| '{wrapper_phase,skipped}'
         end

@@ -16,7 +16,8 @@ def upgrade() -> None:
 alter table dot.process_run_observation validate constraint process_run_observation_status_check;
 alter table dot.process_run_observation validate constraint process_run_observation_blocked_check;
 alter table dot.process_component_observation validate constraint process_component_observation_status_check;
-alter table dot.process_component_observation validate constraint process_component_observation_blocked_check;
+alter table dot.process_component_observation
+    validate constraint process_component_observation_blocked_check;
 """)
 
 

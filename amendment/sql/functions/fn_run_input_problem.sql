@@ -1,7 +1,8 @@
--- Step 1 of fn_process_run_observe: what is wrong with the arguments of a header, those that it shares with a component first.
--- Returns `<argument>_not_null` or `<argument>_check`, and NULL where all is well.
--- A blocked header tells of a refused call: a simulation with a run id of its own, the refused run as its parent, the name of
--- the constraint as its error, and no key, so that the call itself can still be made under it.
+-- Step 1 of fn_process_run_observe: what is wrong with the arguments of a header, those that it shares with
+-- a component first. Returns `<argument>_not_null` or `<argument>_check`, and NULL where all is well.
+-- A blocked header tells of a refused call: a simulation with a run id of its own, the refused run as its
+-- parent, the name of the constraint as its error, and no key, so that the call itself can still be made
+-- under it.
 create or replace function dot.fn_run_input_problem(
     p_process_candidate_code text,
     p_dot_code text,
@@ -30,11 +31,14 @@ return coalesce(
     case
         when p_evidence_type is null then 'evidence_type_not_null'
         when p_dry_run is null then 'dry_run_not_null'
-        when (p_evidence_type in ('SIMULATED_DRY_RUN', 'DRY_RUN', 'REAL_RUN')) is not true then 'evidence_type_check'
+        when (p_evidence_type in ('SIMULATED_DRY_RUN', 'DRY_RUN', 'REAL_RUN')) is not true
+            then 'evidence_type_check'
         when (p_dry_run = (p_evidence_type <> 'REAL_RUN')) is not true then 'dry_run_check'
-        when p_parent_run_id is not null and dot.fn_is_run_id(p_parent_run_id) is not true then 'parent_run_id_check'
+        when p_parent_run_id is not null and dot.fn_is_run_id(p_parent_run_id) is not true
+            then 'parent_run_id_check'
         when p_status = 'blocked' and (
-            p_evidence_type = 'SIMULATED_DRY_RUN' and p_parent_run_id <> p_process_run_id and p_error_ref is not null
+            p_evidence_type = 'SIMULATED_DRY_RUN' and p_parent_run_id <> p_process_run_id
+                and p_error_ref is not null
             and p_idempotency_key is null
         ) is not true then 'blocked_check'
     end

@@ -1,5 +1,6 @@
--- The word under which an observation's status is stored, from the wrapper's word: itself. What was stored before the amendment
--- gives the word that it was said by, so that what is stored and what is said can be compared.
+-- The word under which an observation's status is stored, from the wrapper's word: itself. What was stored
+-- before the amendment gives the word that it was said by, so that what is stored and what is said can be
+-- compared.
 create or replace function dot.fn_status_stored(p_status text)
 returns text
 language sql immutable

@@ -1,5 +1,5 @@
--- The trigger behind every append-only table: refuses UPDATE, DELETE and TRUNCATE for everybody, the owner included.
--- Raises restrict_violation (23001), constraint `<table>_append_only`.
+-- The trigger behind every append-only table: refuses UPDATE, DELETE and TRUNCATE for everybody, the owner
+-- included. Raises restrict_violation (23001), constraint `<table>_append_only`.
 create or replace function dot.fn_append_only_refuse()
 returns trigger
 language plpgsql volatile set search_path = pg_catalog, pg_temp
@@ -18,4 +18,5 @@ $function$;
 revoke all on function dot.fn_append_only_refuse()
     from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 
-comment on function dot.fn_append_only_refuse() is 'Trigger: refuses UPDATE, DELETE and TRUNCATE of an append-only table (23001).';
+comment on function dot.fn_append_only_refuse() is
+    'Trigger: refuses UPDATE, DELETE and TRUNCATE of an append-only table (23001).';

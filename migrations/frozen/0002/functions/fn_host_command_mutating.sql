@@ -1,4 +1,5 @@
--- Bridge to the host's command catalogue: whether a command changes production; NULL where it is not catalogued.
+-- Bridge to the host's command catalogue: whether a command changes production; NULL where it is not
+-- catalogued.
 grant create on schema dot to dot_bridge;
 
 create or replace function dot.fn_host_command_mutating(p_command_name text)
@@ -8,7 +9,8 @@ as $function$
 begin
     if current_user <> 'dot_bridge' then
         raise insufficient_privilege using
-            message = 'a bridge function runs as dot_bridge and as nobody else', constraint = 'bridge_definer_check';
+            message = 'a bridge function runs as dot_bridge and as nobody else',
+            constraint = 'bridge_definer_check';
     end if;
     return (select c.mutating from dot.dot_iu_command_catalog c where c.command_name = p_command_name);
 end

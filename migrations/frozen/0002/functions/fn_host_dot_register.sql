@@ -1,5 +1,6 @@
--- Bridge to the host's catalogue: adds a DOT, or updates what describes it. Usage figures are the host's: dot_bridge holds
--- no right to write them. A description that is already stored is not written again: a repeated import leaves no dead row.
+-- Bridge to the host's catalogue: adds a DOT, or updates what describes it. Usage figures are the host's:
+-- dot_bridge holds no right to write them. A description that is already stored is not written again: a
+-- repeated import leaves no dead row.
 grant create on schema dot to dot_bridge;
 
 create or replace function dot.fn_host_dot_register(
@@ -18,7 +19,8 @@ declare
 begin
     if current_user <> 'dot_bridge' then
         raise insufficient_privilege using
-            message = 'a bridge function runs as dot_bridge and as nobody else', constraint = 'bridge_definer_check';
+            message = 'a bridge function runs as dot_bridge and as nobody else',
+            constraint = 'bridge_definer_check';
     end if;
     -- Asked first without a lock, and again below by whoever had to wait for another registration.
     if exists (
@@ -39,7 +41,8 @@ begin
         trigger_type = excluded.trigger_type
     where (t.category, t.execution_engine, t.script_path, t.file_path, t.trigger_type)
         is distinct from (
-            excluded.category, excluded.execution_engine, excluded.script_path, excluded.file_path, excluded.trigger_type
+            excluded.category, excluded.execution_engine, excluded.script_path, excluded.file_path,
+            excluded.trigger_type
         )
     returning t.xmax = 0 into v_created;
     -- A trigger of the host's may have kept or changed the write: what did not happen must not be said.

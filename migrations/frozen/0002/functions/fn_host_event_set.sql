@@ -1,4 +1,5 @@
--- Bridge to the host's event types: switches a known type and returns what it was; NULL where the type is unknown.
+-- Bridge to the host's event types: switches a known type and returns what it was; NULL where the type is
+-- unknown.
 grant create on schema dot to dot_bridge;
 
 create or replace function dot.fn_host_event_set(p_event_type text, p_active boolean)
@@ -10,10 +11,12 @@ declare
 begin
     if current_user <> 'dot_bridge' then
         raise insufficient_privilege using
-            message = 'a bridge function runs as dot_bridge and as nobody else', constraint = 'bridge_definer_check';
+            message = 'a bridge function runs as dot_bridge and as nobody else',
+            constraint = 'bridge_definer_check';
     end if;
     select e.active into v_old from dot.event_type e where e.event_type = p_event_type for update;
-    update dot.event_type set active = p_active where event_type = p_event_type and active is distinct from p_active;
+    update dot.event_type set active = p_active
+    where event_type = p_event_type and active is distinct from p_active;
     if v_old is not null and (
         select e.active from dot.event_type e where e.event_type = p_event_type
     ) is distinct from p_active then

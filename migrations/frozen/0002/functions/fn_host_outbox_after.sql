@@ -1,6 +1,6 @@
--- Bridge to the host's outbox: the events after a position, in the order (epoch, xact_id, id). Of the current epoch only
--- transactions below the oldest running one are shown: no lower position can still appear, so a reader that goes forward misses
--- nothing. Nothing is written in an earlier epoch any more.
+-- Bridge to the host's outbox: the events after a position, in the order (epoch, xact_id, id). Of the
+-- current epoch only transactions below the oldest running one are shown: no lower position can still appear,
+-- so a reader that goes forward misses nothing. Nothing is written in an earlier epoch any more.
 grant create on schema dot to dot_bridge;
 
 create or replace function dot.fn_host_outbox_after(
@@ -12,7 +12,8 @@ as $function$
 begin
     if current_user <> 'dot_bridge' then
         raise insufficient_privilege using
-            message = 'a bridge function runs as dot_bridge and as nobody else', constraint = 'bridge_definer_check';
+            message = 'a bridge function runs as dot_bridge and as nobody else',
+            constraint = 'bridge_definer_check';
     end if;
     return query
     select o.*

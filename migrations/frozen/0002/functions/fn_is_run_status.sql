@@ -1,4 +1,5 @@
--- The words under which a header may be stored. Prepared carries its phase and skipped its flag, and nothing else carries either.
+-- The words under which a header may be stored. Prepared carries its phase and skipped its flag, and nothing
+-- else carries either.
 create or replace function dot.fn_is_run_status(p_status text, p_evidence_ref jsonb)
 returns boolean
 language plpgsql immutable set search_path = pg_catalog, pg_temp
@@ -19,4 +20,5 @@ revoke all on function dot.fn_is_run_status(text, jsonb)
     from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 
 comment on function dot.fn_is_run_status(text, jsonb) is
-    'Whether a header may be stored under a status: its word, and the flag in its evidence that goes with it.';
+    'Whether a header may be stored under a status: its word, and the flag in its evidence that goes with '
+    'it.';

@@ -1,10 +1,11 @@
--- What lets evidence above a simulation in: its gates, the preflight, the live lease. First (p_held false) all of it, as it stands;
--- then, before the write, what could have changed meanwhile, held until the transaction ends: gates under the latch, the lease row
--- locked, and last the attestation again, which may have run out or been taken back while the lease was waited for.
--- Returns what let the observation in, for its admission. Raises what fn_gates_assert, fn_assert_safe_for_dot_action and
--- fn_lease_assert raise.
+-- What lets evidence above a simulation in: its gates, the preflight, the live lease. First (p_held false)
+-- all of it, as it stands; then, before the write, what could have changed meanwhile, held until the
+-- transaction ends: gates under the latch, the lease row locked, and last the attestation again, which may
+-- have run out or been taken back while the lease was waited for. Returns what let the observation in, for
+-- its admission. Raises what fn_gates_assert, fn_assert_safe_for_dot_action and fn_lease_assert raise.
 create or replace function dot.fn_admission_assert(
-    p_process_candidate_code text, p_evidence_type text, p_lease_token bigint, p_header_token bigint, p_held boolean
+    p_process_candidate_code text, p_evidence_type text, p_lease_token bigint, p_header_token bigint,
+    p_held boolean
 )
 returns jsonb
 language plpgsql volatile
@@ -21,7 +22,8 @@ begin
         v_attested := dot.fn_preflight_attestation('fs_snapshot_present');
         if (v_attested.verdict in ('PASS', 'WARN')) is not true then
             raise check_violation using
-                message = format('preflight blocks: fs_snapshot_present (%s: %s)', v_attested.verdict, v_attested.detail),
+                message = format('preflight blocks: fs_snapshot_present (%s: %s)', v_attested.verdict,
+                    v_attested.detail),
                 hint = 'It ran out or was taken back while this call waited. A gatekeeper attests it with '
                     'fn_preflight_attest.',
                 schema = 'dot', constraint = 'preflight_check';
@@ -35,4 +37,5 @@ revoke all on function dot.fn_admission_assert(text, text, bigint, bigint, boole
     from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 
 comment on function dot.fn_admission_assert(text, text, bigint, bigint, boolean) is
-    'Refuses a DRY_RUN or REAL_RUN without open gates, preflight and live lease; held, until the transaction ends.';
+    'Refuses a DRY_RUN or REAL_RUN without open gates, preflight and live lease; held, until the '
+    'transaction ends.';

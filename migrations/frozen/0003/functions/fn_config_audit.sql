@@ -1,6 +1,7 @@
--- Appends a row to dot_config_audit: what was moved, by whom, why, and in which database of which cluster. The caller holds the latch
--- to switch or to attest, so that one row is numbered after the other. No sequence: a replica that takes over would not have it.
--- Raises 40001 in a transaction whose snapshot is older than the last row.
+-- Appends a row to dot_config_audit: what was moved, by whom, why, and in which database of which cluster.
+-- The caller holds the latch to switch or to attest, so that one row is numbered after the other. No
+-- sequence: a replica that takes over would not have it. Raises 40001 in a transaction whose snapshot is
+-- older than the last row.
 create or replace function dot.fn_config_audit(
     p_key text, p_old_value text, p_new_value text, p_actor text, p_reason text
 )
@@ -11,11 +12,12 @@ declare
     v_here record := dot.fn_database_identity();
 begin
     insert into dot.dot_config_audit (
-        audit_id, changed_at, system_identifier, database_oid, key, old_value, new_value, actor, session_actor, reason
+        audit_id, changed_at, system_identifier, database_oid, key, old_value, new_value, actor,
+        session_actor, reason
     )
     values (
-        (select coalesce(max(a.audit_id), 0) + 1 from dot.dot_config_audit a),
-        clock_timestamp(), v_here.system_identifier, v_here.database_oid, p_key, p_old_value, p_new_value, p_actor,
+        (select coalesce(max(a.audit_id), 0) + 1 from dot.dot_config_audit a), clock_timestamp(),
+        v_here.system_identifier, v_here.database_oid, p_key, p_old_value, p_new_value, p_actor,
         session_user, p_reason
     )
     on conflict do nothing;

@@ -1,5 +1,6 @@
--- Adds a DOT to the catalogue, or replaces what describes it, all five descriptions, so one that is left out becomes NULL; never
--- its usage figures. Says which: created, updated or unchanged. Raises 23502, 23514 (dot_tools_*_check).
+-- Adds a DOT to the catalogue, or replaces what describes it, all five descriptions, so one that is left out
+-- becomes NULL; never its usage figures. Says which: created, updated or unchanged. Raises 23502, 23514
+-- (dot_tools_*_check).
 create or replace function dot.fn_dot_tool_register(
     p_code text,
     p_category text default null,
@@ -16,10 +17,13 @@ declare
         when p_code is null then 'code_not_null'
         when dot.fn_is_code(p_code, 200) is not true then 'code_check'
         when p_category is not null and dot.fn_is_code(p_category, 200) is not true then 'category_check'
-        when p_execution_engine is not null and dot.fn_is_code(p_execution_engine, 200) is not true then 'execution_engine_check'
-        when p_script_path is not null and dot.fn_is_prose(p_script_path) is not true then 'script_path_check'
+        when p_execution_engine is not null and dot.fn_is_code(p_execution_engine, 200) is not true
+            then 'execution_engine_check'
+        when p_script_path is not null and dot.fn_is_prose(p_script_path) is not true
+            then 'script_path_check'
         when p_file_path is not null and dot.fn_is_prose(p_file_path) is not true then 'file_path_check'
-        when p_trigger_type is not null and dot.fn_is_code(p_trigger_type, 200) is not true then 'trigger_type_check'
+        when p_trigger_type is not null and dot.fn_is_code(p_trigger_type, 200) is not true
+            then 'trigger_type_check'
     end;
 begin
     if v_problem is not null then

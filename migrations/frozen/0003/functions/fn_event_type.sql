@@ -1,5 +1,6 @@
--- The type of the event that tells of an observation, from what it is of (run or component) and the word it is stored under. A word
--- that only the optional amendment stores has the type of before, so that no relay's subscription goes silent.
+-- The type of the event that tells of an observation, from what it is of (run or component) and the word it
+-- is stored under. A word that only the optional amendment stores has the type of before, so that no relay's
+-- subscription goes silent.
 create or replace function dot.fn_event_type(p_kind text, p_status text)
 returns text
 language sql immutable
@@ -12,4 +13,5 @@ end;
 revoke all on function dot.fn_event_type(text, text)
     from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 
-comment on function dot.fn_event_type(text, text) is 'The type of the event of an observation stored under a word.';
+comment on function dot.fn_event_type(text, text) is
+    'The type of the event of an observation stored under a word.';

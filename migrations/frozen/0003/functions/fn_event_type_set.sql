@@ -1,6 +1,9 @@
--- Switches a known process.* event type, audited like a gate under the key event_type:<type>. Returns what it was.
--- Waits at most 2 s for a switch or an attestation in flight, then 55P03. Raises 23502, 23514 (event_type_*_check), 23503 (event_type_event_type_fkey: not a known process.* type).
-create or replace function dot.fn_event_type_set(p_event_type text, p_active boolean, p_actor text, p_reason text)
+-- Switches a known process.* event type, audited like a gate under the key event_type:<type>. Returns what
+-- it was. Waits at most 2 s for a switch or an attestation in flight, then 55P03. Raises 23502, 23514
+-- (event_type_*_check), 23503 (event_type_event_type_fkey: not a known process.* type).
+create or replace function dot.fn_event_type_set(
+    p_event_type text, p_active boolean, p_actor text, p_reason text
+)
 returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set lock_timeout = '2s'
 as $function$
@@ -26,9 +29,11 @@ begin
     if v_old is null then
         raise foreign_key_violation using
             message = format('%s is not a known process.* event type', p_event_type),
+            hint = 'v_dot_event_type lists those that are.',
             schema = 'dot', table = 'event_type', constraint = 'event_type_event_type_fkey';
     end if;
-    perform dot.fn_config_audit('event_type:' || p_event_type, v_old::text, p_active::text, p_actor, p_reason);
+    perform dot.fn_config_audit('event_type:' || p_event_type, v_old::text, p_active::text, p_actor,
+        p_reason);
     return v_old;
 end
 $function$;

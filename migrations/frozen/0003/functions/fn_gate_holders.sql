@@ -1,14 +1,18 @@
--- Who holds a switch of a gate up: each transaction that has the latch or writes the configuration, a prepared one by its gid. Only
--- plain readers are left out, and VACUUM. login, application and since are NULL for a prepared transaction's backend, which is gone.
+-- Who holds a switch of a gate up: each transaction that has the latch or writes the configuration, a
+-- prepared one by its gid. Only plain readers are left out, and VACUUM. login, application and since are
+-- NULL for a prepared transaction's backend, which is gone.
 create or replace function dot.fn_gate_holders(
-    out pid integer, out prepared_gid text, out login text, out application_name text, out lock_mode text, out locked_table text
+    out pid integer, out prepared_gid text, out login text, out application_name text, out lock_mode text,
+    out locked_table text
 )
 returns setof record
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $function$
 begin
     return query
-    select l.pid, x.gid, coalesce(s.usename::text, x.owner::text), s.application_name, l.mode, l.relation::regclass::text
+    select
+        l.pid, x.gid, coalesce(s.usename::text, x.owner::text), s.application_name, l.mode,
+        l.relation::regclass::text
     from pg_locks as l
     join pg_database as d on d.oid = l.database and d.datname = current_database()
     -- A prepared transaction has no backend: its id is in the lock that it holds on itself.
@@ -20,7 +24,8 @@ begin
     where l.granted
         and case l.relation
             when 'dot.gate_latch'::regclass then l.mode <> 'AccessShareLock'
-            when 'dot.dot_config'::regclass then l.mode not in ('AccessShareLock', 'ShareUpdateExclusiveLock')
+            when 'dot.dot_config'::regclass
+                then l.mode not in ('AccessShareLock', 'ShareUpdateExclusiveLock')
         end
         and l.pid is distinct from pg_backend_pid()
     order by l.pid, x.gid, l.relation;
@@ -29,6 +34,8 @@ $function$;
 
 revoke all on function dot.fn_gate_holders()
     from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
-grant execute on function dot.fn_gate_holders() to dot_reader;  -- v_dot_gate_holder asks it with the reader's rights
+-- v_dot_gate_holder asks it with its reader's rights.
+grant execute on function dot.fn_gate_holders() to dot_reader, dot_gatekeeper;
 
-comment on function dot.fn_gate_holders() is 'Who holds a switch of a gate up: backends, and prepared transactions by their gid.';
+comment on function dot.fn_gate_holders() is
+    'Who holds a switch of a gate up: backends, and prepared transactions by their gid.';

@@ -1,7 +1,8 @@
--- Each of the named gates, by default of every gate there is: its stored value, and why it is off. off_because is NULL where the gate is open, and only there: the value
--- is exactly `true`, and the newest audit row says that fn_dot_config_set opened it in this database of this cluster. A value that
--- came by a plain UPDATE, a restored dump or a clone opens nothing. Closing depends on the value alone.
--- p_locked reads the row FOR SHARE, which ends in 40001 where the caller's snapshot is older than the last switch.
+-- Each of the named gates, by default of every gate there is: its stored value, and why it is off.
+-- off_because is NULL where the gate is open, and only there: the value is exactly `true`, and the newest
+-- audit row says that fn_dot_config_set opened it in this database of this cluster. A value that came by a
+-- plain UPDATE, a restored dump or a clone opens nothing. Closing depends on the value alone. p_locked reads
+-- the row FOR SHARE, which ends in 40001 where the caller's snapshot is older than the last switch.
 create or replace function dot.fn_gate_state(
     p_keys text[], p_locked boolean, out key text, out value text, out off_because text
 )
@@ -22,7 +23,8 @@ begin
         off_because := case
             when value is null then 'it has no value'
             when (value = 'true') is not true then 'its value is not exactly true'
-            when (v_moved.new_value = 'true') is not true then 'it was opened past fn_dot_config_set'
+            when (v_moved.new_value = 'true') is not true
+                then 'no gatekeeper opened it with fn_dot_config_set'
             when v_here.system_identifier is null then 'dot_owner may not call pg_control_system()'
             when (v_moved.system_identifier, v_moved.database_oid)
                 is distinct from (v_here.system_identifier, v_here.database_oid)

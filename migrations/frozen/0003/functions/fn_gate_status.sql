@@ -11,6 +11,6 @@ $function$;
 
 revoke all on function dot.fn_gate_status()
     from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
-grant execute on function dot.fn_gate_status() to dot_reader;
+grant execute on function dot.fn_gate_status() to dot_reader, dot_gatekeeper;
 
 comment on function dot.fn_gate_status() is 'Every gate: its stored value, and why it is off; NULL where it is open.';

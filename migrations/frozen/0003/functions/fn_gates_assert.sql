@@ -1,18 +1,21 @@
--- The evidence ladder: refuses a DRY_RUN or REAL_RUN unless every gate that it needs is open, see fn_gate_keys and fn_gate_state.
--- Returns the values that let the observation in. Raises check_violation (23514), constraint gate_operator_runtime_enabled_check,
--- gate_execute_enabled_check or gate_real_run_enabled_check, and 25006 (gate_primary_check) on a standby, whose gates are those of
--- a moment ago.
+-- The evidence ladder: refuses a DRY_RUN or REAL_RUN unless every gate that it needs is open, see
+-- fn_gate_keys and fn_gate_state. Returns the values that let the observation in. Raises check_violation
+-- (23514), constraint gate_operator_runtime_enabled_check, gate_execute_enabled_check or
+-- gate_real_run_enabled_check, and 25006 (gate_primary_check) on a standby, whose gates are those of a
+-- moment ago.
 --
--- p_latched is for the write that follows: it holds dot.gate_latch until the transaction ends, so a switch waits for writes that
--- saw the old value and no such write commits after it. Outside READ COMMITTED the snapshot may be older than the last switch: the
--- rows are read FOR SHARE, so a stale one is 40001. The latch then comes before them even where nothing is written: a switch takes
--- both in this order, and would deadlock.
+-- p_latched is for the write that follows: it holds dot.gate_latch until the transaction ends, so a switch
+-- waits for writes that saw the old value and no such write commits after it. Outside READ COMMITTED the
+-- snapshot may be older than the last switch: the rows are read FOR SHARE, so a stale one is 40001. The
+-- latch then comes before them even where nothing is written: a switch takes both in this order, and would
+-- deadlock.
 create or replace function dot.fn_gates_assert(p_evidence_type text, p_latched boolean)
 returns jsonb
 language plpgsql volatile
 as $function$
 declare
-    v_stale_snapshot_possible boolean := current_setting('transaction_isolation') is distinct from 'read committed';
+    v_stale_snapshot_possible boolean :=
+        current_setting('transaction_isolation') is distinct from 'read committed';
     v_gate record;
     v_values jsonb := '{}';
 begin

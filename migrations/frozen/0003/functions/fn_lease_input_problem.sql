@@ -1,6 +1,9 @@
--- What the lease functions share: key, holder and token or time are required and legal; a lease lives from 1 second to 1 hour,
--- never for ever and never not at all. Returns what is wrong as `<argument>_not_null` or `<argument>_check`, else NULL.
-create or replace function dot.fn_lease_input_problem(p_lease_key text, p_holder text, p_token bigint, p_ttl_seconds integer)
+-- What the lease functions share: key, holder and token or time are required and legal; a lease lives from 1
+-- second to 1 hour, never for ever and never not at all. Returns what is wrong as `<argument>_not_null` or
+-- `<argument>_check`, else NULL.
+create or replace function dot.fn_lease_input_problem(
+    p_lease_key text, p_holder text, p_token bigint, p_ttl_seconds integer
+)
 returns text
 language sql immutable
 return case

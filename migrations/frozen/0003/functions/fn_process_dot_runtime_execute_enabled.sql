@@ -1,11 +1,13 @@
--- Whether a DRY_RUN or REAL_RUN may be recorded, as far as this gate goes. A plain read for callers and people;
--- the observe functions read it again, latched, before they write. Only a stored `true`, exactly, is on.
+-- Whether a DRY_RUN or REAL_RUN may be recorded, as far as this gate goes. A plain read for callers and
+-- people; the observe functions read it again, latched, before they write. Only a stored `true`, exactly, is
+-- on.
 create or replace function dot.fn_process_dot_runtime_execute_enabled()
 returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $function$
 begin
-    return (select g.off_because is null from dot.fn_gate_state(array['process_dot_runtime.execute_enabled'], false) as g);
+    return (select g.off_because is null
+        from dot.fn_gate_state(array['process_dot_runtime.execute_enabled'], false) as g);
 end
 $function$;
 

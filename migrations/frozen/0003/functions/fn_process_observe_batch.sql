@@ -1,19 +1,23 @@
--- Records many observations in one call, headers and components, one line of the arrays each: p_component_role is NULL for a header,
--- and for a component p_evidence_type, p_dry_run and p_parent_run_id are. Per line says what became of it: created, stored before
--- under its key (created = false), or refused (created is NULL, and the five refused_ columns say why). A component follows its
--- header: where the header's line was stored before under another run, its components of this batch go on with that run.
+-- Records many observations in one call, headers and components, one line of the arrays each:
+-- p_component_role is NULL for a header, and for a component p_evidence_type, p_dry_run and p_parent_run_id
+-- are. Per line says what became of it: created, stored before under its key (created = false), or refused
+-- (created is NULL, and the five refused_ columns say why). A component follows its header: where the
+-- header's line was stored before under another run, its components of this batch go on with that run.
 --
--- Rules, order of checks and refusals are those of fn_process_run_observe and fn_process_component_observe. What is plainly new is
--- stored together, and so are its events, see fn_batch_store_new; all else goes through the functions, one line after the other. What
--- the host refuses of the events of lines stored together ends the batch.
+-- Rules, order of checks and refusals are those of fn_process_run_observe and fn_process_component_observe.
+-- What is plainly new is stored together, and so are its events, see fn_batch_store_new; all else goes
+-- through the functions, one line after the other. What the host refuses of the events of lines stored
+-- together ends the batch.
 --
--- Atomic: the first refusal is raised, its line named, and nothing is stored. Otherwise a refused line costs no other one.
--- Locks: those of the functions. Lines are stored in the order of candidate and key, so that two batches wait for each other in one
--- order; where a deadlock is possible all the same the batch is repeated. A line that goes through the functions is a subtransaction:
--- of many that are not plainly new keep a batch below 64.
--- Raises what the functions raise, when atomic, and 40001 and 40P01 either way; 23502 (process_observe_batch_lines_not_null) and 23514
--- (process_observe_batch_lines_check) where the arrays do not fit. A component's line that says what only a header says is refused
--- as process_observe_batch_component_check.
+-- Atomic: the first refusal is raised, its line named, and nothing is stored. Otherwise a refused line costs
+-- no other one. Locks: those of the functions. Lines are stored in the order of candidate and key, so that
+-- two batches wait for each other in one order; where a deadlock is possible all the same the batch is
+-- repeated. A line that goes through the functions is a subtransaction: of many that are not plainly new
+-- keep a batch below 64.
+-- Raises what the functions raise, when atomic, and 40001 and 40P01 either way; 23502
+-- (process_observe_batch_lines_not_null) and 23514 (process_observe_batch_lines_check) where the arrays do
+-- not fit. A component's line that says what only a header says is refused as
+-- process_observe_batch_component_check.
 create or replace function dot.fn_process_observe_batch(
     p_process_candidate_code text[],
     p_dot_code text[],
@@ -60,9 +64,9 @@ declare
     v_column text;
 begin
     if num_nulls(
-        p_process_candidate_code, p_dot_code, p_process_run_id, p_correlation_id, p_component_role, p_evidence_type, p_dry_run,
-        p_status, p_actor, p_idempotency_key, p_parent_run_id, p_input_ref, p_output_ref, p_error_ref, p_evidence_ref,
-        p_lease_token, p_occurred_at, p_atomic
+        p_process_candidate_code, p_dot_code, p_process_run_id, p_correlation_id, p_component_role,
+        p_evidence_type, p_dry_run, p_status, p_actor, p_idempotency_key, p_parent_run_id, p_input_ref,
+        p_output_ref, p_error_ref, p_evidence_ref, p_lease_token, p_occurred_at, p_atomic
     ) > 0 then
         raise not_null_violation using
             message = 'an array of a batch, or p_atomic, is NULL',
@@ -73,9 +77,11 @@ begin
         v_lines <= 10000
         and v_lines = all (array[
             cardinality(p_dot_code), cardinality(p_process_run_id), cardinality(p_correlation_id),
-            cardinality(p_component_role), cardinality(p_evidence_type), cardinality(p_dry_run), cardinality(p_status),
-            cardinality(p_actor), cardinality(p_idempotency_key), cardinality(p_parent_run_id), cardinality(p_input_ref),
-            cardinality(p_output_ref), cardinality(p_error_ref), cardinality(p_evidence_ref), cardinality(p_lease_token), cardinality(p_occurred_at)
+            cardinality(p_component_role), cardinality(p_evidence_type), cardinality(p_dry_run),
+            cardinality(p_status), cardinality(p_actor), cardinality(p_idempotency_key),
+            cardinality(p_parent_run_id), cardinality(p_input_ref), cardinality(p_output_ref),
+            cardinality(p_error_ref), cardinality(p_evidence_ref), cardinality(p_lease_token),
+            cardinality(p_occurred_at)
         ])
     ) is not true then
         raise check_violation using
@@ -85,9 +91,9 @@ begin
     end if;
 
     v_stored := dot.fn_batch_store_new(
-        p_process_candidate_code, p_dot_code, p_process_run_id, p_correlation_id, p_component_role, p_evidence_type, p_dry_run,
-        p_status, p_actor, p_idempotency_key, p_parent_run_id, p_input_ref, p_output_ref, p_error_ref, p_evidence_ref,
-        p_lease_token, p_occurred_at
+        p_process_candidate_code, p_dot_code, p_process_run_id, p_correlation_id, p_component_role,
+        p_evidence_type, p_dry_run, p_status, p_actor, p_idempotency_key, p_parent_run_id, p_input_ref,
+        p_output_ref, p_error_ref, p_evidence_ref, p_lease_token, p_occurred_at
     );
     return query
         select
@@ -100,33 +106,37 @@ begin
         return;
     end if;
 
-    -- What is left, by the functions: all of a run under its header's key, so that every batch goes through the keys in the same order,
-    -- and its parts in the order in which a run goes. Parts whose header is in no line come in the order of the lines.
+    -- What is left, by the functions: all of a run under its header's key, so that every batch goes through
+    -- the keys in the same order, and its parts in the order in which a run goes. Parts whose header is in
+    -- no line come in the order of the lines.
     for v_one in
         select l.*
         from (
             select
                 l.*,
                 l.nth::integer as line,
-                min(coalesce(l.idempotency_key, l.process_run_id::text)) filter (where l.component_role is null)
-                    over run as run_key,
+                min(coalesce(l.idempotency_key, l.process_run_id::text))
+                    filter (where l.component_role is null) over run as run_key,
                 min(l.nth) filter (where l.component_role is null) over run as run_line
             from unnest(
-                p_process_candidate_code, p_dot_code, p_process_run_id, p_correlation_id, p_component_role, p_evidence_type,
-                p_dry_run, p_status, p_actor, p_idempotency_key, p_parent_run_id, p_input_ref, p_output_ref, p_error_ref,
-                p_evidence_ref, p_lease_token, p_occurred_at, v_stored
+                p_process_candidate_code, p_dot_code, p_process_run_id, p_correlation_id, p_component_role,
+                p_evidence_type, p_dry_run, p_status, p_actor, p_idempotency_key, p_parent_run_id,
+                p_input_ref, p_output_ref, p_error_ref, p_evidence_ref, p_lease_token, p_occurred_at,
+                v_stored
             ) with ordinality as l (
-                process_candidate_code, dot_code, process_run_id, correlation_id, component_role, evidence_type, dry_run,
-                status, actor, idempotency_key, parent_run_id, input_ref, output_ref, error_ref, evidence_ref, lease_token,
-                occurred_at, stored_id, nth
+                process_candidate_code, dot_code, process_run_id, correlation_id, component_role,
+                evidence_type, dry_run, status, actor, idempotency_key, parent_run_id, input_ref, output_ref,
+                error_ref, evidence_ref, lease_token, occurred_at, stored_id, nth
             )
             window run as (partition by l.process_candidate_code, l.process_run_id)
         ) as l
         where l.stored_id is null
         order by
-            l.process_candidate_code, coalesce(l.run_key, l.idempotency_key, l.process_run_id::text), l.run_line,
-            l.component_role is not null, case when l.run_line is not null then l.component_role end,
-            case when l.run_line is not null then array_position(array['prepared', 'started'], l.status) end, l.line
+            l.process_candidate_code, coalesce(l.run_key, l.idempotency_key, l.process_run_id::text),
+            l.run_line, l.component_role is not null,
+            case when l.run_line is not null then l.component_role end,
+            case when l.run_line is not null then array_position(array['prepared', 'started'], l.status) end,
+            l.line
     loop
         line := v_one.line;
         component_id := null;
@@ -138,12 +148,13 @@ begin
         refused_hint := null;
         begin
             if v_one.component_role is null then
-                select o.process_run_id, o.correlation_id, o.created into process_run_id, correlation_id, created
+                select o.process_run_id, o.correlation_id, o.created
+                into process_run_id, correlation_id, created
                 from dot.fn_process_run_observe(
                     v_one.process_candidate_code, v_one.dot_code, v_one.process_run_id, v_one.correlation_id,
                     v_one.evidence_type, v_one.dry_run, v_one.status, v_one.actor, v_one.idempotency_key,
-                    v_one.parent_run_id, v_one.input_ref, v_one.output_ref, v_one.error_ref, v_one.evidence_ref,
-                    v_one.lease_token, v_one.occurred_at
+                    v_one.parent_run_id, v_one.input_ref, v_one.output_ref, v_one.error_ref,
+                    v_one.evidence_ref, v_one.lease_token, v_one.occurred_at
                 ) as o;
                 v_asked_candidate := v_one.process_candidate_code;
                 v_asked_run_id := v_one.process_run_id;
@@ -166,9 +177,10 @@ begin
                 end if;
                 select o.component_id, o.created into component_id, created
                 from dot.fn_process_component_observe(
-                    v_one.process_candidate_code, v_one.dot_code, process_run_id, correlation_id, v_one.component_role,
-                    v_one.status, v_one.actor, v_one.idempotency_key, v_one.input_ref, v_one.output_ref, v_one.error_ref,
-                    v_one.evidence_ref, v_one.lease_token, v_one.occurred_at
+                    v_one.process_candidate_code, v_one.dot_code, process_run_id, correlation_id,
+                    v_one.component_role, v_one.status, v_one.actor, v_one.idempotency_key, v_one.input_ref,
+                    v_one.output_ref, v_one.error_ref, v_one.evidence_ref, v_one.lease_token,
+                    v_one.occurred_at
                 ) as o;
             end if;
         exception when integrity_constraint_violation then
@@ -198,15 +210,16 @@ end
 $function$;
 
 revoke all on function dot.fn_process_observe_batch(
-    text[], text[], uuid[], text[], text[], text[], boolean[], text[], text[], text[], uuid[], text[], text[], text[], jsonb[],
-    bigint[], timestamptz[], boolean
+    text[], text[], uuid[], text[], text[], text[], boolean[], text[], text[], text[], uuid[], text[],
+    text[], text[], jsonb[], bigint[], timestamptz[], boolean
 ) from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant execute on function dot.fn_process_observe_batch(
-    text[], text[], uuid[], text[], text[], text[], boolean[], text[], text[], text[], uuid[], text[], text[], text[], jsonb[],
-    bigint[], timestamptz[], boolean
+    text[], text[], uuid[], text[], text[], text[], boolean[], text[], text[], text[], uuid[], text[],
+    text[], text[], jsonb[], bigint[], timestamptz[], boolean
 ) to dot_writer;
 
 comment on function dot.fn_process_observe_batch(
-    text[], text[], uuid[], text[], text[], text[], boolean[], text[], text[], text[], uuid[], text[], text[], text[], jsonb[],
-    bigint[], timestamptz[], boolean
-) is 'Records many observations in one call, a line of the arrays each, and says per line: created, stored before, or refused.';
+    text[], text[], uuid[], text[], text[], text[], boolean[], text[], text[], text[], uuid[], text[],
+    text[], text[], jsonb[], bigint[], timestamptz[], boolean
+) is 'Records many observations in one call, a line of the arrays each, and says per line: created, stored '
+    'before, or refused.';

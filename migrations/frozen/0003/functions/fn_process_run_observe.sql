@@ -1,14 +1,16 @@
--- Records the header of a run: one row per run, idempotent by (candidate, key), and never above the evidence that the gates
--- allow now. Returns the run the caller goes on with: its own, or the one stored under the same key (created = false).
+-- Records the header of a run: one row per run, idempotent by (candidate, key), and never above the evidence
+-- that the gates allow now. Returns the run the caller goes on with: its own, or the one stored under the
+-- same key (created = false).
 --
--- Order: (1) NULLs, domains, reserved keys; (2) DOT and candidate; (3) gates, preflight, lease; (4) replay; (5) gates,
--- lease and attestation again, now so that no switch and no rival overtakes; (6) insert, event. A replay passes 1 to 3 like a first call,
--- because a returned run is taken as permission to go on.
--- Locks: for a new DRY_RUN or REAL_RUN dot.gate_latch in ROW SHARE mode and the lease row, both until the transaction ends;
--- outside READ COMMITTED gate and lease rows wherever they are read, in a replay too.
--- Raises 23502 and 23514 (input, process_candidate_producer_role_check, process_run_observation_superseded_check, gate_*_check,
--- preflight_check, lease_live_check), 23503 (unknown DOT or candidate), 23505 (process_run_observation_pkey,
--- idempotency_payload_mismatch), 25006 (gate_primary_check, on a standby), 40001 (retry).
+-- Order: (1) NULLs, domains, reserved keys; (2) DOT and candidate; (3) gates, preflight, lease; (4) replay;
+-- (5) gates, lease and attestation again, now so that no switch and no rival overtakes; (6) insert, event. A
+-- replay passes 1 to 3 like a first call, because a returned run is taken as permission to go on.
+-- Locks: for a new DRY_RUN or REAL_RUN dot.gate_latch in ROW SHARE mode and the lease row, both until the
+-- transaction ends; outside READ COMMITTED gate and lease rows wherever they are read, in a replay too.
+-- Raises 23502 and 23514 (input, process_candidate_producer_role_check,
+-- process_run_observation_superseded_check, gate_*_check, preflight_check, lease_live_check), 23503 (unknown
+-- DOT or candidate), 23505 (process_run_observation_pkey, idempotency_payload_mismatch), 25006
+-- (gate_primary_check, on a standby), 40001 (retry).
 create or replace function dot.fn_process_run_observe(
     p_process_candidate_code text,
     p_dot_code text,
@@ -49,8 +51,9 @@ declare
 begin
     -- 1. NULLs, domains, reserved keys.
     v_problem := dot.fn_run_input_problem(
-        p_process_candidate_code, p_dot_code, p_process_run_id, p_correlation_id, p_evidence_type, p_dry_run, p_status,
-        p_actor, p_idempotency_key, p_parent_run_id, p_input_ref, p_output_ref, p_error_ref, p_evidence_ref, p_occurred_at
+        p_process_candidate_code, p_dot_code, p_process_run_id, p_correlation_id, p_evidence_type, p_dry_run,
+        p_status, p_actor, p_idempotency_key, p_parent_run_id, p_input_ref, p_output_ref, p_error_ref,
+        p_evidence_ref, p_occurred_at
     );
     if v_problem is not null then
         perform dot.fn_input_refuse('process_run_observation', v_problem);
@@ -59,7 +62,8 @@ begin
         raise check_violation using
             message = format('a prepared run is a simulation, not a %s', p_evidence_type),
             hint = 'Start for real with a new run whose parent_run_id is the prepared one.',
-            schema = 'dot', table = 'process_run_observation', constraint = 'process_run_observation_prepared_check';
+            schema = 'dot', table = 'process_run_observation',
+            constraint = 'process_run_observation_prepared_check';
     end if;
     v_status := dot.fn_status_stored(p_status);
     v_evidence := dot.fn_evidence_stored(p_status, p_evidence_ref);
@@ -70,15 +74,17 @@ begin
     if v_event_wanted is null then
         raise foreign_key_violation using
             message = format('DOT %s is not in the catalogue', p_dot_code),
-            hint = 'Register it with fn_dot_tool_register.',
-            schema = 'dot', table = 'process_run_observation', constraint = 'process_run_observation_dot_code_fkey';
+            hint = 'A cataloguer registers it with fn_dot_tool_register.',
+            schema = 'dot', table = 'process_run_observation',
+            constraint = 'process_run_observation_dot_code_fkey';
     end if;
     select c.producer_dot_code, c.producer_role into v_candidate
     from dot.process_candidate c where c.code = p_process_candidate_code;
     if v_candidate.producer_dot_code is null then
         raise foreign_key_violation using
             message = format('process candidate %s is not defined', p_process_candidate_code),
-            hint = 'Define it with fn_process_candidate_define.',
+            hint = 'v_process_candidate lists those that are. A cataloguer defines one with '
+                'fn_process_candidate_define.',
             schema = 'dot', table = 'process_run_observation',
             constraint = 'process_run_observation_process_candidate_code_fkey';
     end if;
@@ -86,24 +92,30 @@ begin
         raise check_violation using
             message = format('%s is not the producer of %s', p_dot_code, p_process_candidate_code),
             detail = format('Its producer is %s.', v_candidate.producer_dot_code),
-            schema = 'dot', table = 'process_run_observation', constraint = 'process_run_observation_producer_check';
+            schema = 'dot', table = 'process_run_observation',
+            constraint = 'process_run_observation_producer_check';
     end if;
     if v_candidate.producer_role is not null then
-        perform dot.fn_candidate_role_assert(p_process_candidate_code, 'producer', v_candidate.producer_role);
+        perform dot.fn_candidate_role_assert(p_process_candidate_code, 'producer',
+            v_candidate.producer_role);
     end if;
     if p_evidence_type is distinct from c_simulated
         and dot.fn_candidate_newest(p_process_candidate_code) is distinct from p_process_candidate_code
     then
         raise check_violation using
             message = format('process candidate %s is superseded', p_process_candidate_code),
-            detail = format('The newest of its chain is %s.', dot.fn_candidate_newest(p_process_candidate_code)),
+            detail = format('The newest of its chain is %s.',
+                dot.fn_candidate_newest(p_process_candidate_code)),
             hint = 'Record the run under the newest; a superseded candidate takes simulations only.',
-            schema = 'dot', table = 'process_run_observation', constraint = 'process_run_observation_superseded_check';
+            schema = 'dot', table = 'process_run_observation',
+            constraint = 'process_run_observation_superseded_check';
     end if;
 
-    -- 3. What lets evidence above a simulation in. A token that is given must be live whatever it is given for.
+    -- 3. What lets evidence above a simulation in. A token that is given must be live whatever it is given
+    -- for.
     if p_evidence_type is distinct from c_simulated then
-        v_admission := dot.fn_admission_assert(p_process_candidate_code, p_evidence_type, p_lease_token, null, false);
+        v_admission := dot.fn_admission_assert(p_process_candidate_code, p_evidence_type, p_lease_token,
+            null, false);
     elsif p_lease_token is not null then
         perform dot.fn_lease_assert(p_process_candidate_code, p_lease_token, null, false);
     end if;
@@ -118,11 +130,13 @@ begin
     if v_stored_run_id is null then
         -- 5. The same again, held until the transaction ends.
         if p_evidence_type is distinct from c_simulated then
-            perform dot.fn_admission_assert(p_process_candidate_code, p_evidence_type, p_lease_token, null, true);
-            -- Asked again too: the event type may have been switched while this call waited for the latch or the lease.
+            perform dot.fn_admission_assert(p_process_candidate_code, p_evidence_type, p_lease_token, null,
+                true);
+            -- Asked again too: the event type may have been switched while this call waited for the latch or
+            -- the lease.
             v_event_wanted := dot.fn_host_events_wanted(array[p_dot_code], array[v_event_type]) <> '{}';
-            -- Runs are in the order of their tokens, and under one token of their time: no clock that went back, and no lease table
-            -- that was put back, makes a new run an older one.
+            -- Runs are in the order of their tokens, and under one token of their time: no clock that went
+            -- back, and no lease table that was put back, makes a new run an older one.
             select r.lease_token, r.observed_at into v_latest
             from dot.process_run_observation r
             where r.process_candidate_code = p_process_candidate_code and r.evidence_type = p_evidence_type
@@ -130,7 +144,8 @@ begin
             order by r.lease_token desc, r.observed_at desc
             limit 1;
             if v_latest.lease_token > p_lease_token then
-                perform dot.fn_lease_assert(p_process_candidate_code, p_lease_token, v_latest.lease_token, true);
+                perform dot.fn_lease_assert(p_process_candidate_code, p_lease_token, v_latest.lease_token,
+                    true);
             elsif v_latest.lease_token = p_lease_token then
                 v_observed_at := v_latest.observed_at + interval '1 microsecond';
             end if;
@@ -138,14 +153,15 @@ begin
 
         -- 6. Insert. No conflict target: a concurrent retry clashes in several unique indexes at once.
         insert into dot.process_run_observation (
-            process_run_id, parent_run_id, observed_at, occurred_at, lease_token, dry_run, process_candidate_code, dot_code,
-            correlation_id, evidence_type, status, actor, session_actor, idempotency_key, input_ref, output_ref,
-            error_ref, evidence_ref, admission
+            process_run_id, parent_run_id, observed_at, occurred_at, lease_token, dry_run,
+            process_candidate_code, dot_code, correlation_id, evidence_type, status, actor, session_actor,
+            idempotency_key, input_ref, output_ref, error_ref, evidence_ref, admission
         )
         values (
-            p_process_run_id, p_parent_run_id, greatest(clock_timestamp(), v_observed_at), p_occurred_at, p_lease_token,
-            p_dry_run, p_process_candidate_code, p_dot_code, p_correlation_id, p_evidence_type, v_status, p_actor, session_user, p_idempotency_key, p_input_ref,
-            p_output_ref, p_error_ref, v_evidence, v_admission
+            p_process_run_id, p_parent_run_id, greatest(clock_timestamp(), v_observed_at), p_occurred_at,
+            p_lease_token, p_dry_run, p_process_candidate_code, p_dot_code, p_correlation_id,
+            p_evidence_type, v_status, p_actor, session_user, p_idempotency_key, p_input_ref, p_output_ref,
+            p_error_ref, v_evidence, v_admission
         )
         on conflict do nothing
         returning true into created;
@@ -155,10 +171,12 @@ begin
             correlation_id := p_correlation_id;
             if v_event_wanted then
                 perform dot.fn_host_outbox_append(
-                    dot.fn_outbox_epoch(true), 'process_run', p_process_run_id::text, v_event_type, dot.fn_run_event(r)
+                    dot.fn_outbox_epoch(true), 'process_run', p_process_run_id::text, v_event_type,
+                    dot.fn_run_event(r)
                 )
                 from dot.process_run_observation r
-                where r.process_candidate_code = p_process_candidate_code and r.process_run_id = p_process_run_id;
+                where r.process_candidate_code = p_process_candidate_code
+                    and r.process_run_id = p_process_run_id;
             end if;
             return;
         end if;
@@ -167,18 +185,24 @@ begin
         if p_idempotency_key is not null then
             select r.process_run_id::uuid into v_stored_run_id
             from dot.process_run_observation r
-            where r.process_candidate_code = p_process_candidate_code and r.idempotency_key = p_idempotency_key;
+            where r.process_candidate_code = p_process_candidate_code
+                and r.idempotency_key = p_idempotency_key;
         end if;
         if v_stored_run_id is null then
             if exists (
                 select from dot.process_run_observation r
-                where r.process_candidate_code = p_process_candidate_code and r.process_run_id = p_process_run_id
+                where r.process_candidate_code = p_process_candidate_code
+                    and r.process_run_id = p_process_run_id
             ) then
                 raise unique_violation using
-                    message = format('run %s of %s has a header', p_process_run_id, p_process_candidate_code),
-                    detail = 'A run has one header, and this call''s key is not the one it was stored under.',
-                    hint = 'Repeat a call with its idempotency key; start another run under a new process_run_id.',
-                    schema = 'dot', table = 'process_run_observation', constraint = 'process_run_observation_pkey';
+                    message = format('run %s of %s has a header', p_process_run_id,
+                        p_process_candidate_code),
+                    detail = 'A run has one header, and this call''s key is not the one it was stored '
+                        'under.',
+                    hint = 'Repeat a call with its idempotency key; start another run under a new '
+                        'process_run_id.',
+                    schema = 'dot', table = 'process_run_observation',
+                    constraint = 'process_run_observation_pkey';
             end if;
             raise serialization_failure using
                 message = 'the run that clashes with this one is not visible in this transaction',
@@ -198,7 +222,8 @@ begin
         case when r.error_ref is distinct from p_error_ref then 'error_ref' end,
         case when r.occurred_at is distinct from p_occurred_at then 'occurred_at' end,
         case
-            when dot.fn_evidence_stored(r.status, r.evidence_ref) - 'attempt' <> v_evidence - 'attempt' then 'evidence_ref'
+            when dot.fn_evidence_stored(r.status, r.evidence_ref) - 'attempt' <> v_evidence - 'attempt'
+                then 'evidence_ref'
         end
     ], null)
     into process_run_id, correlation_id, v_differing
@@ -214,12 +239,16 @@ end
 $function$;
 
 revoke all on function dot.fn_process_run_observe(
-    text, text, uuid, text, text, boolean, text, text, text, uuid, text, text, text, jsonb, bigint, timestamptz
+    text, text, uuid, text, text, boolean, text, text, text, uuid, text, text, text, jsonb, bigint,
+    timestamptz
 ) from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant execute on function dot.fn_process_run_observe(
-    text, text, uuid, text, text, boolean, text, text, text, uuid, text, text, text, jsonb, bigint, timestamptz
+    text, text, uuid, text, text, boolean, text, text, text, uuid, text, text, text, jsonb, bigint,
+    timestamptz
 ) to dot_writer;
 
 comment on function dot.fn_process_run_observe(
-    text, text, uuid, text, text, boolean, text, text, text, uuid, text, text, text, jsonb, bigint, timestamptz
-) is 'Records the header of a run, idempotent by (candidate, key), never above the evidence that the gates allow.';
+    text, text, uuid, text, text, boolean, text, text, text, uuid, text, text, text, jsonb, bigint,
+    timestamptz
+) is 'Records the header of a run, idempotent by (candidate, key), never above the evidence that the gates '
+    'allow.';

@@ -11,6 +11,9 @@ where starts_with(e.event_type, 'process.');
 
 revoke all on dot.v_dot_event_type
     from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
-grant select on dot.v_dot_event_type to dot_reader;
+grant select on dot.v_dot_event_type to dot_reader, dot_gatekeeper, dot_relay;
 
 comment on view dot.v_dot_event_type is 'The event types of the wrapper, and which of them fill the outbox.';
+comment on column dot.v_dot_event_type.event_type is 'The event type.';
+comment on column dot.v_dot_event_type.active is
+    'Whether an observation of this type writes an event into the outbox.';

@@ -1,5 +1,6 @@
--- Document 02's table: what could execute a DOT here, one row per mechanism, from the figures of this database. A mechanism
--- that SQL cannot see is NULL and NOT OBSERVABLE HERE until somebody attests it; basis says which it is.
+-- Document 02's table: what could execute a DOT here, one row per mechanism, from the figures of this
+-- database. A mechanism that SQL cannot see is NULL and NOT OBSERVABLE HERE until somebody attests it; basis
+-- says which it is.
 create or replace view dot.v_dot_execution_inventory with (security_barrier = true) as
 with
 dots as (
@@ -8,7 +9,8 @@ dots as (
         count(*) filter (where t.execution_engine = 'agent_api') as agent_api_dots,
         count(*) filter (where t.execution_engine = 'agent_api' and f.invoked) as agent_api_invoked,
         count(*) filter (where coalesce(t.script_path, t.file_path) is not null) as dots_with_path,
-        count(*) filter (where coalesce(t.script_path, t.file_path) is not null and f.invoked) as dots_with_path_invoked,
+        count(*) filter (where coalesce(t.script_path, t.file_path) is not null and f.invoked)
+            as dots_with_path_invoked,
         count(*) filter (where t.trigger_type is not null) as dots_with_trigger,
         count(*) filter (where f.invoked) as executed_dots
     from dot.dot_tools as t
@@ -24,7 +26,9 @@ commands as (
 jobs as (
     select
         count(*) as jobs,
-        coalesce((select c.value = 'true' from dot.dot_config as c where c.key = 'queue.worker.enabled'), false) as worker_on
+        coalesce(
+            (select c.value = 'true' from dot.dot_config as c where c.key = 'queue.worker.enabled'), false
+        ) as worker_on
     from dot.job_queue as j
 ),
 -- Whether a ledger of the host's is keyed by the run at all, from its columns.
@@ -50,7 +54,9 @@ select
     case when d.agent_api_invoked = 0 then 'unbounded' end as avoids_mutation,
     case when d.agent_api_invoked = 0 then 'no' end as logs_observation,
     case when d.agent_api_invoked = 0 then 'no' end as emits_events,
-    jsonb_build_object('dots', d.dots, 'agent_api_dots', d.agent_api_dots, 'executed', d.agent_api_invoked) as figures,
+    jsonb_build_object(
+        'dots', d.dots, 'agent_api_dots', d.agent_api_dots, 'executed', d.agent_api_invoked
+    ) as figures,
     'measured' as basis,
     case
         when d.agent_api_dots = 0 then 'NOT DECLARED'
@@ -146,4 +152,23 @@ revoke all on dot.v_dot_execution_inventory
 grant select on dot.v_dot_execution_inventory to dot_reader;
 
 comment on view dot.v_dot_execution_inventory is
-    'What could execute a DOT here, one row per mechanism: figures, basis (measured, attested, not observable) and verdict.';
+    'What could execute a DOT here, one row per mechanism: figures, basis (measured, attested, not '
+    'observable) and verdict.';
+comment on column dot.v_dot_execution_inventory.position is
+    'The order in which document 02 lists the mechanisms.';
+comment on column dot.v_dot_execution_inventory.mechanism is 'What could execute a DOT.';
+comment on column dot.v_dot_execution_inventory.mechanism_exists is
+    'Whether it is there; NULL where that cannot be seen.';
+comment on column dot.v_dot_execution_inventory.can_inject_process_run_id is
+    'Whether it can pass a run id on.';
+comment on column dot.v_dot_execution_inventory.can_dry_run is 'Whether it can run without executing.';
+comment on column dot.v_dot_execution_inventory.avoids_mutation is
+    'Whether it can be kept from changing production.';
+comment on column dot.v_dot_execution_inventory.logs_observation is 'Whether it logs what it did.';
+comment on column dot.v_dot_execution_inventory.emits_events is 'Whether it emits events.';
+comment on column dot.v_dot_execution_inventory.figures is 'The figures behind it, a JSON object.';
+comment on column dot.v_dot_execution_inventory.basis is 'measured, attested or not observable.';
+comment on column dot.v_dot_execution_inventory.verdict is 'What it comes to, in the words of document 02.';
+comment on column dot.v_dot_execution_inventory.attested_by is 'Who attested it; NULL where it is measured.';
+comment on column dot.v_dot_execution_inventory.attested_at is 'When it was attested.';
+comment on column dot.v_dot_execution_inventory.finding is 'What was found by who attested.';

@@ -1,5 +1,5 @@
--- The gates as they stand: the stored value, whether it opens and why not, and the last audited move. A value that was changed past
--- fn_dot_config_set shows as one that differs from the last audited one.
+-- The gates as they stand: the stored value, whether it opens and why not, and the last audited move. A
+-- value that was changed past fn_dot_config_set shows as one that differs from the last audited one.
 create or replace view dot.v_dot_gate with (security_barrier = true) as
 select
     g.key,
@@ -22,7 +22,18 @@ left join lateral (
 
 revoke all on dot.v_dot_gate
     from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
-grant select on dot.v_dot_gate to dot_reader;
+grant select on dot.v_dot_gate to dot_reader, dot_gatekeeper;
 
 comment on view dot.v_dot_gate is
-    'The gates: stored value, whether it opens and why not, the last audited move, and whether the two agree.';
+    'The gates: stored value, whether it opens and why not, the last audited move, and whether the two '
+    'agree.';
+comment on column dot.v_dot_gate.key is 'The gate.';
+comment on column dot.v_dot_gate.value is 'Its value as it is stored.';
+comment on column dot.v_dot_gate.is_open is 'Whether it lets anything through.';
+comment on column dot.v_dot_gate.off_because is 'Why it is off; NULL where it is open.';
+comment on column dot.v_dot_gate.changed_at is 'When it was last moved; NULL where it never was.';
+comment on column dot.v_dot_gate.actor is 'Who last moved it, as that call claims.';
+comment on column dot.v_dot_gate.session_actor is 'The database login that last moved it.';
+comment on column dot.v_dot_gate.reason is 'Why it was last moved.';
+comment on column dot.v_dot_gate.is_audited is
+    'Whether the value is that of the last move, or false where it was never moved.';

@@ -1,8 +1,10 @@
--- What no definition shows: one row for each thing that is wrong with what the rows hold, and none where all is well. A restore,
--- a copy or a statement past the functions leaves such things. Each look takes some rows by an index, so that the cost grows with
--- the gates and candidates, and not with the ledger.
+-- What no definition shows: one row for each thing that is wrong with what the rows hold, and none where all
+-- is well. A restore, a copy or a statement past the functions leaves such things. Each look takes some rows
+-- by an index, so that the cost grows with the gates and candidates, and not with the ledger.
 create or replace view dot.v_dot_state with (security_barrier = true) as
-select 'gate_missing' as finding, g.key as subject, 'it has no row or no value: it is off, and cannot be moved' as detail
+select
+    'gate_missing' as finding, g.key as subject,
+    'it has no row or no value: it is off, and cannot be moved' as detail
 from dot.v_dot_gate as g
 where g.value is null
 
@@ -88,4 +90,8 @@ revoke all on dot.v_dot_state
     from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant select on dot.v_dot_state to dot_reader;
 
-comment on view dot.v_dot_state is 'What is wrong with the rows that no definition shows; no row where all is well.';
+comment on view dot.v_dot_state is
+    'What is wrong with the rows that no definition shows; no row where all is well.';
+comment on column dot.v_dot_state.finding is 'What is wrong, in a word.';
+comment on column dot.v_dot_state.subject is 'What it is wrong with.';
+comment on column dot.v_dot_state.detail is 'What that means here.';

@@ -1,13 +1,15 @@
--- One row per run, and where it stands. The header says where the run stood when it was written; the end comes from the components, of
--- which one under `blocked` is none. `prepared`, `skipped` and `blocked` as stored words come with the optional amendment alone.
--- end_state, first match:
+-- One row per run, and where it stands. The header says where the run stood when it was written; the end
+-- comes from the components, of which one under `blocked` is none. `prepared`, `skipped` and `blocked` as
+-- stored words come with the optional amendment alone. end_state, first match:
 --   blocked          a header that tells of a refused call
 --   failed           a component failed; or there is none and the header failed
 --   skipped          a component was skipped; or there is none and the header was skipped
 --   completed        producer and verifier completed
 --   prepared         a prepared header without a component
---   awaits_verifier  a DRY_RUN or REAL_RUN whose producer completed, without a row of the verifier, and whose lease is over
---   stale            a DRY_RUN or REAL_RUN whose lease is over: its highest token is not the candidate's live one
+--   awaits_verifier  a DRY_RUN or REAL_RUN whose producer completed, without a row of the verifier, and
+--                    whose lease is over
+--   stale            a DRY_RUN or REAL_RUN whose lease is over: its highest token is not the candidate's
+--                    live one
 --   open             everything else
 create or replace view dot.v_process_run with (security_barrier = true) as
 select
@@ -25,7 +27,8 @@ select
         when k.skipped or (k.components = 0 and r.status in ('cancelled', 'skipped')) then 'skipped'
         when k.producer_completed and k.verifier_completed then 'completed'
         when k.components = 0 and r.status in ('observed', 'prepared') then 'prepared'
-        when r.evidence_type = 'SIMULATED_DRY_RUN' or greatest(r.lease_token, k.lease_token) = l.token then 'open'
+        when r.evidence_type = 'SIMULATED_DRY_RUN' or greatest(r.lease_token, k.lease_token) = l.token
+            then 'open'
         when k.producer_completed and not k.verifier_seen then 'awaits_verifier'
         else 'stale'
     end as end_state,
@@ -66,4 +69,36 @@ revoke all on dot.v_process_run
 grant select on dot.v_process_run to dot_reader;
 
 comment on view dot.v_process_run is
-    'One row per run with its end_state: failed, skipped, completed, prepared, awaits_verifier, stale or open.';
+    'One row per run with its end_state: failed, skipped, completed, prepared, awaits_verifier, stale or '
+    'open.';
+comment on column dot.v_process_run.process_candidate_code is 'The process candidate.';
+comment on column dot.v_process_run.process_run_id is 'The run: with the candidate it is the key.';
+comment on column dot.v_process_run.parent_run_id is
+    'The run that this one follows, as claimed; it is not looked up.';
+comment on column dot.v_process_run.correlation_id is
+    'What ties the parts of the run together; that of the header.';
+comment on column dot.v_process_run.dot_code is 'The DOT of the producer.';
+comment on column dot.v_process_run.evidence_type is 'SIMULATED_DRY_RUN, DRY_RUN or REAL_RUN.';
+comment on column dot.v_process_run.dry_run is
+    'Whether nothing was executed for real: false for a REAL_RUN alone.';
+comment on column dot.v_process_run.status is 'Where the run stood when its header was written.';
+comment on column dot.v_process_run.end_state is
+    'Where it stands, by its components: failed, skipped, completed, prepared, awaits_verifier, stale or '
+    'open.';
+comment on column dot.v_process_run.occurred_at is
+    'When it happened, as the source says. It proves nothing.';
+comment on column dot.v_process_run.observed_at is 'When it was recorded, by the clock of the server.';
+comment on column dot.v_process_run.last_observed_at is 'When its last row was recorded.';
+comment on column dot.v_process_run.components is 'How many rows its parts have.';
+comment on column dot.v_process_run.actor is 'Who did it, as the call claims.';
+comment on column dot.v_process_run.session_actor is 'The database login that really called.';
+comment on column dot.v_process_run.idempotency_key is
+    'The key under which a repeated call is the same call; NULL where there is none.';
+comment on column dot.v_process_run.input_ref is 'What was looked at.';
+comment on column dot.v_process_run.output_ref is 'What was written.';
+comment on column dot.v_process_run.error_ref is 'Where the error is described.';
+comment on column dot.v_process_run.evidence_ref is 'Further evidence, a JSON object.';
+comment on column dot.v_process_run.lease_token is
+    'The lease token of the header; NULL for a simulation without one.';
+comment on column dot.v_process_run.admission is
+    'The gates and preflight checks that let it in; NULL for a simulation, which is asked for nothing.';

@@ -1,5 +1,6 @@
--- Per candidate how many runs of each evidence type were observed, apart from each other. No verdict reads this. All runs of a candidate
--- are counted along the primary key, those above a simulation along an index of their own: no row is read.
+-- Per candidate how many runs of each evidence type were observed, apart from each other. No verdict reads
+-- this. All runs of a candidate are counted along the primary key, those above a simulation along an index
+-- of their own: no row is read.
 create or replace view dot.v_process_run_count with (security_barrier = true) as
 select
     c.code as process_candidate_code,
@@ -24,4 +25,9 @@ revoke all on dot.v_process_run_count
     from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant select on dot.v_process_run_count to dot_reader;
 
-comment on view dot.v_process_run_count is 'Per candidate the number of simulated, dry and real runs, apart from each other.';
+comment on view dot.v_process_run_count is
+    'Per candidate the number of simulated, dry and real runs, apart from each other.';
+comment on column dot.v_process_run_count.process_candidate_code is 'The process candidate.';
+comment on column dot.v_process_run_count.simulated_runs is 'How many simulated runs were observed.';
+comment on column dot.v_process_run_count.dry_runs is 'How many dry runs were observed.';
+comment on column dot.v_process_run_count.real_runs is 'How many real runs were observed.';

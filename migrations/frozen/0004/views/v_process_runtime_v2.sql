@@ -1,8 +1,9 @@
--- Per candidate the two facts of its latest real run, so that an old success does not vouch for ever. Both are false where
--- there is no real run. The latest run is chosen on the table, by its index, before any component is looked at; a security
--- barrier takes a key from outside only through a LATERAL that is not merged, hence its LIMIT. The counts of runs are in
--- v_process_run_count, so that a verdict never counts. A run under the word `skipped`, which only the optional amendment stores, is
--- none: what was said of the last one that was not skipped still stands.
+-- Per candidate the two facts of its latest real run, so that an old success does not vouch for ever. Both
+-- are false where there is no real run. The latest run is chosen on the table, by its index, before any
+-- component is looked at; a security barrier takes a key from outside only through a LATERAL that is not
+-- merged, hence its LIMIT. The counts of runs are in v_process_run_count, so that a verdict never counts. A
+-- run under the word `skipped`, which only the optional amendment stores, is none: what was said of the last
+-- one that was not skipped still stands.
 create or replace view dot.v_process_runtime_v2 with (security_barrier = true) as
 select
     c.code as process_candidate_code,
@@ -31,3 +32,10 @@ grant select on dot.v_process_runtime_v2 to dot_reader;
 
 comment on view dot.v_process_runtime_v2 is
     'Per candidate has_real_runtime and cross_component_correlation of its latest real run.';
+comment on column dot.v_process_runtime_v2.process_candidate_code is 'The process candidate.';
+comment on column dot.v_process_runtime_v2.latest_real_run_id is
+    'The latest real run, by lease token; NULL where there is none.';
+comment on column dot.v_process_runtime_v2.latest_real_run_at is 'When its header was recorded.';
+comment on column dot.v_process_runtime_v2.has_real_runtime is 'Whether the producer of that run completed.';
+comment on column dot.v_process_runtime_v2.cross_component_correlation is
+    'Whether its verifier completed too, after it and under the same correlation id.';
