@@ -835,6 +835,11 @@ CREATE FUNCTION dot.fn_is_run_status(p_status text, p_evidence_ref jsonb) RETURN
 
 ALTER FUNCTION dot.fn_is_run_status(p_status text, p_evidence_ref jsonb) OWNER TO dot_owner;
 
+CREATE FUNCTION dot.fn_is_time(p_value timestamp with time zone) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+
+ALTER FUNCTION dot.fn_is_time(p_value timestamp with time zone) OWNER TO dot_owner;
+
 CREATE FUNCTION dot.fn_lease_assert(p_process_candidate_code text, p_lease_token bigint, p_header_token bigint, p_locked boolean) RETURNS void
     LANGUAGE plpgsql
 
@@ -2008,6 +2013,8 @@ COMMENT ON FUNCTION dot.fn_is_run_id(p_value uuid) IS 'Whether a uuid may identi
 
 COMMENT ON FUNCTION dot.fn_is_run_status(p_status text, p_evidence_ref jsonb) IS 'Whether a header may be stored under a status: its word, and the flag in its evidence that goes with it.';
 
+COMMENT ON FUNCTION dot.fn_is_time(p_value timestamp with time zone) IS 'Whether a time that a source tells is of the years 1 to 9999.';
+
 COMMENT ON FUNCTION dot.fn_lease_assert(p_process_candidate_code text, p_lease_token bigint, p_header_token bigint, p_locked boolean) IS 'Refuses unless the token is the live one of the candidate''s lease and not lower than the header''s (23514).';
 
 COMMENT ON FUNCTION dot.fn_lease_input_problem(p_lease_key text, p_holder text, p_token bigint, p_ttl_seconds integer) IS 'What is wrong with the arguments of a lease function; NULL where nothing is.';
@@ -2321,6 +2328,8 @@ REVOKE ALL ON FUNCTION dot.fn_is_ref(p_value text) FROM PUBLIC;
 REVOKE ALL ON FUNCTION dot.fn_is_run_id(p_value uuid) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION dot.fn_is_run_status(p_status text, p_evidence_ref jsonb) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION dot.fn_is_time(p_value timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION dot.fn_lease_assert(p_process_candidate_code text, p_lease_token bigint, p_header_token bigint, p_locked boolean) FROM PUBLIC;
 

@@ -84,7 +84,8 @@ EVENT_TYPE_SEEDS = """\
     ('process.component.failed', false),
     ('process.component.cancelled', false)"""
 
-# What the bridge does to each table of the host layer: row security lets it do that and nothing else. The grants are below.
+# What the bridge does to each table of the host layer: row security lets it do that and nothing else. The
+# grants are below.
 BRIDGE_MAY = {
     "dot_tools": ("select", "insert", "update"),
     "dot_config": ("select", "insert", "update"),
@@ -251,8 +252,9 @@ insert into dot.event_type (event_type, active) values
 {EVENT_TYPE_SEEDS};
 
 -- The outbox, with the column names that Debezium's router expects. xact_id is what lets a reader miss
--- nothing; each cluster counts its transactions from its own beginning, so they come in order within an epoch
--- alone: see dot.outbox_epoch. event_id is what a consumer knows an event by, wherever its row was carried to.
+-- nothing; each cluster counts its transactions from its own beginning, so they come in order within an
+-- epoch alone: see dot.outbox_epoch. event_id is what a consumer knows an event by, wherever its row was
+-- carried to.
 create table dot.event_outbox (
     id bigint generated always as identity,
     xact_id xid8 not null default pg_current_xact_id(),
@@ -326,10 +328,10 @@ grant select, insert, update on dot.dot_iu_runtime_lease to dot_bridge;
 grant select, update on dot.event_type to dot_bridge;
 grant select, insert, delete on dot.event_outbox to dot_bridge;
 
--- A login with a right on all tables of the database (pg_read_all_data, pg_write_all_data) needs no grant. Row security keeps it
--- out: it lets the owner pass, and nobody else without a policy. Not FORCE: the owner's functions, views and keys would stop.
--- The bridge has a policy for each verb that it was granted, and its functions set row_security on: a session that has set it off
--- would fail where a policy is asked.
+-- A login with a right on all tables of the database (pg_read_all_data, pg_write_all_data) needs no grant.
+-- Row security keeps it out: it lets the owner pass, and nobody else without a policy. Not FORCE: the
+-- owner's functions, views and keys would stop. The bridge has a policy for each verb that it was granted,
+-- and its functions set row_security on: a session that has set it off would fail where a policy is asked.
 alter table dot.alembic_version enable row level security;
 """)
     for table, verbs in BRIDGE_MAY.items():

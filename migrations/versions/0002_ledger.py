@@ -363,8 +363,8 @@ create table dot.gate_latch ();
 comment on table dot.gate_latch is
     'Never holds a row: its lock is what keeps a write from committing after a gate was closed.';
 
--- Where the events of the outbox were written. Transactions are numbered by the cluster, so those of two clusters do not compare:
--- the first event on another one begins the next epoch, see fn_outbox_epoch.
+-- Where the events of the outbox were written. Transactions are numbered by the cluster, so those of two
+-- clusters do not compare: the first event on another one begins the next epoch, see fn_outbox_epoch.
 create table dot.outbox_epoch (
     system_identifier bigint not null,
     began_at timestamptz not null,
@@ -398,7 +398,8 @@ comment on column dot.outbox_cursor.outbox_id is 'The number of the last event t
 comment on column dot.outbox_cursor.moved_at is 'When it was last moved; NULL before the first time.';
 comment on column dot.outbox_cursor.session_actor is 'The database login that moved it.';
 comment on column dot.outbox_cursor.singleton is 'Always true: it keeps the table at one row.';
-comment on column dot.outbox_cursor.epoch is 'The epoch of the last event that was delivered; 0 before the first.';
+comment on column dot.outbox_cursor.epoch is
+    'The epoch of the last event that was delivered; 0 before the first.';
 insert into dot.outbox_cursor (epoch, xact_id, outbox_id) values (0, '0', 0);
 """)
     for table in APPEND_ONLY:
@@ -419,7 +420,8 @@ create trigger outbox_cursor_append_only_truncate before truncate on dot.outbox_
 alter table dot.outbox_cursor enable always trigger outbox_cursor_append_only;
 alter table dot.outbox_cursor enable always trigger outbox_cursor_append_only_truncate;
 """)
-    # Without a policy: only the owner reads or writes the ledger, whatever right a login has on all tables of the database.
+    # Without a policy: only the owner reads or writes the ledger, whatever right a login has on all tables
+    # of the database.
     for table in APPEND_ONLY + MOVING:
         execute(f"alter table dot.{table} enable row level security")
     apply(revision, BRIDGE)
@@ -440,7 +442,8 @@ def downgrade() -> None:
             "outbox_cursor",
         ),
         seeded={
-            "outbox_cursor": "select c.epoch, c.xact_id, c.outbox_id from dot.outbox_cursor c except values (0, '0'::xid8, 0)"
+            "outbox_cursor": "select c.epoch, c.xact_id, c.outbox_id from dot.outbox_cursor c"
+            " except values (0, '0'::xid8, 0)"
         },
     )
     revert(revision, CHECKS)

@@ -9,6 +9,7 @@ depends_on = None
 
 APPLIES = (
     # what the functions below share
+    "functions/fn_is_time",
     "functions/fn_input_refuse",
     "functions/fn_payload_mismatch_refuse",
     "functions/fn_status_stored",

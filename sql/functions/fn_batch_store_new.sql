@@ -69,7 +69,7 @@ begin
             l.token is null
             and l.status in ('started', 'completed', 'failed')
             and not l.evidence ?| array['wrapper_phase', 'skipped', 'attempt']
-            and (l.occurred_at is null or l.occurred_at between '0001-01-02 00:00+00' and '9999-12-30 00:00+00')
+            and (l.occurred_at is null or dot.fn_is_time(l.occurred_at))
             and case
                 when l.role is null then
                     l.evidence_type = 'SIMULATED_DRY_RUN' and l.dry_run

@@ -22,11 +22,14 @@ begin
     if ((p_epoch, p_xact_id, p_id) > (v_cursor.epoch, v_cursor.xact_id, v_cursor.outbox_id)) is not true then
         raise check_violation using
             message = format('position (%s, %s, %s) is not ahead of the cursor', p_epoch, p_xact_id, p_id),
-            detail = format('The cursor stands at (%s, %s, %s).', v_cursor.epoch, v_cursor.xact_id, v_cursor.outbox_id),
+            detail = format('The cursor stands at (%s, %s, %s).', v_cursor.epoch, v_cursor.xact_id,
+                v_cursor.outbox_id),
             hint = 'There is one relay: another one has acknowledged this position or a later one.',
             schema = 'dot', table = 'outbox_cursor', constraint = 'outbox_cursor_ahead_check';
     end if;
-    if dot.fn_host_outbox_position_settled(dot.fn_outbox_epoch(false), p_epoch, p_xact_id, p_id) is not true then
+    if dot.fn_host_outbox_position_settled(
+        dot.fn_outbox_epoch(false), p_epoch, p_xact_id, p_id
+    ) is not true then
         raise foreign_key_violation using
             message = format('position (%s, %s, %s) is not one that poll returned', p_epoch, p_xact_id, p_id),
             hint = 'Acknowledge epoch, xact_id and id of the last event that was delivered.',

@@ -1,5 +1,6 @@
--- Removes events that were acknowledged and are older than seven days, the oldest first, and returns how many. It looks at the
--- p_limit oldest that were acknowledged, so call it until it returns 0. An event whose time lies ahead is not old.
+-- Removes events that were acknowledged and are older than seven days, the oldest first, and returns how
+-- many. It looks at the p_limit oldest that were acknowledged, so call it until it returns 0. An event
+-- whose time lies ahead is not old.
 -- Raises 23502, 23514 (event_outbox_limit_check).
 create or replace function dot.fn_dot_outbox_prune(p_limit integer default 1000)
 returns integer

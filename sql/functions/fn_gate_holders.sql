@@ -1,6 +1,6 @@
 -- Who holds a switch of a gate up: each transaction that has the latch or writes the configuration, a
--- prepared one by its gid. Only plain readers are left out, and VACUUM. login, application and since are
--- NULL for a prepared transaction's backend, which is gone.
+-- prepared one by its gid. Only plain readers are left out, and VACUUM. A prepared transaction has no pid
+-- and no application: its backend is gone, its login is its owner.
 create or replace function dot.fn_gate_holders(
     out pid integer, out prepared_gid text, out login text, out application_name text, out lock_mode text,
     out locked_table text

@@ -1,5 +1,5 @@
--- Every gate as it stands, for v_dot_gate, which asks it with the reader's rights: fn_gate_state without its lock. A reader that could
--- lock the row of a gate would hold a switch up.
+-- Every gate as it stands, for v_dot_gate, which asks it with the reader's rights: fn_gate_state without
+-- its lock. A reader that could lock the row of a gate would hold a switch up.
 create or replace function dot.fn_gate_status(out key text, out value text, out off_because text)
 returns setof record
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
@@ -13,4 +13,5 @@ revoke all on function dot.fn_gate_status()
     from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 grant execute on function dot.fn_gate_status() to dot_reader, dot_gatekeeper;
 
-comment on function dot.fn_gate_status() is 'Every gate: its stored value, and why it is off; NULL where it is open.';
+comment on function dot.fn_gate_status() is
+    'Every gate: its stored value, and why it is off; NULL where it is open.';

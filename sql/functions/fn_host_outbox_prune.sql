@@ -1,8 +1,11 @@
--- Bridge to the host's outbox: of the oldest events up to a position removes those that are older than seven days, and returns how
--- many. At most p_limit are looked at, so a call is short. The trigger of the table has the last word on each.
+-- Bridge to the host's outbox: of the oldest events up to a position removes those that are older than
+-- seven days, and returns how many. At most p_limit are looked at, so a call is short. The trigger of the
+-- table has the last word on each.
 grant create on schema dot to dot_bridge;
 
-create or replace function dot.fn_host_outbox_prune(p_epoch integer, p_xact_id xid8, p_id bigint, p_limit integer)
+create or replace function dot.fn_host_outbox_prune(
+    p_epoch integer, p_xact_id xid8, p_id bigint, p_limit integer
+)
 returns integer
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set row_security = on
 as $function$
@@ -11,7 +14,8 @@ declare
 begin
     if current_user <> 'dot_bridge' then
         raise insufficient_privilege using
-            message = 'a bridge function runs as dot_bridge and as nobody else', constraint = 'bridge_definer_check';
+            message = 'a bridge function runs as dot_bridge and as nobody else',
+            constraint = 'bridge_definer_check';
     end if;
     delete from dot.event_outbox o
     using (

@@ -1,9 +1,11 @@
--- The epoch of the events that are written here. Transactions are numbered by the cluster: after a restore, clone, upgrade or
--- cut-over their numbers say nothing of those that came with the database. So the first event here begins the next epoch, and
--- positions go by it first. With p_open that epoch is stored; without, it is only told, for a reader.
--- Two transactions that begin it at once: the second waits for the first. Where that one commits, the epoch is one for both
--- (outside READ COMMITTED the second is to retry, 40001); where it is rolled back, the second begins it.
--- Raises 23502 (outbox_epoch_system_identifier_not_null): the cluster cannot be told, and an event might be lost unseen.
+-- The epoch of the events that are written here. Transactions are numbered by the cluster: after a restore,
+-- clone, upgrade or cut-over their numbers say nothing of those that came with the database. So the first
+-- event here begins the next epoch, and positions go by it first. With p_open that epoch is stored;
+-- without, it is only told, for a reader. Two transactions that begin it at once: the second waits for the
+-- first. Where that one commits, the epoch is one for both (outside READ COMMITTED the second is to retry,
+-- 40001); where it is rolled back, the second begins it.
+-- Raises 23502 (outbox_epoch_system_identifier_not_null): the cluster cannot be told, and an event might be
+-- lost unseen.
 create or replace function dot.fn_outbox_epoch(p_open boolean)
 returns integer
 language plpgsql volatile
@@ -31,4 +33,5 @@ revoke all on function dot.fn_outbox_epoch(boolean)
     from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 
 comment on function dot.fn_outbox_epoch(boolean) is
-    'The epoch of the events that are written on this cluster and in this database; begun where it is to be opened.';
+    'The epoch of the events that are written on this cluster and in this database; begun where it is to be '
+    'opened.';

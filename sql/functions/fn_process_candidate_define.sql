@@ -44,15 +44,14 @@ declare
         when dot.fn_is_code(p_actor, 200) is not true then 'actor_check'
         when p_description is not null and dot.fn_is_prose(p_description) is not true
             then 'description_check'
-        -- A longer one would lie before the first time that there is, and every verdict would end in an error.
+        -- A longer one would lie before the first time that there is, and every verdict would end in an
+        -- error.
         when p_max_age is not null
             and (p_max_age > interval '0' and p_max_age <= interval '100 years') is not true
             then 'max_age_check'
         when p_supersedes is not null and dot.fn_is_code(p_supersedes, 200) is not true
             then 'supersedes_check'
-        when p_source_time is not null
-            and (p_source_time between '0001-01-02 00:00+00' and '9999-12-30 00:00+00') is not true
-            then 'source_time_check'
+        when p_source_time is not null and dot.fn_is_time(p_source_time) is not true then 'source_time_check'
     end;
     v_producer_role regrole := (select r.oid from pg_roles r where r.rolname = p_producer_role);
     v_verifier_role regrole := (select r.oid from pg_roles r where r.rolname = p_verifier_role);

@@ -204,7 +204,8 @@ begin
         if created then
             if v_event_wanted then
                 perform dot.fn_host_outbox_append(
-                    dot.fn_outbox_epoch(true), 'process_run', p_process_run_id::text, v_event_type, dot.fn_component_event(k)
+                    dot.fn_outbox_epoch(true), 'process_run', p_process_run_id::text, v_event_type,
+                    dot.fn_component_event(k)
                 )
                 from dot.process_component_observation k
                 where k.process_candidate_code = p_process_candidate_code

@@ -1,6 +1,6 @@
--- The event types of the wrapper, and whether an observation of that type writes one into the outbox.
--- A view of one table could be written through by a login that may write all data, with the rights of the view's owner: it is
--- a join, which cannot.
+-- The event types of the wrapper, and whether an observation of that type writes one into the outbox. A
+-- view of one table could be written through by a login that may write all data, with the rights of the
+-- view's owner: it is a join, which cannot.
 create or replace view dot.v_dot_event_type with (security_barrier = true) as
 select
     e.event_type,

@@ -1,6 +1,6 @@
--- The catalogue: what could be executed. How far each came is in v_dot_funnel.
--- A view of one table could be written through by a login that may write all data, with the rights of the view's owner: it is
--- a join, which cannot.
+-- The catalogue: what could be executed. How far each came is in v_dot_funnel. A view of one table could be
+-- written through by a login that may write all data, with the rights of the view's owner: it is a join,
+-- which cannot.
 create or replace view dot.v_dot_tool with (security_barrier = true) as
 select
     t.code as dot_code,

@@ -24,6 +24,7 @@ IMMUTABLE = (
     "fn_is_ref",
     "fn_is_run_id",
     "fn_is_run_status",
+    "fn_is_time",
     "fn_lease_input_problem",
     "fn_observation_input_problem",
     "fn_payload_mismatch_refuse",

@@ -1,5 +1,6 @@
--- The trigger behind event_outbox: refuses UPDATE, and DELETE of what was not acknowledged or is not seven days old, for everybody,
--- the owner included. Definer, because the bridge deletes, and the cursor is the wrapper's: the bridge has no right on it.
+-- The trigger behind event_outbox: refuses UPDATE, and DELETE of what was not acknowledged or is not seven
+-- days old, for everybody, the owner included. Definer, because the bridge deletes, and the cursor is the
+-- wrapper's: the bridge has no right on it.
 -- Raises restrict_violation (23001), constraint event_outbox_append_only.
 create or replace function dot.fn_event_outbox_refuse()
 returns trigger
@@ -27,4 +28,5 @@ revoke all on function dot.fn_event_outbox_refuse()
     from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 
 comment on function dot.fn_event_outbox_refuse() is
-    'Trigger: refuses UPDATE of an event, and DELETE of one that is not acknowledged and seven days old (23001).';
+    'Trigger: refuses UPDATE of an event, and DELETE of one that is not acknowledged and seven days old '
+    '(23001).';

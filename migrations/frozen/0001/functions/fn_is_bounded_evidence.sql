@@ -1,7 +1,8 @@
--- The part of fn_is_evidence that looks inside. Each step is safe only after those before it: 12 MB are told by their size, which
--- walks nothing; then the numbers, of which 9 KB of 1e131071 would print as 131 MB; then the text. 8 KB of text are at most 33 KB
--- as jsonb. The || undoes compression: a compressed value's own size says nothing. A function of its own, because
--- pg_column_size is STABLE, and within fn_is_evidence it would keep that from being inlined.
+-- The part of fn_is_evidence that looks inside. Each step is safe only after those before it: 12 MB are
+-- told by their size, which walks nothing; then the numbers, of which 9 KB of 1e131071 would print as 131
+-- MB; then the text. 8 KB of text are at most 33 KB as jsonb. The || undoes compression: a compressed
+-- value's own size says nothing. A function of its own, because pg_column_size is STABLE, and within
+-- fn_is_evidence it would keep that from being inlined.
 create or replace function dot.fn_is_bounded_evidence(p_value jsonb)
 returns boolean
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp
@@ -24,4 +25,5 @@ revoke all on function dot.fn_is_bounded_evidence(jsonb)
     from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;
 
 comment on function dot.fn_is_bounded_evidence(jsonb) is
-    'Whether a jsonb is an object of at most 8 KB of text, with numbers of at most 24 decimals and 2^53 - 1 in size.';
+    'Whether a jsonb is an object of at most 8 KB of text, with numbers of at most 24 decimals and 2^53 - 1 '
+    'in size.';

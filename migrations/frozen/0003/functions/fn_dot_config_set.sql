@@ -2,7 +2,7 @@
 -- it has committed no observation that needed the old value commits: it takes dot.gate_latch EXCLUSIVE,
 -- which waits for the writes in flight, at most 2 s for each lock; then 55P03 names who holds it. Closing
 -- depends on nothing but the gate's row. Returns the value before. Raises 23502, 23514 (dot_config_*_check),
--- 55P03.
+-- 40001, 55P03.
 create or replace function dot.fn_dot_config_set(p_key text, p_value text, p_actor text, p_reason text)
 returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set lock_timeout = '2s'

@@ -28,7 +28,8 @@ begin
     end if;
     select c.* into strict v_cursor from dot.outbox_cursor c;
     return query
-    select o.epoch, o.xact_id, o.id, o.event_id, o.aggregatetype, o.aggregateid, o.type, o.payload, o.created_at
+    select
+        o.epoch, o.xact_id, o.id, o.event_id, o.aggregatetype, o.aggregateid, o.type, o.payload, o.created_at
     from dot.fn_host_outbox_after(
         dot.fn_outbox_epoch(false), v_cursor.epoch, v_cursor.xact_id, v_cursor.outbox_id, p_limit
     ) as o;

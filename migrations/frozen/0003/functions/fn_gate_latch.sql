@@ -3,7 +3,7 @@
 -- and audit rows, `switch` (EXCLUSIVE) waits for all. A transaction that has listened cannot be prepared
 -- (0A000), so no prepared transaction can hold the latch for ever. LISTEN takes effect at commit, and
 -- UNLISTEN has ended it by then: no session is left listening.
--- Raises 55P03 with the holders named, where lock_timeout runs out.
+-- Raises 55P03 where lock_timeout runs out; fn_dot_config_set names the holders.
 create or replace function dot.fn_gate_latch(p_purpose text)
 returns void
 language plpgsql volatile

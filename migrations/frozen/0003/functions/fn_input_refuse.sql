@@ -34,7 +34,8 @@ begin
             when 'process_component_observation.component_role' then 'producer or verifier.'
             when 'process_component_observation.idempotency_key' then c_code || '240 bytes.'
             when 'process_candidate.max_age' then
-                'An interval of at most 100 years, longer than nothing; NULL where a verification does not age.'
+                'An interval of at most 100 years, longer than nothing; NULL where a verification does not '
+                'age.'
             when 'process_candidate.source_time' then
                 'A point in time of the years 1 to 9999; NULL where the source has no time.'
             when 'preflight_attestation.check_name'

@@ -44,9 +44,7 @@ return case
     when (p_evidence_ref ?| array['wrapper_phase', 'skipped']) is not false
         then 'evidence_ref_reserved_check'
     when (jsonb_typeof(p_evidence_ref -> 'attempt') <> 'object') is true then 'evidence_ref_attempt_check'
-    -- Beyond these years a time is none to most programs that read it.
-    when p_occurred_at is not null
-        and (p_occurred_at between '0001-01-02 00:00+00' and '9999-12-30 00:00+00') is not true then 'occurred_at_check'
+    when p_occurred_at is not null and dot.fn_is_time(p_occurred_at) is not true then 'occurred_at_check'
     -- With the flag that it is stored with it may be too long.
     when p_status in ('prepared', 'skipped')
         and dot.fn_is_evidence(dot.fn_evidence_stored(p_status, p_evidence_ref)) is not true

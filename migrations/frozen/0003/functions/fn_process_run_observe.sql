@@ -8,8 +8,8 @@
 -- Locks: for a new DRY_RUN or REAL_RUN dot.gate_latch in ROW SHARE mode and the lease row, both until the
 -- transaction ends; outside READ COMMITTED gate and lease rows wherever they are read, in a replay too.
 -- Raises 23502 and 23514 (input, process_candidate_producer_role_check,
--- process_run_observation_superseded_check, gate_*_check, preflight_check, lease_live_check), 23503 (unknown
--- DOT or candidate), 23505 (process_run_observation_pkey, idempotency_payload_mismatch), 25006
+-- process_run_observation_superseded_check, gate_*_check, preflight_check, lease_live_check,
+-- lease_fencing_check), 23503 (unknown DOT or candidate), 23505 (process_run_observation_pkey, idempotency_payload_mismatch), 25006
 -- (gate_primary_check, on a standby), 40001 (retry).
 create or replace function dot.fn_process_run_observe(
     p_process_candidate_code text,
@@ -99,17 +99,6 @@ begin
         perform dot.fn_candidate_role_assert(p_process_candidate_code, 'producer',
             v_candidate.producer_role);
     end if;
-    if p_evidence_type is distinct from c_simulated
-        and dot.fn_candidate_newest(p_process_candidate_code) is distinct from p_process_candidate_code
-    then
-        raise check_violation using
-            message = format('process candidate %s is superseded', p_process_candidate_code),
-            detail = format('The newest of its chain is %s.',
-                dot.fn_candidate_newest(p_process_candidate_code)),
-            hint = 'Record the run under the newest; a superseded candidate takes simulations only.',
-            schema = 'dot', table = 'process_run_observation',
-            constraint = 'process_run_observation_superseded_check';
-    end if;
 
     -- 3. What lets evidence above a simulation in. A token that is given must be live whatever it is given
     -- for.
@@ -130,6 +119,16 @@ begin
     if v_stored_run_id is null then
         -- 5. The same again, held until the transaction ends.
         if p_evidence_type is distinct from c_simulated then
+            -- Asked of what is new alone: a run that was begun before goes on to its end.
+            if dot.fn_candidate_newest(p_process_candidate_code) is distinct from p_process_candidate_code then
+                raise check_violation using
+                    message = format('process candidate %s is superseded', p_process_candidate_code),
+                    detail = format('The newest of its chain is %s.',
+                        dot.fn_candidate_newest(p_process_candidate_code)),
+                    hint = 'Record the run under the newest; a superseded candidate takes simulations only.',
+                    schema = 'dot', table = 'process_run_observation',
+                    constraint = 'process_run_observation_superseded_check';
+            end if;
             perform dot.fn_admission_assert(p_process_candidate_code, p_evidence_type, p_lease_token, null,
                 true);
             -- Asked again too: the event type may have been switched while this call waited for the latch or

@@ -1,6 +1,6 @@
--- The revision that this database is at, so that a program can tell it from the one it was written for.
--- A view of one table could be written through by a login that may write all data, with the rights of the view's owner: it is
--- a join, which cannot.
+-- The revision that this database is at, so that a program can tell it from the one it was written for. A
+-- view of one table could be written through by a login that may write all data, with the rights of the
+-- view's owner: it is a join, which cannot.
 create or replace view dot.v_dot_schema_revision with (security_barrier = true) as
 select a.version_num as revision
 from dot.alembic_version as a

@@ -33,21 +33,31 @@ union all
 select 'cursor_missing', 'dot.outbox_cursor', 'it has no row: nothing is delivered'
 where not exists (select from dot.outbox_cursor)
 
--- A position that nothing written here can come after: an epoch that was not begun, or a transaction that this server has not had.
+-- A position that nothing written here can come after: an epoch that was not begun, or a transaction that
+-- this server has not had.
 union all
 select
     p.finding, p.subject,
     'it stands at epoch ' || p.epoch || ', transaction ' || p.xact_id || '; the last epoch is '
-    || coalesce(l.epoch::text, 'none') || ', and this server''s next transaction ' || pg_snapshot_xmax(pg_current_snapshot())
+    || coalesce(l.epoch::text, 'none') || ', and this server''s next transaction '
+    || pg_snapshot_xmax(pg_current_snapshot())
 from (
-    select 'cursor_ahead' as finding, 'dot.outbox_cursor' as subject, c.epoch, c.xact_id from dot.outbox_cursor as c
+    select 'cursor_ahead' as finding, 'dot.outbox_cursor' as subject, c.epoch, c.xact_id
+    from dot.outbox_cursor as c
     union all
     select 'event_ahead' as finding, 'dot.event_outbox' as subject, o.epoch, o.xact_id
-    from (select e.epoch, e.xact_id from dot.event_outbox as e order by e.epoch desc, e.xact_id desc, e.id desc limit 1) as o
+    from (
+        select e.epoch, e.xact_id from dot.event_outbox as e
+        order by e.epoch desc, e.xact_id desc, e.id desc
+        limit 1
+    ) as o
 ) as p
 cross join dot.fn_database_identity() as i
 left join (
-    select e.epoch, e.system_identifier, e.database_oid from dot.outbox_epoch as e order by e.epoch desc limit 1
+    select e.epoch, e.system_identifier, e.database_oid
+    from dot.outbox_epoch as e
+    order by e.epoch desc
+    limit 1
 ) as l on true
 where p.epoch > coalesce(l.epoch, 0)
     or (
