@@ -184,7 +184,7 @@ CREATE TABLE dot.process_candidate (
     max_age interval,
     producer_role regrole,
     verifier_role regrole,
-    chain_position integer NOT NULL,
+    chain_position bigint NOT NULL,
     pins_output boolean NOT NULL,
     code text NOT NULL COLLATE pg_catalog."C",
     producer_dot_code text NOT NULL COLLATE pg_catalog."C",

@@ -64,7 +64,7 @@ create table dot.process_candidate (
     max_age interval,
     producer_role regrole,
     verifier_role regrole,
-    chain_position integer not null,
+    chain_position bigint not null,
     pins_output boolean not null,
     code text collate "C" not null,
     producer_dot_code text collate "C" not null,

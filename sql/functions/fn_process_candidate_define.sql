@@ -57,7 +57,7 @@ declare
     v_verifier_role regrole := (select r.oid from pg_roles r where r.rolname = p_verifier_role);
     v_unknown text;
     v_chain text := p_code;
-    v_position integer := 1;
+    v_position bigint := 1;
     v_before record;
     v_stored dot.process_candidate%rowtype;
     v_differing text[];

@@ -79,7 +79,7 @@ FIRST = [
     ),
     Tamper(
         "verdict view says verified",
-        view("v_process_verification_v3", r"COALESCE\((run\.)?verified, false\)", "true"),
+        view("v_process_verification_v3", r"COALESCE\((\w+\.)?verified, false\)", "true"),
         "view dot.v_process_verification_v3: definition",
     ),
     Tamper("CHECK of the same name weakened", TRUE_CHECK, f"constraint {RUN}.{CHECK}: definition"),
@@ -285,8 +285,8 @@ FIRST = [
     Tamper("writer may create", "grant create on schema dot to dot_writer", "schema dot: granted to dot_writer"),
     Tamper(
         "collation",
-        'alter table dot.preflight_attestation alter column finding type text collate "default"',
-        "column dot.preflight_attestation.finding: collation",
+        'alter table dot.outbox_cursor alter column session_actor type text collate "default"',
+        "column dot.outbox_cursor.session_actor: collation",
     ),
     Tamper(
         "identity by default",
