@@ -295,14 +295,11 @@ def observe_run(ledger: Ledger, session_actor: str, **arguments: Any) -> Answer:
     _refuse_first(RUN, _run_problems(ledger, call, words))
     status, evidence = as_stored(ledger, words, call["status"], call["evidence_ref"])
 
-    # 2. The DOT is known, the candidate is known, the DOT is its producer, the login may say so, and above a simulation it is the
-    # newest of its chain.
+    # 2. The DOT is known, the candidate is known, the DOT is its producer, and the login may say so.
     candidate = _candidate(ledger, RUN, call)
     if call["dot_code"] != candidate.producer:
         raise Refused("23514", f"{RUN}_producer_check")
     _demand_role(ledger, session_actor, candidate, "producer")
-    if call["evidence_type"] != SIMULATED and newest_of_chain(ledger, candidate) != candidate:
-        raise Refused("23514", f"{RUN}_superseded_check")
 
     # 3. Gates, preflight, lease; a token that is given must be live whatever it is given for.
     admission = _admitted(ledger, session_actor, call["evidence_type"], candidate.code, call["lease_token"], None)
@@ -324,7 +321,11 @@ def observe_run(ledger: Ledger, session_actor: str, **arguments: Any) -> Answer:
         _demand_same_payload(stored, run, payload)
         return Answer((stored.process_run_id, stored.correlation_id, False))
 
-    # 5 and 6. A run has one header, and what is new is one observation and, where it is wanted, one event.
+    # 5. Above a simulation a new run is of the newest of its chain: one that was begun before goes on to its end.
+    if run.evidence_type != SIMULATED and newest_of_chain(ledger, candidate) != candidate:
+        raise Refused("23514", f"{RUN}_superseded_check")
+
+    # 6. A run has one header, and what is new is one observation and, where it is wanted, one event.
     if ledger.newest(Run, process_candidate_code=candidate.code, process_run_id=run.process_run_id):
         raise Refused("23505", f"{RUN}_pkey")
     return Answer((run.process_run_id, run.correlation_id, True), (run, *_event(ledger, "run", run)))

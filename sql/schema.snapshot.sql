@@ -1525,6 +1525,8 @@ COMMENT ON COLUMN dot.v_dot_mechanism_attestation.session_actor IS 'The database
 
 COMMENT ON COLUMN dot.v_dot_mechanism_attestation.stands IS 'Whether it is the newest of its mechanism, which stands.';
 
+COMMENT ON COLUMN dot.v_dot_outbox.cursor_epoch IS 'The epoch of the last event that was delivered; 0 before the first.';
+
 COMMENT ON COLUMN dot.v_dot_outbox.cursor_id IS 'The number of the last event that was delivered.';
 
 COMMENT ON COLUMN dot.v_dot_outbox.cursor_moved_at IS 'When the cursor was last moved.';
@@ -1538,6 +1540,8 @@ COMMENT ON COLUMN dot.v_dot_outbox.lag_seconds IS 'How old the next event is, in
 COMMENT ON COLUMN dot.v_dot_outbox.oldest_at IS 'When the next event was written; NULL where none waits.';
 
 COMMENT ON COLUMN dot.v_dot_outbox_waiting.created_at IS 'When it was written.';
+
+COMMENT ON COLUMN dot.v_dot_outbox_waiting.epoch IS 'The epoch that the event was written in.';
 
 COMMENT ON COLUMN dot.v_dot_outbox_waiting.id IS 'The number of the event.';
 

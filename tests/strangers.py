@@ -33,6 +33,7 @@ COMMANDS = (
     ("funnel",),
     ("attest", "scheduler", "--absent", "--actor", "a", "--finding", "f"),
     ("gates", "show"),
+    ("gates", "holders"),
     ("gates", "set", "queue.worker.enabled", "false", "--actor", "a", "--reason", "r"),
     ("outbox", "show"),
     ("outbox", "switch", "process.run.failed", "--off", "--actor", "a", "--reason", "r"),

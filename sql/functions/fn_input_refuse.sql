@@ -55,6 +55,7 @@ begin
                 'dot_exec: and a candidate''s code, or another key. ' || c_code || '240 bytes.'
             when 'dot_iu_runtime_lease.ttl_seconds' then 'Whole seconds from 1 to 3,600.'
             when 'outbox_cursor.limit' then 'From 1 to 10,000.'
+            when 'event_outbox.limit' then 'From 1 to 10,000.'
         end;
         -- What means the same wherever it is.
         v_hint := coalesce(v_hint, case

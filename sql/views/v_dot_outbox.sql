@@ -31,6 +31,8 @@ comment on column dot.v_dot_outbox.depth is 'How many events are not delivered y
 comment on column dot.v_dot_outbox.lag_seconds is
     'How old the next event is, in seconds; 0 where none waits.';
 comment on column dot.v_dot_outbox.oldest_at is 'When the next event was written; NULL where none waits.';
+comment on column dot.v_dot_outbox.cursor_epoch is
+    'The epoch of the last event that was delivered; 0 before the first.';
 comment on column dot.v_dot_outbox.cursor_xact_id is 'The transaction of the last event that was delivered.';
 comment on column dot.v_dot_outbox.cursor_id is 'The number of the last event that was delivered.';
 comment on column dot.v_dot_outbox.cursor_moved_at is 'When the cursor was last moved.';

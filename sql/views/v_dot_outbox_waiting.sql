@@ -18,6 +18,7 @@ grant select on dot.v_dot_outbox_waiting to dot_reader;
 
 comment on view dot.v_dot_outbox_waiting is
     'Position and time of the events after the cursor, in the order of delivery.';
+comment on column dot.v_dot_outbox_waiting.epoch is 'The epoch that the event was written in.';
 comment on column dot.v_dot_outbox_waiting.xact_id is 'The transaction that wrote the event.';
 comment on column dot.v_dot_outbox_waiting.id is 'The number of the event.';
 comment on column dot.v_dot_outbox_waiting.created_at is 'When it was written.';

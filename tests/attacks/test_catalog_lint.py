@@ -222,7 +222,8 @@ RULES = {
             where c.relnamespace = 'dot'::regnamespace and a.grantee = 'dot_bridge'::regrole
         ), allowed (relation, verb, narrow) as (
             select c.oid,
-                case o.polcmd when 'r' then 'SELECT' when 'a' then 'INSERT' when 'w' then 'UPDATE' else o.polcmd::text end,
+                case o.polcmd when 'r' then 'SELECT' when 'a' then 'INSERT' when 'w' then 'UPDATE'
+                    when 'd' then 'DELETE' else o.polcmd::text end,
                 o.polroles = array['dot_bridge'::regrole::oid] and o.polpermissive
                     and coalesce(pg_get_expr(o.polqual, o.polrelid), 'true') = 'true'
                     and coalesce(pg_get_expr(o.polwithcheck, o.polrelid), 'true') = 'true'

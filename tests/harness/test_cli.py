@@ -176,7 +176,7 @@ def test_a_verified_pair_shows_on_the_board(db: Database, dot_wrapper: DotWrappe
     assert "1 candidate, 1 verified, 0 of them independently" in dot_wrapper("board").out
     outcome = dot_wrapper("why", PAIR)
     assert f"{PAIR}: verified, with caveats" in outcome.out
-    assert "recorded by the same login" in outcome.out
+    assert "One login recorded both the producer and the verifier." in outcome.out
     assert value(db.connect("reader"), "select verified from dot.v_process_verification_v3") is True
 
 

@@ -307,8 +307,8 @@ def test_a_run_that_waits_for_its_verifier_is_listed_as_that(db: Database, dot_w
 def test_a_gate_says_why_it_is_off_though_its_value_is_true(db: Database, dot_wrapper: DotWrapper) -> None:
     db.connect("owner").execute("update dot.dot_config set value = 'true' where key = %s", (GATES[0],))
     shown = next(one for one in dot_wrapper("gates", "show", "--json").json if one["key"] == GATES[0])
-    assert (shown["is_open"], shown["off_because"]) == (False, "it was opened past fn_dot_config_set")
-    assert f"{GATES[0]} is off: it was opened past fn_dot_config_set" in dot_wrapper("gates", "show").out
+    assert (shown["is_open"], shown["off_because"]) == (False, "no gatekeeper opened it with fn_dot_config_set")
+    assert f"{GATES[0]} is off: no gatekeeper opened it with fn_dot_config_set" in dot_wrapper("gates", "show").out
 
 
 def test_who_holds_a_switch_up_is_named(db: Database, dot_wrapper: DotWrapper) -> None:

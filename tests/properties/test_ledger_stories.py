@@ -182,8 +182,9 @@ def test_a_candidate_that_was_superseded_takes_simulations_alone_and_names_the_n
     start(twin, idempotency_key="key-1")
     twin.supersede(0)
     twin.supersede(2)
-    assert refusal(start(twin, idempotency_key="key-1")) == "process_run_observation_superseded_check"
-    assert end(twin, "producer")[0] == "told"  # a run that has begun goes on
+    assert refusal(start(twin, idempotency_key="key-2")) == "process_run_observation_superseded_check"
+    assert start(twin, idempotency_key="key-1") == ("told", (RUN_ID, "corr-1", False))  # a run that has begun goes on
+    assert end(twin, "producer")[0] == "told"
     assert start(twin, evidence_type=model.SIMULATED, process_run_id=OTHER_RUN_ID)[0] == "told"
     newest = twin.committed.all(model.Candidate)[-1]
     assert [model.newest_of_chain(twin.committed, one) for one in twin.committed.all(model.Candidate)] == [

@@ -83,9 +83,12 @@ EVERY_CALL = {
         f"dot.fn_dot_iu_runtime_lease_release('dot_exec:{PAIR}', 'me', 1)",
         f"dot.fn_process_run_begin('{PAIR}', '{PRODUCER}', gen_random_uuid(), 'corr', 'DRY_RUN', true, 'me', 'me', 600)",
     ),
+    # A gatekeeper's, once there is a lease.
+    "operator": (f"dot.fn_dot_iu_runtime_lease_end('dot_exec:{PAIR}', 'me', 'its login is gone')",),
     "relay": ("dot.fn_dot_outbox_poll()", "dot.fn_dot_outbox_prune()"),
     "reader": (
         "dot.fn_gate_status()",
+        "dot.fn_preflight_attestation('fs_snapshot_present')",
         "dot.fn_gate_holders()",
         "dot.fn_database_identity()",
         f"dot.fn_candidate_newest('{PAIR}')",
