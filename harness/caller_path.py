@@ -294,10 +294,10 @@ def caller_path(ledger: Ledger, pair: Pair, **options: Unpack[Options]) -> Itera
     ledger.walk(run._enter())
     try:
         yield run
+        ledger.walk(run._leave())  # in the block: Ctrl-C that comes now gives the lease back too
     except BaseException as error:
         ledger.walk(run._abandon(error))
         raise
-    ledger.walk(run._leave())
 
 
 @asynccontextmanager

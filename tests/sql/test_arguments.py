@@ -226,6 +226,7 @@ LEGAL: dict[str, dict[str, str]] = {
     },
     "dot_mechanism_attestation": {"mechanism": "scheduler or api_endpoint", "actor": CODE, "finding": LINE},
     "outbox_cursor": {"limit": "From 1 to 10,000"},
+    "event_outbox": {"limit": "From 1 to 10,000"},
 }
 LEGAL["process_component_observation"] = {
     **{
