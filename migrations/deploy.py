@@ -73,15 +73,18 @@ begin
             constraint = 'deploy_database_role';
     end if;
     -- An event trigger runs with the rights of the login that migrates; who owns its function can replace it.
-    select string_agg(format('%s (function %s of %s)', e.evtname, e.evtfoid::regprocedure, r.rolname), ', ') into v_found
+    select string_agg(format('%s (function %s of %s)', e.evtname, e.evtfoid::regprocedure, r.rolname), ', ')
+    into v_found
     from pg_event_trigger e
     join pg_proc p on p.oid = e.evtfoid
     join pg_roles r on r.oid = p.proowner
     where e.evtenabled <> 'D' and not r.rolsuper and r.rolname not in (current_user, session_user);
     if v_found is not null then
         raise insufficient_privilege using
-            message = 'an event trigger would run code of another login with the rights of this one: ' || v_found,
-            hint = 'Disable it meanwhile (alter event trigger ... disable), or let a superuser own its function.',
+            message = 'an event trigger would run code of another login with the rights of this one: '
+                || v_found,
+            hint = 'Disable it meanwhile (alter event trigger ... disable), or let a superuser own its '
+                'function.',
             constraint = 'deploy_event_trigger';
     end if;
 end

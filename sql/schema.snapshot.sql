@@ -850,6 +850,11 @@ CREATE FUNCTION dot.fn_lease_input_problem(p_lease_key text, p_holder text, p_to
 
 ALTER FUNCTION dot.fn_lease_input_problem(p_lease_key text, p_holder text, p_token bigint, p_ttl_seconds integer) OWNER TO dot_owner;
 
+CREATE FUNCTION dot.fn_login_may_act(p_role regrole) RETURNS boolean
+    LANGUAGE plpgsql
+
+ALTER FUNCTION dot.fn_login_may_act(p_role regrole) OWNER TO dot_owner;
+
 CREATE FUNCTION dot.fn_observation_input_problem(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_status text, p_actor text, p_idempotency_key text, p_idempotency_key_max_bytes integer, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_occurred_at timestamp with time zone) RETURNS text
     LANGUAGE sql IMMUTABLE
 
@@ -883,6 +888,11 @@ CREATE FUNCTION dot.fn_preflight_guard(OUT check_name text, OUT verdict text, OU
     SET search_path TO 'pg_catalog', 'pg_temp'
 
 ALTER FUNCTION dot.fn_preflight_guard(OUT check_name text, OUT verdict text, OUT detail text) OWNER TO dot_owner;
+
+CREATE FUNCTION dot.fn_prepare_forbid() RETURNS void
+    LANGUAGE plpgsql
+
+ALTER FUNCTION dot.fn_prepare_forbid() OWNER TO dot_owner;
 
 CREATE FUNCTION dot.fn_process_candidate_define(p_code text, p_producer_dot_code text, p_verifier_dot_code text, p_actor text, p_description text DEFAULT NULL::text, p_producer_role text DEFAULT NULL::text, p_verifier_role text DEFAULT NULL::text, p_pins_output boolean DEFAULT false, p_max_age interval DEFAULT NULL::interval, p_supersedes text DEFAULT NULL::text, p_source_time timestamp with time zone DEFAULT NULL::timestamp with time zone, OUT code text, OUT created boolean) RETURNS record
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2023,6 +2033,8 @@ COMMENT ON FUNCTION dot.fn_lease_assert(p_process_candidate_code text, p_lease_t
 
 COMMENT ON FUNCTION dot.fn_lease_input_problem(p_lease_key text, p_holder text, p_token bigint, p_ttl_seconds integer) IS 'What is wrong with the arguments of a lease function; NULL where nothing is.';
 
+COMMENT ON FUNCTION dot.fn_login_may_act(p_role regrole) IS 'Whether the calling login inherits a role''s rights or may set it.';
+
 COMMENT ON FUNCTION dot.fn_observation_input_problem(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_status text, p_actor text, p_idempotency_key text, p_idempotency_key_max_bytes integer, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_occurred_at timestamp with time zone) IS 'What is wrong with the arguments of an observation: NULLs, domains, reserved keys; NULL where nothing is.';
 
 COMMENT ON FUNCTION dot.fn_outbox_epoch(p_open boolean) IS 'The epoch of the events that are written on this cluster and in this database; begun where it is to be opened.';
@@ -2034,6 +2046,8 @@ COMMENT ON FUNCTION dot.fn_preflight_attest(p_check_name text, p_verdict text, p
 COMMENT ON FUNCTION dot.fn_preflight_attestation(p_check_name text, OUT verdict text, OUT detail text, OUT attestation_id bigint) IS 'Verdict and detail of an attested preflight check: the newest attestation, where it counts here and now.';
 
 COMMENT ON FUNCTION dot.fn_preflight_guard(OUT check_name text, OUT verdict text, OUT detail text) IS 'The required preflight checks, one row each: name, PASS, WARN or BLOCK, detail.';
+
+COMMENT ON FUNCTION dot.fn_prepare_forbid() IS 'Keeps the transaction from being prepared.';
 
 COMMENT ON FUNCTION dot.fn_process_candidate_define(p_code text, p_producer_dot_code text, p_verifier_dot_code text, p_actor text, p_description text, p_producer_role text, p_verifier_role text, p_pins_output boolean, p_max_age interval, p_supersedes text, p_source_time timestamp with time zone, OUT code text, OUT created boolean) IS 'Names a producer/verifier pair and what it asks for, insert-only: another definition under the code is refused.';
 
@@ -2339,6 +2353,8 @@ REVOKE ALL ON FUNCTION dot.fn_lease_assert(p_process_candidate_code text, p_leas
 
 REVOKE ALL ON FUNCTION dot.fn_lease_input_problem(p_lease_key text, p_holder text, p_token bigint, p_ttl_seconds integer) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION dot.fn_login_may_act(p_role regrole) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION dot.fn_observation_input_problem(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_status text, p_actor text, p_idempotency_key text, p_idempotency_key_max_bytes integer, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_occurred_at timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION dot.fn_outbox_epoch(p_open boolean) FROM PUBLIC;
@@ -2355,6 +2371,8 @@ GRANT ALL ON FUNCTION dot.fn_preflight_attestation(p_check_name text, OUT verdic
 REVOKE ALL ON FUNCTION dot.fn_preflight_guard(OUT check_name text, OUT verdict text, OUT detail text) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_preflight_guard(OUT check_name text, OUT verdict text, OUT detail text) TO dot_writer;
 GRANT ALL ON FUNCTION dot.fn_preflight_guard(OUT check_name text, OUT verdict text, OUT detail text) TO dot_gatekeeper;
+
+REVOKE ALL ON FUNCTION dot.fn_prepare_forbid() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION dot.fn_process_candidate_define(p_code text, p_producer_dot_code text, p_verifier_dot_code text, p_actor text, p_description text, p_producer_role text, p_verifier_role text, p_pins_output boolean, p_max_age interval, p_supersedes text, p_source_time timestamp with time zone, OUT code text, OUT created boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_process_candidate_define(p_code text, p_producer_dot_code text, p_verifier_dot_code text, p_actor text, p_description text, p_producer_role text, p_verifier_role text, p_pins_output boolean, p_max_age interval, p_supersedes text, p_source_time timestamp with time zone, OUT code text, OUT created boolean) TO dot_cataloguer;

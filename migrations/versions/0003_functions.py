@@ -22,10 +22,12 @@ APPLIES = (
     "functions/fn_run_event",
     "functions/fn_component_event",
     "functions/fn_lease_input_problem",
+    "functions/fn_login_may_act",
     # gates, preflight, lease
     "functions/fn_gate_keys",
     "functions/fn_gate_state",
     "functions/fn_gate_status",
+    "functions/fn_prepare_forbid",
     "functions/fn_gate_latch",
     "functions/fn_gate_holders",
     "functions/fn_dot_iu_operator_runtime_enabled",

@@ -31,7 +31,8 @@ begin
         dot.fn_outbox_epoch(false), p_epoch, p_xact_id, p_id
     ) is not true then
         raise foreign_key_violation using
-            message = format('position (%s, %s, %s) is not one that poll returned', p_epoch, p_xact_id, p_id),
+            message = format('position (%s, %s, %s) is not one that poll returned', p_epoch, p_xact_id,
+                p_id),
             hint = 'Acknowledge epoch, xact_id and id of the last event that was delivered.',
             schema = 'dot', table = 'outbox_cursor', constraint = 'outbox_cursor_position_fkey';
     end if;

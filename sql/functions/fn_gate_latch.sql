@@ -1,8 +1,6 @@
 -- Takes dot.gate_latch until the transaction ends, in the mode of its purpose: `observe` (ROW SHARE) lets
 -- others observe and attest, `attest` (SHARE UPDATE EXCLUSIVE) lets others observe and orders attestations
--- and audit rows, `switch` (EXCLUSIVE) waits for all. A transaction that has listened cannot be prepared
--- (0A000), so no prepared transaction can hold the latch for ever. LISTEN takes effect at commit, and
--- UNLISTEN has ended it by then: no session is left listening.
+-- and audit rows, `switch` (EXCLUSIVE) waits for all. No transaction that has it can be prepared.
 -- Raises 55P03 where lock_timeout runs out; fn_dot_config_set names the holders.
 create or replace function dot.fn_gate_latch(p_purpose text)
 returns void
@@ -14,10 +12,7 @@ begin
         when 'attest' then lock table dot.gate_latch in share update exclusive mode;
         when 'switch' then lock table dot.gate_latch in exclusive mode;
     end case;
-    if current_setting('max_prepared_transactions') <> '0' then
-        listen dot_wrapper;
-        unlisten dot_wrapper;
-    end if;
+    perform dot.fn_prepare_forbid();
 end
 $function$;
 

@@ -1,6 +1,6 @@
 -- Bridge to the host's outbox: the events after a position, in the order (epoch, xact_id, id). Of the
--- current epoch only transactions below the oldest running one are shown: no lower position can still appear,
--- so a reader that goes forward misses nothing. Nothing is written in an earlier epoch any more.
+-- current epoch only transactions below the oldest running one are shown: no lower position can still
+-- appear, so a reader that goes forward misses nothing. Nothing is written in an earlier epoch any more.
 grant create on schema dot to dot_bridge;
 
 create or replace function dot.fn_host_outbox_after(

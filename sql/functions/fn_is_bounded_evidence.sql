@@ -8,7 +8,9 @@ returns boolean
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp
 as $function$
 begin
-    if (jsonb_typeof(p_value) = 'object' and pg_column_size('{}'::jsonb || p_value) <= 40960) is not true then
+    if (
+        jsonb_typeof(p_value) = 'object' and pg_column_size('{}'::jsonb || p_value) <= 40960
+    ) is not true then
         return false;
     end if;
     if exists (

@@ -33,8 +33,15 @@ returns record
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $function$
 declare
-    v_lease_key text := 'dot_exec:' || p_process_candidate_code;
+    v_problem text := dot.fn_run_input_problem(
+        p_process_candidate_code, p_dot_code, p_process_run_id, p_correlation_id, p_evidence_type, p_dry_run,
+        'started', p_actor, p_idempotency_key, p_parent_run_id, p_input_ref, null, null, p_evidence_ref,
+        p_occurred_at
+    );
 begin
+    if v_problem is not null then
+        perform dot.fn_input_refuse('process_run_observation', v_problem);
+    end if;
     open_gates := array(
         select g.key from dot.fn_gate_state(dot.fn_gate_keys('REAL_RUN'), false) as g
         where g.off_because is null
@@ -43,7 +50,8 @@ begin
         perform dot.fn_gates_assert(p_evidence_type, false);
     end if;
     preflight := dot.fn_assert_safe_for_dot_action();
-    lease_token := dot.fn_dot_iu_runtime_lease_acquire(v_lease_key, p_holder, p_ttl_seconds);
+    lease_token := dot.fn_dot_iu_runtime_lease_acquire(
+        'dot_exec:' || p_process_candidate_code, p_holder, p_ttl_seconds);
     if lease_token is null then
         raise check_violation using
             message = format('another holder has the lease of %s', p_process_candidate_code),

@@ -9,8 +9,8 @@
 -- transaction ends; outside READ COMMITTED gate and lease rows wherever they are read, in a replay too.
 -- Raises 23502 and 23514 (input, process_candidate_producer_role_check,
 -- process_run_observation_superseded_check, gate_*_check, preflight_check, lease_live_check,
--- lease_fencing_check), 23503 (unknown DOT or candidate), 23505 (process_run_observation_pkey, idempotency_payload_mismatch), 25006
--- (gate_primary_check, on a standby), 40001 (retry).
+-- lease_fencing_check), 23503 (unknown DOT or candidate), 23505 (process_run_observation_pkey,
+-- idempotency_payload_mismatch), 25006 (gate_primary_check, on a standby), 40001 (retry).
 create or replace function dot.fn_process_run_observe(
     p_process_candidate_code text,
     p_dot_code text,
@@ -120,7 +120,9 @@ begin
         -- 5. The same again, held until the transaction ends.
         if p_evidence_type is distinct from c_simulated then
             -- Asked of what is new alone: a run that was begun before goes on to its end.
-            if dot.fn_candidate_newest(p_process_candidate_code) is distinct from p_process_candidate_code then
+            if dot.fn_candidate_newest(p_process_candidate_code)
+                is distinct from p_process_candidate_code
+            then
                 raise check_violation using
                     message = format('process candidate %s is superseded', p_process_candidate_code),
                     detail = format('The newest of its chain is %s.',

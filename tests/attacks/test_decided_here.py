@@ -169,6 +169,26 @@ def test_no_transaction_that_holds_the_latch_can_be_prepared(db: Database, subte
             assert rows(operator, "select pg_listening_channels()") == [], "no session is left listening"
 
 
+def test_no_lease_is_taken_moved_or_ended_in_a_prepared_transaction(db: Database, subtests: pytest.Subtests) -> None:
+    """It would keep the candidate from every other holder without end, and v_dot_lease would not show it."""
+    if not db.server.own:
+        pytest.skip("prepared transactions are there on a server of the tests' own")
+    ready_for_real_runs(db)
+    writer = db.connect("writer")
+    token = acquire(writer)
+    key = "'dot_exec:shop.orders', 'tester'"
+    for call in (
+        f"select dot.fn_dot_iu_runtime_lease_acquire({key}, 600)",
+        f"select dot.fn_dot_iu_runtime_lease_renew({key}, {token}, 600)",
+        f"select dot.fn_dot_iu_runtime_lease_release({key}, {token})",
+    ):
+        with subtests.test(call=call):
+            writer.execute("begin")
+            writer.execute(call)
+            with refused("0A000"):
+                writer.execute(f"prepare transaction 'dot_test_{uuid.uuid4().hex}'")
+
+
 def test_a_savepoint_that_is_rolled_back_takes_the_latch_with_it(db: Database) -> None:
     if not db.server.own:
         pytest.skip("prepared transactions are there on a server of the tests' own")

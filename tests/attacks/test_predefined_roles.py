@@ -28,7 +28,6 @@ from support import (
     observe_run,
     ready_for_real_runs,
     refused,
-    row,
     rows,
     set_gates,
     value,

@@ -6,6 +6,8 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from support import (
     GATES,
     PAIR,
@@ -94,3 +96,17 @@ def test_a_run_is_refused_in_the_order_of_the_caller_path_and_leaves_nothing(db:
     assert value(db.connect("reader"), "select admission -> 'gates' from dot.v_process_run") == dict.fromkeys(
         GATES, "true"
     )
+
+
+def test_an_argument_that_is_missing_or_illegal_is_named_before_anything_is_asked(
+    db: Database, subtests: pytest.Subtests
+) -> None:
+    define_pair(db)
+    writer = db.connect("writer")
+    before = ledger_counts(db)
+    for argument in ("process_candidate_code", "dot_code", "evidence_type", "dry_run", "actor", "correlation_id"):
+        with subtests.test(argument=argument), refused("23502", f"process_run_observation_{argument}_not_null"):
+            begin(writer, **{argument: None})
+    with refused("23514", "process_run_observation_evidence_type_check"):
+        begin(writer, evidence_type="real_run")
+    assert ledger_counts(db) == before

@@ -234,6 +234,34 @@ def test_a_role_that_was_dropped_or_made_anew_refuses(db: Database) -> None:
         superuser.execute(f"drop role {name}")
 
 
+def test_a_membership_that_confers_nothing_does_not_count(db: Database) -> None:
+    """On 16 and later a login that created a role has ADMIN on it, and can neither use nor set it."""
+    superuser = db.connect("superuser")
+    if superuser.info.server_version < 160000:
+        pytest.skip("before 16 each membership confers something")
+    name, writer = f"t_{uuid.uuid4().hex}", db.login("writer")
+    superuser.execute(f"create role {name}")
+    try:
+        define(db, PAIR, producer_role=name, verifier_role=name)
+        for options, may in (
+            ("admin true, inherit false, set false", False),
+            ("admin false, inherit true, set false", True),
+            ("admin false, inherit false, set true", True),
+        ):
+            superuser.execute(f"grant {name} to {writer} with {options}")
+            if may:
+                assert observe_run(db.connect("writer"))["created"]
+                acquire(db.connect("writer"))
+            else:
+                with refused("23514", "process_candidate_producer_role_check"):
+                    observe_run(db.connect("writer"))
+                with refused("23514", "dot_iu_runtime_lease_role_check"):
+                    acquire(db.connect("writer"))
+            superuser.execute(f"revoke {name} from {writer}")
+    finally:
+        superuser.execute(f"drop role {name}")
+
+
 def test_a_pinned_output_is_what_the_verifier_looked_at(db: Database, subtests: pytest.Subtests) -> None:
     define(db, PAIR, pins_output=True)
     define_pair(db, "shop.free")

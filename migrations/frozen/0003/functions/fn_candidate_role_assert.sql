@@ -8,7 +8,7 @@ returns void
 language plpgsql volatile
 as $function$
 begin
-    if (p_role is null or pg_has_role(session_user, p_role, 'member')) is not true then
+    if (p_role is null or dot.fn_login_may_act(p_role)) is not true then
         raise check_violation using
             message = format('%s may not record the %s of %s', session_user, p_part,
                 p_process_candidate_code),

@@ -31,10 +31,8 @@ begin
                 constraint = 'dot_iu_runtime_lease_process_candidate_code_fkey';
         end if;
         if (
-            v_candidate.producer_role is null
-            or pg_has_role(session_user, v_candidate.producer_role, 'member')
-            or v_candidate.verifier_role is null
-            or pg_has_role(session_user, v_candidate.verifier_role, 'member')
+            v_candidate.producer_role is null or dot.fn_login_may_act(v_candidate.producer_role)
+            or v_candidate.verifier_role is null or dot.fn_login_may_act(v_candidate.verifier_role)
         ) is not true then
             raise check_violation using
                 message = format('%s may record no part of %s', session_user, v_candidate.code),
@@ -45,6 +43,7 @@ begin
                 constraint = 'dot_iu_runtime_lease_role_check';
         end if;
     end if;
+    perform dot.fn_prepare_forbid();
     return dot.fn_host_lease_acquire(p_lease_key, p_holder, session_user, p_ttl_seconds);
 end
 $function$;

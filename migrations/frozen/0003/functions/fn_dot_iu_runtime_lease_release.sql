@@ -13,6 +13,7 @@ begin
     if v_problem is not null then
         perform dot.fn_input_refuse('dot_iu_runtime_lease', v_problem);
     end if;
+    perform dot.fn_prepare_forbid();
     return dot.fn_host_lease_extend(p_lease_key, p_holder, session_user, p_token, 0);
 end
 $function$;
