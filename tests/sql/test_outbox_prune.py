@@ -129,3 +129,43 @@ def test_what_was_pruned_does_not_come_back_and_the_next_event_is_delivered(db: 
     store(owner, YOUNG)
     assert [one["id"] for one in poll_until(relay, 1)] == [3]
     acknowledge(db, 1, of=1)
+
+
+# Positions around the cursor (2, 50, 5), each old: those that may go in their order, and those that stay.
+GO = [(1, 90, 9), (2, 10, 9), (2, 50, 4), (2, 50, 5)]
+STAY = [(2, 50, 6), (2, 60, 1), (2, 60, 5), (3, 10, 1), (3, 50, 5)]
+
+
+def place(owner: Connection) -> None:
+    for epoch, xact_id, event_id in [*reversed(GO), *STAY]:
+        owner.execute(
+            "insert into dot.event_outbox (epoch, xact_id, id, created_at, aggregatetype, aggregateid, type, payload)"
+            " overriding system value values (%s, %s::text::xid8, %s, clock_timestamp() + %s, 'a', 'b', 'c', '{}')",
+            (epoch, str(xact_id), event_id, OLD),
+        )
+    owner.execute("update dot.outbox_cursor set epoch = 2, xact_id = '50', outbox_id = 5")
+
+
+def positions(owner: Connection) -> list[tuple[int, int, int]]:
+    found = rows(owner, "select epoch, xact_id, id from dot.event_outbox order by epoch, xact_id, id")
+    return [(one["epoch"], int(one["xact_id"]), one["id"]) for one in found]
+
+
+def test_the_call_goes_by_epoch_transaction_and_id_up_to_the_cursor(db: Database, owner: Connection) -> None:
+    place(owner)
+    relay = db.connect("relay")
+    for gone in range(1, len(GO) + 1):
+        assert prune(relay, 1) == 1
+        assert positions(owner) == [*GO[gone:], *STAY]
+    assert prune(relay) == 0
+
+
+def test_the_trigger_goes_by_epoch_transaction_and_id_up_to_the_cursor(owner: Connection) -> None:
+    place(owner)
+    delete = "delete from dot.event_outbox where (epoch, xact_id, id) = (%s, %s::text::xid8, %s)"
+    for epoch, xact_id, event_id in STAY:
+        with refused("23001", "event_outbox_append_only"):
+            owner.execute(delete, (epoch, str(xact_id), event_id))
+    for epoch, xact_id, event_id in reversed(GO):
+        owner.execute(delete, (epoch, str(xact_id), event_id))
+    assert positions(owner) == STAY
