@@ -376,9 +376,10 @@ def _nodes(tree: Any) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _plpgsql(source: str, body: str) -> list[tuple[str, dict[str, Any]]]:
-    # The parser has no catalog, so it knows no schema but its own, and no row type but record.
+    # The parser has no catalog, so it knows no schema but its own, no row type but record, and no array of a domain.
     assert "pg_catalog." not in body
     create = re.sub(r"setof dot\.\w+", "setof record", _statement(source, body, body))
+    create = re.sub(r"\bdot\.\w+\[\]", "text[]", create)
     return list(_nodes(parse_plpgsql(re.sub(r"\bdot\.", "pg_catalog.", create))))
 
 

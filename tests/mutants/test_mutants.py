@@ -36,11 +36,9 @@ def test_every_function_view_and_constraint_has_mutants_and_no_two_share_an_id(
     assert files - {mutant.object for mutant in mutants} == set()
     whole = files - {mutant.object for mutant in mutants if "create or replace" in mutant.sql.lower()}
     assert whole == {
-        "fn_event_type",
-        "v_dot_schema_revision",
-        "v_dot_tool",
-        "v_process_candidate",
-        "v_process_run_component",
+        "fn_is_time",
+        "v_dot_gate_holder",
+        "v_process_reason",
     }  # no condition
     changed = " ".join(mutant.sql for mutant in mutants)
     with psycopg.connect(db.url) as connection:
@@ -82,7 +80,15 @@ def test_every_kind_of_guard_is_among_them(mutants: list[Mutant]) -> None:
         ),
     }
     latches = [mutant for mutant in mutants if "gate_latch" in mutant.change and mutant.operator == "statement deleted"]
-    assert {mutant.object for mutant in latches} == {"fn_dot_config_set", "fn_gates_assert"}
+    assert {mutant.object for mutant in latches} == {
+        "fn_dot_config_set",
+        "fn_dot_iu_runtime_lease_end",
+        "fn_dot_mechanism_attest",
+        "fn_event_type_set",
+        "fn_gate_latch",
+        "fn_gates_assert",
+        "fn_preflight_attest",
+    }
     compared = [one for one in mutants if one.operator == "element dropped" and one.change.endswith("_ref' END")]
     assert {one.object for one in compared} == {"fn_process_run_observe", "fn_process_component_observe"}
 

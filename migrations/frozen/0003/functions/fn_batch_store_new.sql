@@ -213,9 +213,9 @@ begin
         get diagnostics v_components = row_count;
 
         if v_runs + v_components <> v_expected then
-            raise exception using errcode = 'DOT01', message = 'some line was not stored';
+            raise check_violation using message = 'some line was not stored';
         end if;
-    exception when sqlstate 'DOT01' or integrity_constraint_violation then
+    exception when integrity_constraint_violation then
         return c_none;
     end;
 
