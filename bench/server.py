@@ -56,6 +56,12 @@ class Server:
                 names = sql.Identifier(name), sql.Identifier(template)
                 admin.execute(sql.SQL("create database {} template {}").format(*names))
             self.made.append(name)
+            url = make_conninfo(self.url, dbname=name)
+            if template == TEMPLATE:  # an attestation counts where it was made
+                with psycopg.connect(url, autocommit=True) as admin:
+                    admin.execute(
+                        "select dot.fn_preflight_attest('fs_snapshot_present', 'PASS', 3600, 'bench', 'scratch server')"
+                    )
         return make_conninfo(self.url, dbname=name)
 
     def pgbench(self, url: str, script: str, *options: str) -> str:
@@ -99,7 +105,6 @@ def _fill(url: str) -> None:
         for statement in (
             "select dot.fn_dot_tool_register('bench.producer'), dot.fn_dot_tool_register('bench.verifier')",
             "select dot.fn_process_candidate_define('bench.pair', 'bench.producer', 'bench.verifier', 'bench')",
-            "select dot.fn_preflight_attest('fs_snapshot_present', 'PASS', 3600, 'bench', 'scratch server')",
         ):
             admin.execute(statement)
         admin.execute((Path(__file__).parent / "limits.sql").read_bytes())

@@ -27,21 +27,27 @@ pytestmark = pytest.mark.skipif(
 
 FOLDED = "The refusal is IMMUTABLE and its arguments are constants, so the checker, which plans every statement, already meets it."
 VOLATILE = "Whatever reads a table is VOLATILE, so that it sees what the statement sees; the catalog lint demands it."
+DOMAINS = "A value is cast to a domain, or from one, which is what checks it."
+ONCE = "Cast once per definition."
 
 # By function the one thing that is said of it, and why that is no fault.
 FALSE_ALARMS = {
+    "fn_batch_store_new": ("target type is different type than source type", DOMAINS),
+    "fn_candidate_newest": ("routine is marked as VOLATILE, should be STABLE", VOLATILE),
     "fn_dot_outbox_ack": ("epoch is required", FOLDED),
     "fn_dot_outbox_poll": ("limit is required", FOLDED),
     "fn_dot_outbox_prune": ("limit is required", FOLDED),
     "fn_gates_assert": ("target type is different type than source type", "An array literal, cast once per call."),
     "fn_host_catalogue_present": ("routine is marked as VOLATILE, should be STABLE", VOLATILE),
     "fn_host_command_mutating": ("routine is marked as VOLATILE, should be STABLE", VOLATILE),
-    "fn_host_dot_event_wanted": ("routine is marked as VOLATILE, should be STABLE", VOLATILE),
-    "fn_host_dot_known": ("routine is marked as VOLATILE, should be STABLE", VOLATILE),
+    "fn_host_events_wanted": ("routine is marked as VOLATILE, should be STABLE", VOLATILE),
     "fn_host_lease_table_usable": ("routine is marked as VOLATILE, should be STABLE", VOLATILE),
     "fn_host_outbox_after": ("routine is marked as VOLATILE, should be STABLE", VOLATILE),
     "fn_host_outbox_position_settled": ("routine is marked as VOLATILE, should be STABLE", VOLATILE),
     "fn_host_table_readable": ("routine is marked as VOLATILE, should be STABLE", VOLATILE),
+    "fn_login_may_act": ("routine is marked as VOLATILE, should be STABLE", "It asks for rights, and is internal."),
+    "fn_process_candidate_define": ("target type is different type than source type", ONCE),
+    "fn_process_component_observe": ("target type is different type than source type", DOMAINS),
 }
 
 # What no test can run, as the profile names it, and why.
@@ -77,7 +83,7 @@ def test_plpgsql_check_has_no_warning_but_those_that_are_argued() -> None:
         with psycopg.connect(upgraded) as connection:
             connection.execute("create extension plpgsql_check")
             found = connection.execute(CHECK).fetchall()
-    assert found == [(function, said) for function, (said, _) in sorted(FALSE_ALARMS.items())]
+    assert sorted(set(found)) == [(function, said) for function, (said, _) in sorted(FALSE_ALARMS.items())]
 
 
 @pytest.mark.skipif(not LARGE, reason="two minutes more than a push can afford: `make proof` runs it")
