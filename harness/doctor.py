@@ -371,7 +371,7 @@ def _state(connection: psycopg.Connection[Any], _: Limits) -> Iterator[Finding]:
         yield Finding("state", "ok", "gates, event types, cursor, sequences and leases go together")
 
 
-# Counted no further than to where it is a failure: an outbox that nobody reads grows with the ledger. The view's own depth, which
+# Counted no further than to where it is a failure: an outbox that no relay reads grows with the ledger. The view's own depth, which
 # is not asked for, would count all of it.
 OUTBOX: Final = """
 select o.lag_seconds, (

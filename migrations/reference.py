@@ -40,7 +40,7 @@ select p.proname as name, p.proargnames as names, p.proargmodes::text[] as modes
     array(select pg_get_function_arg_default(p.oid, n) from generate_series(1, p.pronargs) as n order by n) as defaults,
     format_type(p.prorettype, null) as result, pg_get_functiondef(p.oid) as definition,
     {_ROLES.format(acl="coalesce(p.proacl, acldefault('f', p.proowner))", owner="p.proowner")}
-from pg_proc p where p.pronamespace = 'dot'::regnamespace"""  # noqa: S608 (no value of anybody's is in it)
+from pg_proc p where p.pronamespace = 'dot'::regnamespace"""  # noqa: S608 (every part is a constant of this module)
 
 _VIEWS = f"""
 select c.relname as name,
@@ -48,7 +48,7 @@ select c.relname as name,
     array(select format_type(a.atttypid, a.atttypmod) from pg_attribute a
           where a.attrelid = c.oid and a.attnum > 0 order by a.attnum) as types,
     {_ROLES.format(acl="c.relacl", owner="c.relowner")}
-from pg_class c where c.relnamespace = 'dot'::regnamespace and c.relkind in ('v', 'm')"""  # noqa: S608 (nor in this)
+from pg_class c where c.relnamespace = 'dot'::regnamespace and c.relkind in ('v', 'm')"""  # noqa: S608 (every part is a constant of this module)
 
 # Roles that are nobody's: a function that only they may call is internal, and its entry is short.
 _OWNERS = {"dot_owner", "dot_bridge"}

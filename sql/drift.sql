@@ -8,8 +8,8 @@
 -- how bad a row is.
 begin transaction read only;
 set local search_path = pg_catalog, pg_temp;
--- The text of a view waits for whoever holds its tables ACCESS EXCLUSIVE, and everyone else queues up behind
--- that.
+-- The text of a view waits for a transaction that holds its tables ACCESS EXCLUSIVE, and other sessions
+-- queue up behind that.
 set local lock_timeout = '5s';
 -- How a definition is printed must not depend on the session.
 set local client_encoding = 'utf8';

@@ -14,7 +14,7 @@ declare
     v_role text;
 begin
     foreach v_role in array array[
-        -- Owns the schema and everything in it but the bridge functions; nobody logs in as it.
+        -- Owns the schema and everything in it but the bridge functions; no login is it.
         'dot_owner',
         -- Owns fn_host_*: the only code that writes the host's tables, and it cannot reach the ledger.
         'dot_bridge',

@@ -56,7 +56,7 @@ create domain dot.component_role as text collate "C" constraint component_role_c
     value in ('producer', 'verifier')
 );
 comment on domain dot.component_role is 'The part of a component: producer or verifier.';
--- Types are born usable by PUBLIC: a table of somebody else's that used one would stand in the way of a
+-- Types are born usable by PUBLIC: another owner's table that used one would stand in the way of a
 -- downgrade.
 revoke all on domain dot.code, dot.component_key, dot.ref, dot.run_id, dot.evidence, dot.component_role
     from public;
@@ -329,7 +329,7 @@ grant select, update on dot.event_type to dot_bridge;
 grant select, insert, delete on dot.event_outbox to dot_bridge;
 
 -- A login with a right on all tables of the database (pg_read_all_data, pg_write_all_data) needs no grant.
--- Row security keeps it out: it lets the owner pass, and nobody else without a policy. Not FORCE: the
+-- Row security keeps it out: it lets the owner pass, and no other role without a policy. Not FORCE: the
 -- owner's functions, views and keys would stop. The bridge has a policy for each verb that it was granted,
 -- and its functions set row_security on: a session that has set it off would fail where a policy is asked.
 alter table dot.alembic_version enable row level security;

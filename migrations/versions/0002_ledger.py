@@ -111,7 +111,7 @@ comment on column dot.process_candidate.session_actor is 'The database login tha
 
 -- The header: one row per run, and a run is (candidate, process_run_id). The candidate leads every key, so
 -- the ledger can be distributed by it. No foreign key points at a shared row: a hot one would cost a
--- multixact per insert. Domains and CHECKs hold for whoever writes, the owner included. What looks at
+-- multixact per insert. Domains and CHECKs hold for each role that writes, the owner included. What looks at
 -- several columns is a PL/pgSQL function, whose expressions a session keeps: the constants of a CHECK are
 -- parsed anew for every statement.
 create table dot.process_run_observation (
@@ -185,7 +185,7 @@ create index process_run_observation_above_simulation_idx
     where evidence_type <> 'SIMULATED_DRY_RUN';
 
 -- The producer's and the verifier's part. The key is natural: of each role a run has at most one prepared
--- row, one that it started, and one end, whichever way it ended. component_id is what callers and events
+-- row, one that it started, and one end, with success or without. component_id is what callers and events
 -- call the row by; nothing looks a row up by it, so it has no index to pay for.
 create table dot.process_component_observation (
     component_id uuid not null default gen_random_uuid(),

@@ -119,7 +119,7 @@ begin
         into v_ids, v_expected, v_compete
         from unnest(p_process_candidate_code, p_process_run_id, p_component_role, p_idempotency_key, v_ids)
             with ordinality as l (candidate, run, role, key, id, nth);
-        -- Of lines under one key the first is to come first, whichever way it goes.
+        -- Of lines under one key the first is to come first, fast or slow.
         if v_compete then
             return c_none;
         end if;

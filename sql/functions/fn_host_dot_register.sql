@@ -19,7 +19,7 @@ declare
 begin
     if current_user <> 'dot_bridge' then
         raise insufficient_privilege using
-            message = 'a bridge function runs as dot_bridge and as nobody else',
+            message = 'a bridge function runs as dot_bridge alone',
             constraint = 'bridge_definer_check';
     end if;
     -- Asked first without a lock, and again below by whoever had to wait for another registration.

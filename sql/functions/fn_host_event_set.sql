@@ -11,7 +11,7 @@ declare
 begin
     if current_user <> 'dot_bridge' then
         raise insufficient_privilege using
-            message = 'a bridge function runs as dot_bridge and as nobody else',
+            message = 'a bridge function runs as dot_bridge alone',
             constraint = 'bridge_definer_check';
     end if;
     select e.active into v_old from dot.event_type e where e.event_type = p_event_type for update;

@@ -10,7 +10,7 @@ declare
 begin
     if current_user <> 'dot_bridge' then
         raise insufficient_privilege using
-            message = 'a bridge function runs as dot_bridge and as nobody else',
+            message = 'a bridge function runs as dot_bridge alone',
             constraint = 'bridge_definer_check';
     end if;
     select c.value::text into v_old from dot.dot_config c where c.key = p_key for update;

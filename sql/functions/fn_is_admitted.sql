@@ -1,4 +1,4 @@
--- The evidence ladder as the tables check it, whoever writes. A simulation was asked for nothing; what let a
+-- The evidence ladder as the tables check it, of each writer. A simulation was asked for nothing; what let a
 -- dry or real run in is stored with it (admission), and so is its lease token; prepared is a simulation. A
 -- header says whether it was dry, and a component, which passes NULL, does not.
 create or replace function dot.fn_is_admitted(

@@ -316,7 +316,7 @@ def test_what_a_message_or_hint_names_can_be_used_by_the_role_that_is_told(db: D
     for role, functions in MAY_EXECUTE.items():
         for function in functions if role != "dot_reader" else ():
             for sentence in [*said_by(function, definitions), *told_of_arguments(owner, function, definitions)]:
-                # Whoever is sent to another role is told which.
+                # A text that sends its reader to another role names it.
                 told = TOLD.search(sentence)
                 user = f"dot_{next(filter(None, told.groups()))}" if told else role
                 for name in NAMED.findall(sentence):

@@ -1,4 +1,4 @@
-"""What may leave the outbox: events that were acknowledged and are older than seven days, and nothing else, whoever asks."""
+"""What may leave the outbox: events that were acknowledged and are older than seven days, and nothing else, for each role that asks."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 -- The stage that a component is at under a stored word. Of each stage a role has one row in a run: the
--- primary key says so. A component ends once, whichever word says how, so all ends are one stage.
+-- primary key says so. A component ends once, under one word or another, so all ends are one stage.
 create or replace function dot.fn_component_stage(p_status text)
 returns text
 language sql immutable

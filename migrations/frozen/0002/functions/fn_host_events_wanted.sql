@@ -10,7 +10,7 @@ as $function$
 begin
     if current_user <> 'dot_bridge' then
         raise insufficient_privilege using
-            message = 'a bridge function runs as dot_bridge and as nobody else',
+            message = 'a bridge function runs as dot_bridge alone',
             constraint = 'bridge_definer_check';
     end if;
     if exists (

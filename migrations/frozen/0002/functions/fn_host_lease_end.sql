@@ -14,7 +14,7 @@ declare
 begin
     if current_user <> 'dot_bridge' then
         raise insufficient_privilege using
-            message = 'a bridge function runs as dot_bridge and as nobody else',
+            message = 'a bridge function runs as dot_bridge alone',
             constraint = 'bridge_definer_check';
     end if;
     select l.holder, l.session_actor, l.expires_at into holder, session_actor, v_expires_at

@@ -11,7 +11,7 @@ as $function$
 begin
     if current_user <> 'dot_bridge' then
         raise insufficient_privilege using
-            message = 'a bridge function runs as dot_bridge and as nobody else',
+            message = 'a bridge function runs as dot_bridge alone',
             constraint = 'bridge_definer_check';
     end if;
     return (p_epoch < p_current_epoch or p_xact_id < pg_snapshot_xmin(pg_current_snapshot()))

@@ -1,6 +1,6 @@
 -- The required checks, one row each: name, PASS, WARN or BLOCK, detail. Nothing is written, nothing is
 -- remembered. A signal that is missing, stale or unreadable is BLOCK, so a fresh database blocks until
--- somebody attests.
+-- a gatekeeper attests.
 create or replace function dot.fn_preflight_guard(out check_name text, out verdict text, out detail text)
 returns setof record
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp

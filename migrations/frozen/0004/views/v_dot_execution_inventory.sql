@@ -1,6 +1,6 @@
 -- Document 02's table: what could execute a DOT here, one row per mechanism, from the figures of this
--- database. A mechanism that SQL cannot see is NULL and NOT OBSERVABLE HERE until somebody attests it; basis
--- says which it is.
+-- database. A mechanism that SQL cannot see is NULL and NOT OBSERVABLE HERE until a gatekeeper attests it;
+-- basis says which it is.
 create or replace view dot.v_dot_execution_inventory with (security_barrier = true) as
 with
 dots as (
