@@ -346,7 +346,7 @@ def _gates(connection: psycopg.Connection[Any], limits: Limits) -> Iterator[Find
 # What the view v_dot_state tells: how bad it is, and what to do.
 STATE: Final[dict[str, tuple[Level, str]]] = {
     "gate_missing": ("fail", "Insert the row with the value false, as dot_owner, and see who removed it."),
-    "gate_opened_elsewhere": ("fail", "This is a copy, or was restored: close it with `dot-wrapper gates set`."),
+    "gate_not_opened_here": ("fail", "This is a copy, or was restored: close it with `dot-wrapper gates set`."),
     "event_type_missing": ("fail", "Insert the row, inactive, as dot_owner, and see who removed it."),
     "cursor_missing": ("fail", "Insert the row with the position that the relay delivered last, as dot_owner."),
     "cursor_ahead": (

@@ -93,7 +93,7 @@ def _page_facts(page: str) -> Iterator[str]:
     for entry in re.split(r"^#{1,3} ", page, flags=re.MULTILINE)[1:]:
         heading, _, text = entry.partition("\n")
         name = heading.strip("` ")
-        if not re.fullmatch(r"(?:fn|v)_\w+", name):
+        if not re.fullmatch(r"(?:fn_|v_|gate_)\w+", name):
             continue
         yield name
         for signature in re.findall(rf"^```text\n(dot\.{name}\(.*?)^```", text, re.MULTILINE | re.DOTALL):

@@ -122,11 +122,6 @@ CREATE TABLE dot.event_type (
 
 ALTER TABLE dot.event_type OWNER TO dot_owner;
 
-CREATE TABLE dot.gate_latch (
-);
-
-ALTER TABLE dot.gate_latch OWNER TO dot_owner;
-
 CREATE TABLE dot.job_queue (
     job_id bigint NOT NULL,
     run_id uuid,
@@ -579,6 +574,7 @@ ALTER FUNCTION dot.fn_dot_mechanism_attest(p_mechanism text, p_present boolean, 
 CREATE FUNCTION dot.fn_dot_outbox_ack(p_epoch integer, p_xact_id xid8, p_id bigint) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '2s'
 
 ALTER FUNCTION dot.fn_dot_outbox_ack(p_epoch integer, p_xact_id xid8, p_id bigint) OWNER TO dot_owner;
 
@@ -591,12 +587,14 @@ ALTER FUNCTION dot.fn_dot_outbox_poll(p_limit integer, OUT epoch integer, OUT xa
 CREATE FUNCTION dot.fn_dot_outbox_prune(p_limit integer DEFAULT 1000) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '2s'
 
 ALTER FUNCTION dot.fn_dot_outbox_prune(p_limit integer) OWNER TO dot_owner;
 
 CREATE FUNCTION dot.fn_dot_tool_register(p_code text, p_category text DEFAULT NULL::text, p_execution_engine text DEFAULT NULL::text, p_script_path text DEFAULT NULL::text, p_file_path text DEFAULT NULL::text, p_trigger_type text DEFAULT NULL::text) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET lock_timeout TO '2s'
 
 ALTER FUNCTION dot.fn_dot_tool_register(p_code text, p_category text, p_execution_engine text, p_script_path text, p_file_path text, p_trigger_type text) OWNER TO dot_owner;
 
@@ -623,11 +621,11 @@ CREATE FUNCTION dot.fn_evidence_stored(p_status text, p_evidence_ref jsonb) RETU
 
 ALTER FUNCTION dot.fn_evidence_stored(p_status text, p_evidence_ref jsonb) OWNER TO dot_owner;
 
-CREATE FUNCTION dot.fn_gate_holders(OUT pid integer, OUT prepared_gid text, OUT login text, OUT application_name text, OUT lock_mode text, OUT locked_table text) RETURNS SETOF record
+CREATE FUNCTION dot.fn_gate_holders(OUT pid integer, OUT prepared_gid text, OUT login text, OUT application_name text, OUT lock_mode text, OUT locked_table text, OUT waits_for integer[]) RETURNS SETOF record
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
 
-ALTER FUNCTION dot.fn_gate_holders(OUT pid integer, OUT prepared_gid text, OUT login text, OUT application_name text, OUT lock_mode text, OUT locked_table text) OWNER TO dot_owner;
+ALTER FUNCTION dot.fn_gate_holders(OUT pid integer, OUT prepared_gid text, OUT login text, OUT application_name text, OUT lock_mode text, OUT locked_table text, OUT waits_for integer[]) OWNER TO dot_owner;
 
 CREATE FUNCTION dot.fn_gate_keys(p_evidence_type text) RETURNS text[]
     LANGUAGE sql IMMUTABLE
@@ -957,6 +955,10 @@ CREATE FUNCTION dot.fn_status_stored(p_status text) RETURNS text
 
 ALTER FUNCTION dot.fn_status_stored(p_status text) OWNER TO dot_owner;
 
+CREATE VIEW dot.gate_latch WITH (security_barrier='true')
+
+ALTER VIEW dot.gate_latch OWNER TO dot_owner;
+
 CREATE VIEW dot.v_dot_amendment WITH (security_barrier='true')
 
 ALTER VIEW dot.v_dot_amendment OWNER TO dot_owner;
@@ -1184,6 +1186,8 @@ COMMENT ON COLUMN dot.event_outbox.xact_id IS 'The transaction that wrote it: wh
 COMMENT ON COLUMN dot.event_type.active IS 'Whether an observation of this type writes an event into the outbox.';
 
 COMMENT ON COLUMN dot.event_type.event_type IS 'The event type.';
+
+COMMENT ON COLUMN dot.gate_latch.unused IS 'Means nothing: a view has a column.';
 
 COMMENT ON COLUMN dot.job_queue.actor IS 'Who queued it.';
 
@@ -1495,13 +1499,15 @@ COMMENT ON COLUMN dot.v_dot_gate_holder.application_name IS 'What the backend ca
 
 COMMENT ON COLUMN dot.v_dot_gate_holder.lock_mode IS 'The lock that it holds.';
 
-COMMENT ON COLUMN dot.v_dot_gate_holder.locked_table IS 'The table that the lock is on.';
+COMMENT ON COLUMN dot.v_dot_gate_holder.locked_table IS 'What the lock is on.';
 
 COMMENT ON COLUMN dot.v_dot_gate_holder.login IS 'The database login that it is of.';
 
 COMMENT ON COLUMN dot.v_dot_gate_holder.pid IS 'The backend; NULL for a prepared transaction.';
 
 COMMENT ON COLUMN dot.v_dot_gate_holder.prepared_gid IS 'The name of the prepared transaction; NULL for a backend.';
+
+COMMENT ON COLUMN dot.v_dot_gate_holder.waits_for IS 'The backends that it waits for itself, 0 for a prepared transaction; empty where it does not wait.';
 
 COMMENT ON COLUMN dot.v_dot_lease.acquired_at IS 'When it was acquired.';
 
@@ -1959,7 +1965,7 @@ COMMENT ON FUNCTION dot.fn_event_type_set(p_event_type text, p_active boolean, p
 
 COMMENT ON FUNCTION dot.fn_evidence_stored(p_status text, p_evidence_ref jsonb) IS 'What is stored as the evidence of an observation of a status.';
 
-COMMENT ON FUNCTION dot.fn_gate_holders(OUT pid integer, OUT prepared_gid text, OUT login text, OUT application_name text, OUT lock_mode text, OUT locked_table text) IS 'Who holds a switch of a gate up: backends, and prepared transactions by their gid.';
+COMMENT ON FUNCTION dot.fn_gate_holders(OUT pid integer, OUT prepared_gid text, OUT login text, OUT application_name text, OUT lock_mode text, OUT locked_table text, OUT waits_for integer[]) IS 'Who holds a switch of a gate up: backends, and prepared transactions by their gid.';
 
 COMMENT ON FUNCTION dot.fn_gate_keys(p_evidence_type text) IS 'The gates that an evidence type needs, in the order in which they are asked.';
 
@@ -2089,8 +2095,6 @@ COMMENT ON TABLE dot.event_outbox IS 'Host layer: the transactional outbox. Noth
 
 COMMENT ON TABLE dot.event_type IS 'Host layer: event types and whether events of them are wanted.';
 
-COMMENT ON TABLE dot.gate_latch IS 'Never holds a row: its lock is what keeps a write from committing after a gate was closed.';
-
 COMMENT ON TABLE dot.job_queue IS 'Host layer: the job queue. The wrapper reads it for the inventory alone.';
 
 COMMENT ON TABLE dot.outbox_cursor IS 'How far the outbox is delivered: one row.';
@@ -2106,6 +2110,8 @@ COMMENT ON TABLE dot.process_component_observation IS 'The producer''s and the v
 COMMENT ON TABLE dot.process_run_observation IS 'The header of a run: one row per run, append-only, written by fn_process_run_observe alone.';
 
 COMMENT ON TABLE dot.universal_edges IS 'Host layer: a business table that the wrapper never touches.';
+
+COMMENT ON VIEW dot.gate_latch IS 'Its lock is what keeps a write from committing after a gate was closed.';
 
 COMMENT ON VIEW dot.v_dot_amendment IS 'Whether the optional amendment is on, and validated; one row.';
 
@@ -2256,9 +2262,9 @@ GRANT ALL ON FUNCTION dot.fn_event_type_set(p_event_type text, p_active boolean,
 
 REVOKE ALL ON FUNCTION dot.fn_evidence_stored(p_status text, p_evidence_ref jsonb) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION dot.fn_gate_holders(OUT pid integer, OUT prepared_gid text, OUT login text, OUT application_name text, OUT lock_mode text, OUT locked_table text) FROM PUBLIC;
-GRANT ALL ON FUNCTION dot.fn_gate_holders(OUT pid integer, OUT prepared_gid text, OUT login text, OUT application_name text, OUT lock_mode text, OUT locked_table text) TO dot_reader;
-GRANT ALL ON FUNCTION dot.fn_gate_holders(OUT pid integer, OUT prepared_gid text, OUT login text, OUT application_name text, OUT lock_mode text, OUT locked_table text) TO dot_gatekeeper;
+REVOKE ALL ON FUNCTION dot.fn_gate_holders(OUT pid integer, OUT prepared_gid text, OUT login text, OUT application_name text, OUT lock_mode text, OUT locked_table text, OUT waits_for integer[]) FROM PUBLIC;
+GRANT ALL ON FUNCTION dot.fn_gate_holders(OUT pid integer, OUT prepared_gid text, OUT login text, OUT application_name text, OUT lock_mode text, OUT locked_table text, OUT waits_for integer[]) TO dot_reader;
+GRANT ALL ON FUNCTION dot.fn_gate_holders(OUT pid integer, OUT prepared_gid text, OUT login text, OUT application_name text, OUT lock_mode text, OUT locked_table text, OUT waits_for integer[]) TO dot_gatekeeper;
 
 REVOKE ALL ON FUNCTION dot.fn_gate_keys(p_evidence_type text) FROM PUBLIC;
 
@@ -2598,8 +2604,6 @@ ALTER TABLE dot.dot_tools ENABLE ROW LEVEL SECURITY;
 ALTER TABLE dot.event_outbox ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE dot.event_type ENABLE ROW LEVEL SECURITY;
-
-ALTER TABLE dot.gate_latch ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE dot.job_queue ENABLE ROW LEVEL SECURITY;
 

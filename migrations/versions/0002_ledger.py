@@ -49,7 +49,6 @@ APPEND_ONLY = (
     "dot_mechanism_attestation",
     "outbox_epoch",
 )
-MOVING = ("gate_latch", "outbox_cursor")
 
 
 def upgrade() -> None:
@@ -357,12 +356,6 @@ comment on column dot.dot_mechanism_attestation.finding is 'What was found.';
 comment on column dot.dot_mechanism_attestation.actor is 'Who did it, as the call claims.';
 comment on column dot.dot_mechanism_attestation.session_actor is 'The database login that really called.';
 
--- Never holds a row. Writes above a simulation take it in ROW SHARE mode, a switch takes it EXCLUSIVE: see
--- fn_gates_assert.
-create table dot.gate_latch ();
-comment on table dot.gate_latch is
-    'Never holds a row: its lock is what keeps a write from committing after a gate was closed.';
-
 -- Where the events of the outbox were written. Transactions are numbered by the cluster, so those of two
 -- clusters do not compare: the first event on another one begins the next epoch, see fn_outbox_epoch.
 create table dot.outbox_epoch (
@@ -422,7 +415,7 @@ alter table dot.outbox_cursor enable always trigger outbox_cursor_append_only_tr
 """)
     # Without a policy: only the owner reads or writes the ledger, whatever right a login has on all tables
     # of the database.
-    for table in APPEND_ONLY + MOVING:
+    for table in (*APPEND_ONLY, "outbox_cursor"):
         execute(f"alter table dot.{table} enable row level security")
     apply(revision, BRIDGE)
 
@@ -437,7 +430,6 @@ def downgrade() -> None:
             "preflight_attestation",
             "dot_config_audit",
             "dot_mechanism_attestation",
-            "gate_latch",
             "outbox_epoch",
             "outbox_cursor",
         ),

@@ -9,6 +9,7 @@ depends_on = None
 
 # Each view comes after the views it reads.
 APPLIES = (
+    "views/gate_latch",
     "views/v_dot_schema_revision",
     "views/v_dot_amendment",
     "views/v_dot_tool",

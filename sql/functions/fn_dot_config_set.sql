@@ -33,7 +33,13 @@ begin
             message = format('gate %s was not moved: transactions in flight hold the gates', p_key),
             detail = 'Held by: ' || coalesce((
                 select string_agg(
-                    distinct coalesce(h.pid::text, format('prepared transaction %L', h.prepared_gid)), ', '
+                    distinct coalesce(h.pid::text, format('prepared transaction %L', h.prepared_gid))
+                    || case
+                        when h.waits_for <> '{}'
+                            then format(' (waits for %s)', array_to_string(
+                                array_replace(h.waits_for::text[], '0', 'a prepared transaction'), ' and '))
+                        else ''
+                    end, ', '
                 )
                 from dot.fn_gate_holders() as h
             ), 'none that shows, it is gone since'),

@@ -1,10 +1,10 @@
 -- Moves the outbox cursor forward to a position that poll returned: everything up to it is delivered. A
--- position that is not ahead is refused, so of two relays that deliver the same events one is told. Locks
--- the cursor row. Raises 23502, 23514 (outbox_cursor_ahead_check), 23503 (outbox_cursor_position_fkey: poll
--- cannot have returned it).
+-- position that is not ahead is refused, so of two relays that deliver the same events one is told. Waits
+-- at most 2 s for the cursor row, then 55P03. Raises 23502, 23514 (outbox_cursor_ahead_check), 23503
+-- (outbox_cursor_position_fkey: poll cannot have returned it).
 create or replace function dot.fn_dot_outbox_ack(p_epoch integer, p_xact_id xid8, p_id bigint)
 returns void
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set lock_timeout = '2s'
 as $function$
 declare
     v_cursor dot.outbox_cursor%rowtype;

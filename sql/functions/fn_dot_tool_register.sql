@@ -1,6 +1,6 @@
 -- Adds a DOT to the catalogue, or replaces what describes it, all five descriptions, so one that is left out
--- becomes NULL; never its usage figures. Says which: created, updated or unchanged. Raises 23502, 23514
--- (dot_tools_*_check).
+-- becomes NULL; never its usage figures. Says which: created, updated or unchanged. Waits at most 2 s for
+-- the DOT's row, then 55P03. Raises 23502, 23514 (dot_tools_*_check).
 create or replace function dot.fn_dot_tool_register(
     p_code text,
     p_category text default null,
@@ -10,7 +10,7 @@ create or replace function dot.fn_dot_tool_register(
     p_trigger_type text default null
 )
 returns text
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set lock_timeout = '2s'
 as $function$
 declare
     v_problem text := case

@@ -9,7 +9,7 @@ from dot.v_dot_gate as g
 where g.value is null
 
 union all
-select 'gate_opened_elsewhere', g.key, 'its value is true and it is off: ' || g.off_because
+select 'gate_not_opened_here', g.key, 'its value is true and it is off: ' || g.off_because
 from dot.v_dot_gate as g
 where g.value = 'true' and not g.is_open
 

@@ -224,6 +224,65 @@ def test_a_prepared_transaction_that_locks_the_latch_past_the_functions_is_named
     set_gates(db, "false")
 
 
+@pytest.mark.parametrize("holder", ["backend", "prepared transaction"])
+def test_a_real_run_waits_five_seconds_for_a_rivals_key_and_what_it_waits_for_is_named(
+    db: Database, holder: str
+) -> None:
+    """A simulation takes no latch, so it may stay open or be prepared. A real run of its key must not hold a switch up with it."""
+    if holder == "prepared transaction" and not db.server.own:
+        pytest.skip("prepared transactions are there on a server of the tests' own")
+    ready_for_real_runs(db)
+    rival, writer, gatekeeper = db.connect("writer"), db.connect("writer"), db.connect("gatekeeper")
+    token, name = acquire(writer), f"dot_test_{uuid.uuid4().hex}"
+    rival.execute("begin")
+    observe_run(rival, idempotency_key="key-1")
+    named = f"waits for {rival.info.backend_pid}"
+    if holder == "prepared transaction":
+        rival.execute(f"prepare transaction '{name}'")
+        named = "waits for a prepared transaction"
+    real = partial(observe_run, writer, evidence_type="REAL_RUN", lease_token=token, idempotency_key="key-1")
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            run = waiting(writer, real, pool, db)
+            seen = row(db.connect("reader"), "select pid, waits_for from dot.v_dot_gate_holder")
+            assert seen["pid"] == writer.info.backend_pid
+            assert seen["waits_for"] == [0 if holder == "prepared transaction" else rival.info.backend_pid]
+            with refused("55P03", saying=named):
+                gatekeeper.execute("select dot.fn_dot_config_set(%s, 'false', 'me', 'stop')", (GATES[2],))
+            with refused("55P03"):
+                run.result()
+        set_gates(db, "false")
+    finally:
+        rival.execute(f"rollback prepared '{name}'" if holder == "prepared transaction" else "rollback")
+
+
+@pytest.mark.parametrize(("before", "after"), [("0", "5s"), ("1min", "5s"), ("5s", "5s"), ("300ms", "300ms")])
+def test_who_has_the_latch_waits_no_longer_than_five_seconds_until_its_transaction_ends(
+    db: Database, before: str, after: str
+) -> None:
+    ready_for_real_runs(db)
+    writer = db.connect("writer")
+    token = acquire(writer)
+    writer.execute(f"set lock_timeout = '{before}'")
+    writer.execute("begin")
+    observe_run(writer)
+    assert value(writer, "show lock_timeout") == before, "a simulation takes no latch"
+    observe_run(writer, evidence_type="REAL_RUN", lease_token=token)
+    assert value(writer, "show lock_timeout") == after
+    writer.execute("commit")
+    assert value(writer, "show lock_timeout") == before
+
+
+def test_analyze_of_the_whole_database_holds_no_switch_up(db: Database) -> None:
+    """Its owner may, in a transaction that stays open: ANALYZE locks tables until the end, and the latch is none."""
+    ready_for_real_runs(db)
+    superuser = db.connect("superuser")
+    superuser.execute("begin")
+    superuser.execute("analyze")
+    set_gates(db, "false")
+    assert superuser.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS
+
+
 def test_a_reader_sees_who_holds_a_switch_up(db: Database) -> None:
     ready_for_real_runs(db)
     writer, reader = db.connect("writer"), db.connect("reader")
@@ -270,7 +329,9 @@ def test_a_decision_from_an_old_snapshot_is_to_be_retried(db: Database, call: st
 def test_nothing_that_a_reader_may_ask_holds_a_switch_up(db: Database, level: str) -> None:
     ready_for_real_runs(db)
     reader = db.connect("reader")
-    views = rows(reader, "select relname from pg_class where relnamespace = 'dot'::regnamespace and relkind = 'v'")
+    views = rows(
+        reader, "select relname from pg_class where relnamespace = 'dot'::regnamespace and relname like 'v\\_%'"
+    )
     functions = rows(
         reader,
         "select p.oid::regprocedure::text as signature from pg_proc p where p.pronamespace = 'dot'::regnamespace"

@@ -35,9 +35,6 @@ from support import (
 
 WRITES, READS = "pg_write_all_data", "pg_read_all_data"
 
-# No statement of these logins needs a row to be refused, so what is never filled may stay empty.
-EMPTY = {"gate_latch"}
-
 RELATIONS = (
     "select c.relname as name, c.relkind = 'v' as is_view, array("
     " select quote_ident(a.attname) from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped"
@@ -96,7 +93,7 @@ def contents(db: Database) -> dict[str, list[str]]:
         table: [one["line"] for one in rows(owner, f"select to_jsonb(t)::text as line from dot.{table} t order by 1")]
         for table, _ in relations(db)
     }
-    assert {table for table, lines in found.items() if not lines} == EMPTY
+    assert all(found.values())
     return found
 
 
@@ -221,6 +218,8 @@ def test_a_login_that_may_read_all_data_reads_of_the_views_what_a_reader_does_an
     told = set()
     for view, _ in relations(db, views=True):
         query = f"select * from dot.{view}"
+        if view == "gate_latch":
+            continue  # a lock: no role reads it
         try:
             found = rows(strangers[READS], query)
         except psycopg.errors.InsufficientPrivilege as error:

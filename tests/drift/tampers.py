@@ -189,7 +189,7 @@ FIRST = [
     ),
     Tamper("NOT NULL dropped", f"alter table {RUN} alter column actor drop not null", f"column {RUN}.actor: not null"),
     Tamper("UNLOGGED", "alter table dot.event_outbox set unlogged", "table dot.event_outbox: persistence"),
-    Tamper("latch dropped", "drop table dot.gate_latch", "table dot.gate_latch: kind", cured=False),
+    Tamper("latch dropped", "drop view dot.gate_latch", "view dot.gate_latch: definition", cured=False),
     Tamper("published", f"create publication p for table {RUN}", f"publication p: {RUN}", "info"),
     Tamper(
         "login without triggers",

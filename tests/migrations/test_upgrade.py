@@ -256,7 +256,6 @@ KEPT = {
         "insert into dot.dot_mechanism_attestation (attestation_id, attested_at, present, mechanism, finding, actor,"
         " session_actor) values (1, now(), false, 'scheduler', 'f', 'a', 's')",
     ),
-    "a row in the latch": ("gate_latch", "insert into dot.gate_latch default values"),
     "an epoch": ("outbox_epoch", "insert into dot.outbox_epoch values (7, now(), 1, 16384)"),
     "a moved cursor": ("outbox_cursor", "update dot.outbox_cursor set outbox_id = 1, xact_id = '7'"),
     "an open gate": ("dot_config", "update dot.dot_config set value = 'true' where key = 'queue.worker.enabled'"),

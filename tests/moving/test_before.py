@@ -92,4 +92,4 @@ def test_the_usual_grant_does_not_do_without_role_from_16_on(of: tuple[Server, P
     assert done.returncode == 1
     with connect(url) as session:
         tables = session.execute("select count(*) as n from pg_tables where schemaname = 'dot'").fetchone()
-    assert tables == {"n": 0 if server.version > 15 else 19}
+    assert tables == {"n": 0 if server.version > 15 else 18}

@@ -142,7 +142,7 @@ def test_a_gate_that_was_opened_on_another_cluster_is_told_until_it_is_moved_her
     superuser = db.connect("superuser")
     superuser.execute("alter table dot.dot_config_audit disable trigger dot_config_audit_append_only")
     superuser.execute("update dot.dot_config_audit set system_identifier = 7")
-    assert told(db) == [("gate_opened_elsewhere", gate)]
+    assert told(db) == [("gate_not_opened_here", gate)]
     set_gates(db, "false", gate)
     assert told(db) == []
 

@@ -3,7 +3,7 @@
 -- and no application: its backend is gone, its login is its owner.
 create or replace function dot.fn_gate_holders(
     out pid integer, out prepared_gid text, out login text, out application_name text, out lock_mode text,
-    out locked_table text
+    out locked_table text, out waits_for integer[]
 )
 returns setof record
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
@@ -12,7 +12,7 @@ begin
     return query
     select
         l.pid, x.gid, coalesce(s.usename::text, x.owner::text), s.application_name, l.mode,
-        l.relation::regclass::text
+        l.relation::regclass::text, pg_blocking_pids(l.pid)
     from pg_locks as l
     join pg_database as d on d.oid = l.database and d.datname = current_database()
     -- A prepared transaction has no backend: its id is in the lock that it holds on itself.
