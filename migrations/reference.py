@@ -170,9 +170,15 @@ def _default(expression: str | None) -> str:
 
 
 def _errors(name: str, functions: dict[str, dict[str, Any]]) -> set[str]:
-    """SQLSTATE and constraint of what a function raises, and of what the functions that it calls raise; the bridge aside."""
+    """SQLSTATE and constraint of what a function raises, and of what the functions that it calls raise; the bridge aside.
+
+    The observe functions have long entries of their own: an internal function that passes calls on to them names them.
+    """
     definition = functions[name]["definition"]
-    called = _closure(definition, functions, lambda callee: not callee.startswith(("fn_host_", "fn_input_refuse")))
+    apart: tuple[str, ...] = ("fn_host_", "fn_input_refuse")
+    if not set(functions[name]["roles"]) - _OWNERS:
+        apart += ("fn_process_",)
+    called = _closure(definition, functions, lambda callee: not callee.startswith(apart))
     errors = set()
     for function in (functions[callee] for callee in {name, *called}):
         definition = function["definition"]

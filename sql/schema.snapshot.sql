@@ -465,6 +465,21 @@ CREATE FUNCTION dot.fn_assert_safe_for_dot_action() RETURNS jsonb
 
 ALTER FUNCTION dot.fn_assert_safe_for_dot_action() OWNER TO dot_owner;
 
+CREATE FUNCTION dot.fn_batch_events(p_process_candidate_code text[], p_process_run_id uuid[], p_component_role text[], p_status text[], p_idempotency_key text[], p_wanted text[]) RETURNS void
+    LANGUAGE plpgsql
+
+ALTER FUNCTION dot.fn_batch_events(p_process_candidate_code text[], p_process_run_id uuid[], p_component_role text[], p_status text[], p_idempotency_key text[], p_wanted text[]) OWNER TO dot_owner;
+
+CREATE FUNCTION dot.fn_batch_events_wanted(p_process_candidate_code text[], p_dot_code text[], p_process_run_id uuid[], p_component_role text[], p_evidence_type text[], p_dry_run boolean[], p_status text[], p_idempotency_key text[], p_parent_run_id uuid[], p_evidence_ref jsonb[], p_lease_token bigint[], p_occurred_at timestamp with time zone[]) RETURNS text[]
+    LANGUAGE plpgsql
+
+ALTER FUNCTION dot.fn_batch_events_wanted(p_process_candidate_code text[], p_dot_code text[], p_process_run_id uuid[], p_component_role text[], p_evidence_type text[], p_dry_run boolean[], p_status text[], p_idempotency_key text[], p_parent_run_id uuid[], p_evidence_ref jsonb[], p_lease_token bigint[], p_occurred_at timestamp with time zone[]) OWNER TO dot_owner;
+
+CREATE FUNCTION dot.fn_batch_observe_lines(p_process_candidate_code text[], p_dot_code text[], p_process_run_id uuid[], p_correlation_id text[], p_component_role text[], p_evidence_type text[], p_dry_run boolean[], p_status text[], p_actor text[], p_idempotency_key text[], p_parent_run_id uuid[], p_input_ref text[], p_output_ref text[], p_error_ref text[], p_evidence_ref jsonb[], p_lease_token bigint[], p_occurred_at timestamp with time zone[], p_atomic boolean, OUT line integer, OUT process_run_id uuid, OUT correlation_id text, OUT component_id uuid, OUT created boolean, OUT refused_sqlstate text, OUT refused_constraint text, OUT refused_message text, OUT refused_detail text, OUT refused_hint text) RETURNS SETOF record
+    LANGUAGE plpgsql
+
+ALTER FUNCTION dot.fn_batch_observe_lines(p_process_candidate_code text[], p_dot_code text[], p_process_run_id uuid[], p_correlation_id text[], p_component_role text[], p_evidence_type text[], p_dry_run boolean[], p_status text[], p_actor text[], p_idempotency_key text[], p_parent_run_id uuid[], p_input_ref text[], p_output_ref text[], p_error_ref text[], p_evidence_ref jsonb[], p_lease_token bigint[], p_occurred_at timestamp with time zone[], p_atomic boolean, OUT line integer, OUT process_run_id uuid, OUT correlation_id text, OUT component_id uuid, OUT created boolean, OUT refused_sqlstate text, OUT refused_constraint text, OUT refused_message text, OUT refused_detail text, OUT refused_hint text) OWNER TO dot_owner;
+
 CREATE FUNCTION dot.fn_batch_store_new(p_process_candidate_code text[], p_dot_code text[], p_process_run_id uuid[], p_correlation_id text[], p_component_role text[], p_evidence_type text[], p_dry_run boolean[], p_status text[], p_actor text[], p_idempotency_key text[], p_parent_run_id uuid[], p_input_ref text[], p_output_ref text[], p_error_ref text[], p_evidence_ref jsonb[], p_lease_token bigint[], p_occurred_at timestamp with time zone[]) RETURNS uuid[]
     LANGUAGE plpgsql
 
@@ -527,6 +542,8 @@ ALTER FUNCTION dot.fn_dot_config_set(p_key text, p_value text, p_actor text, p_r
 CREATE FUNCTION dot.fn_dot_iu_command_log(p_command_name text, p_run_mode text, p_run_status text, p_actor text, p_detail jsonb DEFAULT '{}'::jsonb) RETURNS uuid
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
 
 ALTER FUNCTION dot.fn_dot_iu_command_log(p_command_name text, p_run_mode text, p_run_status text, p_actor text, p_detail jsonb) OWNER TO dot_owner;
 
@@ -539,6 +556,8 @@ ALTER FUNCTION dot.fn_dot_iu_operator_runtime_enabled() OWNER TO dot_owner;
 CREATE FUNCTION dot.fn_dot_iu_runtime_lease_acquire(p_lease_key text, p_holder text, p_ttl_seconds integer) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
     SET lock_timeout TO '500ms'
 
 ALTER FUNCTION dot.fn_dot_iu_runtime_lease_acquire(p_lease_key text, p_holder text, p_ttl_seconds integer) OWNER TO dot_owner;
@@ -553,6 +572,8 @@ ALTER FUNCTION dot.fn_dot_iu_runtime_lease_end(p_lease_key text, p_actor text, p
 CREATE FUNCTION dot.fn_dot_iu_runtime_lease_release(p_lease_key text, p_holder text, p_token bigint) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
     SET lock_timeout TO '500ms'
 
 ALTER FUNCTION dot.fn_dot_iu_runtime_lease_release(p_lease_key text, p_holder text, p_token bigint) OWNER TO dot_owner;
@@ -560,6 +581,8 @@ ALTER FUNCTION dot.fn_dot_iu_runtime_lease_release(p_lease_key text, p_holder te
 CREATE FUNCTION dot.fn_dot_iu_runtime_lease_renew(p_lease_key text, p_holder text, p_token bigint, p_ttl_seconds integer) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
     SET lock_timeout TO '500ms'
 
 ALTER FUNCTION dot.fn_dot_iu_runtime_lease_renew(p_lease_key text, p_holder text, p_token bigint, p_ttl_seconds integer) OWNER TO dot_owner;
@@ -574,6 +597,8 @@ ALTER FUNCTION dot.fn_dot_mechanism_attest(p_mechanism text, p_present boolean, 
 CREATE FUNCTION dot.fn_dot_outbox_ack(p_epoch integer, p_xact_id xid8, p_id bigint) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
     SET lock_timeout TO '2s'
 
 ALTER FUNCTION dot.fn_dot_outbox_ack(p_epoch integer, p_xact_id xid8, p_id bigint) OWNER TO dot_owner;
@@ -581,12 +606,16 @@ ALTER FUNCTION dot.fn_dot_outbox_ack(p_epoch integer, p_xact_id xid8, p_id bigin
 CREATE FUNCTION dot.fn_dot_outbox_poll(p_limit integer DEFAULT 100, OUT epoch integer, OUT xact_id xid8, OUT id bigint, OUT event_id uuid, OUT aggregatetype text, OUT aggregateid text, OUT type text, OUT payload jsonb, OUT created_at timestamp with time zone) RETURNS SETOF record
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
 
 ALTER FUNCTION dot.fn_dot_outbox_poll(p_limit integer, OUT epoch integer, OUT xact_id xid8, OUT id bigint, OUT event_id uuid, OUT aggregatetype text, OUT aggregateid text, OUT type text, OUT payload jsonb, OUT created_at timestamp with time zone) OWNER TO dot_owner;
 
 CREATE FUNCTION dot.fn_dot_outbox_prune(p_limit integer DEFAULT 1000) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
     SET lock_timeout TO '2s'
 
 ALTER FUNCTION dot.fn_dot_outbox_prune(p_limit integer) OWNER TO dot_owner;
@@ -594,6 +623,8 @@ ALTER FUNCTION dot.fn_dot_outbox_prune(p_limit integer) OWNER TO dot_owner;
 CREATE FUNCTION dot.fn_dot_tool_register(p_code text, p_category text DEFAULT NULL::text, p_execution_engine text DEFAULT NULL::text, p_script_path text DEFAULT NULL::text, p_file_path text DEFAULT NULL::text, p_trigger_type text DEFAULT NULL::text) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
     SET lock_timeout TO '2s'
 
 ALTER FUNCTION dot.fn_dot_tool_register(p_code text, p_category text, p_execution_engine text, p_script_path text, p_file_path text, p_trigger_type text) OWNER TO dot_owner;
@@ -691,6 +722,8 @@ ALTER FUNCTION dot.fn_host_event_set(p_event_type text, p_active boolean) OWNER 
 CREATE FUNCTION dot.fn_host_events_wanted(p_codes text[], p_event_types text[]) RETURNS text[]
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
     SET row_security TO 'on'
 
 ALTER FUNCTION dot.fn_host_events_wanted(p_codes text[], p_event_types text[]) OWNER TO dot_bridge;
@@ -863,6 +896,11 @@ CREATE FUNCTION dot.fn_outbox_epoch(p_open boolean) RETURNS integer
 
 ALTER FUNCTION dot.fn_outbox_epoch(p_open boolean) OWNER TO dot_owner;
 
+CREATE FUNCTION dot.fn_pair_store_new(p_process_candidate_code text, p_producer_dot_code text, p_verifier_dot_code text, p_process_run_id uuid, p_correlation_id text, p_producer_status text, p_verifier_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_evidence_ref jsonb, p_producer_output_ref text, p_producer_error_ref text, p_producer_evidence_ref jsonb, p_verifier_output_ref text, p_verifier_error_ref text, p_verifier_evidence_ref jsonb, p_verifier_input_ref text, p_occurred_at timestamp with time zone, p_producer_occurred_at timestamp with time zone, p_verifier_occurred_at timestamp with time zone) RETURNS uuid[]
+    LANGUAGE plpgsql
+
+ALTER FUNCTION dot.fn_pair_store_new(p_process_candidate_code text, p_producer_dot_code text, p_verifier_dot_code text, p_process_run_id uuid, p_correlation_id text, p_producer_status text, p_verifier_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_evidence_ref jsonb, p_producer_output_ref text, p_producer_error_ref text, p_producer_evidence_ref jsonb, p_verifier_output_ref text, p_verifier_error_ref text, p_verifier_evidence_ref jsonb, p_verifier_input_ref text, p_occurred_at timestamp with time zone, p_producer_occurred_at timestamp with time zone, p_verifier_occurred_at timestamp with time zone) OWNER TO dot_owner;
+
 CREATE FUNCTION dot.fn_payload_mismatch_refuse(p_table text, p_idempotency_key text, p_process_run_id uuid, p_differing text[]) RETURNS void
     LANGUAGE plpgsql IMMUTABLE
 
@@ -895,12 +933,16 @@ ALTER FUNCTION dot.fn_prepare_forbid() OWNER TO dot_owner;
 CREATE FUNCTION dot.fn_process_candidate_define(p_code text, p_producer_dot_code text, p_verifier_dot_code text, p_actor text, p_description text DEFAULT NULL::text, p_producer_role text DEFAULT NULL::text, p_verifier_role text DEFAULT NULL::text, p_pins_output boolean DEFAULT false, p_max_age interval DEFAULT NULL::interval, p_supersedes text DEFAULT NULL::text, p_source_time timestamp with time zone DEFAULT NULL::timestamp with time zone, OUT code text, OUT created boolean) RETURNS record
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
 
 ALTER FUNCTION dot.fn_process_candidate_define(p_code text, p_producer_dot_code text, p_verifier_dot_code text, p_actor text, p_description text, p_producer_role text, p_verifier_role text, p_pins_output boolean, p_max_age interval, p_supersedes text, p_source_time timestamp with time zone, OUT code text, OUT created boolean) OWNER TO dot_owner;
 
 CREATE FUNCTION dot.fn_process_component_observe(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_component_role text, p_status text, p_actor text, p_idempotency_key text DEFAULT NULL::text, p_input_ref text DEFAULT NULL::text, p_output_ref text DEFAULT NULL::text, p_error_ref text DEFAULT NULL::text, p_evidence_ref jsonb DEFAULT '{}'::jsonb, p_lease_token bigint DEFAULT NULL::bigint, p_occurred_at timestamp with time zone DEFAULT NULL::timestamp with time zone, OUT component_id uuid, OUT created boolean) RETURNS record
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
 
 ALTER FUNCTION dot.fn_process_component_observe(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_component_role text, p_status text, p_actor text, p_idempotency_key text, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_lease_token bigint, p_occurred_at timestamp with time zone, OUT component_id uuid, OUT created boolean) OWNER TO dot_owner;
 
@@ -919,24 +961,32 @@ ALTER FUNCTION dot.fn_process_dot_runtime_real_run_enabled() OWNER TO dot_owner;
 CREATE FUNCTION dot.fn_process_observe_batch(p_process_candidate_code text[], p_dot_code text[], p_process_run_id uuid[], p_correlation_id text[], p_component_role text[], p_evidence_type text[], p_dry_run boolean[], p_status text[], p_actor text[], p_idempotency_key text[], p_parent_run_id uuid[], p_input_ref text[], p_output_ref text[], p_error_ref text[], p_evidence_ref jsonb[], p_lease_token bigint[], p_occurred_at timestamp with time zone[], p_atomic boolean, OUT line integer, OUT process_run_id uuid, OUT correlation_id text, OUT component_id uuid, OUT created boolean, OUT refused_sqlstate text, OUT refused_constraint text, OUT refused_message text, OUT refused_detail text, OUT refused_hint text) RETURNS SETOF record
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
 
 ALTER FUNCTION dot.fn_process_observe_batch(p_process_candidate_code text[], p_dot_code text[], p_process_run_id uuid[], p_correlation_id text[], p_component_role text[], p_evidence_type text[], p_dry_run boolean[], p_status text[], p_actor text[], p_idempotency_key text[], p_parent_run_id uuid[], p_input_ref text[], p_output_ref text[], p_error_ref text[], p_evidence_ref jsonb[], p_lease_token bigint[], p_occurred_at timestamp with time zone[], p_atomic boolean, OUT line integer, OUT process_run_id uuid, OUT correlation_id text, OUT component_id uuid, OUT created boolean, OUT refused_sqlstate text, OUT refused_constraint text, OUT refused_message text, OUT refused_detail text, OUT refused_hint text) OWNER TO dot_owner;
 
 CREATE FUNCTION dot.fn_process_pair_observe(p_process_candidate_code text, p_producer_dot_code text, p_verifier_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_producer_status text, p_verifier_status text, p_actor text, p_idempotency_key text DEFAULT NULL::text, p_parent_run_id uuid DEFAULT NULL::uuid, p_input_ref text DEFAULT NULL::text, p_evidence_ref jsonb DEFAULT '{}'::jsonb, p_producer_output_ref text DEFAULT NULL::text, p_producer_error_ref text DEFAULT NULL::text, p_producer_evidence_ref jsonb DEFAULT '{}'::jsonb, p_verifier_output_ref text DEFAULT NULL::text, p_verifier_error_ref text DEFAULT NULL::text, p_verifier_evidence_ref jsonb DEFAULT '{}'::jsonb, p_lease_token bigint DEFAULT NULL::bigint, p_verifier_input_ref text DEFAULT NULL::text, p_occurred_at timestamp with time zone DEFAULT NULL::timestamp with time zone, p_producer_occurred_at timestamp with time zone DEFAULT NULL::timestamp with time zone, p_verifier_occurred_at timestamp with time zone DEFAULT NULL::timestamp with time zone, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean, OUT producer_component_id uuid, OUT producer_created boolean, OUT verifier_component_id uuid, OUT verifier_created boolean) RETURNS record
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
 
 ALTER FUNCTION dot.fn_process_pair_observe(p_process_candidate_code text, p_producer_dot_code text, p_verifier_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_producer_status text, p_verifier_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_evidence_ref jsonb, p_producer_output_ref text, p_producer_error_ref text, p_producer_evidence_ref jsonb, p_verifier_output_ref text, p_verifier_error_ref text, p_verifier_evidence_ref jsonb, p_lease_token bigint, p_verifier_input_ref text, p_occurred_at timestamp with time zone, p_producer_occurred_at timestamp with time zone, p_verifier_occurred_at timestamp with time zone, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean, OUT producer_component_id uuid, OUT producer_created boolean, OUT verifier_component_id uuid, OUT verifier_created boolean) OWNER TO dot_owner;
 
 CREATE FUNCTION dot.fn_process_run_begin(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_actor text, p_holder text, p_ttl_seconds integer, p_idempotency_key text DEFAULT NULL::text, p_parent_run_id uuid DEFAULT NULL::uuid, p_input_ref text DEFAULT NULL::text, p_evidence_ref jsonb DEFAULT '{}'::jsonb, p_occurred_at timestamp with time zone DEFAULT NULL::timestamp with time zone, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean, OUT lease_token bigint, OUT open_gates text[], OUT preflight jsonb) RETURNS record
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
 
 ALTER FUNCTION dot.fn_process_run_begin(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_actor text, p_holder text, p_ttl_seconds integer, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_evidence_ref jsonb, p_occurred_at timestamp with time zone, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean, OUT lease_token bigint, OUT open_gates text[], OUT preflight jsonb) OWNER TO dot_owner;
 
 CREATE FUNCTION dot.fn_process_run_observe(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_status text, p_actor text, p_idempotency_key text DEFAULT NULL::text, p_parent_run_id uuid DEFAULT NULL::uuid, p_input_ref text DEFAULT NULL::text, p_output_ref text DEFAULT NULL::text, p_error_ref text DEFAULT NULL::text, p_evidence_ref jsonb DEFAULT '{}'::jsonb, p_lease_token bigint DEFAULT NULL::bigint, p_occurred_at timestamp with time zone DEFAULT NULL::timestamp with time zone, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean) RETURNS record
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
 
 ALTER FUNCTION dot.fn_process_run_observe(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_lease_token bigint, p_occurred_at timestamp with time zone, OUT process_run_id uuid, OUT correlation_id text, OUT created boolean) OWNER TO dot_owner;
 
@@ -1913,7 +1963,13 @@ COMMENT ON FUNCTION dot.fn_append_only_refuse() IS 'Trigger: refuses UPDATE, DEL
 
 COMMENT ON FUNCTION dot.fn_assert_safe_for_dot_action() IS 'Refuses (23514) unless every required preflight check is there once with PASS or WARN; returns the rows.';
 
-COMMENT ON FUNCTION dot.fn_batch_store_new(p_process_candidate_code text[], p_dot_code text[], p_process_run_id uuid[], p_correlation_id text[], p_component_role text[], p_evidence_type text[], p_dry_run boolean[], p_status text[], p_actor text[], p_idempotency_key text[], p_parent_run_id uuid[], p_input_ref text[], p_output_ref text[], p_error_ref text[], p_evidence_ref jsonb[], p_lease_token bigint[], p_occurred_at timestamp with time zone[]) IS 'Stores what is plainly new of a batch; the id of each line that it stored, NULL for one that is left.';
+COMMENT ON FUNCTION dot.fn_batch_events(p_process_candidate_code text[], p_process_run_id uuid[], p_component_role text[], p_status text[], p_idempotency_key text[], p_wanted text[]) IS 'Places the wanted events of a batch that was stored together.';
+
+COMMENT ON FUNCTION dot.fn_batch_events_wanted(p_process_candidate_code text[], p_dot_code text[], p_process_run_id uuid[], p_component_role text[], p_evidence_type text[], p_dry_run boolean[], p_status text[], p_idempotency_key text[], p_parent_run_id uuid[], p_evidence_ref jsonb[], p_lease_token bigint[], p_occurred_at timestamp with time zone[]) IS 'Which events a batch has to place that is plainly new; NULL where a line of it is not.';
+
+COMMENT ON FUNCTION dot.fn_batch_observe_lines(p_process_candidate_code text[], p_dot_code text[], p_process_run_id uuid[], p_correlation_id text[], p_component_role text[], p_evidence_type text[], p_dry_run boolean[], p_status text[], p_actor text[], p_idempotency_key text[], p_parent_run_id uuid[], p_input_ref text[], p_output_ref text[], p_error_ref text[], p_evidence_ref jsonb[], p_lease_token bigint[], p_occurred_at timestamp with time zone[], p_atomic boolean, OUT line integer, OUT process_run_id uuid, OUT correlation_id text, OUT component_id uuid, OUT created boolean, OUT refused_sqlstate text, OUT refused_constraint text, OUT refused_message text, OUT refused_detail text, OUT refused_hint text) IS 'Observes the lines of a batch one by one, and says per line what became of it.';
+
+COMMENT ON FUNCTION dot.fn_batch_store_new(p_process_candidate_code text[], p_dot_code text[], p_process_run_id uuid[], p_correlation_id text[], p_component_role text[], p_evidence_type text[], p_dry_run boolean[], p_status text[], p_actor text[], p_idempotency_key text[], p_parent_run_id uuid[], p_input_ref text[], p_output_ref text[], p_error_ref text[], p_evidence_ref jsonb[], p_lease_token bigint[], p_occurred_at timestamp with time zone[]) IS 'Stores a batch together where every line of it is plainly new; the id of each line, or NULL.';
 
 COMMENT ON FUNCTION dot.fn_candidate_newest(p_process_candidate_code text) IS 'The newest candidate of a candidate''s chain; itself where it is not superseded.';
 
@@ -2044,6 +2100,8 @@ COMMENT ON FUNCTION dot.fn_login_may_act(p_role regrole) IS 'Whether the calling
 COMMENT ON FUNCTION dot.fn_observation_input_problem(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_status text, p_actor text, p_idempotency_key text, p_idempotency_key_max_bytes integer, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_occurred_at timestamp with time zone) IS 'What is wrong with the arguments of an observation: NULLs, domains, reserved keys; NULL where nothing is.';
 
 COMMENT ON FUNCTION dot.fn_outbox_epoch(p_open boolean) IS 'The epoch of the events that are written on this cluster and in this database; begun where it is to be opened.';
+
+COMMENT ON FUNCTION dot.fn_pair_store_new(p_process_candidate_code text, p_producer_dot_code text, p_verifier_dot_code text, p_process_run_id uuid, p_correlation_id text, p_producer_status text, p_verifier_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_evidence_ref jsonb, p_producer_output_ref text, p_producer_error_ref text, p_producer_evidence_ref jsonb, p_verifier_output_ref text, p_verifier_error_ref text, p_verifier_evidence_ref jsonb, p_verifier_input_ref text, p_occurred_at timestamp with time zone, p_producer_occurred_at timestamp with time zone, p_verifier_occurred_at timestamp with time zone) IS 'Stores a pair together where it is plainly new; the ids of its components, or NULL.';
 
 COMMENT ON FUNCTION dot.fn_payload_mismatch_refuse(p_table text, p_idempotency_key text, p_process_run_id uuid, p_differing text[]) IS 'Refuses an idempotency key that comes again with another payload, naming the fields (23505).';
 
@@ -2189,6 +2247,12 @@ REVOKE ALL ON FUNCTION dot.fn_append_only_refuse() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION dot.fn_assert_safe_for_dot_action() FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_assert_safe_for_dot_action() TO dot_writer;
+
+REVOKE ALL ON FUNCTION dot.fn_batch_events(p_process_candidate_code text[], p_process_run_id uuid[], p_component_role text[], p_status text[], p_idempotency_key text[], p_wanted text[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION dot.fn_batch_events_wanted(p_process_candidate_code text[], p_dot_code text[], p_process_run_id uuid[], p_component_role text[], p_evidence_type text[], p_dry_run boolean[], p_status text[], p_idempotency_key text[], p_parent_run_id uuid[], p_evidence_ref jsonb[], p_lease_token bigint[], p_occurred_at timestamp with time zone[]) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION dot.fn_batch_observe_lines(p_process_candidate_code text[], p_dot_code text[], p_process_run_id uuid[], p_correlation_id text[], p_component_role text[], p_evidence_type text[], p_dry_run boolean[], p_status text[], p_actor text[], p_idempotency_key text[], p_parent_run_id uuid[], p_input_ref text[], p_output_ref text[], p_error_ref text[], p_evidence_ref jsonb[], p_lease_token bigint[], p_occurred_at timestamp with time zone[], p_atomic boolean, OUT line integer, OUT process_run_id uuid, OUT correlation_id text, OUT component_id uuid, OUT created boolean, OUT refused_sqlstate text, OUT refused_constraint text, OUT refused_message text, OUT refused_detail text, OUT refused_hint text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION dot.fn_batch_store_new(p_process_candidate_code text[], p_dot_code text[], p_process_run_id uuid[], p_correlation_id text[], p_component_role text[], p_evidence_type text[], p_dry_run boolean[], p_status text[], p_actor text[], p_idempotency_key text[], p_parent_run_id uuid[], p_input_ref text[], p_output_ref text[], p_error_ref text[], p_evidence_ref jsonb[], p_lease_token bigint[], p_occurred_at timestamp with time zone[]) FROM PUBLIC;
 
@@ -2364,6 +2428,8 @@ REVOKE ALL ON FUNCTION dot.fn_login_may_act(p_role regrole) FROM PUBLIC;
 REVOKE ALL ON FUNCTION dot.fn_observation_input_problem(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_status text, p_actor text, p_idempotency_key text, p_idempotency_key_max_bytes integer, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_occurred_at timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION dot.fn_outbox_epoch(p_open boolean) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION dot.fn_pair_store_new(p_process_candidate_code text, p_producer_dot_code text, p_verifier_dot_code text, p_process_run_id uuid, p_correlation_id text, p_producer_status text, p_verifier_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_evidence_ref jsonb, p_producer_output_ref text, p_producer_error_ref text, p_producer_evidence_ref jsonb, p_verifier_output_ref text, p_verifier_error_ref text, p_verifier_evidence_ref jsonb, p_verifier_input_ref text, p_occurred_at timestamp with time zone, p_producer_occurred_at timestamp with time zone, p_verifier_occurred_at timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION dot.fn_payload_mismatch_refuse(p_table text, p_idempotency_key text, p_process_run_id uuid, p_differing text[]) FROM PUBLIC;
 

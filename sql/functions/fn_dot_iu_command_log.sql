@@ -8,6 +8,7 @@ create or replace function dot.fn_dot_iu_command_log(
 )
 returns uuid
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off set plan_cache_mode = force_generic_plan
 as $function$
 declare
     v_problem text := case

@@ -6,7 +6,8 @@ create or replace function dot.fn_dot_iu_runtime_lease_renew(
     p_lease_key text, p_holder text, p_token bigint, p_ttl_seconds integer
 )
 returns boolean
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set lock_timeout = '500ms'
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off set plan_cache_mode = force_generic_plan set lock_timeout = '500ms'
 as $function$
 declare
     v_problem text := dot.fn_lease_input_problem(p_lease_key, p_holder, p_token, p_ttl_seconds);

@@ -4,7 +4,8 @@
 -- (outbox_cursor_position_fkey: poll cannot have returned it).
 create or replace function dot.fn_dot_outbox_ack(p_epoch integer, p_xact_id xid8, p_id bigint)
 returns void
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set lock_timeout = '2s'
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off set plan_cache_mode = force_generic_plan set lock_timeout = '2s'
 as $function$
 declare
     v_cursor dot.outbox_cursor%rowtype;

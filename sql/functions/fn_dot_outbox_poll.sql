@@ -16,6 +16,7 @@ create or replace function dot.fn_dot_outbox_poll(
 )
 returns setof record
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off set plan_cache_mode = force_generic_plan
 as $function$
 declare
     v_cursor dot.outbox_cursor%rowtype;

@@ -4,7 +4,8 @@
 -- Raises 23502, 23514 (event_outbox_limit_check).
 create or replace function dot.fn_dot_outbox_prune(p_limit integer default 1000)
 returns integer
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set lock_timeout = '2s'
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off set plan_cache_mode = force_generic_plan set lock_timeout = '2s'
 as $function$
 declare
     v_cursor dot.outbox_cursor%rowtype;

@@ -7,18 +7,22 @@ create or replace function dot.fn_is_bounded_evidence(p_value jsonb)
 returns boolean
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp
 as $function$
+declare
+    v_numbers jsonb;
+    v_number numeric;
 begin
     if (
         jsonb_typeof(p_value) = 'object' and pg_column_size('{}'::jsonb || p_value) <= 40960
     ) is not true then
         return false;
     end if;
-    if exists (
-        select from jsonb_path_query(p_value, 'strict $.** ? (@.type() == "number")') as n (number)
-        where (scale(n.number::numeric) <= 24 and abs(n.number::numeric) <= 9007199254740991) is not true
-    ) then
-        return false;
-    end if;
+    v_numbers := jsonb_path_query_array(p_value, 'strict $.** ? (@.type() == "number")');
+    for v_nth in 0 .. jsonb_array_length(v_numbers) - 1 loop
+        v_number := v_numbers -> v_nth;
+        if (scale(v_number) <= 24 and abs(v_number) <= 9007199254740991) is not true then
+            return false;
+        end if;
+    end loop;
     return octet_length(p_value::text) <= 8192;
 end
 $function$;

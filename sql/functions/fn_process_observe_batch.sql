@@ -5,15 +5,15 @@
 -- header's line was stored before under another run, its components of this batch go on with that run.
 --
 -- Rules, order of checks and refusals are those of fn_process_run_observe and fn_process_component_observe.
--- What is plainly new is stored together, and so are its events, see fn_batch_store_new; all else goes
--- through the functions, one line after the other. What the host refuses of the events of lines stored
--- together ends the batch.
+-- A batch of which every line is plainly new is stored together, see fn_batch_store_new; any other one goes
+-- through the functions, one line after the other, see fn_batch_observe_lines. What the host refuses of the
+-- events of lines stored together ends the batch.
 --
 -- Atomic: the first refusal is raised, its line named, and nothing is stored. Otherwise a refused line costs
 -- no other one. Locks: those of the functions. Lines are stored in the order of candidate and key, so that
 -- two batches wait for each other in one order; where a deadlock is possible all the same the batch is
--- repeated. A line that goes through the functions is a subtransaction: of many that are not plainly new
--- keep a batch below 64.
+-- repeated. A line that goes through the functions is a subtransaction: where not all are plainly new keep a
+-- batch below 64.
 -- Raises what the functions raise, when atomic, and 40001 and 40P01 either way; 23502
 -- (process_observe_batch_lines_not_null) and 23514 (process_observe_batch_lines_check) where the arrays do
 -- not fit. A component's line that says what only a header says is refused as
@@ -50,18 +50,11 @@ create or replace function dot.fn_process_observe_batch(
 )
 returns setof record
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off set plan_cache_mode = force_generic_plan
 as $function$
 declare
     v_lines integer := cardinality(p_process_candidate_code);
     v_stored uuid[];
-    v_one record;
-    v_asked_candidate text;
-    v_asked_run_id uuid;
-    v_asked_correlation_id text;
-    v_told_run_id uuid;
-    v_told_correlation_id text;
-    v_table text;
-    v_column text;
 begin
     if num_nulls(
         p_process_candidate_code, p_dot_code, p_process_run_id, p_correlation_id, p_component_role,
@@ -95,117 +88,20 @@ begin
         p_evidence_type, p_dry_run, p_status, p_actor, p_idempotency_key, p_parent_run_id, p_input_ref,
         p_output_ref, p_error_ref, p_evidence_ref, p_lease_token, p_occurred_at
     );
-    return query
-        select
-            l.nth::integer, l.run, l.correlation, case when l.role is not null then l.id end, true,
-            null::text, null::text, null::text, null::text, null::text
-        from unnest(v_stored, p_process_run_id, p_correlation_id, p_component_role)
-            with ordinality as l (id, run, correlation, role, nth)
-        where l.id is not null;
-    if array_position(v_stored, null) is null then
-        return;
-    end if;
-
-    -- What is left, by the functions: all of a run under its header's key, so that every batch goes through
-    -- the keys in the same order, and its parts in the order in which a run goes. Parts whose header is in
-    -- no line come in the order of the lines.
-    for v_one in
-        select l.*
-        from (
+    if v_stored is not null then
+        return query
             select
-                l.*,
-                l.nth::integer as line,
-                min(coalesce(l.idempotency_key, l.process_run_id::text))
-                    filter (where l.component_role is null) over run as run_key,
-                min(l.nth) filter (where l.component_role is null) over run as run_line
-            from unnest(
-                p_process_candidate_code, p_dot_code, p_process_run_id, p_correlation_id, p_component_role,
-                p_evidence_type, p_dry_run, p_status, p_actor, p_idempotency_key, p_parent_run_id,
-                p_input_ref, p_output_ref, p_error_ref, p_evidence_ref, p_lease_token, p_occurred_at,
-                v_stored
-            ) with ordinality as l (
-                process_candidate_code, dot_code, process_run_id, correlation_id, component_role,
-                evidence_type, dry_run, status, actor, idempotency_key, parent_run_id, input_ref, output_ref,
-                error_ref, evidence_ref, lease_token, occurred_at, stored_id, nth
-            )
-            window run as (partition by l.process_candidate_code, l.process_run_id)
-        ) as l
-        where l.stored_id is null
-        order by
-            l.process_candidate_code, coalesce(l.run_key, l.idempotency_key, l.process_run_id::text),
-            l.run_line, l.component_role is not null,
-            case when l.run_line is not null then l.component_role end,
-            case when l.run_line is not null then array_position(array['prepared', 'started'], l.status) end,
-            l.line
-    loop
-        line := v_one.line;
-        component_id := null;
-        created := null;
-        refused_sqlstate := null;
-        refused_constraint := null;
-        refused_message := null;
-        refused_detail := null;
-        refused_hint := null;
-        begin
-            if v_one.component_role is null then
-                select o.process_run_id, o.correlation_id, o.created
-                into process_run_id, correlation_id, created
-                from dot.fn_process_run_observe(
-                    v_one.process_candidate_code, v_one.dot_code, v_one.process_run_id, v_one.correlation_id,
-                    v_one.evidence_type, v_one.dry_run, v_one.status, v_one.actor, v_one.idempotency_key,
-                    v_one.parent_run_id, v_one.input_ref, v_one.output_ref, v_one.error_ref,
-                    v_one.evidence_ref, v_one.lease_token, v_one.occurred_at
-                ) as o;
-                v_asked_candidate := v_one.process_candidate_code;
-                v_asked_run_id := v_one.process_run_id;
-                v_asked_correlation_id := v_one.correlation_id;
-                v_told_run_id := process_run_id;
-                v_told_correlation_id := correlation_id;
-            else
-                if num_nonnulls(v_one.evidence_type, v_one.dry_run, v_one.parent_run_id) > 0 then
-                    raise check_violation using
-                        message = 'evidence type, dry_run and parent_run_id are the header''s alone',
-                        schema = 'dot', constraint = 'process_observe_batch_component_check';
-                end if;
-                process_run_id := v_one.process_run_id;
-                correlation_id := v_one.correlation_id;
-                if (process_run_id = v_asked_run_id and v_one.process_candidate_code = v_asked_candidate
-                    and correlation_id = v_asked_correlation_id) is true
-                then
-                    process_run_id := v_told_run_id;
-                    correlation_id := v_told_correlation_id;
-                end if;
-                select o.component_id, o.created into component_id, created
-                from dot.fn_process_component_observe(
-                    v_one.process_candidate_code, v_one.dot_code, process_run_id, correlation_id,
-                    v_one.component_role, v_one.status, v_one.actor, v_one.idempotency_key, v_one.input_ref,
-                    v_one.output_ref, v_one.error_ref, v_one.evidence_ref, v_one.lease_token,
-                    v_one.occurred_at
-                ) as o;
-            end if;
-        exception when integrity_constraint_violation then
-            get stacked diagnostics
-                refused_sqlstate = returned_sqlstate,
-                refused_constraint = constraint_name,
-                refused_message = message_text,
-                refused_detail = pg_exception_detail,
-                refused_hint = pg_exception_hint,
-                v_table = table_name,
-                v_column = column_name;
-            if p_atomic then
-                raise exception using
-                    errcode = refused_sqlstate,
-                    message = format('line %s: %s', line, refused_message),
-                    detail = refused_detail, hint = refused_hint,
-                    schema = 'dot', table = v_table, column = v_column, constraint = refused_constraint;
-            end if;
-            refused_detail := nullif(refused_detail, '');
-            refused_hint := nullif(refused_hint, '');
-            process_run_id := null;
-            correlation_id := null;
-        end;
-        return next;
-    end loop;
+                l.nth::integer, l.run, l.correlation, case when l.role is not null then l.id end, true,
+                null::text, null::text, null::text, null::text, null::text
+            from unnest(v_stored, p_process_run_id, p_correlation_id, p_component_role)
+                with ordinality as l (id, run, correlation, role, nth);
+    else
+        return query select o.* from dot.fn_batch_observe_lines(
+            p_process_candidate_code, p_dot_code, p_process_run_id, p_correlation_id, p_component_role,
+            p_evidence_type, p_dry_run, p_status, p_actor, p_idempotency_key, p_parent_run_id, p_input_ref,
+            p_output_ref, p_error_ref, p_evidence_ref, p_lease_token, p_occurred_at, p_atomic
+        ) as o;
+    end if;
 end
 $function$;
 

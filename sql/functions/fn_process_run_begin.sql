@@ -31,6 +31,7 @@ create or replace function dot.fn_process_run_begin(
 )
 returns record
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off set plan_cache_mode = force_generic_plan
 as $function$
 declare
     v_problem text := dot.fn_run_input_problem(

@@ -10,7 +10,8 @@ create or replace function dot.fn_dot_tool_register(
     p_trigger_type text default null
 )
 returns text
-language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set lock_timeout = '2s'
+language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off set plan_cache_mode = force_generic_plan set lock_timeout = '2s'
 as $function$
 declare
     v_problem text := case

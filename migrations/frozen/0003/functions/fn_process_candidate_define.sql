@@ -30,6 +30,7 @@ create or replace function dot.fn_process_candidate_define(
 )
 returns record
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off set plan_cache_mode = force_generic_plan
 as $function$
 declare
     v_problem text := case

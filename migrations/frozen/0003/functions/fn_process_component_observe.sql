@@ -29,6 +29,7 @@ create or replace function dot.fn_process_component_observe(
 )
 returns record
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off set plan_cache_mode = force_generic_plan
 as $function$
 declare
     c_simulated constant text := 'SIMULATED_DRY_RUN';
@@ -41,7 +42,6 @@ declare
     v_header record;
     v_admission jsonb;
     v_output_ref text;
-    v_observed_at timestamptz;
     v_stored_component_id uuid;
     v_stored_run_id uuid;
     v_stored_status text;
@@ -180,23 +180,26 @@ begin
             -- the lease.
             v_event_wanted := dot.fn_host_events_wanted(array[p_dot_code], array[v_event_type]) <> '{}';
         end if;
-        -- What a run has is in the order of its time, whatever the clock does.
-        select greatest(v_header.observed_at, max(k.observed_at)) + interval '1 microsecond'
-        into v_observed_at
-        from dot.process_component_observation k
-        where k.process_candidate_code = p_process_candidate_code and k.process_run_id = p_process_run_id;
 
-        -- 6. Insert. No conflict target: a concurrent retry clashes in several unique indexes at once.
+        -- 6. Insert. No conflict target: a concurrent retry clashes in several unique indexes at once. What
+        -- a run has is in the order of its time, whatever the clock does.
         insert into dot.process_component_observation as k (
             process_run_id, observed_at, occurred_at, lease_token, process_candidate_code, component_role,
             stage, dot_code, correlation_id, evidence_type, status, actor, session_actor, idempotency_key,
             input_ref, output_ref, error_ref, evidence_ref, admission
         )
         values (
-            p_process_run_id, greatest(clock_timestamp(), v_observed_at), p_occurred_at, p_lease_token,
-            p_process_candidate_code, p_component_role, dot.fn_component_stage(v_status), p_dot_code,
-            p_correlation_id, v_header.evidence_type, v_status, p_actor, session_user, p_idempotency_key,
-            p_input_ref, p_output_ref, p_error_ref, v_evidence, v_admission
+            p_process_run_id,
+            greatest(clock_timestamp(), interval '1 microsecond' + greatest(v_header.observed_at, (
+                select max(before.observed_at)
+                from dot.process_component_observation before
+                where before.process_candidate_code = p_process_candidate_code
+                    and before.process_run_id = p_process_run_id
+            ))),
+            p_occurred_at, p_lease_token, p_process_candidate_code, p_component_role,
+            dot.fn_component_stage(v_status), p_dot_code, p_correlation_id, v_header.evidence_type, v_status,
+            p_actor, session_user, p_idempotency_key, p_input_ref, p_output_ref, p_error_ref, v_evidence,
+            v_admission
         )
         on conflict do nothing
         returning k.component_id, true into component_id, created;

@@ -2,7 +2,8 @@
 -- p_producer_status or p_verifier_status NULL means that this part is not recorded. All or nothing, and the
 -- same as the calls one after the other: fn_process_run_observe, then fn_process_component_observe for the
 -- producer and for the verifier, under the run that the first returned and the keys `<key>:<role>:<status>`.
--- The verifier's row is later than the producer's.
+-- The verifier's row is later than the producer's. What is plainly new is stored together, see
+-- fn_pair_store_new; all else goes through the functions.
 --
 -- Locks and errors are those of the two functions.
 create or replace function dot.fn_process_pair_observe(
@@ -41,8 +42,30 @@ create or replace function dot.fn_process_pair_observe(
 )
 returns record
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+    set enable_seqscan = off set plan_cache_mode = force_generic_plan
 as $function$
+declare
+    v_components uuid[];
 begin
+    if (p_evidence_type = 'SIMULATED_DRY_RUN' and p_dry_run and p_lease_token is null) is true then
+        v_components := dot.fn_pair_store_new(
+            p_process_candidate_code, p_producer_dot_code, p_verifier_dot_code, p_process_run_id,
+            p_correlation_id, p_producer_status, p_verifier_status, p_actor, p_idempotency_key,
+            p_parent_run_id, p_input_ref, p_evidence_ref, p_producer_output_ref, p_producer_error_ref,
+            p_producer_evidence_ref, p_verifier_output_ref, p_verifier_error_ref, p_verifier_evidence_ref,
+            p_verifier_input_ref, p_occurred_at, p_producer_occurred_at, p_verifier_occurred_at
+        );
+    end if;
+    if v_components is not null then
+        process_run_id := p_process_run_id;
+        correlation_id := p_correlation_id;
+        created := true;
+        producer_component_id := v_components[1];
+        producer_created := true;
+        verifier_component_id := v_components[2];
+        verifier_created := true;
+        return;
+    end if;
     select o.process_run_id, o.correlation_id, o.created into process_run_id, correlation_id, created
     from dot.fn_process_run_observe(
         p_process_candidate_code, p_producer_dot_code, p_process_run_id, p_correlation_id, p_evidence_type,
