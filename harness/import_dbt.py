@@ -258,5 +258,5 @@ def _first_time(*said: str | None) -> datetime | None:
 
 
 def _is_prose(path: str) -> bool:
-    """Whether the catalogue stores a path (``dot.fn_is_prose``): one line of printable ASCII, at most 1,024 bytes."""
+    """Whether the catalogue stores a path (``dot.fn_is_line``): one line of printable ASCII, at most 1,024 bytes."""
     return len(path) <= 1024 and path.isascii() and path.isprintable() and not path.isspace()

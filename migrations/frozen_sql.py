@@ -2,7 +2,7 @@
 
 ``sql/`` holds today's text, one object per file, edited in place: that is the line diff a DBA reads. A revision lists the
 files it adds or changes in ``APPLIES``; ``make freeze REV=0005`` copies them to ``migrations/frozen/0005/`` and writes their
-hashes into ``MANIFEST.sha256`` (``cd migrations && sha256sum -c MANIFEST.sha256``). A downgrade applies the copy before.
+hashes, and that of the tables beside the revision (``versions/0005_*.sql``), into ``MANIFEST.sha256`` (``cd migrations && sha256sum -c MANIFEST.sha256``). A downgrade applies the copy before.
 
 A file says all of what PUBLIC and the wrapper's roles may do with its object: it revokes everything from each of them, and then
 grants. So a grant that is taken out of a file is gone, and one that a revision adds goes with its downgrade.
@@ -62,8 +62,8 @@ class FrozenSql:
         self.manifest = self.migrations / "MANIFEST.sha256"
 
     def sources(self) -> list[str]:
-        """Names of all versioned files, for instance ``functions/fn_preflight_guard``."""
-        found = (path for folder in ("functions", "views") for path in (self.sql / folder).glob("*.sql"))
+        """Names of all versioned files, for instance ``functions/api/fn_preflight_guard``."""
+        found = (path for folder in ("functions", "views") for path in (self.sql / folder).rglob("*.sql"))
         return sorted(str(path.relative_to(self.sql).with_suffix("")) for path in found)
 
     def revisions(self) -> list[str]:
@@ -97,8 +97,10 @@ class FrozenSql:
             copy = target / f"{name}.sql"
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(text)
-        kept = [line for line in self._manifest_lines() if not line.split("  ")[1].startswith(f"frozen/{revision}/")]
-        added = [f"{hashlib.sha256(text).hexdigest()}  frozen/{revision}/{name}.sql" for name, text in texts.items()]
+        own = (f"frozen/{revision}/", f"versions/{revision}_")
+        kept = [line for line in self._manifest_lines() if not line.split("  ")[1].startswith(own)]
+        added = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {name}" for name, path in self._kept().items()]
+        added = [line for line in added if line.split("  ")[1].startswith(own)]
         self.manifest.write_text(
             "".join(f"{line}\n" for line in sorted(kept + added, key=lambda one: one.split("  ")[1]))
         )
@@ -118,7 +120,7 @@ class FrozenSql:
         for line in self._manifest_lines():
             digest, _, path = line.partition("  ")
             listed[path] = digest
-        present = {str(path.relative_to(self.migrations)): path for path in self.frozen.rglob("*") if path.is_file()}
+        present = self._kept()
         for path in sorted(listed.keys() | present.keys()):
             if path not in present:
                 found.append(f"{path} is in the manifest and missing")
@@ -142,13 +144,18 @@ class FrozenSql:
             raise FrozenSqlError(f"sql/{name}.sql is empty")
         return text
 
+    def _kept(self) -> dict[str, Path]:
+        """What the manifest is of: the frozen copies, and the tables beside the revisions; by their path in ``migrations/``."""
+        found = [*self.frozen.rglob("*"), *(self.migrations / "versions").glob("*.sql")]
+        return {str(path.relative_to(self.migrations)): path for path in found if path.is_file()}
+
     def _manifest_lines(self) -> list[str]:
         return self.manifest.read_text().splitlines() if self.manifest.exists() else []
 
 
 def _keeps_rights_of(name: str, text: str) -> str:
     """The roles whose rights on a file's object outlive the file, as it has to name them; empty where there are none."""
-    kind, _, relation = name.partition("/")
+    kind, *_, relation = name.split("/")
     owner = "dot_bridge" if relation.startswith("fn_host_") else "dot_owner"
     noun = r"function dot\.{}\([^;]*\)" if kind == "functions" else r"dot\.{}"
     before = text.partition("\ngrant execute on ")[0].partition("\ngrant select on ")[0]
@@ -159,6 +166,11 @@ def _keeps_rights_of(name: str, text: str) -> str:
 
 AMENDMENT = FrozenSql(ROOT / "amendment")
 """The optional amendment's own tree: its files replace those of the same name."""
+
+
+def tables(revision_file: str) -> str:
+    """The text beside a revision: its tables, as ``versions/0002_ledger.sql`` has those of ``0002_ledger.py``."""
+    return Path(revision_file).with_suffix(".sql").read_text(encoding="utf-8")
 
 
 def lock_views(names: Sequence[str]) -> None:
@@ -199,7 +211,7 @@ def revert(revision: str, names: Sequence[str]) -> None:
         if before is not None:
             execute(before.read_text(encoding="utf-8"))
         else:
-            kind, _, relation = name.partition("/")
+            kind, *_, relation = name.split("/")
             execute(f"drop {'view' if kind == 'views' else 'function'} dot.{relation}")
 
 

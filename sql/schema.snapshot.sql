@@ -350,6 +350,8 @@ ALTER TABLE ONLY dot.process_component_observation
 
 CREATE INDEX dot_config_audit_key_idx ON dot.dot_config_audit USING btree (key, audit_id DESC);
 
+CREATE INDEX dot_iu_command_run_logged_at_idx ON dot.dot_iu_command_run USING btree (logged_at DESC);
+
 CREATE INDEX preflight_attestation_check_name_idx ON dot.preflight_attestation USING btree (check_name, attestation_id DESC);
 
 CREATE UNIQUE INDEX process_component_observation_idempotency_key_key ON dot.process_component_observation USING btree (process_candidate_code, idempotency_key) WHERE (idempotency_key IS NOT NULL);
@@ -358,7 +360,13 @@ CREATE INDEX process_component_observation_real_verifier_idx ON dot.process_comp
 
 CREATE INDEX process_run_observation_above_simulation_idx ON dot.process_run_observation USING btree (process_candidate_code, evidence_type, lease_token DESC, observed_at DESC, process_run_id DESC) WHERE (evidence_type <> 'SIMULATED_DRY_RUN'::text);
 
+CREATE INDEX process_run_observation_correlation_id_idx ON dot.process_run_observation USING btree (correlation_id);
+
 CREATE UNIQUE INDEX process_run_observation_idempotency_key_key ON dot.process_run_observation USING btree (process_candidate_code, idempotency_key) WHERE (idempotency_key IS NOT NULL);
+
+CREATE INDEX process_run_observation_observed_at_idx ON dot.process_run_observation USING btree (observed_at DESC, process_run_id DESC);
+
+CREATE INDEX process_run_observation_parent_run_id_idx ON dot.process_run_observation USING btree (parent_run_id) WHERE (parent_run_id IS NOT NULL);
 
 CREATE TRIGGER dot_config_audit_append_only BEFORE DELETE OR UPDATE ON dot.dot_config_audit FOR EACH ROW EXECUTE FUNCTION dot.fn_append_only_refuse();
 
@@ -488,6 +496,8 @@ ALTER FUNCTION dot.fn_batch_store_new(p_process_candidate_code text[], p_dot_cod
 CREATE FUNCTION dot.fn_candidate_newest(p_process_candidate_code text) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
+    SET enable_seqscan TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
 
 ALTER FUNCTION dot.fn_candidate_newest(p_process_candidate_code text) OWNER TO dot_owner;
 
@@ -684,26 +694,12 @@ CREATE FUNCTION dot.fn_gates_assert(p_evidence_type text, p_latched boolean) RET
 
 ALTER FUNCTION dot.fn_gates_assert(p_evidence_type text, p_latched boolean) OWNER TO dot_owner;
 
-CREATE FUNCTION dot.fn_host_catalogue_present() RETURNS boolean
+CREATE FUNCTION dot.fn_host_command_log(p_command_name text, p_run_mode text, p_run_status text, p_actor text, p_session_actor text, p_detail jsonb) RETURNS uuid
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET row_security TO 'on'
 
-ALTER FUNCTION dot.fn_host_catalogue_present() OWNER TO dot_bridge;
-
-CREATE FUNCTION dot.fn_host_command_log(p_command_name text, p_run_mode text, p_run_status text, p_mutating boolean, p_actor text, p_session_actor text, p_detail jsonb) RETURNS uuid
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    SET row_security TO 'on'
-
-ALTER FUNCTION dot.fn_host_command_log(p_command_name text, p_run_mode text, p_run_status text, p_mutating boolean, p_actor text, p_session_actor text, p_detail jsonb) OWNER TO dot_bridge;
-
-CREATE FUNCTION dot.fn_host_command_mutating(p_command_name text) RETURNS boolean
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    SET row_security TO 'on'
-
-ALTER FUNCTION dot.fn_host_command_mutating(p_command_name text) OWNER TO dot_bridge;
+ALTER FUNCTION dot.fn_host_command_log(p_command_name text, p_run_mode text, p_run_status text, p_actor text, p_session_actor text, p_detail jsonb) OWNER TO dot_bridge;
 
 CREATE FUNCTION dot.fn_host_dot_register(p_code text, p_category text, p_execution_engine text, p_script_path text, p_file_path text, p_trigger_type text) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
@@ -770,13 +766,6 @@ CREATE FUNCTION dot.fn_host_lease_live_token(p_lease_key text, p_session_actor t
 
 ALTER FUNCTION dot.fn_host_lease_live_token(p_lease_key text, p_session_actor text, p_locked boolean) OWNER TO dot_bridge;
 
-CREATE FUNCTION dot.fn_host_lease_table_usable() RETURNS boolean
-    LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp'
-    SET row_security TO 'on'
-
-ALTER FUNCTION dot.fn_host_lease_table_usable() OWNER TO dot_bridge;
-
 CREATE FUNCTION dot.fn_host_outbox_after(p_current_epoch integer, p_epoch integer, p_xact_id xid8, p_id bigint, p_limit integer) RETURNS SETOF dot.event_outbox
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -805,12 +794,12 @@ CREATE FUNCTION dot.fn_host_outbox_prune(p_epoch integer, p_xact_id xid8, p_id b
 
 ALTER FUNCTION dot.fn_host_outbox_prune(p_epoch integer, p_xact_id xid8, p_id bigint, p_limit integer) OWNER TO dot_bridge;
 
-CREATE FUNCTION dot.fn_host_table_readable(p_table text) RETURNS boolean
+CREATE FUNCTION dot.fn_host_preflight(OUT config_readable boolean, OUT catalogue_present boolean, OUT leases_usable boolean) RETURNS record
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET row_security TO 'on'
 
-ALTER FUNCTION dot.fn_host_table_readable(p_table text) OWNER TO dot_bridge;
+ALTER FUNCTION dot.fn_host_preflight(OUT config_readable boolean, OUT catalogue_present boolean, OUT leases_usable boolean) OWNER TO dot_bridge;
 
 CREATE FUNCTION dot.fn_input_refuse(p_table text, p_problem text) RETURNS void
     LANGUAGE plpgsql IMMUTABLE
@@ -845,10 +834,10 @@ CREATE FUNCTION dot.fn_is_evidence(p_value jsonb) RETURNS boolean
 
 ALTER FUNCTION dot.fn_is_evidence(p_value jsonb) OWNER TO dot_owner;
 
-CREATE FUNCTION dot.fn_is_prose(p_value text) RETURNS boolean
+CREATE FUNCTION dot.fn_is_line(p_value text) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
 
-ALTER FUNCTION dot.fn_is_prose(p_value text) OWNER TO dot_owner;
+ALTER FUNCTION dot.fn_is_line(p_value text) OWNER TO dot_owner;
 
 CREATE FUNCTION dot.fn_is_ref(p_value text) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -1017,7 +1006,7 @@ CREATE VIEW dot.v_dot_command WITH (security_barrier='true')
 
 ALTER VIEW dot.v_dot_command OWNER TO dot_owner;
 
-CREATE VIEW dot.v_dot_command_run WITH (security_barrier='true')
+CREATE VIEW dot.v_dot_command_run
 
 ALTER VIEW dot.v_dot_command_run OWNER TO dot_owner;
 
@@ -1093,11 +1082,11 @@ CREATE VIEW dot.v_process_reason WITH (security_barrier='true')
 
 ALTER VIEW dot.v_process_reason OWNER TO dot_owner;
 
-CREATE VIEW dot.v_process_run WITH (security_barrier='true')
+CREATE VIEW dot.v_process_run
 
 ALTER VIEW dot.v_process_run OWNER TO dot_owner;
 
-CREATE VIEW dot.v_process_run_component WITH (security_barrier='true')
+CREATE VIEW dot.v_process_run_component
 
 ALTER VIEW dot.v_process_run_component OWNER TO dot_owner;
 
@@ -2033,11 +2022,7 @@ COMMENT ON FUNCTION dot.fn_gate_status(OUT key text, OUT value text, OUT off_bec
 
 COMMENT ON FUNCTION dot.fn_gates_assert(p_evidence_type text, p_latched boolean) IS 'Refuses a DRY_RUN or REAL_RUN unless every gate it needs is open (23514); returns the values it read.';
 
-COMMENT ON FUNCTION dot.fn_host_catalogue_present() IS 'Bridge: whether the catalogue holds at least one DOT.';
-
-COMMENT ON FUNCTION dot.fn_host_command_log(p_command_name text, p_run_mode text, p_run_status text, p_mutating boolean, p_actor text, p_session_actor text, p_detail jsonb) IS 'Bridge: appends one row to the command log, returns its run_id.';
-
-COMMENT ON FUNCTION dot.fn_host_command_mutating(p_command_name text) IS 'Bridge: whether a catalogued command is mutating, NULL where it is not catalogued.';
+COMMENT ON FUNCTION dot.fn_host_command_log(p_command_name text, p_run_mode text, p_run_status text, p_actor text, p_session_actor text, p_detail jsonb) IS 'Bridge: appends one row to the command log, returns its run_id.';
 
 COMMENT ON FUNCTION dot.fn_host_dot_register(p_code text, p_category text, p_execution_engine text, p_script_path text, p_file_path text, p_trigger_type text) IS 'Bridge: adds a DOT or updates its description; says created, updated or unchanged.';
 
@@ -2057,8 +2042,6 @@ COMMENT ON FUNCTION dot.fn_host_lease_extend(p_lease_key text, p_holder text, p_
 
 COMMENT ON FUNCTION dot.fn_host_lease_live_token(p_lease_key text, p_session_actor text, p_locked boolean) IS 'Bridge: the token of the lease that a login holds live, NULL where it holds none.';
 
-COMMENT ON FUNCTION dot.fn_host_lease_table_usable() IS 'Bridge: whether the lease table exists with its unique key and the rights to use it.';
-
 COMMENT ON FUNCTION dot.fn_host_outbox_after(p_current_epoch integer, p_epoch integer, p_xact_id xid8, p_id bigint, p_limit integer) IS 'Bridge: events after a position that no running transaction can overtake.';
 
 COMMENT ON FUNCTION dot.fn_host_outbox_append(p_epoch integer, p_aggregatetype text, p_aggregateid text, p_type text, p_payload jsonb) IS 'Bridge: appends one event to the outbox.';
@@ -2067,7 +2050,7 @@ COMMENT ON FUNCTION dot.fn_host_outbox_position_settled(p_current_epoch integer,
 
 COMMENT ON FUNCTION dot.fn_host_outbox_prune(p_epoch integer, p_xact_id xid8, p_id bigint, p_limit integer) IS 'Bridge: removes the oldest events up to a position that are older than seven days.';
 
-COMMENT ON FUNCTION dot.fn_host_table_readable(p_table text) IS 'Bridge: whether a host table exists and can be read.';
+COMMENT ON FUNCTION dot.fn_host_preflight(OUT config_readable boolean, OUT catalogue_present boolean, OUT leases_usable boolean) IS 'Bridge: whether configuration, catalogue and leases are there and can be used.';
 
 COMMENT ON FUNCTION dot.fn_input_refuse(p_table text, p_problem text) IS 'Refuses a missing (23502) or illegal (23514) argument by constraint name, with a hint what is legal.';
 
@@ -2081,7 +2064,7 @@ COMMENT ON FUNCTION dot.fn_is_component_status(p_status text, p_stage text, p_ev
 
 COMMENT ON FUNCTION dot.fn_is_evidence(p_value jsonb) IS 'Whether a jsonb is legal evidence: an object of at most 8 KB of text, with numbers of at most 24 decimals and 2^53 - 1 in size.';
 
-COMMENT ON FUNCTION dot.fn_is_prose(p_value text) IS 'Whether a text is one non-blank line of printable ASCII of at most 1,024 bytes.';
+COMMENT ON FUNCTION dot.fn_is_line(p_value text) IS 'Whether a text is one non-blank line of printable ASCII of at most 1,024 bytes.';
 
 COMMENT ON FUNCTION dot.fn_is_ref(p_value text) IS 'Whether a text is a legal reference: printable ASCII, no spaces, at most 1,024 bytes.';
 
@@ -2342,14 +2325,8 @@ GRANT ALL ON FUNCTION dot.fn_gate_status(OUT key text, OUT value text, OUT off_b
 
 REVOKE ALL ON FUNCTION dot.fn_gates_assert(p_evidence_type text, p_latched boolean) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION dot.fn_host_catalogue_present() FROM PUBLIC;
-GRANT ALL ON FUNCTION dot.fn_host_catalogue_present() TO dot_owner;
-
-REVOKE ALL ON FUNCTION dot.fn_host_command_log(p_command_name text, p_run_mode text, p_run_status text, p_mutating boolean, p_actor text, p_session_actor text, p_detail jsonb) FROM PUBLIC;
-GRANT ALL ON FUNCTION dot.fn_host_command_log(p_command_name text, p_run_mode text, p_run_status text, p_mutating boolean, p_actor text, p_session_actor text, p_detail jsonb) TO dot_owner;
-
-REVOKE ALL ON FUNCTION dot.fn_host_command_mutating(p_command_name text) FROM PUBLIC;
-GRANT ALL ON FUNCTION dot.fn_host_command_mutating(p_command_name text) TO dot_owner;
+REVOKE ALL ON FUNCTION dot.fn_host_command_log(p_command_name text, p_run_mode text, p_run_status text, p_actor text, p_session_actor text, p_detail jsonb) FROM PUBLIC;
+GRANT ALL ON FUNCTION dot.fn_host_command_log(p_command_name text, p_run_mode text, p_run_status text, p_actor text, p_session_actor text, p_detail jsonb) TO dot_owner;
 
 REVOKE ALL ON FUNCTION dot.fn_host_dot_register(p_code text, p_category text, p_execution_engine text, p_script_path text, p_file_path text, p_trigger_type text) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_host_dot_register(p_code text, p_category text, p_execution_engine text, p_script_path text, p_file_path text, p_trigger_type text) TO dot_owner;
@@ -2378,9 +2355,6 @@ GRANT ALL ON FUNCTION dot.fn_host_lease_extend(p_lease_key text, p_holder text, 
 REVOKE ALL ON FUNCTION dot.fn_host_lease_live_token(p_lease_key text, p_session_actor text, p_locked boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_host_lease_live_token(p_lease_key text, p_session_actor text, p_locked boolean) TO dot_owner;
 
-REVOKE ALL ON FUNCTION dot.fn_host_lease_table_usable() FROM PUBLIC;
-GRANT ALL ON FUNCTION dot.fn_host_lease_table_usable() TO dot_owner;
-
 REVOKE ALL ON FUNCTION dot.fn_host_outbox_after(p_current_epoch integer, p_epoch integer, p_xact_id xid8, p_id bigint, p_limit integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_host_outbox_after(p_current_epoch integer, p_epoch integer, p_xact_id xid8, p_id bigint, p_limit integer) TO dot_owner;
 
@@ -2393,8 +2367,8 @@ GRANT ALL ON FUNCTION dot.fn_host_outbox_position_settled(p_current_epoch intege
 REVOKE ALL ON FUNCTION dot.fn_host_outbox_prune(p_epoch integer, p_xact_id xid8, p_id bigint, p_limit integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_host_outbox_prune(p_epoch integer, p_xact_id xid8, p_id bigint, p_limit integer) TO dot_owner;
 
-REVOKE ALL ON FUNCTION dot.fn_host_table_readable(p_table text) FROM PUBLIC;
-GRANT ALL ON FUNCTION dot.fn_host_table_readable(p_table text) TO dot_owner;
+REVOKE ALL ON FUNCTION dot.fn_host_preflight(OUT config_readable boolean, OUT catalogue_present boolean, OUT leases_usable boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION dot.fn_host_preflight(OUT config_readable boolean, OUT catalogue_present boolean, OUT leases_usable boolean) TO dot_owner;
 
 REVOKE ALL ON FUNCTION dot.fn_input_refuse(p_table text, p_problem text) FROM PUBLIC;
 
@@ -2409,7 +2383,7 @@ REVOKE ALL ON FUNCTION dot.fn_is_component_status(p_status text, p_stage text, p
 
 REVOKE ALL ON FUNCTION dot.fn_is_evidence(p_value jsonb) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION dot.fn_is_prose(p_value text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION dot.fn_is_line(p_value text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION dot.fn_is_ref(p_value text) FROM PUBLIC;
 

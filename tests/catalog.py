@@ -127,7 +127,7 @@ def psql_file(url: str, path: Path) -> tuple[int, str]:
 
 
 def objects(url: str) -> set[str]:
-    """Functions and views of schema dot, named as their files are: ``functions/fn_is_ref``."""
+    """Functions and views of schema dot, named by kind: ``functions/fn_is_ref``."""
     found = query(
         url,
         "select 'functions/' || p.proname as name from pg_proc p where p.pronamespace = 'dot'::regnamespace"
@@ -144,9 +144,10 @@ def disagreements(url: str, tree: FrozenSql, over: FrozenSql | None = None) -> l
         over: the tree of the amendment, where it is on: its files stand for those of the same name.
     """
     replaced = over.sources() if over else []
-    files, found = set(tree.sources()), objects(url)
-    wrong = [f"{name} is in the database and has no file" for name in sorted(found - files)]
-    wrong += [f"sql/{name}.sql is in no database" for name in sorted(files - found)]
+    files = {f"{name.partition('/')[0]}/{name.rpartition('/')[2]}": name for name in tree.sources()}
+    found = objects(url)
+    wrong = [f"{name} is in the database and has no file" for name in sorted(found - files.keys())]
+    wrong += [f"sql/{files[name]}.sql is in no database" for name in sorted(files.keys() - found)]
     with psycopg.connect(url, autocommit=True) as connection:
         before = drift.rows(connection)
         with connection.transaction():

@@ -19,7 +19,7 @@ IMMUTABLE = (
     "fn_is_code",
     "fn_is_component_status",
     "fn_is_evidence",
-    "fn_is_prose",
+    "fn_is_line",
     "fn_gate_keys",
     "fn_is_ref",
     "fn_is_run_id",
@@ -44,6 +44,9 @@ FREE = (
     "job_queue",
     "universal_edges",
 )
+# Views that grow with the ledger and show every row of a table: a security barrier, which is for rows that a view hides, would keep
+# the newest page from being found by an index.
+SHOW_ALL = ("v_dot_command_run", "v_process_run", "v_process_run_component")
 HOST = (
     *("dot_config", "dot_iu_command_catalog", "dot_iu_command_run", "dot_iu_runtime_lease", "dot_tools"),
     *("event_outbox", "event_type", "job_queue", "universal_edges"),
@@ -91,6 +94,12 @@ RULES = {
                     and d.classid = 'pg_constraint'::regclass
             ))
             and p.proconfig[1] is distinct from 'search_path=pg_catalog, pg_temp'""",
+    "what a writer, cataloguer or relay calls with arguments makes its plans for a large ledger": f"""
+        select p.proname {FUNCTIONS} and p.pronargs > 0
+            and exists (
+                select from aclexplode(p.proacl) a where a.grantee in ('dot_writer'::regrole, 'dot_cataloguer'::regrole, 'dot_relay'::regrole)
+            )
+            and not p.proconfig @> '{{enable_seqscan=off,plan_cache_mode=force_generic_plan}}'""",
     "fn_host_ functions are the bridge's, in plpgsql": f"""
         select p.proname {FUNCTIONS} and starts_with(p.proname, 'fn_host_') and (
             p.proowner <> 'dot_bridge'::regrole
@@ -168,10 +177,10 @@ RULES = {
         where c.relnamespace = 'dot'::regnamespace and c.relkind in ('r', 'v') and not starts_with(c.relname, 'alembic_version')
             and a.attnum > 0 and not a.attisdropped
             and coalesce(col_description(c.oid, a.attnum), '') !~ '^[A-Za-z].*[.]$'""",
-    "a view is a security barrier, runs as its owner, and is dot_owner's": f"""
+    "a view is a security barrier unless it shows all, runs as its owner, and is dot_owner's": f"""
         select c.relname {VIEWS} and (
             c.relowner <> 'dot_owner'::regrole
-            or not coalesce(c.reloptions, '{{}}') @> '{{security_barrier=true}}'
+            or (coalesce(c.reloptions, '{{}}') @> '{{security_barrier=true}}') = (c.relname in ({listed(SHOW_ALL)}))
             or coalesce(c.reloptions, '{{}}') && '{{security_invoker=true,security_invoker=on}}'
         )""",
     "tables, sequences and the schema are dot_owner's": """
@@ -296,6 +305,16 @@ BREACHES: list[tuple[str, str, str]] = [
         "a function of a trigger or a CHECK, which runs under anybody's settings, fixes its search_path or is kept parsed",
         "alter function dot.fn_is_run_status(text, jsonb) reset search_path",
         "fn_is_run_status",
+    ),
+    (
+        "what a writer, cataloguer or relay calls with arguments makes its plans for a large ledger",
+        "alter function dot.fn_dot_iu_command_log reset enable_seqscan",
+        "fn_dot_iu_command_log",
+    ),
+    (
+        "what a writer, cataloguer or relay calls with arguments makes its plans for a large ledger",
+        "alter function dot.fn_process_run_observe set plan_cache_mode = auto",
+        "fn_process_run_observe",
     ),
     (
         "fn_host_ functions are the bridge's, in plpgsql",
@@ -437,17 +456,22 @@ BREACHES: list[tuple[str, str, str]] = [
         )
     ),
     (
-        "a view is a security barrier, runs as its owner, and is dot_owner's",
+        "a view is a security barrier unless it shows all, runs as its owner, and is dot_owner's",
         "alter view dot.v_dot_gate reset (security_barrier)",
         "v_dot_gate",
     ),
     (
-        "a view is a security barrier, runs as its owner, and is dot_owner's",
+        "a view is a security barrier unless it shows all, runs as its owner, and is dot_owner's",
+        "alter view dot.v_process_run set (security_barrier = true)",
+        "v_process_run",
+    ),
+    (
+        "a view is a security barrier unless it shows all, runs as its owner, and is dot_owner's",
         "alter view dot.v_dot_gate set (security_invoker = true)",
         "v_dot_gate",
     ),
     (
-        "a view is a security barrier, runs as its owner, and is dot_owner's",
+        "a view is a security barrier unless it shows all, runs as its owner, and is dot_owner's",
         BRIDGE_MAY_CREATE + "create view dot.v_forged with (security_barrier = true) as select 1 as one;"
         " alter view dot.v_forged owner to dot_bridge",
         "v_forged",

@@ -20,6 +20,7 @@ from support import (
     observe_run,
     ready_for_real_runs,
     refused,
+    row,
     rows,
     set_gates,
     value,
@@ -66,18 +67,20 @@ def test_every_bridge_function_refuses_to_run_as_anybody_else(db: Database) -> N
         "format('null::%s', t::regtype), ', '), '') from unnest(p.proargtypes) t) as nulls"
         " from pg_proc p where p.pronamespace = 'dot'::regnamespace and p.proname like 'fn\\_host\\_%' order by 1",
     )
-    assert len(bridge) == 18
+    assert len(bridge) == 15
     for one in bridge:
         owner.execute(f"alter function {one['signature']} security invoker")
         with refused("42501", "bridge_definer_check"):
             owner.execute(f"select dot.{one['proname']}({one['nulls']})")
 
 
-def test_a_table_that_is_missing_cannot_be_read(db: Database) -> None:
+def test_what_is_missing_of_the_host_is_told_and_is_no_error(db: Database) -> None:
     owner = db.session("owner")
-    assert value(owner, "select dot.fn_host_table_readable('dot.missing')") is False
-    owner.execute("alter table dot.dot_iu_runtime_lease rename to elsewhere")
-    assert value(owner, "select dot.fn_host_lease_table_usable()") is False
+    look = "select config_readable, catalogue_present, leases_usable from dot.fn_host_preflight()"
+    assert tuple(row(owner, look).values()) == (True, False, True)
+    for table in ("dot_config", "dot_tools", "dot_iu_runtime_lease"):
+        owner.execute(f"alter table dot.{table} rename to {table}_elsewhere")
+    assert tuple(row(owner, look).values()) == (False, None, False)
 
 
 @pytest.mark.parametrize(

@@ -139,8 +139,8 @@ FIRST = [
     ),
     Tamper(
         "SQL body changed",
-        replaced("fn_is_prose", "RETURN .*", "RETURN true"),
-        "function dot.fn_is_prose(text): source",
+        replaced("fn_is_line", "RETURN .*", "RETURN true"),
+        "function dot.fn_is_line(text): source",
     ),
     Tamper("function dropped", "drop function dot.fn_dot_outbox_ack", "function dot.fn_dot_outbox_ack("),
     Tamper("bridge function dropped", "drop function dot.fn_host_outbox_append", "function dot.fn_host_outbox_append("),
@@ -326,8 +326,8 @@ FIRST = [
     Tamper("may grant on", f"grant execute on function {OBSERVE} to dot_writer with grant option", OBSERVED),
     Tamper(
         "function moved away",
-        "alter function dot.fn_is_prose set schema public",
-        "function dot.fn_is_prose(text): signature",
+        "alter function dot.fn_is_line set schema public",
+        "function dot.fn_is_line(text): signature",
         cured=False,
     ),
 ]
@@ -719,8 +719,8 @@ MORE = [
     ),
     Tamper(
         "planner support",
-        "alter function dot.fn_is_prose support pg_catalog.textlike_support",
-        "function dot.fn_is_prose(text): support",
+        "alter function dot.fn_is_line support pg_catalog.textlike_support",
+        "function dot.fn_is_line(text): support",
     ),
     Tamper(
         "written in another language",

@@ -88,12 +88,12 @@ def test_applying_sql_again_changes_nothing_and_every_object_has_a_file(db: Data
 
 def test_an_object_without_a_file_and_a_file_without_an_object_are_reported(db: Database, tree: FrozenSql) -> None:
     query(db.url_as("owner"), ORPHAN)
-    shutil.move(tree.sql / "functions" / "fn_is_ref.sql", tree.sql / "functions" / "fn_is_link.sql")
+    shutil.move(tree.sql / "functions/rules/fn_is_ref.sql", tree.sql / "functions/rules/fn_is_link.sql")
     assert disagreements(db.url_as("owner"), tree) == [
         "functions/fn_is_ref is in the database and has no file",
         "functions/fn_orphan is in the database and has no file",
         "views/v_orphan is in the database and has no file",
-        "sql/functions/fn_is_link.sql is in no database",
+        "sql/functions/rules/fn_is_link.sql is in no database",
     ]
 
 
@@ -163,7 +163,7 @@ def test_the_snapshot_leaves_bodies_to_their_files(db: Database) -> None:
         db.url_as("owner"),
         "set role dot_owner; create or replace function dot.fn_gates_assert(p_evidence_type text, p_latched boolean)"
         " returns jsonb language plpgsql volatile as $$ begin return '{}'; end $$;"
-        " create or replace view dot.v_process_run_component with (security_barrier = true) as select c.* from ("
+        " create or replace view dot.v_process_run_component as select c.* from ("
         "select process_candidate_code::text, process_run_id::uuid, component_id, component_role::text, dot_code::text,"
         " correlation_id::text, evidence_type, status, occurred_at, observed_at, actor::text, session_actor, idempotency_key::text,"
         " input_ref::text, output_ref::text, error_ref::text, evidence_ref::jsonb, lease_token, admission"

@@ -32,8 +32,8 @@ from migrations.frozen_sql import AMENDMENT, ROOT, FrozenSql, FrozenSqlError, re
 from servers import owner_url, upgrade
 from support import IN_BOTH_STATES, Database, rows, value
 
-NAME = "functions/fn_is_ref"
-OTHER = "functions/fn_is_prose"
+NAME = "functions/rules/fn_is_ref"
+OTHER = "functions/rules/fn_is_line"
 LAST = sorted(FrozenSql().revisions())[-1]
 
 # What a text of ours may hold and SQLAlchemy, psycopg or alembic could take for something else.
@@ -85,7 +85,9 @@ def test_a_file_in_no_revision_is_reported(tree: FrozenSql) -> None:
     assert tree.problems() == ["sql/views/v_new.sql is in no revision: list it in APPLIES of one and run make freeze"]
 
 
-@pytest.mark.parametrize("name", ["functions/fn_dot_config_set", "functions/fn_host_gate_value", "views/v_dot_tool"])
+@pytest.mark.parametrize(
+    "name", ["functions/api/fn_dot_config_set", "functions/bridge/fn_host_gate_value", "views/v_dot_tool"]
+)
 @pytest.mark.parametrize(
     ("before", "after"),
     [
@@ -112,7 +114,7 @@ def test_a_file_that_leaves_a_right_as_it_found_it_is_reported(
 def granted_by(tree: FrozenSql) -> dict[str, set[str]]:
     """Per object the roles that its file grants something."""
     return {
-        name.partition("/")[2]: {
+        name.rpartition("/")[2]: {
             role
             for found in re.finditer(
                 r"^grant (?:execute|select) on [^;]* to ([a-z_, ]+);",
@@ -161,8 +163,8 @@ def test_a_missing_copy_a_missing_line_an_extra_line_and_a_wrong_line_are_report
     tree.manifest.write_text("".join(lines[:place] + lines[place + 1 :]))
     assert tree.problems() == [f"frozen/0001/{NAME}.sql is not in the manifest"]
 
-    tree.manifest.write_text("".join(lines) + f"{'0' * 64}  frozen/0001/functions/fn_gone.sql\n")
-    assert tree.problems() == ["frozen/0001/functions/fn_gone.sql is in the manifest and missing"]
+    tree.manifest.write_text("".join(lines) + f"{'0' * 64}  frozen/0001/functions/rules/fn_gone.sql\n")
+    assert tree.problems() == ["frozen/0001/functions/rules/fn_gone.sql is in the manifest and missing"]
 
     tree.manifest.write_text("".join([*lines[:place], "0" * 64 + lines[place][64:], *lines[place + 1 :]]))
     assert tree.problems() == [f"frozen/0001/{NAME}.sql was changed after it was frozen"]
@@ -194,7 +196,7 @@ def test_freeze_keeps_the_files_of_a_revision_and_leaves_the_others_alone(tree: 
     copy = tree.frozen / "0005" / f"{NAME}.sql"
     assert copy.read_bytes() == (tree.sql / f"{NAME}.sql").read_bytes()
     line = f"{hashlib.sha256(copy.read_bytes()).hexdigest()}  frozen/0005/{NAME}.sql\n"
-    assert tree.manifest.read_text() == before + line
+    assert sorted(tree.manifest.read_text().splitlines()) == sorted((before + line).splitlines())
     assert tree.problems() == []
     assert tree.newest(NAME) == copy
     assert tree.newest(NAME, before="0005") == tree.frozen / "0001" / f"{NAME}.sql"
@@ -221,11 +223,11 @@ def test_freeze_refuses_a_frozen_revision_and_force_rewrites_it(tree: FrozenSql)
 @pytest.mark.parametrize(("text", "why"), [(None, "does not exist"), ("", "is empty"), (" \n\n", "is empty")])
 def test_freeze_refuses_a_missing_or_empty_file_and_keeps_nothing(tree: FrozenSql, text: str | None, why: str) -> None:
     before = tree.manifest.read_text()
-    path = tree.sql / "functions" / "fn_new.sql"
+    path = tree.sql / "functions/rules/fn_new.sql"
     if text is not None:
         path.write_text(text)
     with pytest.raises(FrozenSqlError, match=f"fn_new.sql {why}"):
-        tree.freeze("0005", [NAME, "functions/fn_new"])
+        tree.freeze("0005", [NAME, "functions/rules/fn_new"])
     assert tree.manifest.read_text() == before
     assert not (tree.frozen / "0005").exists()
 
@@ -354,7 +356,7 @@ def test_a_new_revision_changes_a_function_and_its_downgrade_restores_the_old_bo
 
 
 @pytest.mark.parametrize(
-    "name", [NAME, "functions/fn_dot_config_set", "functions/fn_host_gate_value", "views/v_dot_tool"]
+    "name", [NAME, "functions/api/fn_dot_config_set", "functions/bridge/fn_host_gate_value", "views/v_dot_tool"]
 )
 @pytest.mark.usefixtures("client_programs")
 def test_a_grant_that_a_revision_adds_or_takes_out_goes_and_comes_back_with_its_downgrade(
@@ -375,12 +377,12 @@ def test_a_grant_that_a_revision_adds_or_takes_out_goes_and_comes_back_with_its_
     assert checkout.frozen_sql("freeze", "0005") == (0, "")
 
     checkout.alembic("upgrade", "head", url=empty_url)
-    assert granted_by(checkout.tree)[name.partition("/")[2]] == {"dot_relay"}
+    assert granted_by(checkout.tree)[name.rpartition("/")[2]] == {"dot_relay"}
     acl = (
         "select array(select grantee::regrole::text from pg_proc, aclexplode(proacl) where proname = %s and grantee <> proowner"
         " union all select grantee::regrole::text from pg_class, aclexplode(relacl) where relname = %s and grantee <> relowner) as roles"
     )
-    relation = name.partition("/")[2]
+    relation = name.rpartition("/")[2]
     assert query(owner, acl, relation, relation) == [{"roles": ["dot_relay"]}]
     checkout.alembic("downgrade", "-1", url=empty_url)
     assert (version(owner), catalog(owner)) == ([HEAD], before)

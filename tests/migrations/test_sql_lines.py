@@ -30,7 +30,7 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
 def reviewed(root: Path) -> list[Path]:
     """The files of a checkout that are SQL or hold SQL. The snapshot is pg_dump's text, whose lines are its own."""
     sql = [*root.glob("sql/**/*.sql"), *root.glob("amendment/sql/**/*.sql")]
-    revisions = [*root.glob("migrations/versions/*.py"), *root.glob("amendment/migrations/versions/*.py")]
+    revisions = [*root.glob("migrations/versions/*.*"), *root.glob("amendment/migrations/versions/*.*")]
     return [path for path in sql + revisions if path.name != "schema.snapshot.sql"]
 
 

@@ -63,7 +63,7 @@ class Mutant:
 def find(url: str) -> list[Mutant]:
     """All mutants of this checkout, given the connection string of a database that it has been installed in."""
     found: list[tuple[str, str, str, str]] = []
-    for path in sorted((ROOT / "sql").glob("[fv]*/*.sql")):
+    for path in sorted((ROOT / "sql").glob("[fv]*/**/*.sql")):
         found += [(path.stem, *changed) for changed in _of_file(path)]
     with psycopg.connect(url) as connection:
         found += _of_catalog(connection)
@@ -77,7 +77,7 @@ def find(url: str) -> list[Mutant]:
 
 def unchanged() -> list[str]:
     """Every function and view printed anew without a change: tests must not notice, or a mutant would be more than its edit."""
-    return [_unchanged(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "sql").glob("[fv]*/*.sql"))]
+    return [_unchanged(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "sql").glob("[fv]*/**/*.sql"))]
 
 
 def _unchanged(source: str) -> str:
@@ -267,14 +267,13 @@ def _query_edits(node: Any) -> Iterator[Edit]:
             if clause:
                 yield "on conflict dropped", "on conflict", [(node, "onConflictClause", None)]
             if isinstance(source, ast.SelectStmt) and source.valuesLists:
-                (values,) = source.valuesLists
-                for at, column in enumerate(columns):
-                    stored = (*values[:at], _expression("null"), *values[at + 1 :])
-                    yield (
-                        "value not stored",
-                        f"{column.name} of {node.relation.relname}",
-                        [(source, "valuesLists", (stored,))],
-                    )
+                lists = source.valuesLists
+                for row, values in enumerate(lists):
+                    of = node.relation.relname + (f", row {row + 1}" if len(lists) > 1 else "")
+                    for at, column in enumerate(columns):
+                        stored = (*values[:at], _expression("null"), *values[at + 1 :])
+                        changed = (*lists[:row], stored, *lists[row + 1 :])
+                        yield "value not stored", f"{column.name} of {of}", [(source, "valuesLists", changed)]
         case ast.UpdateStmt(targetList=targets) | ast.OnConflictClause(targetList=targets) if (
             targets and len(targets) > 1
         ):

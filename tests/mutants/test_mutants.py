@@ -32,7 +32,7 @@ def test_every_function_view_and_constraint_has_mutants_and_no_two_share_an_id(
 ) -> None:
     assert len(mutants) > 2000
     assert len({mutant.id for mutant in mutants}) == len(mutants)
-    files = {path.stem for path in (ROOT / "sql").glob("[fv]*/*.sql")}
+    files = {path.stem for path in (ROOT / "sql").glob("[fv]*/**/*.sql")}
     assert files - {mutant.object for mutant in mutants} == set()
     whole = files - {mutant.object for mutant in mutants if "create or replace" in mutant.sql.lower()}
     assert whole == {

@@ -10,10 +10,10 @@ depends_on = None
 
 # Each view comes after the views it reads.
 APPLIES = (
-    "functions/fn_status_stored",
-    "functions/fn_evidence_stored",
-    "functions/fn_input_refuse",
-    "functions/fn_run_input_problem",
+    "functions/rules/fn_status_stored",
+    "functions/rules/fn_evidence_stored",
+    "functions/rules/fn_input_refuse",
+    "functions/rules/fn_run_input_problem",
     "views/v_process_run_count",
     "views/v_dot_funnel",
     "views/v_dot_funnel_total",
