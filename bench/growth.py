@@ -17,10 +17,15 @@ CALLS = ("bare INSERT", "function that inserts", "fn_process_run_observe", "repl
 
 VERDICT = "verified from dot.v_process_verification_v3 where process_candidate_code = '{}'"
 WHY = "* from dot.v_process_verification_v3 where process_candidate_code = '{}'"
+_NEWEST = "order by observed_at desc, process_run_id desc limit 50"
 QUERIES: Mapping[str, str] = {
     **{f"verdict, {kind}": f"select {VERDICT.format(code)}" for kind, code in load.KINDS.items()},
     **{f"why, {kind}": f"select {WHY.format(code)}" for kind, code in load.KINDS.items()},
     "board": "select process_candidate_code, verified, reasons from dot.v_process_verification_v3",
+    "newest page": f"select * from dot.v_process_run {_NEWEST}",
+    "newest page, one state": f"select * from dot.v_process_run where end_state = 'completed' {_NEWEST}",
+    "runs of a correlation": "select * from dot.v_process_run where correlation_id = md5('c7')::uuid::text",
+    "children of a run": "select * from dot.v_process_run where parent_run_id = md5('c7')::uuid",
     "funnel": "select * from dot.v_dot_funnel",
     "counts": "select * from dot.v_process_run_count",
 }

@@ -42,6 +42,7 @@ begin
         $create$
         create function bench.fn_insert(%s) returns %s
         language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+        set enable_seqscan = off set plan_cache_mode = force_generic_plan
         as $body$
         begin
             insert into bench.process_run_observation (

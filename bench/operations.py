@@ -113,6 +113,15 @@ def store_replayed(url: str) -> None:
         replay(connection, 1)
 
 
+def real_header(token: int) -> Callable[[Connection, int], None]:
+    """Headers of real runs behind open gates, under a lease."""
+    return _statement(
+        OBSERVE_RUN.replace("'SIMULATED_DRY_RUN', true", "'REAL_RUN', false").replace(
+            "p_input_ref =>", f"p_lease_token => {token}, p_input_ref =>"
+        )
+    )
+
+
 def _refused(constraint: str, arguments: str) -> Callable[[Connection, int], None]:
     """Calls that the wrapper refuses under a constraint; one that it does not refuse so is an error of the benchmark."""
     statement = f"select dot.fn_process_run_observe({arguments})".encode()
@@ -200,44 +209,53 @@ def copy(connection: Connection, times: int) -> None:
                         rows.write_row((*component, run, str(run), key, role, f"bench.{role}"))
 
 
-def batch(connection: Connection, times: int) -> None:
-    """The same rows as ``copy`` in one call of ``fn_process_observe_batch`` each time."""
-    for _ in range(times):
-        lines: list[calls.Observation] = []
-        for number in range(BATCH // 3 + 1):
-            run = uuid7()
-            same: dict[str, Any] = {
-                "process_candidate_code": "bench.pair",
-                "process_run_id": run,
-                "correlation_id": str(run),
-                "actor": "bench",
-                "evidence_ref": {"n": 1},
-            }
+def batch_of(lines: int, candidates: int = 0) -> Callable[[Connection, int], None]:
+    """Batches of so many lines: headers with producer and verifier, all of ``bench.pair`` and the rows of ``copy``; or each run of
+    another one of so many candidates, ``bench.pair.0`` and on, which have DOTs of their own."""
+
+    def run(connection: Connection, times: int) -> None:
+        for _ in range(times):
+            call = calls.batch(_lines(lines, candidates))
+            told = call.answer(connection.execute(call.query, call.parameters, prepare=True).fetchall())
+            assert all(isinstance(line.observed, calls.ObservedRun | calls.ObservedComponent) for line in told)
+
+    return run
+
+
+def _lines(count: int, candidates: int) -> list[calls.Observation]:
+    lines: list[calls.Observation] = []
+    for number in range(count // 3 + 1):
+        run, of = uuid7(), f".{number % candidates}" if candidates else ""
+        same: dict[str, Any] = {
+            "process_candidate_code": f"bench.pair{of}",
+            "process_run_id": run,
+            "correlation_id": str(run),
+            "actor": "bench",
+            "evidence_ref": {"n": 1},
+        }
+        lines.append(
+            calls.observe_run(
+                **same,
+                dot_code=f"bench.producer{of}",
+                evidence_type="SIMULATED_DRY_RUN",
+                status="started",
+                idempotency_key=f"run-{run}",
+                input_ref="s3://bench/in",
+            )
+        )
+        for role in ROLES if number < count // 3 else ():
+            key = f"run-{run}:{role}:completed"
             lines.append(
-                calls.observe_run(
+                calls.observe_component(
                     **same,
-                    dot_code="bench.producer",
-                    evidence_type="SIMULATED_DRY_RUN",
-                    status="started",
-                    idempotency_key=f"run-{run}",
-                    input_ref="s3://bench/in",
+                    dot_code=f"bench.{role}{of}",
+                    component_role=role,
+                    status="completed",
+                    idempotency_key=key,
+                    output_ref="s3://bench/out",
                 )
             )
-            for role in ROLES if number < BATCH // 3 else ():
-                key = f"run-{run}:{role}:completed"
-                lines.append(
-                    calls.observe_component(
-                        **same,
-                        dot_code=f"bench.{role}",
-                        component_role=role,
-                        status="completed",
-                        idempotency_key=key,
-                        output_ref="s3://bench/out",
-                    )
-                )
-        call = calls.batch(lines)
-        told = call.answer(connection.execute(call.query, call.parameters, prepare=True).fetchall())
-        assert all(isinstance(line.observed, calls.ObservedRun | calls.ObservedComponent) for line in told)
+    return lines
 
 
 @dataclass(frozen=True)
@@ -266,7 +284,7 @@ OPERATIONS: dict[str, Operation] = {
     "three bare INSERTs": Operation(_three(INSERT_RUN, INSERT_COMPONENT)),
     "three observe calls": Operation(_three(OBSERVE_RUN, OBSERVE_COMPONENT)),
     "fn_process_pair_observe": Operation(_statement(OBSERVE_PAIR)),
-    "fn_process_observe_batch": Operation(batch, rows=BATCH),
+    "fn_process_observe_batch": Operation(batch_of(BATCH), rows=BATCH),
     "COPY": Operation(copy, rows=BATCH),
     **{what: Operation(run) for what, run in REFUSALS.items()},
 }

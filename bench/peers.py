@@ -29,10 +29,13 @@ class Peer:
     Attributes:
         call: its statement that records one thing; ``{id}`` is the thing's id.
         install: makes its schema in a database, given the SQL file that the user named, if any.
+        whole: the statements of a whole thing, from its beginning over two steps to its end, in their order; a word in braces is
+            ``{id}`` or a column that a statement before has returned. Empty where its own client writes the rest.
     """
 
     call: str
     install: Callable[[str, Path | None], None]
+    whole: tuple[str, ...] = ()
 
 
 def _dbos(url: str, _file: Path | None) -> None:
@@ -56,23 +59,42 @@ def _absurd(url: str, file: Path | None) -> None:
     _execute(url, "select absurd.create_queue('bench')")
 
 
+_DEFER = (
+    "select procrastinate_defer_jobs_v1(array[row('bench', 'bench.pair', 0, null, null,"
+    " jsonb_build_object('run', {id}), null)]::procrastinate_job_to_defer_v1[])"
+)
+_WRITE = "select message_store.write_message(gen_random_uuid()::varchar, 'bench-' || {id}, '%s', '{{\"n\": 1}}'::jsonb)"
+_SPAWN = (
+    "select task_id from absurd.spawn_task('bench', 'bench.pair', '{{\"n\": 1}}'::jsonb,"
+    " jsonb_build_object('idempotency_key', {id}))"
+)
+
 PEERS: Mapping[str, Peer] = {
     "dbos enqueue_workflow": Peer(
         """select dbos.enqueue_workflow('bench', 'bench', array['{{"n": 1}}']::json[], workflow_id => {id})""", _dbos
     ),
     "procrastinate_defer_jobs_v1": Peer(
-        "select procrastinate_defer_jobs_v1(array[row('bench', 'bench.pair', 0, null, null,"
-        " jsonb_build_object('run', {id}), null)]::procrastinate_job_to_defer_v1[])",
+        _DEFER,
         _procrastinate,
+        (
+            _DEFER,
+            "select id as job from procrastinate_fetch_job_v2(array['bench'], null)",
+            "select procrastinate_finish_job_v1({job}, 'succeeded', false)",
+        ),
     ),
     "message-db write_message": Peer(
         "select message_store.write_message({id}::varchar, 'bench-' || {id}, 'Observed', '{{\"n\": 1}}'::jsonb)",
         _message_db,
+        tuple(_WRITE % word for word in ("Started", "Produced", "Verified")),
     ),
     "absurd spawn_task": Peer(
-        "select task_id from absurd.spawn_task('bench', 'bench.pair', '{{\"n\": 1}}'::jsonb,"
-        " jsonb_build_object('idempotency_key', {id}))",
+        _SPAWN,
         _absurd,
+        (
+            _SPAWN,
+            "select run_id as run from absurd.claim_task('bench', 'bench', 60, 1)",
+            "select absurd.complete_run('bench', {run}, '{{\"n\": 1}}'::jsonb)",
+        ),
     ),
 }
 
@@ -94,6 +116,33 @@ def operation(server: Server, name: str, files: Mapping[str, Path | None]) -> Op
 
     with connected(url, "postgres") as connection:
         run(connection, 1)  # where its call does not fit what was installed, that is said now
+    return Operation(run, url=url)
+
+
+def whole_run(server: Server, name: str, files: Mapping[str, Path | None]) -> Operation:
+    """A whole thing of a peer by its own calls, each a transaction, in a database of its own.
+
+    Raises:
+        NotMeasured: the peer is not here, or its own client writes the rest.
+    """
+    peer, database = PEERS[name], f"{name.split()[0].split('_')[0]}_whole"
+    if not peer.whole:
+        raise NotMeasured("its client writes the rest of it by statements of its own")
+    url = server.database(database, "template1")
+    peer.install(url, files.get(database.removesuffix("_whole")))
+
+    def run(connection: Connection, times: int) -> None:
+        for _ in range(times):
+            known: dict[str, object] = {"id": str(uuid7())}
+            for statement in peer.whole:
+                words = {"id": "%(id)s::text", **{word: f"%({word})s" for word in known if word != "id"}}
+                cursor = connection.execute(statement.format(**words).encode(), known, prepare=True)
+                found = cursor.fetchone()
+                if cursor.description and found is not None:
+                    known[cursor.description[0].name] = found[0]
+
+    with connected(url, "postgres") as connection:
+        run(connection, 1)
     return Operation(run, url=url)
 
 

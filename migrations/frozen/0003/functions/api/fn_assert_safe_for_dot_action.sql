@@ -7,30 +7,32 @@ returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $function$
 declare
+    c_required constant text[] := array[
+        'fs_snapshot_present', 'gates_readable', 'catalogue_present', 'lease_table_usable'
+    ];
     v_rows jsonb;
-    v_blocking text;
+    v_reported text[];
+    v_blocking text[];
+    v_required text;
 begin
-    select jsonb_agg(to_jsonb(g)) into v_rows from dot.fn_preflight_guard() as g;
-
-    select string_agg(format('%s (%s)', b.check_name, b.why), '; ' order by b.check_name) into v_blocking
-    from (
-        select
-            r.check_name,
-            coalesce(r.verdict, 'no verdict') || ': ' || coalesce(r.detail, 'no detail') as why
-        from jsonb_to_recordset(v_rows) as r (check_name text, verdict text, detail text)
-        where (r.verdict in ('PASS', 'WARN')) is not true
-        union all
-        select q.check_name, format('reported %s times, not once', count(r.check_name))
-        from unnest(array[
-            'fs_snapshot_present', 'gates_readable', 'catalogue_present', 'lease_table_usable'
-        ]) as q (check_name)
-        left join jsonb_to_recordset(v_rows) as r (check_name text) on r.check_name = q.check_name
-        group by q.check_name
-        having count(r.check_name) <> 1
-    ) as b;
+    select
+        jsonb_agg(to_jsonb(g)),
+        array_agg(g.check_name),
+        array_agg(format('%s (%s: %s)', g.check_name, coalesce(g.verdict, 'no verdict'),
+            coalesce(g.detail, 'no detail'))) filter (where (g.verdict in ('PASS', 'WARN')) is not true)
+    into v_rows, v_reported, v_blocking
+    from dot.fn_preflight_guard() as g;
+    foreach v_required in array c_required loop
+        if (cardinality(array_positions(v_reported, v_required)) = 1) is not true then
+            v_blocking := v_blocking || format('%s (reported %s times, not once)', v_required,
+                coalesce(cardinality(array_positions(v_reported, v_required)), 0));
+        end if;
+    end loop;
     if v_blocking is not null then
         raise check_violation using
-            message = 'preflight blocks: ' || v_blocking,
+            message = 'preflight blocks: ' || array_to_string(array(
+                select b.why from unnest(v_blocking) as b (why) order by b.why collate "C"
+            ), '; '),
             hint = 'See fn_preflight_guard(). A gatekeeper attests fs_snapshot_present with '
                 'fn_preflight_attest.',
             schema = 'dot',

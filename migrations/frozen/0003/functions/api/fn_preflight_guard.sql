@@ -16,8 +16,8 @@ begin
     check_name := 'gates_readable';
     if v_host.config_readable then
         select string_agg(g.key, ', ') into v_unreadable
-        from dot.fn_gate_state(dot.fn_gate_keys('REAL_RUN'), false) as g
-        where (g.value in ('true', 'false')) is not true;
+        from unnest(dot.fn_gate_keys('REAL_RUN')) as g (key)
+        where (dot.fn_host_gate_value(g.key, false) in ('true', 'false')) is not true;
         verdict := case when v_unreadable is null then 'PASS' else 'BLOCK' end;
         detail := coalesce('neither true nor false: ' || v_unreadable, 'all three gates are true or false');
     else

@@ -1,0 +1,74 @@
+"""What a call costs under circumstances of its own: behind open gates, of many candidates, with its events wanted, in a session that
+began on an empty ledger. Each is measured beside what it is compared with, in databases of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import psycopg
+
+from bench.operations import BATCH, OPERATIONS, Operation, batch_of, costs, real_header
+from bench.server import Server, connected, cpu_seconds, open_gates
+
+LINES = (150, BATCH, 9_999)
+"""Lines of a batch, a candidate for every three of them."""
+SESSION_CALLS = 10_000
+OBSERVE = "fn_process_run_observe"
+
+Costs = dict[str, list[float]]
+
+
+def real(server: Server, rounds: int, calls: int) -> Costs:
+    """A header of a real run, with all that it is asked, and a simulated one."""
+    url = server.database("real")
+    with open_gates(url) as token:
+        measured = {"real": Operation(real_header(token)), "simulated": OPERATIONS[OBSERVE]}
+        return costs(url, measured, rounds=rounds, calls=calls)
+
+
+def many_candidates(server: Server, rounds: int) -> Costs:
+    """A line of a batch with a candidate for every three lines, by the lines of the batch; and a row of COPY."""
+    url = server.database("candidates")
+    with psycopg.connect(url, autocommit=True) as admin:
+        admin.execute(
+            "select dot.fn_dot_tool_register(format('bench.%%s.%%s', role, i)), i"
+            " from generate_series(0, %s) as i, unnest(array['producer', 'verifier']) as role",
+            (max(LINES) // 3,),
+        )
+        admin.execute(
+            "select dot.fn_process_candidate_define('bench.pair.' || i, 'bench.producer.' || i, 'bench.verifier.' || i, 'bench')"
+            " from generate_series(0, %s) as i",
+            (max(LINES) // 3,),
+        )
+        admin.execute("vacuum (analyze)")
+    measured = {f"{lines:,}": Operation(batch_of(lines, lines // 3), rows=lines) for lines in LINES}
+    return costs(url, {**measured, "COPY": OPERATIONS["COPY"]}, rounds=rounds, calls=max(LINES))
+
+
+def events(server: Server, rounds: int, calls: int) -> Costs:
+    """A line of a batch whose events are all wanted, and of one whose events are not."""
+    wanted, unwanted = (server.database(f"events_{word}") for word in ("on", "off"))
+    with psycopg.connect(wanted, autocommit=True) as admin:
+        admin.execute("update dot.event_type set active = true")
+    measured = {
+        "on": Operation(batch_of(BATCH), rows=BATCH, url=wanted),
+        "off": Operation(batch_of(BATCH), rows=BATCH, url=unwanted),
+    }
+    return costs(unwanted, measured, rounds=rounds, calls=calls)
+
+
+def long_session(server: Server, rounds: int, calls: int, done: Callable[[str], None]) -> Costs:
+    """A call of a session that began on an empty ledger and has made ten thousand, and one of a fresh session."""
+    url, observe = server.database("session"), OPERATIONS[OBSERVE].run
+    found: Costs = {"old": [], "fresh": []}
+    with connected(url) as old:
+        done(f"{SESSION_CALLS:,} calls of one session")
+        observe(old, SESSION_CALLS)
+        for _ in range(rounds):
+            with connected(url) as fresh:
+                observe(fresh, 100)  # it has made its plans
+                for name, connection in (("old", old), ("fresh", fresh)):
+                    before = cpu_seconds(connection)
+                    observe(connection, calls)
+                    found[name].append((cpu_seconds(connection) - before) / calls * 1e6)
+    return found
