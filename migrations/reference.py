@@ -174,10 +174,27 @@ def _errors(name: str, functions: dict[str, dict[str, Any]]) -> set[str]:
 
     The observe functions have long entries of their own: an internal function that passes calls on to them names them.
     """
+    return _raised(name, functions, () if set(functions[name]["roles"]) - _OWNERS else ("fn_process_",))
+
+
+def raised_by_itself(url: str) -> dict[str, tuple[set[str], set[str]]]:
+    """Of each function that a role may call: SQLSTATE and constraint of what it raises without the other functions that a role may
+    call, and which of those it calls."""
+    with psycopg.connect(url, row_factory=dict_row) as connection:
+        functions = {function["name"]: function for function in connection.execute(_FUNCTIONS)}
+    api = {name for name, function in functions.items() if set(function["roles"]) - _OWNERS}
+    return {
+        name: (
+            _raised(name, functions, tuple(api - {name})),
+            _closure(functions[name]["definition"], functions, lambda callee: callee in api) - {name},
+        )
+        for name in api
+    }
+
+
+def _raised(name: str, functions: dict[str, dict[str, Any]], apart: tuple[str, ...]) -> set[str]:
     definition = functions[name]["definition"]
-    apart: tuple[str, ...] = ("fn_host_", "fn_input_refuse")
-    if not set(functions[name]["roles"]) - _OWNERS:
-        apart += ("fn_process_",)
+    apart += ("fn_host_", "fn_input_refuse")
     called = _closure(definition, functions, lambda callee: not callee.startswith(apart))
     errors = set()
     for function in (functions[callee] for callee in {name, *called}):

@@ -1,7 +1,8 @@
 -- Raises unless each required check is there exactly once and every verdict is exactly PASS or WARN. No
 -- rows, a check missing or twice, or an unknown word blocks as BLOCK does; the message names all that block.
--- Returns the rows that let the action pass, for the record. Raises check_violation (23514), constraint
--- preflight_check.
+-- Returns the rows that let the action pass, for the record.
+-- Raises:
+--   23514  preflight_check
 create or replace function dot.fn_assert_safe_for_dot_action()
 returns jsonb
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp

@@ -1,8 +1,12 @@
 -- Moves a gate, and writes who, when, why, old and new into dot_config_audit: the only way to move one. Once
 -- it has committed no observation that needed the old value commits: it takes dot.gate_latch EXCLUSIVE,
 -- which waits for the writes in flight, at most 2 s for each lock; then 55P03 names who holds it. Closing
--- depends on nothing but the gate's row. Returns the value before. Raises 23502, 23514 (dot_config_*_check),
--- 40001, 55P03.
+-- depends on nothing but the gate's row. Returns the value before.
+-- Raises:
+--   23502  dot_config_<argument>_not_null
+--   23514  dot_config_<argument>_check
+--   40001  the transaction's snapshot is too old: retry it
+--   55P03  a lock was not got in 2 s; DETAIL names who holds it
 create or replace function dot.fn_dot_config_set(p_key text, p_value text, p_actor text, p_reason text)
 returns text
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set lock_timeout = '2s'

@@ -2,7 +2,10 @@
 -- catalogued. This is where a refusal is kept: what the refusing function itself wrote is rolled back with
 -- it, so the caller logs it afterwards. Whether the command is mutating is the catalogue's word, not the
 -- caller's.
--- Raises 23502, 23514 (dot_iu_command_run_*_check), 23503 (dot_iu_command_run_command_name_fkey).
+-- Raises:
+--   23502  dot_iu_command_run_<argument>_not_null
+--   23503  dot_iu_command_run_command_name_fkey
+--   23514  dot_iu_command_run_<argument>_check
 create or replace function dot.fn_dot_iu_command_log(
     p_command_name text, p_run_mode text, p_run_status text, p_actor text, p_detail jsonb default '{}'
 )

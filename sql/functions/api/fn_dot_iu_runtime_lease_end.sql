@@ -2,9 +2,13 @@
 -- any login may acquire. Returns true, or false where it was over already: then nothing changed, and nothing
 -- is audited. What it did is audited under the key `lease:<lease key>`, with the login and holder that had
 -- it as the old value. The row and its token stay: tokens only grow. Locks: the audit's place (gate_latch)
--- and the lease row. It waits for an observation in flight under the lease, at most 2 s for each lock, then
--- 55P03. Raises 40001, 23502, 23514 (dot_iu_runtime_lease_*_check), 23503
--- (dot_iu_runtime_lease_lease_key_fkey).
+-- and the lease row. It waits for an observation in flight under the lease.
+-- Raises:
+--   23502  dot_iu_runtime_lease_<argument>_not_null
+--   23503  dot_iu_runtime_lease_lease_key_fkey
+--   23514  dot_iu_runtime_lease_<argument>_check
+--   40001  the transaction's snapshot is too old: retry it
+--   55P03  a lock was not got in 2 s
 create or replace function dot.fn_dot_iu_runtime_lease_end(p_lease_key text, p_actor text, p_reason text)
 returns boolean
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp set lock_timeout = '2s'

@@ -1,7 +1,11 @@
 -- Attests for the inventory what SQL cannot see: whether a scheduler or an API endpoint executes DOTs here,
 -- by whom it was looked at, and what was found. The newest attestation of a mechanism stands. Returns when
--- it was attested. Waits at most 2 s for a switch in flight, then 55P03. Raises 40001, 23502, 23514
--- (dot_mechanism_attestation_*_check).
+-- it was attested.
+-- Raises:
+--   23502  dot_mechanism_attestation_<argument>_not_null
+--   23514  dot_mechanism_attestation_<argument>_check
+--   40001  the transaction's snapshot is too old: retry it
+--   55P03  a lock was not got in 2 s
 create or replace function dot.fn_dot_mechanism_attest(
     p_mechanism text, p_present boolean, p_actor text, p_finding text
 )

@@ -1,7 +1,10 @@
 -- Moves the outbox cursor forward to a position that poll returned: everything up to it is delivered. A
--- position that is not ahead is refused, so of two relays that deliver the same events one is told. Waits
--- at most 2 s for the cursor row, then 55P03. Raises 23502, 23514 (outbox_cursor_ahead_check), 23503
--- (outbox_cursor_position_fkey: poll cannot have returned it).
+-- position that is not ahead is refused, so of two relays that deliver the same events one is told.
+-- Raises:
+--   23502  outbox_cursor_<argument>_not_null, outbox_epoch_system_identifier_not_null
+--   23503  outbox_cursor_position_fkey
+--   23514  outbox_cursor_ahead_check
+--   55P03  a lock was not got in 2 s
 create or replace function dot.fn_dot_outbox_ack(p_epoch integer, p_xact_id xid8, p_id bigint)
 returns void
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp

@@ -1,7 +1,10 @@
 -- Removes events that were acknowledged and are older than seven days, the oldest first, and returns how
 -- many. It looks at the p_limit oldest that were acknowledged, so call it until it returns 0. An event
--- whose time lies ahead is not old. Waits at most 2 s for another prune, then 55P03.
--- Raises 23502, 23514 (event_outbox_limit_check).
+-- whose time lies ahead is not old.
+-- Raises:
+--   23502  event_outbox_<argument>_not_null
+--   23514  event_outbox_<argument>_check
+--   55P03  a lock was not got in 2 s
 create or replace function dot.fn_dot_outbox_prune(p_limit integer default 1000)
 returns integer
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp

@@ -1,6 +1,11 @@
 -- Switches a known process.* event type, audited like a gate under the key event_type:<type>. Returns what
--- it was. Waits at most 2 s for a switch or an attestation in flight, then 55P03. Raises 40001, 23502,
--- 23514 (event_type_*_check), 23503 (event_type_event_type_fkey: not a known process.* type).
+-- it was.
+-- Raises:
+--   23502  event_type_<argument>_not_null
+--   23503  event_type_event_type_fkey
+--   23514  event_type_<argument>_check
+--   40001  the transaction's snapshot is too old: retry it
+--   55P03  a lock was not got in 2 s
 create or replace function dot.fn_event_type_set(
     p_event_type text, p_active boolean, p_actor text, p_reason text
 )

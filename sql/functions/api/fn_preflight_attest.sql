@@ -2,8 +2,11 @@
 -- found. The newest attestation alone decides, so a BLOCK takes an earlier PASS back. It counts in this
 -- database of this cluster alone, and does not wait for writes in flight: one that passed already may still
 -- commit. Returns when it ends.
--- Waits at most 2 s for a switch in flight, then 55P03. Raises 40001, 23502, 23514
--- (preflight_attestation_*_check).
+-- Raises:
+--   23502  preflight_attestation_<argument>_not_null
+--   23514  preflight_attestation_<argument>_check
+--   40001  the transaction's snapshot is too old: retry it
+--   55P03  a lock was not got in 2 s
 create or replace function dot.fn_preflight_attest(
     p_check_name text, p_verdict text, p_valid_seconds integer, p_actor text, p_finding text
 )

@@ -13,11 +13,13 @@
 -- no other one. Locks: those of the functions. Lines are stored in the order of candidate and key, so that
 -- two batches wait for each other in one order; where a deadlock is possible all the same the batch is
 -- repeated. A line that goes through the functions is a subtransaction: where not all are plainly new keep a
--- batch below 64.
--- Raises what the functions raise, when atomic, and 40001 and 40P01 either way; 23502
--- (process_observe_batch_lines_not_null) and 23514 (process_observe_batch_lines_check) where the arrays do
--- not fit. A component's line that says what only a header says is refused as
--- process_observe_batch_component_check.
+-- batch below 64. What is no refusal of a line, as a lock that is not got, ends the batch.
+-- Raises:
+--   23502  outbox_epoch_system_identifier_not_null, process_observe_batch_lines_not_null
+--   23514  process_observe_batch_component_check, process_observe_batch_lines_check
+--   what fn_process_run_observe and fn_process_component_observe raise: atomic, for the first line that is
+--   refused; else 40001 and 55P03 alone
+--   40P01  two batches wait for each other: repeat it
 create or replace function dot.fn_process_observe_batch(
     p_process_candidate_code text[],
     p_dot_code text[],

@@ -5,7 +5,10 @@
 -- The verifier's row is later than the producer's. What is plainly new is stored together, see
 -- fn_pair_store_new; all else goes through the functions.
 --
--- Locks and errors are those of the two functions.
+-- Locks are those of the two functions.
+-- Raises:
+--   23502  outbox_epoch_system_identifier_not_null
+--   what fn_process_run_observe and fn_process_component_observe raise
 create or replace function dot.fn_process_pair_observe(
     p_process_candidate_code text,
     p_producer_dot_code text,

@@ -4,9 +4,14 @@
 -- open and which checks passed, for people. A refusal leaves nothing, the lease neither: log it afterwards
 -- with fn_dot_iu_command_log. Repeated with the same key and holder it gives the same run under a new token.
 -- Locks: the lease row until the transaction ends, and those of fn_process_run_observe. Commit before the
--- DOT is invoked. Raises what fn_gates_assert, fn_assert_safe_for_dot_action,
--- fn_dot_iu_runtime_lease_acquire and fn_process_run_observe raise, and 23514 (lease_held) where a live
--- different holder has the lease.
+-- DOT is invoked.
+-- Raises:
+--   23502  process_run_observation_<argument>_not_null
+--   23514  process_run_observation_<argument>_check, gate_<gate>_check, lease_held,
+--          process_run_observation_evidence_ref_attempt_check,
+--          process_run_observation_evidence_ref_reserved_check
+--   25006  gate_primary_check
+--   what fn_assert_safe_for_dot_action, fn_dot_iu_runtime_lease_acquire and fn_process_run_observe raise
 create or replace function dot.fn_process_run_begin(
     p_process_candidate_code text,
     p_dot_code text,

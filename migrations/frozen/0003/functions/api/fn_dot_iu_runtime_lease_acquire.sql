@@ -4,8 +4,11 @@
 -- sees.
 -- The token is good for the login that took it. A lease of a candidate (`dot_exec:<candidate>`) needs one
 -- that is defined, and a login that may record one of its parts.
--- Waits at most 500 ms for a rival's open transaction, then 55P03. Raises 23502, 23514
--- (dot_iu_runtime_lease_*_check, ..._role_check), 23503 (dot_iu_runtime_lease_process_candidate_code_fkey).
+-- Raises:
+--   23502  dot_iu_runtime_lease_<argument>_not_null
+--   23503  dot_iu_runtime_lease_process_candidate_code_fkey
+--   23514  dot_iu_runtime_lease_<argument>_check, dot_iu_runtime_lease_role_check
+--   55P03  a lock was not got in 500 ms: a rival's transaction is open
 create or replace function dot.fn_dot_iu_runtime_lease_acquire(
     p_lease_key text, p_holder text, p_ttl_seconds integer
 )

@@ -1,6 +1,9 @@
 -- Ends a live lease now. Returns true, or false where it is not live under this holder, login and token. The
--- row and its token stay. Raises 23502, 23514 (dot_iu_runtime_lease_*_check); waits at most 500 ms for an
--- open transaction, then 55P03.
+-- row and its token stay.
+-- Raises:
+--   23502  dot_iu_runtime_lease_<argument>_not_null
+--   23514  dot_iu_runtime_lease_<argument>_check
+--   55P03  a lock was not got in 500 ms
 create or replace function dot.fn_dot_iu_runtime_lease_release(
     p_lease_key text, p_holder text, p_token bigint
 )

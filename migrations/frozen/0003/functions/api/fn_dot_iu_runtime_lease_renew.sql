@@ -1,7 +1,10 @@
 -- Moves the end of a live lease to the given seconds from now. Returns true, or false where the lease is not
 -- live under this holder, login and token: one that ran out or was taken over is over, and has to be
--- acquired again. Raises 23502, 23514 (dot_iu_runtime_lease_*_check); waits at most 500 ms for an open
--- transaction, then 55P03.
+-- acquired again.
+-- Raises:
+--   23502  dot_iu_runtime_lease_<argument>_not_null
+--   23514  dot_iu_runtime_lease_<argument>_check
+--   55P03  a lock was not got in 500 ms
 create or replace function dot.fn_dot_iu_runtime_lease_renew(
     p_lease_key text, p_holder text, p_token bigint, p_ttl_seconds integer
 )

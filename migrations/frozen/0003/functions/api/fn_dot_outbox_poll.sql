@@ -1,7 +1,9 @@
 -- The events after the cursor, oldest first, in the order (epoch, xact_id, id). Of the current epoch only
 -- events below the oldest running transaction are shown, so none can appear behind a position that was
 -- returned. Nothing moves until fn_dot_outbox_ack.
--- Raises 23502 (also outbox_epoch_system_identifier_not_null), 23514 (outbox_cursor_limit_check).
+-- Raises:
+--   23502  outbox_cursor_<argument>_not_null, outbox_epoch_system_identifier_not_null
+--   23514  outbox_cursor_<argument>_check
 create or replace function dot.fn_dot_outbox_poll(
     p_limit integer default 100,
     out epoch integer,

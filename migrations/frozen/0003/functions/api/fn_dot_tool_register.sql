@@ -1,6 +1,9 @@
 -- Adds a DOT to the catalogue, or replaces what describes it, all five descriptions, so one that is left out
--- becomes NULL; never its usage figures. Says which: created, updated or unchanged. Waits at most 2 s for
--- the DOT's row, then 55P03. Raises 23502, 23514 (dot_tools_*_check).
+-- becomes NULL; never its usage figures. Says which: created, updated or unchanged.
+-- Raises:
+--   23502  dot_tools_<argument>_not_null
+--   23514  dot_tools_<argument>_check
+--   55P03  a lock was not got in 2 s
 create or replace function dot.fn_dot_tool_register(
     p_code text,
     p_category text default null,

@@ -11,8 +11,14 @@
 -- The same again under its code is nothing new (created = false; the first description and source_time
 -- stay); another definition under the code is refused with the differing fields named.
 -- Locks: where it supersedes one, the first candidate of the chain until the transaction ends: definitions
--- are numbered one by one. Raises 23502, 23514 (process_candidate_*_check), 23503
--- (process_candidate_<argument>_fkey), 23505 (process_candidate_pair_conflict), 40001 (retry).
+-- are numbered one by one.
+-- Raises:
+--   23502  process_candidate_<argument>_not_null
+--   23503  process_candidate_<argument>_fkey
+--   23505  process_candidate_pair_conflict
+--   23514  process_candidate_<argument>_check, process_candidate_pair_check,
+--          process_candidate_source_time_chain_check
+--   40001  a definition that clashes is not visible in this transaction: retry it
 create or replace function dot.fn_process_candidate_define(
     p_code text,
     p_producer_dot_code text,

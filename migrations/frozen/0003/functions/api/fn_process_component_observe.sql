@@ -2,13 +2,26 @@
 -- are the header's. At most one row per (run, role, status) and one terminal row per (run, role): a retry is
 -- a new run. Returns the row's component_id, or the one stored under the same key (created = false).
 --
--- Order, locks and errors as in fn_process_run_observe, with these constraints of its own: 23503
--- process_component_observation_process_run_id_fkey (no header), 23514
--- process_component_observation_header_status_check (a failed, cancelled, skipped or blocked header takes no
--- component), process_component_observation_correlation_id_header_check,
--- process_component_observation_pinned_output_check and process_candidate_<part>_role_check, 23505
--- process_component_observation_pkey (the same status again) and process_component_observation_terminal_key
--- (another end).
+-- Order and locks as in fn_process_run_observe. A failed, cancelled, skipped or blocked header takes no
+-- component.
+-- Raises:
+--   23502  process_component_observation_<argument>_not_null, outbox_epoch_system_identifier_not_null
+--   23503  process_component_observation_dot_code_fkey,
+--          process_component_observation_process_candidate_code_fkey,
+--          process_component_observation_process_run_id_fkey
+--   23505  idempotency_payload_mismatch, process_component_observation_pkey,
+--          process_component_observation_terminal_key
+--   23514  process_component_observation_<argument>_check,
+--          process_component_observation_header_<argument>_check, gate_<gate>_check, lease_fencing_check,
+--          lease_live_check, preflight_check, process_candidate_<part>_role_check,
+--          process_component_observation_component_role_dot_check,
+--          process_component_observation_correlation_id_header_check,
+--          process_component_observation_evidence_ref_attempt_check,
+--          process_component_observation_evidence_ref_reserved_check,
+--          process_component_observation_pinned_output_check, process_component_observation_prepared_check
+--   25006  gate_primary_check
+--   40001  what clashes is not visible in this transaction: retry it with the same key
+--   55P03  a lock was not got in 5 s, by a part of a DRY_RUN or REAL_RUN that has the latch
 create or replace function dot.fn_process_component_observe(
     p_process_candidate_code text,
     p_dot_code text,

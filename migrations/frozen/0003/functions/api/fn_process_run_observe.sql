@@ -8,10 +8,18 @@
 -- Plans are made once in a session, for a ledger that grows: by indexes, and not for the arguments at hand.
 -- Locks: for a new DRY_RUN or REAL_RUN dot.gate_latch in ROW SHARE mode and the lease row, both until the
 -- transaction ends; outside READ COMMITTED gate and lease rows wherever they are read, in a replay too.
--- Raises 23502 and 23514 (input, process_candidate_producer_role_check,
--- process_run_observation_superseded_check, gate_*_check, preflight_check, lease_live_check,
--- lease_fencing_check), 23503 (unknown DOT or candidate), 23505 (process_run_observation_pkey,
--- idempotency_payload_mismatch), 25006 (gate_primary_check, on a standby), 40001 (retry).
+-- Raises:
+--   23502  process_run_observation_<argument>_not_null, outbox_epoch_system_identifier_not_null
+--   23503  process_run_observation_dot_code_fkey, process_run_observation_process_candidate_code_fkey
+--   23505  idempotency_payload_mismatch, process_run_observation_pkey
+--   23514  process_run_observation_<argument>_check, gate_<gate>_check, lease_fencing_check,
+--          lease_live_check, preflight_check, process_candidate_<part>_role_check,
+--          process_run_observation_evidence_ref_attempt_check,
+--          process_run_observation_evidence_ref_reserved_check, process_run_observation_prepared_check,
+--          process_run_observation_producer_check, process_run_observation_superseded_check
+--   25006  gate_primary_check
+--   40001  what clashes is not visible in this transaction: retry it with the same key
+--   55P03  a lock was not got in 5 s, by a DRY_RUN or REAL_RUN that has the latch
 create or replace function dot.fn_process_run_observe(
     p_process_candidate_code text,
     p_dot_code text,
