@@ -994,6 +994,11 @@ CREATE FUNCTION dot.fn_status_stored(p_status text) RETURNS text
 
 ALTER FUNCTION dot.fn_status_stored(p_status text) OWNER TO dot_owner;
 
+CREATE FUNCTION dot.fn_takes_components(p_status text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+
+ALTER FUNCTION dot.fn_takes_components(p_status text) OWNER TO dot_owner;
+
 CREATE VIEW dot.gate_latch WITH (security_barrier='true')
 
 ALTER VIEW dot.gate_latch OWNER TO dot_owner;
@@ -2118,6 +2123,8 @@ COMMENT ON FUNCTION dot.fn_run_input_problem(p_process_candidate_code text, p_do
 
 COMMENT ON FUNCTION dot.fn_status_stored(p_status text) IS 'The word under which a status is stored.';
 
+COMMENT ON FUNCTION dot.fn_takes_components(p_status text) IS 'Whether a run takes components whose header is stored under a word.';
+
 COMMENT ON TABLE dot.dot_config IS 'Host layer: gates and settings. A gate is on only where its value is exactly true.';
 
 COMMENT ON TABLE dot.dot_config_audit IS 'Every move of a gate or event type: who, when, why, old, new. Append-only.';
@@ -2451,6 +2458,8 @@ REVOKE ALL ON FUNCTION dot.fn_run_event(p_run dot.process_run_observation) FROM 
 REVOKE ALL ON FUNCTION dot.fn_run_input_problem(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_occurred_at timestamp with time zone) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION dot.fn_status_stored(p_status text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION dot.fn_takes_components(p_status text) FROM PUBLIC;
 
 GRANT USAGE ON SCHEMA dot TO dot_bridge;
 GRANT USAGE ON SCHEMA dot TO dot_writer;

@@ -134,7 +134,7 @@ begin
             schema = 'dot', table = 'process_component_observation',
             constraint = 'process_component_observation_correlation_id_header_check';
     end if;
-    if (v_header.status in ('failed', 'cancelled', 'skipped', 'blocked')) is not false then
+    if dot.fn_takes_components(v_header.status) is not true then
         raise check_violation using
             message = format('run %s began as %s and takes no component', p_process_run_id, v_header.status),
             hint = 'A retry is a new run whose parent_run_id is this one.',

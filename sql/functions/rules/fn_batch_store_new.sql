@@ -124,7 +124,7 @@ begin
         ) as h
         where l.role is not null and h.correlation_id = l.correlation
             and h.evidence_type = 'SIMULATED_DRY_RUN'
-            and h.status not in ('failed', 'cancelled', 'skipped', 'blocked')
+            and dot.fn_takes_components(h.status)
         order by l.candidate, l.run, l.role, l.status = 'started' desc;
         get diagnostics v_components = row_count;
 
