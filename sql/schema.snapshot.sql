@@ -839,6 +839,11 @@ CREATE FUNCTION dot.fn_is_line(p_value text) RETURNS boolean
 
 ALTER FUNCTION dot.fn_is_line(p_value text) OWNER TO dot_owner;
 
+CREATE FUNCTION dot.fn_is_plain_evidence(p_evidence_ref jsonb) RETURNS boolean
+    LANGUAGE sql IMMUTABLE
+
+ALTER FUNCTION dot.fn_is_plain_evidence(p_evidence_ref jsonb) OWNER TO dot_owner;
+
 CREATE FUNCTION dot.fn_is_ref(p_value text) RETURNS boolean
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
 
@@ -1959,7 +1964,7 @@ COMMENT ON FUNCTION dot.fn_assert_safe_for_dot_action() IS 'Refuses (23514) unle
 
 COMMENT ON FUNCTION dot.fn_batch_events(p_process_candidate_code text[], p_process_run_id uuid[], p_component_role text[], p_status text[], p_idempotency_key text[], p_wanted text[]) IS 'Places the wanted events of a batch that was stored together.';
 
-COMMENT ON FUNCTION dot.fn_batch_events_wanted(p_process_candidate_code text[], p_dot_code text[], p_process_run_id uuid[], p_component_role text[], p_evidence_type text[], p_dry_run boolean[], p_status text[], p_idempotency_key text[], p_parent_run_id uuid[], p_evidence_ref jsonb[], p_lease_token bigint[], p_occurred_at timestamp with time zone[]) IS 'Which events a batch has to place that is plainly new; NULL where a line of it is not.';
+COMMENT ON FUNCTION dot.fn_batch_events_wanted(p_process_candidate_code text[], p_dot_code text[], p_process_run_id uuid[], p_component_role text[], p_evidence_type text[], p_dry_run boolean[], p_status text[], p_idempotency_key text[], p_parent_run_id uuid[], p_evidence_ref jsonb[], p_lease_token bigint[], p_occurred_at timestamp with time zone[]) IS 'Whether a batch goes the fast way: NULL where not, else the event types that it has to place.';
 
 COMMENT ON FUNCTION dot.fn_batch_observe_lines(p_process_candidate_code text[], p_dot_code text[], p_process_run_id uuid[], p_correlation_id text[], p_component_role text[], p_evidence_type text[], p_dry_run boolean[], p_status text[], p_actor text[], p_idempotency_key text[], p_parent_run_id uuid[], p_input_ref text[], p_output_ref text[], p_error_ref text[], p_evidence_ref jsonb[], p_lease_token bigint[], p_occurred_at timestamp with time zone[], p_atomic boolean, OUT line integer, OUT process_run_id uuid, OUT correlation_id text, OUT component_id uuid, OUT created boolean, OUT refused_sqlstate text, OUT refused_constraint text, OUT refused_message text, OUT refused_detail text, OUT refused_hint text) IS 'Observes the lines of a batch one by one, and says per line what became of it.';
 
@@ -2059,7 +2064,7 @@ COMMENT ON FUNCTION dot.fn_host_preflight(OUT config_readable boolean, OUT catal
 
 COMMENT ON FUNCTION dot.fn_input_refuse(p_table text, p_problem text) IS 'Refuses a missing (23502) or illegal (23514) argument by constraint name, with a hint what is legal.';
 
-COMMENT ON FUNCTION dot.fn_is_admitted(p_evidence_type text, p_dry_run boolean, p_status text, p_lease_token bigint, p_admission jsonb) IS 'Whether an observation carries what its evidence type needs: admission and lease token above a simulation, and none below.';
+COMMENT ON FUNCTION dot.fn_is_admitted(p_evidence_type text, p_dry_run boolean, p_status text, p_lease_token bigint, p_admission jsonb) IS 'Whether an observation carries what its evidence type needs: admission and lease token above a simulation, and no admission below.';
 
 COMMENT ON FUNCTION dot.fn_is_bounded_evidence(p_value jsonb) IS 'Whether a jsonb is an object of at most 8 KB of text, with numbers of at most 24 decimals and 2^53 - 1 in size.';
 
@@ -2071,13 +2076,15 @@ COMMENT ON FUNCTION dot.fn_is_evidence(p_value jsonb) IS 'Whether a jsonb is leg
 
 COMMENT ON FUNCTION dot.fn_is_line(p_value text) IS 'Whether a text is one non-blank line of printable ASCII of at most 1,024 bytes.';
 
+COMMENT ON FUNCTION dot.fn_is_plain_evidence(p_evidence_ref jsonb) IS 'Whether evidence has no key that means something: wrapper_phase, skipped, attempt.';
+
 COMMENT ON FUNCTION dot.fn_is_ref(p_value text) IS 'Whether a text is a legal reference: printable ASCII, no spaces, at most 1,024 bytes.';
 
 COMMENT ON FUNCTION dot.fn_is_run_id(p_value uuid) IS 'Whether a uuid may identify a run: any but nil and max.';
 
 COMMENT ON FUNCTION dot.fn_is_run_status(p_status text, p_evidence_ref jsonb) IS 'Whether a header may be stored under a status: its word, and the flag in its evidence that goes with it.';
 
-COMMENT ON FUNCTION dot.fn_is_time(p_value timestamp with time zone) IS 'Whether a time that a source tells is of the years 1 to 9999.';
+COMMENT ON FUNCTION dot.fn_is_time(p_value timestamp with time zone) IS 'Whether a time that a source tells is of the years 1 to 9999, in every time zone.';
 
 COMMENT ON FUNCTION dot.fn_lease_assert(p_process_candidate_code text, p_lease_token bigint, p_header_token bigint, p_locked boolean) IS 'Refuses unless the token is the live one of the candidate''s lease and not lower than the header''s (23514).';
 
@@ -2153,9 +2160,9 @@ COMMENT ON TABLE dot.preflight_attestation IS 'Attested preflight checks with an
 
 COMMENT ON TABLE dot.process_candidate IS 'Named pairs of a producer DOT and a verifier DOT, insert-only.';
 
-COMMENT ON TABLE dot.process_component_observation IS 'The producer''s and the verifier''s part of a run, append-only, written by fn_process_component_observe alone.';
+COMMENT ON TABLE dot.process_component_observation IS 'The producer''s and the verifier''s part of a run, append-only, written by the observe functions, the pair and the batch.';
 
-COMMENT ON TABLE dot.process_run_observation IS 'The header of a run: one row per run, append-only, written by fn_process_run_observe alone.';
+COMMENT ON TABLE dot.process_run_observation IS 'The header of a run: one row per run, append-only, written by the observe functions, the pair and the batch.';
 
 COMMENT ON TABLE dot.universal_edges IS 'Host layer: a business table that the wrapper never touches.';
 
@@ -2391,6 +2398,8 @@ REVOKE ALL ON FUNCTION dot.fn_is_component_status(p_status text, p_stage text, p
 REVOKE ALL ON FUNCTION dot.fn_is_evidence(p_value jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION dot.fn_is_line(p_value text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION dot.fn_is_plain_evidence(p_evidence_ref jsonb) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION dot.fn_is_ref(p_value text) FROM PUBLIC;
 

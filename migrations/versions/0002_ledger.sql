@@ -87,7 +87,8 @@ create table dot.process_run_observation (
     constraint process_run_observation_status_check check (dot.fn_is_run_status(status, evidence_ref))
 );
 comment on table dot.process_run_observation is
-    'The header of a run: one row per run, append-only, written by fn_process_run_observe alone.';
+    'The header of a run: one row per run, append-only, written by the observe functions, the pair and the '
+    'batch.';
 comment on column dot.process_run_observation.process_run_id is 'The run: with the candidate it is the key.';
 comment on column dot.process_run_observation.parent_run_id is
     'The run that this one follows, as claimed; it is not looked up.';
@@ -173,8 +174,8 @@ create table dot.process_component_observation (
     )
 );
 comment on table dot.process_component_observation is
-    'The producer''s and the verifier''s part of a run, append-only, written by '
-    'fn_process_component_observe alone.';
+    'The producer''s and the verifier''s part of a run, append-only, written by the observe functions, the '
+    'pair and the batch.';
 comment on column dot.process_component_observation.component_id is
     'What callers and events call the row by.';
 comment on column dot.process_component_observation.process_run_id is

@@ -13,6 +13,7 @@ APPLIES = (
     "functions/rules/fn_input_refuse",
     "functions/rules/fn_payload_mismatch_refuse",
     "functions/rules/fn_takes_components",
+    "functions/rules/fn_is_plain_evidence",
     "functions/rules/fn_status_stored",
     "functions/rules/fn_component_status_stored",
     "functions/rules/fn_evidence_stored",

@@ -67,8 +67,9 @@ def a_batch(draw: st.DrawFn) -> list[dict[str, Any]]:
         candidate = draw(st.sampled_from(["fast.plain", "fast.plain", "fast.other", "fast.pinned"]))
         key = draw(st.sampled_from([None, f"key-{run}"]))
         statuses = draw(st.tuples(*[st.sampled_from(["started", "completed", "failed"])] * 2))
-        parts = [None, "producer", "verifier"][: draw(st.integers(1, 3))]
-        for role, status in zip(parts, ("started", *statuses), strict=False):
+        parts = list(zip((None, "producer", "verifier"), ("started", *statuses), strict=True))
+        first = draw(st.sampled_from([0, 0, 0, 1]))  # the header may have come with a batch before
+        for role, status in parts[first : first + draw(st.integers(1, 3))]:
             usual = {
                 "process_candidate_code": candidate,
                 "dot_code": VERIFIER if role == "verifier" else PRODUCER,
@@ -77,7 +78,8 @@ def a_batch(draw: st.DrawFn) -> list[dict[str, Any]]:
                 "component_role": role,
                 "status": status,
                 "actor": "tester",
-                "idempotency_key": key and f"{key}:{role}:{status}",
+                "idempotency_key": key
+                and f"{key}:{role}:{status}"[:: -1 if first else 1],  # and the keys in another order
                 "input_ref": "s3://in",
                 "output_ref": None,
                 "error_ref": None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -33,6 +34,7 @@ from support import (
     rows,
     set_gates,
     value,
+    waiting,
 )
 
 PARTS = {"producer": ("producer", "operator"), "verifier": ("operator", "producer")}
@@ -386,6 +388,31 @@ def test_a_chain_with_times_is_in_their_order_whoever_came_first(db: Database) -
     assert newest(db, "march", "january") == {"march": None, "january": "march"}
     define(db, "april", supersedes="january", source_time="2026-04-01T00:00:00Z")
     assert newest(db, "march", "january", "april") == {"march": "april", "january": "april", "april": None}
+
+
+@pytest.mark.parametrize("changed", ["the candidate is superseded", "the DOT leaves the catalogue"])
+def test_what_changes_while_a_real_run_waits_for_the_latch_is_seen(db: Database, changed: str) -> None:
+    ready_for_real_runs(db)
+    writer, owner = db.connect("writer"), db.connect("owner")
+    token = acquire(writer)
+    owner.execute("begin")
+    owner.execute("lock table dot.gate_latch in exclusive mode")
+    real = partial(observe_run, writer, evidence_type="REAL_RUN", lease_token=token)
+    with ThreadPoolExecutor(1) as pool:
+        run = waiting(writer, real, pool, db)
+        if changed == "the candidate is superseded":
+            define(db, "shop.next", supersedes=PAIR)
+        else:
+            db.connect("owner").execute("delete from dot.dot_tools where code = %s", (PRODUCER,))
+        owner.execute("commit")
+        with refused(
+            *{
+                "the candidate is superseded": ("23514", "process_run_observation_superseded_check"),
+                "the DOT leaves the catalogue": ("40001",),
+            }[changed]
+        ):
+            run.result()
+    assert value(owner, "select count(*) from dot.process_run_observation") == 0
 
 
 def test_a_superseded_candidate_takes_simulations_and_no_dry_or_real_run(db: Database) -> None:

@@ -1,6 +1,6 @@
 -- Records the producer's or the verifier's part of a run whose header is stored. Evidence type and dry_run
--- are the header's. At most one row per (run, role, status) and one terminal row per (run, role): a retry is
--- a new run. Returns the row's component_id, or the one stored under the same key (created = false).
+-- are the header's. A run has one row per role and stage: prepared, started, ended. A retry is a new run.
+-- Returns the row's component_id, or the one stored under the same key (created = false).
 --
 -- Order and locks as in fn_process_run_observe. A failed, cancelled, skipped or blocked header takes no
 -- component.
@@ -176,7 +176,7 @@ begin
         perform dot.fn_lease_assert(p_process_candidate_code, p_lease_token, v_header.lease_token, false);
     end if;
 
-    -- 4. Replay. It writes nothing, and so burns no transaction id.
+    -- 4. Replay. It writes nothing: in READ COMMITTED it burns no transaction id.
     if p_idempotency_key is not null then
         select k.component_id into v_stored_component_id
         from dot.process_component_observation k
@@ -189,13 +189,18 @@ begin
             perform dot.fn_admission_assert(
                 p_process_candidate_code, v_header.evidence_type, p_lease_token, v_header.lease_token, true
             );
-            -- Asked again too: the event type may have been switched while this call waited for the latch or
-            -- the lease.
+            -- Asked again too: DOT and event type may have changed while latch or lease were waited for.
             v_event_wanted := dot.fn_host_events_wanted(array[p_dot_code], array[v_event_type]) <> '{}';
+            if v_event_wanted is null then
+                raise serialization_failure using
+                    message = format('DOT %s left the catalogue while this call waited', p_dot_code),
+                    hint = 'Retry the transaction.';
+            end if;
         end if;
 
-        -- 6. Insert. No conflict target: a concurrent retry clashes in several unique indexes at once. What
-        -- a run has is in the order of its time, whatever the clock does.
+        -- 6. Insert. No conflict target: a concurrent retry clashes in several unique indexes at once. It is
+        -- later than every row of its run that this statement sees, whatever the clock does: of one session,
+        -- or under the lease in READ COMMITTED, that is all of them.
         insert into dot.process_component_observation as k (
             process_run_id, observed_at, occurred_at, lease_token, process_candidate_code, component_role,
             stage, dot_code, correlation_id, evidence_type, status, actor, session_actor, idempotency_key,

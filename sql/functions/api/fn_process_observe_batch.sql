@@ -6,19 +6,18 @@
 --
 -- Rules, order of checks and refusals are those of fn_process_run_observe and fn_process_component_observe.
 -- A batch of which every line is plainly new is stored together, see fn_batch_store_new; any other one goes
--- through the functions, one line after the other, see fn_batch_observe_lines. What the host refuses of the
--- events of lines stored together ends the batch.
+-- through the functions, one line after the other, see fn_batch_observe_lines.
 --
--- Atomic: the first refusal is raised, its line named, and nothing is stored. Otherwise a refused line costs
--- no other one. Locks: those of the functions. Lines are stored in the order of candidate and key, so that
--- two batches wait for each other in one order; where a deadlock is possible all the same the batch is
--- repeated. A line that goes through the functions is a subtransaction: where not all are plainly new keep a
--- batch below 64. What is no refusal of a line, as a lock that is not got, ends the batch.
+-- Atomic: the first refusal in the order in which lines are stored is raised, its line named, and nothing is
+-- stored. Otherwise a refused line costs no other one. What is no refusal of a line, as a lock that is not
+-- got, ends the batch. Locks: those of the functions. Lines are stored in one order, by candidate and key or
+-- run, but the two ways differ in it: repeat a batch that ends in 40P01. A line that is stored through the
+-- functions is a subtransaction: where not all are plainly new keep a batch below 64.
 -- Raises:
 --   23502  outbox_epoch_system_identifier_not_null, process_observe_batch_lines_not_null
 --   23514  process_observe_batch_component_check, process_observe_batch_lines_check
 --   what fn_process_run_observe and fn_process_component_observe raise: atomic, for the first line that is
---   refused; else 40001 and 55P03 alone
+--   refused; else 25006, 40001 and 55P03 alone
 --   40P01  two batches wait for each other: repeat it
 create or replace function dot.fn_process_observe_batch(
     p_process_candidate_code text[],
@@ -80,7 +79,7 @@ begin
         ])
     ) is not true then
         raise check_violation using
-            message = 'the arrays of a batch are not of one length',
+            message = 'a batch has arrays of different lengths, or more than 10,000 lines',
             hint = 'Each has one element a line, NULL where the line has no such value, and at most 10,000.',
             schema = 'dot', constraint = 'process_observe_batch_lines_check';
     end if;

@@ -1,8 +1,9 @@
 -- What lets evidence above a simulation in: its gates, the preflight, the live lease. First (p_held false)
--- all of it, as it stands; then, before the write, what could have changed meanwhile, held until the
--- transaction ends: gates under the latch, the lease row locked, and last the attestation again, which may
--- have run out or been taken back while the lease was waited for. Returns what let the observation in, for
--- its admission. Raises what fn_gates_assert, fn_assert_safe_for_dot_action and fn_lease_assert raise.
+-- all of it, as it stands: what that returns is the observation's admission. Then, before the write, what
+-- could have changed: gates under the latch and the lease row, held until the transaction ends; last the
+-- attestation, which may have run out or been taken back while the lease was waited for. It is asked again
+-- and not held: a BLOCK may commit before this transaction does. Raises what fn_gates_assert,
+-- fn_assert_safe_for_dot_action and fn_lease_assert raise.
 create or replace function dot.fn_admission_assert(
     p_process_candidate_code text, p_evidence_type text, p_lease_token bigint, p_header_token bigint,
     p_held boolean

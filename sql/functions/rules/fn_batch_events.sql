@@ -1,7 +1,7 @@
--- Places the events of a batch that was stored together, those of the wanted types: of the headers first,
--- then of the components, each in the order in which they were stored. Events tell what stands in the
--- tables, so each row is read back by its whole key, with a LIMIT that keeps a plan made while the ledger
--- was empty from reading all of it.
+-- Places the events of what was stored together, those of the wanted types: of the headers first, then of
+-- the components, each in the order in which they were stored. Events tell what stands in the tables, so
+-- each row is read back by its primary key. LIMIT 1 keeps that from being made a join, see
+-- fn_batch_store_new.
 create or replace function dot.fn_batch_events(
     p_process_candidate_code text[], p_process_run_id uuid[], p_component_role text[], p_status text[],
     p_idempotency_key text[], p_wanted text[]

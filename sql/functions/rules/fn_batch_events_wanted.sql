@@ -1,10 +1,11 @@
--- Which event types the fast way of a batch has to place. NULL where the batch is not for the fast way,
--- because a DOT is not in the catalogue or a line is not plainly new, which is: a simulation without a lease
--- token, started, completed or failed; a DOT in its part of a candidate that gives its parts to no role and
--- pins no output; evidence without a key of meaning; a header whose key is not stored, a component whose run
--- has none yet. The INSERTs refuse what else there is: domains, unique keys, a component without header.
+-- Whether a batch goes the fast way: NULL where it does not, else the event types that it has to place. It
+-- does where every DOT is in the catalogue and every line plainly new: a simulation without a lease token,
+-- started, completed or failed; a DOT in its part of a candidate that gives its parts to no role and pins no
+-- output; evidence without a key of meaning; a header whose key is not stored, a component of a run that has
+-- no component yet. The INSERTs refuse what else there is: domains, unique keys, a component without header.
 --
--- Each row is looked up by its whole key, and as a value: what EXISTS asks the planner may read whole first.
+-- Rows are looked up by a unique key, or by the part of one that names the run, and as a value: an EXISTS
+-- may be hashed, which reads the whole table.
 create or replace function dot.fn_batch_events_wanted(
     p_process_candidate_code text[],
     p_dot_code text[],
@@ -27,7 +28,7 @@ begin
         select bool_and((
             l.token is null
             and l.status in ('started', 'completed', 'failed')
-            and not l.evidence ?| array['wrapper_phase', 'skipped', 'attempt']
+            and dot.fn_is_plain_evidence(l.evidence)
             and (l.occurred_at is null or dot.fn_is_time(l.occurred_at))
             and case
                 when l.role is null then
@@ -89,4 +90,4 @@ revoke all on function dot.fn_batch_events_wanted(
 comment on function dot.fn_batch_events_wanted(
     text[], text[], uuid[], text[], text[], boolean[], text[], text[], uuid[], jsonb[], bigint[],
     timestamptz[]
-) is 'Which events a batch has to place that is plainly new; NULL where a line of it is not.';
+) is 'Whether a batch goes the fast way: NULL where not, else the event types that it has to place.';

@@ -1,6 +1,6 @@
 -- The one-by-one way of a batch: each line by the observe function that it is for, and what became of it.
--- All of a run comes under its header's key, so that every batch goes through the keys in one order, and its
--- parts as a run goes; parts whose header is in no line in the order of the lines.
+-- Runs come by candidate and their header's key, those without a header's line by their id, and the lines of
+-- each as a run goes: header, producer, verifier.
 create or replace function dot.fn_batch_observe_lines(
     p_process_candidate_code text[],
     p_dot_code text[],
@@ -65,11 +65,10 @@ begin
             window run as (partition by l.process_candidate_code, l.process_run_id)
         ) as l
         order by
-            l.process_candidate_code, coalesce(l.run_key, l.idempotency_key, l.process_run_id::text),
-            l.run_line, l.component_role is not null,
-            case when l.run_line is not null then l.component_role end,
-            case when l.run_line is not null then array_position(array['prepared', 'started'], l.status) end,
-            l.line
+            l.process_candidate_code collate "C",
+            coalesce(l.run_key, l.process_run_id::text) collate "C",
+            l.run_line, l.component_role is not null, l.component_role collate "C",
+            array_position(array['prepared', 'started'], l.status), l.line
     loop
         line := v_one.line;
         component_id := null;

@@ -3,9 +3,10 @@
 -- Returns NULL, with nothing stored, where a line is not, or does not stand up to the tables: then the batch
 -- goes through the observe functions, whose rules these are.
 --
--- A header is looked up by its key alone; the LIMIT keeps the planner from taking another index.
 -- The cast to arrays of the domains checks every element once: the INSERTs find columns of the right type.
--- Rows are stored in the order of candidate and key, so that two batches wait for each other in one order.
+-- LIMIT 1 keeps the look for a header from being made a join: each line is one look-up by the primary key,
+-- also in a plan that was made while the table was empty. Headers are stored by candidate and key, then
+-- components by candidate and run. A batch that goes line by line may meet this one in another order: 40P01.
 create or replace function dot.fn_batch_store_new(
     p_process_candidate_code text[],
     p_dot_code text[],
@@ -80,6 +81,7 @@ begin
         )
         select
             l.run, l.parent, clock_timestamp(), l.occurred_at, true, l.candidate, l.dot, l.correlation,
+            -- The key as text, so that the column's own domain is asked: 200 bytes, and 240 of a component.
             'SIMULATED_DRY_RUN', dot.fn_status_stored(l.status), l.actor, session_user, l.key::text,
             l.input, l.output, l.error, l.evidence
         from unnest(
@@ -90,7 +92,7 @@ begin
             evidence, occurred_at
         )
         where l.role is null
-        order by l.candidate, coalesce(l.key, l.run::text);
+        order by l.candidate collate "C", coalesce(l.key, l.run::text) collate "C";
         get diagnostics v_runs = row_count;
 
         -- The parts of a run are stored in one moment, and ordered by the microsecond.
@@ -125,22 +127,23 @@ begin
         where l.role is not null and h.correlation_id = l.correlation
             and h.evidence_type = 'SIMULATED_DRY_RUN'
             and dot.fn_takes_components(h.status)
-        order by l.candidate, l.run, l.role, l.status = 'started' desc;
+        order by l.candidate collate "C", l.run, l.role collate "C", l.status = 'started' desc;
         get diagnostics v_components = row_count;
 
         if v_runs + v_components <> cardinality(v_ids) then
+            -- Takes the INSERTs back: the one-by-one way says which line it is.
             raise check_violation using message = 'a component has no header that takes it';
         end if;
-    exception when integrity_constraint_violation then
+        if v_wanted <> '{}' then
+            perform dot.fn_batch_events(
+                p_process_candidate_code, p_process_run_id, p_component_role, p_status, p_idempotency_key,
+                v_wanted
+            );
+        end if;
+    exception when unique_violation or check_violation or not_null_violation then
         return null;
     end;
 
-    if v_wanted <> '{}' then
-        perform dot.fn_batch_events(
-            p_process_candidate_code, p_process_run_id, p_component_role, p_status, p_idempotency_key,
-            v_wanted
-        );
-    end if;
     return v_ids;
 end
 $function$;

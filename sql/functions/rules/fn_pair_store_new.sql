@@ -3,7 +3,7 @@
 -- of a candidate that gives its parts to no role and pins no output; evidence without a key of meaning; a
 -- key that is not stored. Returns the ids of its components, the producer's first. Returns NULL, with
 -- nothing stored, where it is not, or does not stand up to the tables: then it goes through the observe
--- functions, whose rules these are.
+-- functions, whose rules these are. It is a subtransaction: of many pairs in one transaction make a batch.
 create or replace function dot.fn_pair_store_new(
     p_process_candidate_code text,
     p_producer_dot_code text,
@@ -32,7 +32,6 @@ returns uuid[]
 language plpgsql volatile
 as $function$
 declare
-    c_keys_of_meaning constant text[] := array['wrapper_phase', 'skipped', 'attempt'];
     v_producer_status text := dot.fn_component_status_stored(p_producer_status);
     v_verifier_status text := dot.fn_component_status_stored(p_verifier_status);
     v_ids uuid[] := array[gen_random_uuid(), gen_random_uuid()];
@@ -41,9 +40,9 @@ declare
 begin
     if (
         p_producer_status in ('completed', 'failed') and p_verifier_status in ('completed', 'failed')
-        and not p_evidence_ref ?| c_keys_of_meaning
-        and not p_producer_evidence_ref ?| c_keys_of_meaning
-        and not p_verifier_evidence_ref ?| c_keys_of_meaning
+        and dot.fn_is_plain_evidence(p_evidence_ref)
+        and dot.fn_is_plain_evidence(p_producer_evidence_ref)
+        and dot.fn_is_plain_evidence(p_verifier_evidence_ref)
         and (p_occurred_at is null or dot.fn_is_time(p_occurred_at))
         and (p_producer_occurred_at is null or dot.fn_is_time(p_producer_occurred_at))
         and (p_verifier_occurred_at is null or dot.fn_is_time(p_verifier_occurred_at))
@@ -105,17 +104,17 @@ begin
             session_user, p_idempotency_key || ':verifier:' || p_verifier_status, p_verifier_input_ref,
             p_verifier_output_ref, p_verifier_error_ref, p_verifier_evidence_ref
         );
-    exception when integrity_constraint_violation then
+        if v_wanted <> '{}' then
+            perform dot.fn_batch_events(
+                array_fill(p_process_candidate_code, array[3]), array_fill(p_process_run_id, array[3]),
+                array[null, 'producer', 'verifier'], array['started', p_producer_status, p_verifier_status],
+                array[p_idempotency_key, null, null], v_wanted
+            );
+        end if;
+    exception when unique_violation or check_violation or not_null_violation then
         return null;
     end;
 
-    if v_wanted <> '{}' then
-        perform dot.fn_batch_events(
-            array_fill(p_process_candidate_code, array[3]), array_fill(p_process_run_id, array[3]),
-            array[null, 'producer', 'verifier'], array['started', p_producer_status, p_verifier_status],
-            array[p_idempotency_key, null, null], v_wanted
-        );
-    end if;
     return v_ids;
 end
 $function$;

@@ -24,4 +24,4 @@ revoke all on function dot.fn_is_admitted(text, boolean, text, bigint, jsonb)
 
 comment on function dot.fn_is_admitted(text, boolean, text, bigint, jsonb) is
     'Whether an observation carries what its evidence type needs: admission and lease token above a '
-    'simulation, and none below.';
+    'simulation, and no admission below.';

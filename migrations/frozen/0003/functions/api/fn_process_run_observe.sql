@@ -7,7 +7,8 @@
 -- replay passes 1 to 3 like a first call, because a returned run is taken as permission to go on.
 -- Plans are made once in a session, for a ledger that grows: by indexes, and not for the arguments at hand.
 -- Locks: for a new DRY_RUN or REAL_RUN dot.gate_latch in ROW SHARE mode and the lease row, both until the
--- transaction ends; outside READ COMMITTED gate and lease rows wherever they are read, in a replay too.
+-- transaction ends; outside READ COMMITTED latch, gate rows and lease row wherever they are asked, in a
+-- replay too.
 -- Raises:
 --   23502  process_run_observation_<argument>_not_null, outbox_epoch_system_identifier_not_null
 --   23503  process_run_observation_dot_code_fkey, process_run_observation_process_candidate_code_fkey
@@ -119,7 +120,7 @@ begin
         perform dot.fn_lease_assert(p_process_candidate_code, p_lease_token, null, false);
     end if;
 
-    -- 4. Replay. It writes nothing, and so burns no transaction id.
+    -- 4. Replay. It writes nothing: in READ COMMITTED it burns no transaction id.
     if p_idempotency_key is not null then
         select r.process_run_id::uuid into v_stored_run_id
         from dot.process_run_observation r
@@ -129,6 +130,8 @@ begin
     if v_stored_run_id is null then
         -- 5. The same again, held until the transaction ends.
         if p_evidence_type is distinct from c_simulated then
+            perform dot.fn_admission_assert(p_process_candidate_code, p_evidence_type, p_lease_token, null,
+                true);
             -- Asked of what is new alone: a run that was begun before goes on to its end.
             if dot.fn_candidate_newest(p_process_candidate_code)
                 is distinct from p_process_candidate_code
@@ -141,13 +144,16 @@ begin
                     schema = 'dot', table = 'process_run_observation',
                     constraint = 'process_run_observation_superseded_check';
             end if;
-            perform dot.fn_admission_assert(p_process_candidate_code, p_evidence_type, p_lease_token, null,
-                true);
-            -- Asked again too: the event type may have been switched while this call waited for the latch or
-            -- the lease.
+            -- Asked again too: DOT and event type may have changed while latch or lease were waited for.
             v_event_wanted := dot.fn_host_events_wanted(array[p_dot_code], array[v_event_type]) <> '{}';
-            -- Runs are in the order of their tokens, and under one token of their time: no clock that went
-            -- back, and no lease table that was put back, makes a new run an older one.
+            if v_event_wanted is null then
+                raise serialization_failure using
+                    message = format('DOT %s left the catalogue while this call waited', p_dot_code),
+                    hint = 'Retry the transaction.';
+            end if;
+            -- Runs are in the order of their tokens, and under one token of their time, as far as this
+            -- statement sees them: neither a clock that went back nor a lease table that was put back makes
+            -- a new run an older one.
             select r.lease_token, r.observed_at into v_latest
             from dot.process_run_observation r
             where r.process_candidate_code = p_process_candidate_code and r.evidence_type = p_evidence_type
