@@ -13,6 +13,7 @@ IMMUTABLE = (
     "fn_database_identity",
     "fn_event_type",
     "fn_evidence_stored",
+    "fn_gate_keys",
     "fn_input_refuse",
     "fn_is_admitted",
     "fn_is_bounded_evidence",
@@ -20,7 +21,7 @@ IMMUTABLE = (
     "fn_is_component_status",
     "fn_is_evidence",
     "fn_is_line",
-    "fn_gate_keys",
+    "fn_is_plain_evidence",
     "fn_is_ref",
     "fn_is_run_id",
     "fn_is_run_status",
@@ -30,6 +31,7 @@ IMMUTABLE = (
     "fn_payload_mismatch_refuse",
     "fn_run_input_problem",
     "fn_status_stored",
+    "fn_takes_components",
 )
 
 # Tables whose rows may be changed or removed; every other one is append-only. Of the first two no row ever goes.

@@ -453,9 +453,9 @@ def _of_statements(source: str, body: str) -> Iterator[tuple[str, str, int, int,
             assert word
             yield "case arm dropped", word[0], word.start(), word.end(), "null"
         if name == "PLpgSQL_condition":
-            handled = re.compile(rf"\bwhen {node['condname']} then").search(body)
+            handled = re.compile(rf"(?:(?<=\bwhen )|(?<=\bor )){node['condname']}(?= (?:or|then)\b)").search(body)
             assert handled
-            yield "handler deleted", node["condname"], handled.start(), handled.end(), "when division_by_zero then"
+            yield "handler deleted", node["condname"], handled.start(), handled.end(), "division_by_zero"
 
 
 # -- The catalog: tables, attributes and rights ----------------------------------------------------------------------------
