@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from threading import Barrier
 from typing import Any
 
@@ -189,6 +190,19 @@ def test_a_real_pair_needs_gates_and_lease_and_is_verified(db: Database) -> None
     told = pair(writer, evidence_type="REAL_RUN", lease_token=acquire(writer), idempotency_key="real")
     found = row(db.session("reader"), "select * from dot.v_process_verification_v3")
     assert (found["verified"], found["last_verified_run_id"]) == (True, told["process_run_id"])
+
+
+@pytest.mark.parametrize("told", ["occurred_at", "producer_occurred_at", "verifier_occurred_at"])
+def test_a_new_pair_is_stored_together_whatever_times_its_source_tells(
+    db: Database, writer: Connection, told: str
+) -> None:
+    """Stored together it is a subtransaction, whose number is not that of the transaction."""
+    superuser = db.connect("superuser")
+    superuser.execute("begin")
+    assert pair(superuser, idempotency_key="key", **{told: datetime(2026, 1, 1, tzinfo=UTC)})["created"]
+    own = "select count(*) from dot.process_component_observation where xmin = pg_current_xact_id()::xid"
+    assert value(superuser, own) == 0
+    superuser.execute("rollback")
 
 
 # --- The batch ---
