@@ -32,7 +32,6 @@ ONCE = "Cast once per definition."
 
 # By function the one thing that is said of it, and why that is no fault.
 FALSE_ALARMS = {
-    "fn_batch_store_new": ("target type is different type than source type", DOMAINS),
     "fn_candidate_newest": ("routine is marked as VOLATILE, should be STABLE", VOLATILE),
     "fn_dot_outbox_ack": ("epoch is required", FOLDED),
     "fn_dot_outbox_poll": ("limit is required", FOLDED),

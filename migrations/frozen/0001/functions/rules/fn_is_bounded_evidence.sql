@@ -18,7 +18,7 @@ begin
     end if;
     v_numbers := jsonb_path_query_array(p_value, 'strict $.** ? (@.type() == "number")');
     for v_nth in 0 .. jsonb_array_length(v_numbers) - 1 loop
-        v_number := v_numbers -> v_nth;
+        v_number := (v_numbers -> v_nth)::numeric;
         if (scale(v_number) <= 24 and abs(v_number) <= 9007199254740991) is not true then
             return false;
         end if;
