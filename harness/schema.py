@@ -106,7 +106,8 @@ def state(connection: psycopg.Connection[Any]) -> State:
 
 def path(name: str, amendment: Amendment) -> Path:
     """The file of a function or view: the amendment's, where it is on and has one."""
-    own = Path("sql") / ("views" if name.startswith("v_") else "functions") / f"{name}.sql"
+    files = (path.relative_to(ROOT) for path in (ROOT / "sql").rglob(f"{name}.sql"))
+    own = next(files, Path("sql") / f"{name}.sql")  # an object that is not the wrapper's has no file
     amended = ROOT / "amendment" / own
     return amended if amendment != "off" and amended.exists() else ROOT / own
 

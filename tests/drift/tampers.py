@@ -152,8 +152,8 @@ FIRST = [
     Tamper("view dropped", "drop view dot.v_dot_event_type", "view dot.v_dot_event_type: definition"),
     Tamper(
         "barrier dropped",
-        "alter view dot.v_process_run reset (security_barrier)",
-        "view dot.v_process_run: option security_barrier",
+        "alter view dot.v_dot_gate reset (security_barrier)",
+        "view dot.v_dot_gate: option security_barrier",
     ),
     Tamper(
         "stranger may move gates",
