@@ -454,11 +454,13 @@ def test_version_runs_and_funnel_know_the_optional_amendment(db: Database, dot_w
 
     owner = db.connect("owner")
     for sources, differing in (("sql", 1), ("amendment/sql", 0)):
-        owner.execute((ROOT / sources / "functions" / "rules" / "fn_input_refuse.sql").read_bytes())
+        owner.execute((ROOT / sources / "functions" / "rules" / "fn_run_input_problem.sql").read_bytes())
         found = dot_wrapper("version", "--json").json
         assert (len(found["differing"]), found["amendment"]) == (differing, "on")
         cures = [one["cure"] for one in dot_wrapper("drift", "--json").json["differences"] if one["level"] == "drift"]
-        assert ["-f amendment/sql/functions/rules/fn_input_refuse.sql" in one for one in cures] == [True] * differing
+        assert ["-f amendment/sql/functions/rules/fn_run_input_problem.sql" in one for one in cures] == [
+            True
+        ] * differing
 
 
 def test_a_database_that_cannot_serve_says_in_one_line_what_to_do(

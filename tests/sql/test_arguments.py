@@ -187,7 +187,7 @@ LEGAL: dict[str, dict[str, str]] = {
         "evidence_ref_reserved": "wrapper_phase and skipped",
         "evidence_ref_attempt": "The key attempt is an object",
         "occurred_at": "NULL where the source does not say",
-        "status": "A blocked run is never stored",
+        "status": "with the optional amendment a header may also be blocked",
         "evidence_type": "SIMULATED_DRY_RUN, DRY_RUN, REAL_RUN",
         "dry_run": "false for REAL_RUN",
     },
@@ -236,18 +236,13 @@ LEGAL["process_component_observation"] = {
     },
     "component_role": "producer or verifier",
     "idempotency_key": "at most 240 bytes.",
-    "status": "A blocked component is never stored",
+    "status": "A component is never blocked",
 }
 AMENDED_LEGAL = {
     **LEGAL,
     "process_run_observation": {
         **LEGAL["process_run_observation"],
-        "status": "for a header also blocked",
         "blocked": "A blocked header is a SIMULATED_DRY_RUN",
-    },
-    "process_component_observation": {
-        **LEGAL["process_component_observation"],
-        "status": "A component is never blocked",
     },
 }
 

@@ -12,7 +12,6 @@ depends_on = None
 APPLIES = (
     "functions/rules/fn_status_stored",
     "functions/rules/fn_evidence_stored",
-    "functions/rules/fn_input_refuse",
     "functions/rules/fn_run_input_problem",
     "views/v_process_run_count",
     "views/v_dot_funnel",

@@ -23,11 +23,14 @@ begin
         -- What one table alone has, or means otherwise than another.
         v_hint := case p_table || '.' || v_argument
             when 'process_run_observation.status' then
-                'One of prepared, started, completed, failed, skipped. A blocked run is never stored: log '
-                'it as a refused command with fn_dot_iu_command_log.'
+                'One of prepared, started, completed, failed, skipped. Log a refused call with '
+                'fn_dot_iu_command_log; with the optional amendment a header may also be blocked.'
+            when 'process_run_observation.blocked' then
+                'A blocked header is a SIMULATED_DRY_RUN with another parent_run_id, an error_ref and no '
+                'idempotency_key.'
             when 'process_component_observation.status' then
-                'One of prepared, started, completed, failed, skipped. A blocked component is never stored: '
-                'log it as a refused command with fn_dot_iu_command_log.'
+                'One of prepared, started, completed, failed, skipped. A component is never blocked: log a '
+                'refused call with fn_dot_iu_command_log.'
             when 'process_run_observation.evidence_type' then 'One of SIMULATED_DRY_RUN, DRY_RUN, REAL_RUN.'
             when 'process_run_observation.dry_run' then
                 'true for SIMULATED_DRY_RUN and DRY_RUN, false for REAL_RUN.'
