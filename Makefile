@@ -13,7 +13,7 @@ MUTANTS ?=
 .PHONY: run test proof mutants check format bench bench-plots freeze snapshot lock stop clean
 
 run: $(VENV)/installed
-	@$(BIN)/python -m harness.demo "$(INPUT)"
+	@$(BIN)/python -m tools.demo "$(INPUT)"
 
 # The rules, attacks and races on 16, and on 15 where Debian's server is installed; everything on the embedded PostgreSQL 18.
 # With DATABASE_URL: everything on that server, see docs/servers.md.
@@ -21,9 +21,9 @@ test: $(VENV)/installed
 ifneq ($(origin DATABASE_URL),undefined)
 	$(BIN)/python -m pytest -n 2
 else
-	DOT_TEST_POSTGRES=16 $(BIN)/python -m pytest -n 2 -q tests/sql tests/attacks tests/races
+	DOT_TEST_POSTGRES=16 $(BIN)/python -m pytest -n 2 -q tests/sql tests/security tests/races
 	@if test -x /usr/lib/postgresql/15/bin/postgres; then \
-	    DOT_TEST_POSTGRES=15 $(BIN)/python -m pytest -n 2 -q tests/sql tests/attacks tests/races; \
+	    DOT_TEST_POSTGRES=15 $(BIN)/python -m pytest -n 2 -q tests/sql tests/security tests/races; \
 	else echo "PostgreSQL 15 is not tested: Debian's postgresql-15 is not installed"; fi
 	$(BIN)/python -m pytest -n 2
 endif
@@ -34,20 +34,20 @@ proof: $(VENV)/installed
 
 # Changes the SQL in every way a guard can be missing or wrong, and fails where no test notices. MUTANTS="--only fn_is_code".
 mutants: $(VENV)/installed
-	PYTHONPATH=.:tests $(BIN)/python -m mutants.run --result $(VENV)/mutants.json $(MUTANTS)
+	PYTHONPATH=tests $(BIN)/python -m tools.mutants.run --result $(VENV)/mutants.json $(MUTANTS)
 
 check: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m migrations.frozen_sql check
-	$(BIN)/python -m migrations.snapshot --check
+	$(BIN)/python -m dot_wrapper.deploy.frozen_sql check
+	$(BIN)/python -m tools.snapshot --check
 	$(BIN)/alembic upgrade head --sql > $(VENV)/upgrade.sql
 	$(BIN)/alembic -n amendment upgrade head --sql > $(VENV)/amendment.sql
 	$(BIN)/squawk --config squawk.toml $(VENV)/upgrade.sql $(VENV)/amendment.sql sql/roles.sql sql/roles_drop.sql
 	$(BIN)/alembic downgrade head:base --sql > $(VENV)/downgrade.sql
 	$(BIN)/alembic -n amendment downgrade head:base --sql > $(VENV)/amendment_back.sql
-	$(BIN)/python -m migrations.pinned $(VENV)/upgrade.sql $(VENV)/downgrade.sql $(VENV)/amendment.sql $(VENV)/amendment_back.sql \
+	$(BIN)/python -m tools.pinned $(VENV)/upgrade.sql $(VENV)/downgrade.sql $(VENV)/amendment.sql $(VENV)/amendment_back.sql \
 	    sql/roles.sql sql/roles_drop.sql sql/drift.sql
 
 format: $(VENV)/installed
@@ -72,15 +72,15 @@ $(VENV)/bench/installed: bench/requirements.lock
 
 # make freeze REV=0005, or REV=a003 of the amendment: keeps the copies of sql/ that a revision applies. FORCE=1 rewrites one before the first release.
 freeze: $(VENV)/installed
-	$(BIN)/python -m migrations.frozen_sql freeze $(REV) $(if $(filter 1,$(FORCE)),--force)
+	$(BIN)/python -m dot_wrapper.deploy.frozen_sql freeze $(REV) $(if $(filter 1,$(FORCE)),--force)
 
 # Regenerates sql/schema.snapshot.sql, the line diff of tables, constraints and grants.
 snapshot: $(VENV)/installed
-	$(BIN)/python -m migrations.snapshot
+	$(BIN)/python -m tools.snapshot
 
 # Pins the dependencies of pyproject.toml anew, with hashes and without any index address. Needs uv.
 lock:
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --upgrade --group dev pyproject.toml -o requirements.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --upgrade --group dev --extra embedded pyproject.toml -o requirements.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --upgrade --group bench -o bench/requirements.lock
 
 stop: $(VENV)/installed

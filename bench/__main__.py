@@ -24,7 +24,7 @@ from rich.table import Table
 from bench.figures import ERROR, NOT_MEASURED, Row
 from bench.rows import ROWS, Bench, Measurement
 from bench.server import NotMeasured, Server, connected, one, running
-from harness.cli.output import complain, progress_bar
+from dot_wrapper.cli.output import complain, progress_bar
 
 MILLION = 1_000_000
 

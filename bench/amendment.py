@@ -22,8 +22,8 @@ from alembic.config import Config
 from rich.console import Console
 from rich.table import Table
 
-from harness import embedded
-from migrations.frozen_sql import ROOT
+from dot_wrapper.files import ROOT
+from dot_wrapper.operations import embedded
 
 WRITERS = 4
 

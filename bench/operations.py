@@ -16,8 +16,8 @@ import psycopg
 from uuid_utils.compat import uuid7
 
 from bench.server import Connection, connected, cpu_seconds
-from harness import calls
-from harness.calls import Role
+from dot_wrapper.client import calls
+from dot_wrapper.client.calls import Role
 
 SLICES = 4  # short turns within a round: what the machine does meanwhile falls on all alike
 

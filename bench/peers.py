@@ -17,7 +17,7 @@ from uuid_utils.compat import uuid7
 
 from bench.operations import Operation
 from bench.server import Connection, NotMeasured, Server, connected
-from harness.schema import ROOT
+from dot_wrapper.files import ROOT
 
 PROGRAMS = ROOT / ".venv" / "bench" / "bin"
 

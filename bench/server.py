@@ -17,8 +17,8 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from harness import embedded
-from harness.schema import ROOT
+from dot_wrapper.files import ROOT
+from dot_wrapper.operations import embedded
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 

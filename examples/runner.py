@@ -16,9 +16,9 @@ import tempfile
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-from harness.caller_path import Run, caller_path
-from harness.errors import DotWrapperError, LeaseNotLive, Refusal
-from harness.ledger import Ledger
+from dot_wrapper.client.caller_path import Run, caller_path
+from dot_wrapper.client.errors import DotWrapperError, LeaseNotLive, Refusal
+from dot_wrapper.client.ledger import Ledger
 
 
 def produce(run: Run) -> Path:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from alembic import context
 from alembic.runtime.migration import RevisionStep
 
-from harness.database import PIN
-from migrations.deploy import (
+from dot_wrapper.client.database import PIN
+from dot_wrapper.deploy.frozen_sql import AMENDMENT
+from dot_wrapper.deploy.transaction import (
     ACT_AS_OWNER,
     BEGIN,
     ENTER,
@@ -23,7 +24,7 @@ from migrations.deploy import (
     start,
     steps,
 )
-from migrations.frozen_sql import AMENDMENT, ROOT
+from dot_wrapper.files import ROOT
 
 VERSION = """
 do $version$

@@ -1,6 +1,6 @@
 """${message}"""
 
-from migrations.frozen_sql import apply, revert
+from dot_wrapper.deploy.frozen_sql import apply, revert
 
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}

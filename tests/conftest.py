@@ -19,12 +19,15 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from harness import cli, database, embedded
-from harness.errors import NoDatabase
-from prepared import PREPARED, Prepared, prepared
-from servers import server
-from sizes import PROFILE
+from dot_wrapper import cli
+from dot_wrapper.client import database
+from dot_wrapper.client.errors import NoDatabase
+from dot_wrapper.client.ledger import Ledger
+from dot_wrapper.operations import embedded
 from support import Database, DotWrapper, Outcome
+from support.prepared import PREPARED, Prepared, prepared
+from support.servers import server
+from support.sizes import PROFILE
 
 settings.load_profile(PROFILE)
 
@@ -72,6 +75,13 @@ def db(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> Iterator[
         database = Database(url, prepared_server, amended=amended)
         yield database
         database.close()
+
+
+@pytest.fixture
+def ledger(db: Database) -> Iterator[Ledger]:
+    """The test's database through the Python API, as a login that holds the five roles and nothing else."""
+    with Ledger(lambda: database.connect(db.url_as("operator"))) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from alembic import context
 from alembic.util.exc import CommandError
 
-from harness import schema
-from migrations.deploy import (
+from dot_wrapper.deploy.transaction import (
     ACT_AS_OWNER,
     BEGIN,
     ENTER,
@@ -23,6 +22,7 @@ from migrations.deploy import (
     execute_all,
     start,
 )
+from dot_wrapper.operations import schema
 
 # The copies of this checkout replace what its main line has installed, and nothing older or newer.
 ON_MAIN_LINE = f"""

@@ -8,7 +8,7 @@ Every text is collated by its bytes ("C"). The rules of another collation change
 system: an index that was built under the old ones then misses rows, and a key that is unique is stored twice.
 """
 
-from migrations.frozen_sql import apply, drop_tables, execute, revert, tables
+from dot_wrapper.deploy.frozen_sql import apply, drop_tables, execute, revert, tables
 
 revision = "0001"
 down_revision = None

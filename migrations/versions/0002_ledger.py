@@ -1,6 +1,6 @@
 """Ledger: the wrapper's own tables, append-only, and the bridge functions through which it reaches the host layer."""
 
-from migrations.frozen_sql import apply, drop_tables, execute, revert, tables
+from dot_wrapper.deploy.frozen_sql import apply, drop_tables, execute, revert, tables
 
 revision = "0002"
 down_revision = "0001"

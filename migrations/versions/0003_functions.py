@@ -1,6 +1,6 @@
 """Functions: the evidence ladder, the two observe functions, leases, preflight, gates, catalogue, command log, outbox."""
 
-from migrations.frozen_sql import apply, revert
+from dot_wrapper.deploy.frozen_sql import apply, revert
 
 revision = "0003"
 down_revision = "0002"

@@ -1,6 +1,6 @@
 """Views: runs, the v2 facts, the v3 verdict, the board, counts, catalogue, leases, trails, outbox, inventory."""
 
-from migrations.frozen_sql import apply, revert
+from dot_wrapper.deploy.frozen_sql import apply, revert
 
 revision = "0004"
 down_revision = "0003"

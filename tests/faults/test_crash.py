@@ -17,13 +17,13 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from harness import database
-from harness.errors import DatabaseUnavailable
-from harness.ledger import Ledger
-from prepared import prepared
-from servers import data_directory, kill, server, start_again
-from sizes import size
+from dot_wrapper.client import database
+from dot_wrapper.client.errors import DatabaseUnavailable
+from dot_wrapper.client.ledger import Ledger
 from support import PAIR, PRODUCER, VERIFIER, Connection, Database, define_pair, observe_run, rows, value
+from support.prepared import prepared
+from support.servers import data_directory, kill, server, start_again
+from support.sizes import size
 
 WRITERS, ROUNDS, CALLS = 6, size(5, 500), 240
 

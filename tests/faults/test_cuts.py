@@ -11,11 +11,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from harness import database
-from harness.caller_path import caller_path
-from harness.calls import EvidenceType, Pair
-from harness.errors import DatabaseUnavailable
-from harness.ledger import Ledger
+from dot_wrapper.client import database
+from dot_wrapper.client.caller_path import caller_path
+from dot_wrapper.client.calls import EvidenceType, Pair
+from dot_wrapper.client.errors import DatabaseUnavailable
+from dot_wrapper.client.ledger import Ledger
 from support import PAIR, PRODUCER, VERIFIER, Database, ready_for_real_runs, row, rows, value
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from clusters import Cluster
-from servers import VERSIONS, server
+from support.clusters import Cluster
+from support.servers import VERSIONS, server
 
 
 @pytest.fixture(scope="module", params=VERSIONS, ids="on {}".format)

@@ -12,7 +12,19 @@ import psycopg
 import pytest
 from alembic import command
 
-from catalog import (
+from dot_wrapper.deploy.frozen_sql import AMENDMENT, FrozenSql
+from dot_wrapper.deploy.transaction import ADVISORY_LOCK
+from support import (
+    Database,
+    define_pair,
+    observe_component,
+    observe_run,
+    refused,
+    rows,
+    value,
+    waiting,
+)
+from support.catalog import (
     HEAD,
     catalog,
     disagreements,
@@ -27,20 +39,8 @@ from catalog import (
     upgrade_script,
     version,
 )
-from clusters import EMPTIED, KINDS, Cluster, rows_of
-from migrations.deploy import ADVISORY_LOCK
-from migrations.frozen_sql import AMENDMENT, FrozenSql
-from servers import upgrade
-from support import (
-    Database,
-    define_pair,
-    observe_component,
-    observe_run,
-    refused,
-    rows,
-    value,
-    waiting,
-)
+from support.clusters import EMPTIED, KINDS, Cluster, rows_of
+from support.servers import upgrade
 
 TABLE = "alembic_version_amendment"
 LATEST = "a002"

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from catalog import catalog, disagreements, finished, query, start_module
-from migrations.amendment_page import PAGE as AMENDMENT_PAGE
-from migrations.amendment_page import page as amendment_page
-from migrations.frozen_sql import AMENDMENT, ROOT, FrozenSql
-from migrations.reference import PAGE
-from migrations.snapshot import SNAPSHOT, difference, dump, normalise, snapshot_of
-from servers import fresh_database, server, upgrade
+from dot_wrapper.deploy.frozen_sql import AMENDMENT, FrozenSql
+from dot_wrapper.files import ROOT
 from support import Database
+from support.catalog import catalog, disagreements, finished, query, start_module
+from support.servers import fresh_database, server, upgrade
+from tools.amendment_page import PAGE as AMENDMENT_PAGE
+from tools.amendment_page import page as amendment_page
+from tools.reference import PAGE
+from tools.snapshot import SNAPSHOT, difference, dump, normalise, snapshot_of
 
 pytestmark = pytest.mark.usefixtures("client_programs")
 
@@ -118,7 +119,7 @@ def test_the_snapshot_command_writes_what_its_check_accepts_and_says_what_to_do_
         re.sub(r"^```diff\n.*?^```\n", "", AMENDMENT_PAGE.read_text(encoding="utf-8"), flags=re.M | re.S)
     )
     files = ("--file", str(written), "--amendment-page", str(amendment))
-    assert finished(start_module("migrations.snapshot", *files)) == (0, "")
+    assert finished(start_module("tools.snapshot", *files)) == (0, "")
     assert written.read_text(encoding="utf-8") == SNAPSHOT.read_text(encoding="utf-8"), "run make snapshot"
     assert amendment.read_text(encoding="utf-8") == AMENDMENT_PAGE.read_text(encoding="utf-8"), "run make snapshot"
     written.write_text(written.read_text(encoding="utf-8").replace("ENABLE ALWAYS", "DISABLE"), encoding="utf-8")
@@ -128,7 +129,7 @@ def test_the_snapshot_command_writes_what_its_check_accepts_and_says_what_to_do_
         amendment.read_text(encoding="utf-8").replace("'blocked'::text", "'refused'::text"), encoding="utf-8"
     )
     arguments = ("--check", *files, "--page", str(page))
-    status, printed = finished(start_module("migrations.snapshot", *arguments))
+    status, printed = finished(start_module("tools.snapshot", *arguments))
     assert (status, "run make snapshot" in printed) == (1, True), printed
     assert f"{amendment} does not show what the amendment changes" in printed
     assert "\nadd: fn_is_ref\n" in printed

@@ -15,7 +15,11 @@ import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
-from catalog import (
+from dot_wrapper.client.database import connect
+from dot_wrapper.deploy.frozen_sql import AMENDMENT, FrozenSql, FrozenSqlError, released_manifest, statement
+from dot_wrapper.files import ROOT
+from support import IN_BOTH_STATES, Database, rows, value
+from support.catalog import (
     HEAD,
     catalog,
     downgrade_script,
@@ -27,10 +31,7 @@ from catalog import (
     upgrade_script,
     version,
 )
-from harness.database import connect
-from migrations.frozen_sql import AMENDMENT, ROOT, FrozenSql, FrozenSqlError, released_manifest, statement
-from servers import owner_url, upgrade
-from support import IN_BOTH_STATES, Database, rows, value
+from support.servers import owner_url, upgrade
 
 NAME = "functions/rules/fn_is_ref"
 OTHER = "functions/rules/fn_is_line"
@@ -296,7 +297,7 @@ class Checkout:
         return printed
 
     def frozen_sql(self, *arguments: str) -> tuple[int, str]:
-        return finished(start_module("migrations.frozen_sql", *arguments, root=self.root))
+        return finished(start_module("dot_wrapper.deploy.frozen_sql", *arguments, root=self.root))
 
     def revision(self, number: str, *names: str) -> None:
         """Adds a revision from the template and lists the files it applies."""

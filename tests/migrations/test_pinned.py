@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from migrations.frozen_sql import ROOT
-from migrations.pinned import main, problems
+from dot_wrapper.files import ROOT
+from tools.pinned import main, problems
 
 PIN = "set local search_path = pg_catalog, pg_temp;\n"
 

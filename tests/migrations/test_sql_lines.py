@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from migrations.frozen_sql import ROOT
+from dot_wrapper.files import ROOT
 
 SHORTER_THAN = 110
 

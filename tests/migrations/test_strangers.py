@@ -9,7 +9,13 @@ import psycopg
 import pytest
 from alembic import command
 
-from catalog import (
+from dot_wrapper import cli
+from dot_wrapper.client import database
+from dot_wrapper.client.errors import ForeignSchema
+from dot_wrapper.client.ledger import Ledger
+from dot_wrapper.deploy.transaction import TRUST
+from support import refused
+from support.catalog import (
     HEAD,
     downgrade,
     downgrade_script,
@@ -20,14 +26,9 @@ from catalog import (
     server_errors,
     upgrade_script,
 )
-from clusters import ROLES_DROP_SQL, ROLES_SQL, Cluster
-from harness import cli, database
-from harness.errors import ForeignSchema
-from harness.ledger import Ledger
-from migrations.deploy import TRUST
-from servers import database_url, upgrade
-from strangers import COMMANDS, OWNER, TAKEN, give_back, has_taken, take_schema
-from support import refused
+from support.clusters import ROLES_DROP_SQL, ROLES_SQL, Cluster
+from support.servers import database_url, upgrade
+from support.strangers import COMMANDS, OWNER, TAKEN, give_back, has_taken, take_schema
 
 # Where the stranger's names come before pg_catalog's, or are a closer match.
 WAYS = ("public", "a schema of the login's name", "a path of the database", "a path of the login in the database")

@@ -16,7 +16,14 @@ from alembic import command
 from alembic.config import Config
 from alembic.util.exc import CommandError
 
-from catalog import (
+from dot_wrapper import cli
+from dot_wrapper.client.errors import READ_ONLY_HINT, NoDatabase
+from dot_wrapper.client.ledger import Ledger
+from dot_wrapper.deploy.transaction import Refused, connected
+from dot_wrapper.files import ROOT
+from dot_wrapper.operations import embedded
+from support import refused
+from support.catalog import (
     HEAD,
     downgrade_script,
     finished,
@@ -27,14 +34,8 @@ from catalog import (
     upgrade_script,
     version,
 )
-from clusters import Cluster
-from harness import cli, embedded
-from harness.errors import READ_ONLY_HINT, NoDatabase
-from harness.ledger import Ledger
-from migrations.deploy import Refused, connected
-from migrations.frozen_sql import ROOT
-from servers import server, upgrade
-from support import refused
+from support.clusters import Cluster
+from support.servers import server, upgrade
 
 NOT_REACHED = "postgresql://x@/x?host=/nonexistent"
 
@@ -86,7 +87,7 @@ def test_an_empty_database_url_is_an_error_everywhere(
         ledger.preflight()
     for words in (("version",), ("upgrade",), ("board",), ("doctor",), ("rehearse", "x", "--actor", "a")):
         assert (cli.run(words), "DATABASE_URL is empty" in capsys.readouterr().err) == (cli.FAILED, True), words
-    for module in ("pytest", "harness.demo"):
+    for module in ("pytest", "tools.demo"):
         status, printed = run_module(module, DATABASE_URL=empty_url)
         assert (status != 0, "DATABASE_URL is empty" in printed) == (True, True), printed
     for target in ("test", "run"):
@@ -367,7 +368,7 @@ def test_a_lock_that_is_never_given_ends_in_an_error_and_changes_nothing(
     empty: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upgrade(empty)
-    monkeypatch.setattr("migrations.deploy.PATIENCE", 1.0)
+    monkeypatch.setattr("dot_wrapper.deploy.transaction.PATIENCE", 1.0)
     with psycopg.connect(empty) as reader:
         reader.execute("select count(*) from dot.v_dot_funnel")
         with refused("55P03"):

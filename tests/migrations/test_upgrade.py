@@ -6,7 +6,8 @@ import psycopg
 import pytest
 from alembic import command
 
-from catalog import (
+from support import refused
+from support.catalog import (
     HEAD,
     catalog,
     downgrade,
@@ -21,10 +22,9 @@ from catalog import (
     upgrade_script,
     version,
 )
-from clusters import EMPTIED, KINDS, ROLES_DROP_SQL, ROLES_SQL, Cluster, rows_of
-from prepared import OWN_ROLES
-from servers import database_url, upgrade
-from support import refused
+from support.clusters import EMPTIED, KINDS, ROLES_DROP_SQL, ROLES_SQL, Cluster, rows_of
+from support.prepared import OWN_ROLES
+from support.servers import database_url, upgrade
 
 
 def physical(url: str) -> list[dict[str, object]]:

@@ -11,7 +11,7 @@ from typing import TypeVar
 import pytest
 from hypothesis import is_hypothesis_test, seed
 
-from sizes import LARGE
+from support.sizes import LARGE
 
 T = TypeVar("T")
 

@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
-from sizes import size
 from support import PRODUCER, VERIFIER, Connection, Database, batch, call, define_pair, rows
+from support.sizes import size
 
 STORES = ("fn_batch_store_new", "fn_pair_store_new")
 EVENTS = ("process.run.started", "process.component.step_completed", "process.component.failed")

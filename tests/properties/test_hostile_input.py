@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from harness import model
+from dot_wrapper.proving import model
 from support import (
     GATES,
     IN_BOTH_STATES,
@@ -26,7 +26,7 @@ from support import (
     observe_component,
     observe_run,
 )
-from twin import STRANGER, Twin
+from support.twin import STRANGER, Twin
 
 NIL, MAX = uuid.UUID(int=0), uuid.UUID(int=2**128 - 1)
 RUN_ID = uuid.UUID(int=1)

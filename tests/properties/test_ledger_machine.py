@@ -18,9 +18,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from harness import model
+from dot_wrapper.proving import model
 from support import GATES, IN_BOTH_STATES, PRODUCER, VERIFIER, Database
-from twin import STRANGER, STRICT, Twin
+from support.twin import STRANGER, STRICT, Twin
 
 RUN_IDS = [uuid.UUID(int=number) for number in range(1, 6)]
 

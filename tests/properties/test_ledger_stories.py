@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from harness import model
+from dot_wrapper.proving import model
 from support import GATES, IN_BOTH_STATES, PRODUCER, VERIFIER, Database
-from twin import STRICT, Outcome, Twin
+from support.twin import STRICT, Outcome, Twin
 
 pytestmark = IN_BOTH_STATES
 

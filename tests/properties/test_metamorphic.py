@@ -8,9 +8,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import model
+from dot_wrapper.proving import model
 from support import GATES, Database, row, value
-from twin import Twin
+from support.twin import Twin
 
 Step = tuple[str, ...]
 

@@ -14,8 +14,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from sizes import size
 from support import Connection, Database, define_pair, observe_component, observe_run, row, rows, value, waiting
+from support.sizes import size
 
 SESSIONS, ROUNDS = size(32, 64), size(50, 500)
 

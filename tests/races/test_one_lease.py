@@ -11,8 +11,8 @@ from functools import partial
 
 import pytest
 
-from sizes import size
 from support import PAIR, Connection, Database, acquire, define_pair, refused, rows, value, waiting
+from support.sizes import size
 
 THIEVES, ROUNDS = size(40, 40), size(50, 1000)
 TAKE = "select dot.fn_dot_iu_runtime_lease_acquire('dot_exec:' || %s, %s, 600)"

@@ -8,8 +8,8 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from sizes import size
 from support import Connection, Database, define_pair, observe_run, rows, value
+from support.sizes import size
 
 WRITERS, EVENTS = size(8, 16), size(60, 6000)
 POLL = "select epoch, xact_id::text as xact_id, id, aggregateid from dot.fn_dot_outbox_poll(1000)"

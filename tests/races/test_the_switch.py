@@ -12,7 +12,6 @@ from typing import Any
 import psycopg
 import pytest
 
-from sizes import size
 from support import (
     GATES,
     PAIR,
@@ -28,6 +27,7 @@ from support import (
     value,
     waiting,
 )
+from support.sizes import size
 
 WRITERS, ROUNDS = size(8, 16), size(5, 50)
 LEVELS = ("read committed", "repeatable read", "serializable")

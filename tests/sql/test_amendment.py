@@ -9,9 +9,6 @@ from typing import Any
 
 import pytest
 
-from catalog import downgrade
-from ledgers import store_candidate, store_component, store_run
-from servers import upgrade
 from support import (
     AMENDED,
     PAIR,
@@ -30,6 +27,9 @@ from support import (
     rows,
     value,
 )
+from support.catalog import downgrade
+from support.ledgers import store_candidate, store_component, store_run
+from support.servers import upgrade
 
 EVIDENCE_TYPES = ("SIMULATED_DRY_RUN", "DRY_RUN", "REAL_RUN")
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from prepared import ROLES
 from support import (
     GATES,
     PAIR,
@@ -26,6 +25,7 @@ from support import (
     rows,
     value,
 )
+from support.prepared import ROLES
 
 APPEND_ONLY = (
     "dot_config_audit",

@@ -9,8 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from hints import DEFINITIONS, problems_of
 from support import IN_BOTH_STATES, Database, define_pair, observe_component, observe_run, refused, rows
+from support.hints import DEFINITIONS, problems_of
 
 LEGAL_CODE = "at most 200 bytes"
 LEGAL_PROSE = "One line of printable ASCII"

@@ -6,7 +6,6 @@ import itertools
 import uuid
 from datetime import UTC, datetime, timedelta
 
-from ledgers import moment, store_candidate, store_component, store_run
 from support import (
     PAIR,
     Connection,
@@ -19,6 +18,7 @@ from support import (
     rows,
     value,
 )
+from support.ledgers import moment, store_candidate, store_component, store_run
 
 DONE, BEGUN = "step_completed", "step_started"
 EVIDENCE_TYPES = ("SIMULATED_DRY_RUN", "DRY_RUN", "REAL_RUN")

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from ledgers import moment, store_candidate, store_component, store_run
 from support import Connection, Database, row, rows, set_gates, value
+from support.ledgers import moment, store_candidate, store_component, store_run
 
 DOTS, WITH_PATH, AGENT_API, COMMAND_RUNS, REFUSED = 303, 119, 103, 55, 9
 

@@ -269,7 +269,7 @@ def test_names_sort_by_their_bytes(db: Database) -> None:
     writer = db.session("writer")
     for key in ("a", "B", "b", "A", "a-b", "a.b", "aB", "ab"):
         observe_run(writer, idempotency_key=key)
-    # A database made by C sorts so anyway: there the rule of the catalog is what fails, tests/attacks/test_catalog_lint.py.
+    # A database made by C sorts so anyway: there the rule of the catalog is what fails, tests/security/test_catalog_lint.py.
     kept = rows(db.session("reader"), "select idempotency_key as key from dot.v_process_run order by 1")
     assert [one["key"] for one in kept] == ["A", "B", "a", "a-b", "a.b", "aB", "ab", "b"]
 

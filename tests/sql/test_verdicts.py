@@ -10,7 +10,6 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from ledgers import moment, store_candidate, store_component, store_run
 from support import (
     PAIR,
     Connection,
@@ -24,6 +23,7 @@ from support import (
     rows,
     value,
 )
+from support.ledgers import moment, store_candidate, store_component, store_run
 
 # A component: role, stored status, second, correlation id.
 Component = tuple[str, str, float, str]

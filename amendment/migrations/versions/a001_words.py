@@ -1,7 +1,7 @@
 """Words: prepared, skipped and blocked may be stored, and are. What is stored already is checked by the next revision."""
 
-from amendment.keeps_rows import refuse_where_used
-from migrations.frozen_sql import AMENDMENT, FrozenSql, apply, execute, lock_views
+from dot_wrapper.deploy.frozen_sql import AMENDMENT, FrozenSql, apply, execute, lock_views
+from dot_wrapper.deploy.keeps_rows import refuse_where_used
 
 revision = "a001"
 down_revision = None

@@ -1,7 +1,7 @@
 """Validate: what was stored before the amendment is checked too, while others write."""
 
-from amendment.keeps_rows import refuse_where_used
-from migrations.frozen_sql import execute
+from dot_wrapper.deploy.frozen_sql import execute
+from dot_wrapper.deploy.keeps_rows import refuse_where_used
 
 revision = "a002"
 down_revision = "a001"

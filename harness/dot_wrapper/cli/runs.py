@@ -1,0 +1,254 @@
+"""``runs``, ``show`` and ``leases``: what ran, what is running, and what exactly was recorded of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal
+from uuid import UUID
+
+import typer
+
+from dot_wrapper.cli.output import Json, counted, local, print_json, print_rows, say
+from dot_wrapper.cli.session import open_ledger
+from dot_wrapper.client.calls import EvidenceType
+from dot_wrapper.client.errors import InputError, UnknownReference
+from dot_wrapper.client.ledger import Ledger
+
+EndState = Literal["blocked", "failed", "skipped", "completed", "prepared", "awaits_verifier", "stale", "open"]
+
+GRADES: Final = {"SIMULATED_DRY_RUN": "simulated", "DRY_RUN": "dry", "REAL_RUN": "real"}
+"""What each evidence type is called where a column is narrow."""
+
+OfCandidate = Annotated[str | None, typer.Option(help="Its candidate, where runs of several have the same id.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands of this module."""
+    for command in (runs, show, leases):
+        app.command()(command)
+
+
+def runs(
+    candidate: Annotated[str | None, typer.Option(help="Runs of this candidate alone.")] = None,
+    state: Annotated[EndState | None, typer.Option(help="Runs in this state alone.")] = None,
+    evidence_type: Annotated[EvidenceType | None, typer.Option(help="Runs of this evidence type alone.")] = None,
+    since: Annotated[str | None, typer.Option(help="Runs observed at or after this time (ISO 8601).")] = None,
+    until: Annotated[str | None, typer.Option(help="Runs observed before this time (ISO 8601).")] = None,
+    occurred_since: Annotated[
+        str | None, typer.Option(help="Runs that occurred, as their source says, at or after this time.")
+    ] = None,
+    occurred_until: Annotated[
+        str | None, typer.Option(help="Runs that occurred, as their source says, before this time.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many, the newest first.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """List runs, the newest first: candidate, evidence type, where it stands, when it was observed and occurred, by whom.
+
+    A time without a zone is one of this machine's zone. A run whose source does not say when it occurred is in no range of that.
+
+    Example: dot-wrapper runs --candidate bakery.orders --state completed --since 2026-11-01
+    """
+    with open_ledger() as ledger:
+        found = ledger.select(
+            """
+            select process_candidate_code, process_run_id, evidence_type, end_state, occurred_at, observed_at,
+                last_observed_at, components, actor, session_actor, idempotency_key, correlation_id, parent_run_id
+            from dot.v_process_run
+            where (%(candidate)s::text is null or process_candidate_code = %(candidate)s)
+                and (%(state)s::text is null or end_state = %(state)s)
+                and (%(evidence_type)s::text is null or evidence_type = %(evidence_type)s)
+                and (%(since)s::timestamptz is null or observed_at >= %(since)s)
+                and (%(until)s::timestamptz is null or observed_at < %(until)s)
+                and (%(occurred_since)s::timestamptz is null or occurred_at >= %(occurred_since)s)
+                and (%(occurred_until)s::timestamptz is null or occurred_at < %(occurred_until)s)
+            order by observed_at desc, process_run_id desc
+            limit %(limit)s
+            """,
+            {
+                "candidate": candidate,
+                "state": state,
+                "evidence_type": evidence_type,
+                "since": _time("--since", since),
+                "until": _time("--until", until),
+                "occurred_since": _time("--occurred-since", occurred_since),
+                "occurred_until": _time("--occurred-until", occurred_until),
+                "limit": limit,
+            },
+        )
+    if as_json:
+        print_json(found)
+        return
+    # Seven columns do not fit a terminal: what belongs together shares one.
+    print_rows(
+        [
+            {
+                "run": f"{run['process_run_id']}\n{run['process_candidate_code']}",
+                "state": f"{run['end_state']}\n{GRADES[run['evidence_type']]}",
+                "at": f"{local(run['observed_at'])}\n{run['actor']}"
+                + (f"\n{local(run['occurred_at'])}" if run["occurred_at"] else ""),
+            }
+            for run in found
+        ],
+        {"run": "run, candidate", "state": "state", "at": "observed, by"},
+        lines=True,
+    )
+    say(f"{counted(len(found), 'run')}{', and perhaps more: --limit' if len(found) == limit else ''}")
+
+
+def show(
+    run: Annotated[str, typer.Argument(help="The id of a run.")],
+    candidate: OfCandidate = None,
+    as_json: Json = False,
+) -> None:
+    """Show all that was recorded of a run: header, components, verdict, what let it in (admission), and the order of events.
+
+    Example: dot-wrapper show 0198c0de-0000-7000-8000-000000000001
+    """
+    with open_ledger() as ledger:
+        found = run_by_id(ledger, run, candidate)
+        if found is None:
+            raise UnknownReference(f"{run} is no run", hint="`dot-wrapper runs` lists the runs.")
+        found["component_rows"] = ledger.select(
+            "select * from dot.v_process_run_component where process_candidate_code = %(process_candidate_code)s"
+            " and process_run_id = %(process_run_id)s order by observed_at, component_role",
+            found,
+        )
+        found["verdict"] = verdict_of_run(ledger, found)
+    if as_json:
+        print_json(found)
+    else:
+        _print_run(found)
+
+
+def _print_run(run: dict[str, Any]) -> None:
+    components = run["component_rows"]
+    say(f"run {run['process_run_id']} of {run['process_candidate_code']}: {run['end_state']}", style="bold")
+    if run["evidence_type"] == "REAL_RUN":
+        verdict = run["verdict"]
+        say(": ".join(filter(None, (said_of(verdict), ", ".join(verdict["reasons"] + verdict["caveats"])))))
+    shown = (
+        "evidence_type",
+        "status",
+        "occurred_at",
+        "dot_code",
+        "correlation_id",
+        "parent_run_id",
+        "idempotency_key",
+        "actor",
+        "session_actor",
+        "lease_token",
+        "input_ref",
+        "output_ref",
+        "error_ref",
+        "evidence_ref",
+    )
+    _print_fields("header", run, shown)
+    for component in components:
+        _print_fields(component["component_role"], component, [key for key in shown if key != "parent_run_id"])
+    _print_admission(run["admission"])
+    print_rows(
+        [
+            {
+                "at": f"{local(row['observed_at'])}.{row['observed_at'].microsecond // 1000:03}",
+                "what": row.get("component_role", "header"),
+                "status": row["status"],
+            }
+            for row in sorted((run, *components), key=lambda row: row["observed_at"])
+        ],
+        {"at": "observed", "what": "what", "status": "stored status"},
+        title="timeline",
+    )
+
+
+def _print_fields(title: str, row: dict[str, Any], shown: tuple[str, ...] | list[str]) -> None:
+    fields = [{"field": key, "value": row[key]} for key in shown if row[key] is not None and row[key] != {}]
+    print_rows(fields, {"field": "field", "value": "value"}, title=title, unfolded="field")
+
+
+def _print_admission(admission: dict[str, Any] | None) -> None:
+    if admission is None:
+        say("admission: none, a simulated run asks no gate")
+        return
+    rows = [{"what": gate, "verdict": value, "detail": "gate"} for gate, value in admission["gates"].items()]
+    rows += [
+        {"what": one["check_name"], "verdict": one["verdict"], "detail": one["detail"]}
+        for one in admission["preflight"]
+    ]
+    print_rows(rows, {"what": "admission", "verdict": "was", "detail": "detail"})
+
+
+def run_by_id(ledger: Ledger, run: str, candidate: str | None) -> dict[str, Any] | None:
+    """The run with an id, None where there is none. A run is found by (candidate, id), and two candidates may have one id.
+
+    Raises:
+        InputError: runs of several candidates have it, and none of them was named.
+    """
+    try:
+        run_id = UUID(run)
+    except ValueError:
+        return None
+    # By way of the candidates, so that each is one look-up in the ledger's key.
+    found = ledger.select(
+        "select r.* from dot.v_process_candidate as c"
+        " join dot.v_process_run as r on r.process_candidate_code = c.process_candidate_code and r.process_run_id = %s"
+        " order by r.process_candidate_code",
+        (run_id,),
+    )
+    if candidate is not None:
+        found = [one for one in found if one["process_candidate_code"] == candidate]
+    if len(found) > 1:
+        candidates = ", ".join(one["process_candidate_code"] for one in found)
+        raise InputError(f"{run} is a run of each of {candidates}: name one with --candidate")
+    return found[0] if found else None
+
+
+def verdict_of_run(ledger: Ledger, run: Mapping[str, Any]) -> dict[str, Any]:
+    """The verdict of a run of whatever evidence type, and a sentence for each of its reasons and caveats."""
+    return ledger.select(
+        """
+        select process_candidate_code, process_run_id, evidence_type, end_state, verified, independently_verified, reasons,
+            caveats, producer_session_actor, verifier_session_actor, same_session_actor, explanations
+        from dot.v_process_run_why
+        where process_candidate_code = %(process_candidate_code)s and process_run_id = %(process_run_id)s
+        """,
+        run,
+    )[0]
+
+
+def said_of(verdict: Mapping[str, Any]) -> str:
+    """A verdict in a few words."""
+    if not verdict["verified"]:
+        return "not verified"
+    return "verified independently" if verdict["independently_verified"] else "verified, with caveats"
+
+
+def leases(
+    live: Annotated[bool, typer.Option("--live", help="Only those that are live now.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List the leases: who has which candidate, with which token, until when.
+
+    Example: dot-wrapper leases --live
+    """
+    with open_ledger() as ledger:
+        found = ledger.select("select * from dot.v_dot_lease where is_live or not %s order by lease_key", (live,))
+    if as_json:
+        print_json(found)
+        return
+    print_rows(
+        found, {"lease_key": "lease", "is_live": "live", "holder": "holder", "token": "token", "expires_at": "until"}
+    )
+    say(f"{counted(len(found), 'lease')}, {sum(one['is_live'] for one in found)} live")
+
+
+def _time(option: str, given: str | None) -> datetime | None:
+    if given is None:
+        return None
+    try:
+        return datetime.fromisoformat(given).astimezone()
+    except (ValueError, OverflowError) as error:
+        raise InputError(
+            f"{option}: {given!a} is no time; write for instance 2026-11-21 or 2026-11-21T14:30"
+        ) from error

@@ -1,0 +1,160 @@
+"""``upgrade``, ``version`` and ``db``: the schema, and the embedded server."""
+
+from __future__ import annotations
+
+import io
+import os
+from contextlib import redirect_stdout
+from importlib import metadata
+from typing import Annotated
+
+import psycopg
+import typer
+
+from dot_wrapper.cli.exit_codes import FAILED
+from dot_wrapper.cli.output import Json, complain, print_json, say
+from dot_wrapper.cli.session import connect, database_url
+from dot_wrapper.client.errors import DotWrapperError, from_database
+from dot_wrapper.files import ROOT
+from dot_wrapper.operations import drift, embedded, schema
+
+db = typer.Typer(no_args_is_help=True, help="The embedded PostgreSQL: for a machine that has no server.")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands of this module."""
+    app.command()(upgrade)
+    app.command()(version)
+    app.add_typer(db, name="db")
+
+
+def upgrade(
+    sql: Annotated[bool, typer.Option("--sql", help="Print the script instead of running it.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Install the wrapper or bring its schema to the newest revision (`alembic upgrade head`).
+
+    Example: dot-wrapper upgrade --sql
+    """
+    # Imported late, as in dot_wrapper.operations.schema.
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util.exc import CommandError
+    from sqlalchemy.exc import DBAPIError
+
+    from dot_wrapper.deploy import transaction as deploy
+
+    config = Config(str(ROOT / "alembic.ini"))
+    if sql:
+        command.upgrade(config, "head", sql=True)
+        return
+    try:
+        with connect() as connection:
+            before = schema.state(connection).installed
+        if before != schema.head():
+            with deploy.connected(database_url()) as config.attributes["connection"], redirect_stdout(io.StringIO()):
+                command.upgrade(config, "head")
+    except psycopg.Error as error:
+        raise from_database(error) from error
+    except CommandError as error:
+        if isinstance(error.__cause__, DBAPIError) and isinstance(error.__cause__.orig, psycopg.Error):
+            raise from_database(error.__cause__.orig) from error
+        raise DotWrapperError(str(error)) from error
+    after = schema.head()
+    if as_json:
+        print_json({"before": before, "after": after})
+    elif before == after:
+        say(f"The schema is at revision {after} already.")
+    else:
+        say(f"The schema is at revision {after} (before: {before or 'none'}).")
+
+
+def version(as_json: Json = False) -> None:
+    """Say which software and which schema this is, and what to do where they do not belong together (exit code 1).
+
+    Example: dot-wrapper version --json
+    """
+    with connect() as connection:
+        standing = drift.standing(connection)
+        server = connection.info.parameter_status("server_version")
+    software = metadata.version("dot-wrapper")
+    found = standing.state
+    if as_json:
+        print_json(
+            {
+                "software": software,
+                "revision_needed": found.software,
+                "revision_installed": found.installed,
+                "in_step": standing.in_step,
+                "differing": standing.differing,
+                "amendment": found.amendment,
+                "advice": standing.advice,
+                "server_version": server,
+            }
+        )
+    else:
+        say(f"dot-wrapper {software}, schema revision {found.software}")
+        say(f"database: schema revision {found.installed or 'none'}, PostgreSQL {server}")
+        if found.amendment != "off":
+            say(f"the optional amendment is {found.amendment}")
+        say(standing.advice or "in step")
+    if not standing.in_step:
+        raise typer.Exit(FAILED)
+
+
+@db.command()
+def start(as_json: Json = False) -> None:
+    """Start the embedded server; it runs until `dot-wrapper db stop`.
+
+    Example: dot-wrapper db start
+    """
+    _say_which()
+    url = embedded.start()
+    if as_json:
+        print_json({"running": True, "url": url})
+    else:
+        say(f"running: {url}")
+
+
+@db.command()
+def stop(as_json: Json = False) -> None:
+    """Stop the embedded server; its data stays.
+
+    Example: dot-wrapper db stop
+    """
+    _say_which()
+    stopped = embedded.stop()
+    if as_json:
+        print_json({"running": False, "stopped": stopped})
+    else:
+        say("stopped" if stopped else "was not running")
+
+
+@db.command()
+def url(as_json: Json = False) -> None:
+    """Print the connection URL of the embedded server, starting it where needed.
+
+    Example: psql "$(dot-wrapper db url)"
+    """
+    _say_which()
+    found = embedded.start()
+    if as_json:
+        print_json({"url": found})
+    else:
+        typer.echo(found)
+
+
+@db.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def psql(context: typer.Context) -> None:
+    """Open psql on the embedded server; further arguments are psql's.
+
+    Example: dot-wrapper db psql -c 'select * from dot.v_process_verification_v3'
+    """
+    _say_which()
+    program = embedded.bin_folder() / "psql"
+    os.execv(program, [str(program), embedded.start(), *context.args])  # noqa: S606  psql takes this process's place
+
+
+def _say_which() -> None:
+    if "DATABASE_URL" in os.environ:
+        complain("this is the embedded server: DATABASE_URL is set, and `dot-wrapper db` does not use it")

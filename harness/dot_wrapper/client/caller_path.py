@@ -1,0 +1,334 @@
+"""The caller path of document 03, as a context manager::
+
+    with caller_path(ledger, pair, evidence_type="SIMULATED_DRY_RUN", actor="ci", idempotency_key="2026-11-21") as run:
+        ...                              # the DOT would be invoked here: deliberately not implemented
+        run.producer("completed", output_ref="s3://bucket/out")
+        run.verifier("completed")
+
+Entering it does what comes before the DOT, in the seed's order: mint process_run_id and correlation_id, then in one call and one
+transaction gates, preflight, lease, header. Leaving it releases the lease. Each call commits by itself, so a process that dies
+leaves what it had recorded; the same key takes the run up again: the same run, the same rows, none twice.
+
+A refusal is raised as its own exception class, and recorded in a second transaction as a refused command, because whatever
+the refusing function wrote is rolled back with it. Where the optional amendment is on, a blocked header tells of it too.
+
+``async_caller_path`` is the same for asyncio: ``async with``, and ``await run.producer(...)``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, TypedDict, TypeVar, Unpack
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from dot_wrapper.client import calls
+from dot_wrapper.client.calls import GATES, BegunRun, Call, EvidenceType, ObservedComponent, Pair, Role, Status, Steps
+from dot_wrapper.client.errors import DatabaseUnavailable, DotWrapperError, Refusal
+from dot_wrapper.client.ledger import AsyncLedger, Ledger
+
+LEASE_SECONDS: Final = 300
+
+T = TypeVar("T")
+
+
+class _Required(TypedDict):
+    evidence_type: EvidenceType
+    actor: str
+
+
+class Options(_Required, total=False):
+    """How a run is asked for.
+
+    ``evidence_type`` is never changed: where a gate is off, DRY_RUN and REAL_RUN are refused and SIMULATED_DRY_RUN goes on.
+    ``holder`` holds the lease, by default a name of this path's own: who shares one takes the lease from each other. The same
+    ``idempotency_key`` takes the same run up again. ``lease_seconds`` is 1 to 3,600, by default ``LEASE_SECONDS``. ``mint`` makes the
+    ids. ``occurred_at``, with a time zone, and the key ``attempt`` of ``evidence_ref`` are as for ``Ledger.observe_run``.
+    """
+
+    holder: str | None
+    idempotency_key: str | None
+    parent_run_id: UUID | None
+    input_ref: str | None
+    evidence_ref: Mapping[str, object] | None
+    occurred_at: datetime | None
+    lease_seconds: int
+    mint: Callable[[], UUID]
+
+
+class Refs(TypedDict, total=False):
+    """Where a component's input, output and error lie, what else is evidence of it, and when it happened, as the source says: as for
+    ``Ledger.observe_component``."""
+
+    input_ref: str | None
+    output_ref: str | None
+    error_ref: str | None
+    evidence_ref: Mapping[str, object] | None
+    occurred_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the path and what came of it, for people."""
+
+    name: str
+    outcome: str
+
+
+class _Path:
+    """The path as sequences of calls, for ``Run`` and ``AsyncRun`` alike.
+
+    Attributes:
+        process_run_id, correlation_id: the run the caller goes on with: its own, or the one stored under the same key.
+        created: whether this call stored the header.
+        holder: who holds the lease, with the fencing token ``lease_token``.
+        steps: what was done so far, for people.
+    """
+
+    process_run_id: UUID
+    correlation_id: str
+    created: bool
+    _token: int | None = None
+
+    def __init__(self, pair: Pair, options: Options) -> None:
+        # A misspelt option would be an idempotency key that is not there.
+        unknown = set(options) - Options.__required_keys__ - Options.__optional_keys__
+        missing = Options.__required_keys__ - set(options)
+        if unknown or missing:
+            raise TypeError(f"caller_path: unknown {sorted(unknown)}, missing {sorted(missing)}")
+        self.pair = pair
+        self.evidence_type: EvidenceType = options["evidence_type"]
+        self.actor = options["actor"]
+        self.holder = options.get("holder") or f"path-{uuid7().hex[-12:]}"
+        self.idempotency_key = options.get("idempotency_key")
+        self.steps: list[Step] = []
+        self._options = options
+
+    def _enter(self) -> Steps[None]:
+        """All that comes before the DOT. Where it is refused, the lease was not taken."""
+        mint = self._options.get("mint", uuid7)
+        self.process_run_id, self.correlation_id = mint(), str(mint())
+        self._did("mint", f"run {self.process_run_id}")
+        try:
+            begun = yield from self._logged(iter(self._begin()))
+        except BaseException as error:
+            # Where the answer was lost, or not waited for, the lease may have been taken all the same.
+            if not isinstance(error, DotWrapperError) or (isinstance(error, DatabaseUnavailable) and error.was_sent):
+                yield from self._abandon(error)
+            raise
+        self.process_run_id, self.correlation_id = begun.observed.process_run_id, begun.observed.correlation_id
+        self.created = begun.observed.created
+        self._token = begun.lease_token
+        self._did("gates", _gates(begun.open_gates, self.evidence_type))
+        self._did("preflight", ", ".join(f"{one['check_name']} {one['verdict']}" for one in begun.preflight))
+        self._did("lease", f"token {begun.lease_token}")
+        self._did("header", f"{_stored('started', self.created)} as {self.process_run_id}")
+
+    def _begin(self) -> Call[BegunRun]:
+        return calls.begin_run(
+            process_candidate_code=self.pair.code,
+            dot_code=self.pair.producer_dot_code,
+            process_run_id=self.process_run_id,
+            correlation_id=self.correlation_id,
+            evidence_type=self.evidence_type,
+            actor=self.actor,
+            holder=self.holder,
+            ttl_seconds=self._options.get("lease_seconds", LEASE_SECONDS),
+            idempotency_key=self.idempotency_key,
+            parent_run_id=self._options.get("parent_run_id"),
+            input_ref=self._options.get("input_ref"),
+            evidence_ref=self._options.get("evidence_ref"),
+            occurred_at=self._options.get("occurred_at"),
+        )
+
+    def _component(self, role: Role, status: Status, refs: Refs) -> Steps[ObservedComponent]:
+        component = yield from self._logged(
+            iter(
+                calls.observe_component(
+                    process_candidate_code=self.pair.code,
+                    dot_code=self.pair.producer_dot_code if role == "producer" else self.pair.verifier_dot_code,
+                    process_run_id=self.process_run_id,
+                    correlation_id=self.correlation_id,
+                    component_role=role,
+                    status=status,
+                    actor=self.actor,
+                    idempotency_key=calls.component_key(self.idempotency_key, role, status),
+                    lease_token=self.lease_token,
+                    **refs,
+                )
+            )
+        )
+        self._did(role, _stored(status, component.created))
+        return component
+
+    def _renew(self, ttl_seconds: int) -> Steps[bool]:
+        return (yield from calls.renew_lease(self.pair.code, self.holder, self.lease_token, ttl_seconds))
+
+    def _leave(self) -> Steps[None]:
+        released = yield from calls.release_lease(self.pair.code, self.holder, self.lease_token)
+        self._did("release", "released" if released else "was over already")
+
+    def _abandon(self, error: BaseException) -> Steps[None]:
+        """Releases the lease after an error, which is what the caller must see, whatever becomes of the lease."""
+        try:
+            # Where the answer was lost the token is not known, and the same holder gets another one.
+            token = self._token or (yield from calls.acquire_lease(self.pair.code, self.holder, 1))
+            if token is not None:
+                yield from calls.release_lease(self.pair.code, self.holder, token)
+        except DotWrapperError as release:
+            error.add_note(f"and the lease was not released, it runs out by itself: {release.message}")
+
+    def _logged(self, steps: Steps[T]) -> Steps[T]:
+        """Some steps, of which a refusal is logged. The refusal is what the caller must see, logged or not."""
+        try:
+            return (yield from steps)
+        except Refusal as refusal:
+            command, mode = {
+                "SIMULATED_DRY_RUN": ("dot_wrapper.rehearse", "plan"),
+                "DRY_RUN": ("dot_wrapper.execute", "plan"),
+                "REAL_RUN": ("dot_wrapper.execute", "apply"),
+            }.get(self.evidence_type, ("dot_wrapper.execute", "apply"))
+            detail = {
+                "process_candidate_code": self.pair.code,
+                "process_run_id": str(self.process_run_id),
+                "evidence_type": self.evidence_type,
+                "sqlstate": refusal.sqlstate,
+                "constraint": refusal.constraint,
+                "message": refusal.message[:1000],
+            }
+            try:
+                yield from calls.log_command(command, mode, "refused", self.actor, detail)
+            except DotWrapperError as error:
+                refusal.add_note(f"and could not be logged: {error.message}")
+            yield from self._tell_of(refusal)
+            raise
+
+    def _tell_of(self, refusal: Refusal) -> Steps[None]:
+        """Stores a blocked header where the amendment is on. It has no key, so that the run can still be had under its own; what
+        the ledger does not know, or may not name, has none."""
+        if refusal.constraint is None:
+            return
+        try:
+            if not (yield from calls.amendment_is_on()):
+                return
+            yield from calls.observe_run(
+                process_candidate_code=self.pair.code,
+                dot_code=self.pair.producer_dot_code,
+                process_run_id=uuid7(),
+                correlation_id=self.correlation_id,
+                evidence_type="SIMULATED_DRY_RUN",
+                status="blocked",
+                actor=self.actor,
+                parent_run_id=self.process_run_id,
+                error_ref=refusal.constraint,
+            )
+        except DotWrapperError as error:
+            refusal.add_note(f"and no blocked header tells of it: {error.message}")
+
+    @property
+    def lease_token(self) -> int:
+        """The fencing token of the path's lease."""
+        assert self._token is not None, "the path has not been entered"  # noqa: S101  the two ways in enter it first
+        return self._token
+
+    def _did(self, step: str, outcome: str) -> None:
+        self.steps.append(Step(step, outcome))
+
+
+class Run(_Path):
+    """A run in flight: what the body of ``caller_path`` works with."""
+
+    def __init__(self, ledger: Ledger, pair: Pair, options: Options) -> None:
+        super().__init__(pair, options)
+        self.ledger = ledger
+
+    def producer(self, status: Status, **refs: Unpack[Refs]) -> ObservedComponent:
+        """Records how the producer stands. Raises as ``Ledger.observe_component``; a refusal is logged."""
+        return self.ledger.walk(self._component("producer", status, refs))
+
+    def verifier(self, status: Status, **refs: Unpack[Refs]) -> ObservedComponent:
+        """Records how the verifier stands. Raises as ``Ledger.observe_component``; a refusal is logged."""
+        return self.ledger.walk(self._component("verifier", status, refs))
+
+    def renew(self, ttl_seconds: int = LEASE_SECONDS) -> bool:
+        """Keeps the lease for longer; False where it is over, and the run with it."""
+        return self.ledger.walk(self._renew(ttl_seconds))
+
+
+class AsyncRun(_Path):
+    """A run in flight: what the body of ``async_caller_path`` works with."""
+
+    def __init__(self, ledger: AsyncLedger, pair: Pair, options: Options) -> None:
+        super().__init__(pair, options)
+        self.ledger = ledger
+
+    async def producer(self, status: Status, **refs: Unpack[Refs]) -> ObservedComponent:
+        """Records how the producer stands. Raises as ``AsyncLedger.observe_component``; a refusal is logged."""
+        return await self.ledger.walk(self._component("producer", status, refs))
+
+    async def verifier(self, status: Status, **refs: Unpack[Refs]) -> ObservedComponent:
+        """Records how the verifier stands. Raises as ``AsyncLedger.observe_component``; a refusal is logged."""
+        return await self.ledger.walk(self._component("verifier", status, refs))
+
+    async def renew(self, ttl_seconds: int = LEASE_SECONDS) -> bool:
+        """Keeps the lease for longer; False where it is over, and the run with it."""
+        return await self.ledger.walk(self._renew(ttl_seconds))
+
+
+@contextmanager
+def caller_path(ledger: Ledger, pair: Pair, **options: Unpack[Options]) -> Iterator[Run]:
+    """Runs the caller path (seed 03 "Layered design") around the body.
+
+    Args:
+        options: see ``Options``; ``evidence_type`` and ``actor`` are required.
+
+    Raises:
+        All of ``Ledger.begin_run``: nothing is recorded but the refusal.
+    """
+    run = Run(ledger, pair, options)
+    ledger.walk(run._enter())
+    try:
+        yield run
+        ledger.walk(run._leave())  # in the block: Ctrl-C that comes now gives the lease back too
+    except BaseException as error:
+        ledger.walk(run._abandon(error))
+        raise
+
+
+@asynccontextmanager
+async def async_caller_path(ledger: AsyncLedger, pair: Pair, **options: Unpack[Options]) -> AsyncIterator[AsyncRun]:
+    """``caller_path`` for asyncio: the same order, the same refusals."""
+    run = AsyncRun(ledger, pair, options)
+    await ledger.walk(run._enter())
+    try:
+        yield run
+    except BaseException as error:
+        await _to_its_end(ledger.walk(run._abandon(error)))
+        raise
+    await _to_its_end(ledger.walk(run._leave()))
+
+
+async def _to_its_end(last: Coroutine[Any, Any, None]) -> None:
+    """A task that is cancelled while it gives its lease back does that first."""
+    task = asyncio.ensure_future(last)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
+
+
+def _gates(opened: Collection[str], evidence_type: EvidenceType) -> str:
+    """Gates are read, not moved: off means no execution, and no other evidence type than the one asked for."""
+    if evidence_type == "SIMULATED_DRY_RUN":
+        return f"no-execute ({len(GATES) - len(opened)} of {len(GATES)} off); a simulation needs none"
+    return ", ".join(f"{key} on" for key in (GATES[:2] if evidence_type == "DRY_RUN" else GATES))
+
+
+def _stored(status: str, created: bool) -> str:
+    return status if created else f"{status}, recorded before"

@@ -1,0 +1,232 @@
+"""One line of an NDJSON file for ``dot-wrapper record``: what it may say. ``docs/observation.schema.json`` is made of it.
+
+A line is a simulated observation and nothing else: whoever writes a file can claim anything. The ledger's rules are the
+database's; here is only what a line is, so that a mistake is told by its field.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime
+from decimal import Decimal
+from math import isfinite
+from typing import Annotated, Any, Final, Literal, NoReturn, Self
+from uuid import UUID
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+
+from dot_wrapper.client import calls
+from dot_wrapper.client.calls import Call, ObservedComponent, ObservedRun
+
+
+class LineProblem(Exception):
+    """A line is not an observation: ``field`` (None for the line as a whole) and ``reason`` say why."""
+
+    def __init__(self, field: str | None, reason: str) -> None:
+        super().__init__(reason)
+        self.field = field
+        self.reason = reason
+
+
+def _true(value: bool) -> bool:
+    if not value:
+        raise ValueError("a simulated run is a dry run")
+    return value
+
+
+_INSTANT: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})$"
+
+
+def _instant(said: object) -> object:
+    """A time of RFC 3339. What is none is left as it is, for the type to say so."""
+    if not isinstance(said, str):
+        return said
+    if not re.fullmatch(_INSTANT, said):
+        raise ValueError("it is no time with a zone; write for instance 2026-11-21T14:30:00Z")
+    return datetime.fromisoformat(said)
+
+
+Instant = Annotated[
+    datetime, BeforeValidator(_instant), WithJsonSchema({"type": "string", "format": "date-time", "pattern": _INSTANT})
+]
+Code = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$", max_length=200)]
+Ref = Annotated[str, Field(pattern=r"^[!-~]+$", max_length=1024)]
+RunId = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")]
+
+
+class _Line(BaseModel):
+    """What both kinds of line say: the inputs of document 03, and what became of the run or component."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        json_schema_extra={
+            "anyOf": [
+                {"required": [name], "properties": {name: {"type": "string"}}}
+                for name in ("process_run_id", "idempotency_key")
+            ]
+        },
+    )
+
+    process_candidate_code: Code
+    dot_code: Code
+    process_run_id: RunId | None = Field(None, description="The run. Without it the run is found by idempotency_key.")
+    idempotency_key: Code | None = Field(
+        None, description="The run's key. A component is stored under <key>:<role>:<status>."
+    )
+    correlation_id: Code
+    evidence_type: Literal["SIMULATED_DRY_RUN"]
+    # Not Literal[True], which takes 1 for true.
+    dry_run: Annotated[bool, AfterValidator(_true), WithJsonSchema({"const": True})]
+    status: Literal["prepared", "started", "completed", "failed", "skipped"]
+    actor: Code
+    input_ref: Ref | None = None
+    output_ref: Ref | None = None
+    error_ref: Ref | None = None
+    evidence_ref: dict[str, JsonValue] | None = Field(
+        None, description="An object of at most 8 KB. Its key attempt, an object, is stored and not compared."
+    )
+    occurred_at: Instant | None = Field(None, description="When it happened, as the source says.")
+
+    @model_validator(mode="after")
+    def _names_its_run(self) -> Self:
+        if self.process_run_id is None and self.idempotency_key is None:
+            raise ValueError("process_run_id or idempotency_key is required: a restart would record the line twice")
+        return self
+
+    @property
+    def run_key(self) -> str:
+        """The run's idempotency key: the line's, else its run id, so that a restart is a replay and no second header."""
+        return self.idempotency_key or str(self.process_run_id)
+
+
+class RunLine(_Line):
+    """The header of a run."""
+
+    record: Literal["run"]
+    parent_run_id: RunId | None = None
+    role: None = None
+
+    def call(self, run_id: UUID) -> Call[ObservedRun]:
+        """The call that records it under a run id: the line's, where it has one."""
+        return calls.observe_run(
+            process_candidate_code=self.process_candidate_code,
+            dot_code=self.dot_code,
+            process_run_id=run_id,
+            correlation_id=self.correlation_id,
+            evidence_type=self.evidence_type,
+            status=self.status,
+            actor=self.actor,
+            idempotency_key=self.run_key,
+            parent_run_id=None if self.parent_run_id is None else UUID(self.parent_run_id),
+            input_ref=self.input_ref,
+            output_ref=self.output_ref,
+            error_ref=self.error_ref,
+            evidence_ref=self.evidence_ref,
+            occurred_at=self.occurred_at,
+        )
+
+
+class ComponentLine(_Line):
+    """The producer's or the verifier's part of a run. Its run's line comes before it."""
+
+    record: Literal["component"]
+    role: Literal["producer", "verifier"]
+    parent_run_id: None = Field(None, description="The run has a parent, a component has none.")
+
+    def call(self, run_id: UUID) -> Call[ObservedComponent]:
+        """The call that records it as a part of a run: the line's, where it names one."""
+        return calls.observe_component(
+            process_candidate_code=self.process_candidate_code,
+            dot_code=self.dot_code,
+            process_run_id=run_id,
+            correlation_id=self.correlation_id,
+            component_role=self.role,
+            status=self.status,
+            actor=self.actor,
+            idempotency_key=calls.component_key(self.run_key, self.role, self.status),
+            input_ref=self.input_ref,
+            output_ref=self.output_ref,
+            error_ref=self.error_ref,
+            evidence_ref=self.evidence_ref,
+            occurred_at=self.occurred_at,
+        )
+
+
+Line = RunLine | ComponentLine
+_LINE: Final[TypeAdapter[Line]] = TypeAdapter(Annotated[Line, Field(discriminator="record")])
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of one line."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "One observation, a line of the file that `dot-wrapper record` reads",
+        **_LINE.json_schema(),
+    }
+
+
+def parse(line: bytes) -> Line:
+    """Reads one line.
+
+    Raises:
+        LineProblem: it is no JSON, says something twice or what could not be kept as it is, or is no observation.
+    """
+    try:
+        said = json.loads(
+            line.decode("utf-8"), object_pairs_hook=_each_once, parse_float=_kept, parse_constant=_no_number
+        )
+    except UnicodeDecodeError as error:
+        raise LineProblem(None, f"it is not UTF-8: {error.reason} at byte {error.start + 1}") from error
+    except json.JSONDecodeError as error:
+        raise LineProblem(None, f"it is not JSON: {error.msg} at character {error.pos + 1}") from error
+    except RecursionError as error:
+        raise LineProblem(None, "it is nested too deeply") from error
+    except ValueError as error:
+        raise LineProblem(None, str(error)) from error
+    try:
+        return _LINE.validate_python(said)
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        # Where the kind of the record is known, it leads each path: run.actor, component.evidence_ref.a
+        path = [str(part) for part in problem["loc"][1:]]
+        if problem["type"] in ("union_tag_not_found", "union_tag_invalid"):
+            raise LineProblem("record", "it must be run or component") from error
+        raise LineProblem(printable(".".join(path)) or None, problem["msg"].removeprefix("Value error, ")) from error
+
+
+def printable(text: str) -> str:
+    """A text of somebody else's on one line: what a terminal would obey is escaped, and what is too long is cut."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text[:200])
+
+
+def _each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for index, (name, _) in enumerate(pairs) if name in dict(pairs[:index]))
+        raise ValueError(f"{twice[:100]!a} is said twice")
+    return found
+
+
+def _kept(text: str) -> float:
+    number = float(text)
+    if not isfinite(number) or Decimal(repr(number)) != Decimal(text):
+        raise ValueError(f"{text[:100]} has more digits than are kept")
+    return number
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number of JSON")

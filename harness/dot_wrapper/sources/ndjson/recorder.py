@@ -1,0 +1,230 @@
+"""Records the observations of an NDJSON file, one per line (``dot_wrapper.sources.ndjson.reader``).
+
+Lines are read, checked and sent in chunks, so memory does not grow with the file. Each line has an idempotency key, so a file
+that is recorded again, or from the start after an interruption, ends in the same ledger.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, BinaryIO, Final
+from uuid import UUID
+
+import psycopg
+from psycopg import sql
+from uuid_utils.compat import uuid7
+
+from dot_wrapper.client.calls import Call, ObservedComponent, ObservedRun
+from dot_wrapper.client.errors import DotWrapperError, PayloadMismatch, Refusal, UnknownReference, from_database
+from dot_wrapper.client.ledger import Ledger
+from dot_wrapper.sources.bulk import chunk_by_chunk, pipelined
+from dot_wrapper.sources.ndjson.reader import Line, LineProblem, RunLine, parse
+
+LINE_LIMIT: Final = 65_536
+"""Bytes of the longest line: its evidence has at most 8 KB, a reference 1 KB."""
+
+ROLE: Final = "dot_writer"
+
+Progress = Callable[[int], None]
+"""Called with how many bytes were done since the last call."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedLine:
+    """A line that was not recorded: its number from 1, the field at fault (None for the whole line), and why."""
+
+    line: int
+    field: str | None
+    reason: str
+    sqlstate: str | None = None
+    constraint: str | None = None
+
+
+@dataclass(slots=True)
+class RecordSummary:
+    """What became of the lines of a file. ``recorded_before`` counts replays, ``undone`` says that nothing was kept."""
+
+    lines: int = 0
+    runs_created: int = 0
+    components_created: int = 0
+    recorded_before: int = 0
+    refused: int = 0
+    undone: bool = False
+
+    def as_dict(self) -> dict[str, int | bool]:
+        """The figures by name."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class _Numbered:
+    number: int
+    line: Line
+
+
+class _Undo(Exception):
+    """Ends the transaction of an atomic recording without keeping it."""
+
+
+def record(
+    ledger: Ledger,
+    stream: BinaryIO,
+    *,
+    atomic: bool = False,
+    refused: Callable[[RefusedLine], None],
+    progress: Progress = lambda _bytes: None,
+) -> RecordSummary:
+    """Records each line; a line that is refused is told to ``refused`` and left out (role dot_writer; dot_reader too for lines
+    that do not name their run).
+
+    Args:
+        atomic: all lines or none, in one transaction. All are tried, so that each refusal is told.
+
+    Raises:
+        DotWrapperError: anything but the refusal of a line. Without ``atomic`` what was committed stays, and the same file
+            again goes on; with it nothing was stored.
+    """
+    summary = RecordSummary()
+
+    def refuse(line: RefusedLine) -> None:
+        summary.refused += 1
+        refused(line)
+
+    def store_all(store: Callable[[Sequence[_Numbered]], Counter[str]]) -> None:
+        def stored(some: Sequence[_Numbered]) -> None:
+            for figure, count in store(some).items():
+                setattr(summary, figure, getattr(summary, figure) + count)
+
+        lines = _observations(stream, summary, refuse, progress)
+        for _ in chunk_by_chunk(lines, stored, lambda one, refusal: refuse(_refused(one.number, refusal))):
+            pass
+
+    if not atomic:
+        try:
+            store_all(
+                lambda some: ledger.transaction(ROLE, lambda connection: _store(connection, some), repeatable=True)
+            )
+        except DotWrapperError as error:
+            error.add_note(f"{summary.lines} lines were read; what was recorded stays: record the same file again")
+            raise
+        return summary
+
+    def at_once(connection: psycopg.Connection[Any]) -> None:
+        def store(some: Sequence[_Numbered]) -> Counter[str]:
+            try:
+                with connection.transaction():  # a savepoint: a refused chunk is tried again line by line
+                    return _store(connection, some)
+            except psycopg.Error as error:
+                # Not retried: what was read of the stream cannot be read again.
+                raise from_database(error) from error
+
+        store_all(store)
+        if summary.refused:
+            raise _Undo
+
+    try:
+        ledger.transaction(ROLE, at_once, repeatable=False, attempts=1)
+    except _Undo:
+        summary.undone = True
+    return summary
+
+
+def _store(connection: psycopg.Connection[Any], some: Sequence[_Numbered]) -> Counter[str]:
+    figures: Counter[str] = Counter()
+    runs = _stored_runs(connection, [one.line for one in some if one.line.process_run_id is None])
+    made: list[Call[ObservedRun | ObservedComponent]] = []
+    for one in some:
+        line, run = one.line, (one.line.process_candidate_code, one.line.run_key)
+        run_id = None if line.process_run_id is None else UUID(line.process_run_id)
+        if isinstance(line, RunLine):
+            run_id = run_id or runs.get(run) or uuid7()
+            runs.setdefault(run, run_id)
+        elif run_id is None:
+            run_id = runs.get(run)
+            if run_id is None:
+                raise UnknownReference(
+                    f"no run of {line.process_candidate_code} is recorded under key {line.run_key}",
+                    sqlstate="23503",
+                    constraint="process_component_observation_process_run_id_fkey",
+                    hint="The line of a run comes before those of its components.",
+                )
+        made.append(line.call(run_id))
+    for answer in pipelined(connection, made):
+        kind = "runs_created" if isinstance(answer, ObservedRun) else "components_created"
+        figures[kind if answer.created else "recorded_before"] += 1
+    return figures
+
+
+def _stored_runs(connection: psycopg.Connection[Any], lines: Sequence[Line]) -> dict[tuple[str, str], UUID]:
+    """The runs that are recorded by (candidate, key), for lines that do not name theirs. Read as dot_reader, within the
+    transaction, so that an atomic recording sees its own."""
+    if not lines:
+        return {}
+    connection.execute("set local role dot_reader")
+    found = connection.execute(
+        """
+        select asked.candidate, asked.key, r.process_run_id
+        from unnest(%s::text[], %s::text[]) as asked (candidate, key)
+        join dot.v_process_run as r on r.process_candidate_code = asked.candidate and r.idempotency_key = asked.key
+        """,
+        ([line.process_candidate_code for line in lines], [line.run_key for line in lines]),
+    ).fetchall()
+    connection.execute(sql.SQL("set local role {}").format(sql.Identifier(ROLE)))
+    return {(candidate, key): run_id for candidate, key, run_id in found}
+
+
+def _observations(
+    stream: BinaryIO, summary: RecordSummary, refuse: Callable[[RefusedLine], None], progress: Progress
+) -> Iterator[_Numbered]:
+    """The lines that are observations; the others are refused. Blank ones are passed over."""
+    number = 0
+    while line := stream.readline(LINE_LIMIT + 1):
+        number += 1
+        progress(len(line))
+        if len(line) > LINE_LIMIT and not line.endswith(b"\n"):
+            summary.lines += 1
+            refuse(RefusedLine(number, None, f"it is longer than {LINE_LIMIT} bytes"))
+            while line and not line.endswith(b"\n"):
+                line = stream.readline(LINE_LIMIT)
+                progress(len(line))
+            continue
+        if number == 1:
+            line = line.removeprefix(b"\xef\xbb\xbf")  # the mark that some editors begin a file with
+        if not line.strip():
+            continue
+        summary.lines += 1
+        try:
+            yield _Numbered(number, parse(line))
+        except LineProblem as problem:
+            refuse(RefusedLine(number, problem.field, problem.reason))
+
+
+def _refused(number: int, refusal: Refusal) -> RefusedLine:
+    return RefusedLine(number, _field(refusal), refusal.reason, refusal.sqlstate, refusal.constraint)
+
+
+def _field(refusal: Refusal) -> str | None:
+    """The field of the line that a refusal is about, from the constraint's name."""
+    if isinstance(refusal, PayloadMismatch):
+        return ", ".join(refusal.fields)
+    found = re.fullmatch(
+        r"process_(?:run|component)_observation_(?:(\w+)_)?(?:check|not_null|fkey|pkey|key)", refusal.constraint or ""
+    )
+    if found is None:
+        return None
+    part = found.group(1) or "process_run_id"
+    return {
+        "producer": "dot_code",
+        "component_role_dot": "dot_code",
+        "component_role": "role",
+        "prepared": "status",
+        "terminal": "status",
+        "header_status": "status",
+        "correlation_id_header": "correlation_id",
+        "evidence_ref_reserved": "evidence_ref",
+        "evidence_ref_attempt": "evidence_ref",
+        "pinned_output": "input_ref",
+    }.get(part, part)

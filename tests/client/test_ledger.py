@@ -1,0 +1,412 @@
+"""The Python API: one exception class per refusal, and a retry of exactly what is safe to repeat."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from dot_wrapper.client import database, errors
+from dot_wrapper.client.ledger import ATTEMPTS, Ledger
+from support import GATES, PAIR, PRODUCER, VERIFIER, Database, acquire, define_pair, ready_for_real_runs, rows, value
+
+
+def header(ledger: Ledger, **replaced: Any) -> Any:
+    """A legal header, or one with some arguments replaced."""
+    return ledger.observe_run(
+        **{
+            "process_candidate_code": PAIR,
+            "dot_code": PRODUCER,
+            "process_run_id": uuid.uuid4(),
+            "correlation_id": "corr-1",
+            "evidence_type": "SIMULATED_DRY_RUN",
+            "status": "started",
+            "actor": "tester",
+            **replaced,
+        }
+    )
+
+
+def begin(ledger: Ledger, candidate: str, **replaced: Any) -> Any:
+    return ledger.begin_run(
+        **{
+            "process_candidate_code": candidate,
+            "dot_code": PRODUCER,
+            "process_run_id": uuid.uuid4(),
+            "correlation_id": "corr-1",
+            "evidence_type": "SIMULATED_DRY_RUN",
+            "actor": "tester",
+            "holder": "worker",
+            "ttl_seconds": 60,
+            **replaced,
+        }
+    )
+
+
+def component(ledger: Ledger, run_id: uuid.UUID, **replaced: Any) -> Any:
+    return ledger.observe_component(
+        **{
+            "process_candidate_code": PAIR,
+            "dot_code": VERIFIER,
+            "process_run_id": run_id,
+            "correlation_id": "corr-1",
+            "component_role": "verifier",
+            "status": "completed",
+            "actor": "tester",
+            **replaced,
+        }
+    )
+
+
+def test_each_refusal_is_its_own_class_with_sqlstate_and_constraint(db: Database, ledger: Ledger) -> None:
+    ready_for_real_runs(db)
+    run_id = header(ledger, idempotency_key="k").process_run_id
+    component(ledger, run_id)
+    assert ledger.acquire_lease(PAIR, "other", 60) == 1
+    for code, asked in (
+        ("shop.roles", {"producer_role": "dot_owner", "verifier_role": "dot_owner"}),
+        ("shop.first", {}),
+        ("shop.second", {"supersedes": "shop.first", "pins_output": True}),
+    ):
+        assert ledger.define_candidate(code, PRODUCER, VERIFIER, "tester", **asked)
+    pinned = header(ledger, process_candidate_code="shop.second")
+    known: list[tuple[Callable[[], object], type[errors.Refusal], str, str]] = [
+        (lambda: header(ledger, actor=None), errors.MissingInput, "23502", "process_run_observation_actor_not_null"),
+        (lambda: header(ledger, actor="a b"), errors.InvalidInput, "23514", "process_run_observation_actor_check"),
+        (
+            lambda: header(ledger, dot_code="x"),
+            errors.UnknownReference,
+            "23503",
+            "process_run_observation_dot_code_fkey",
+        ),
+        (lambda: header(ledger, evidence_type="REAL_RUN"), errors.LeaseNotLive, "23514", "lease_live_check"),
+        (
+            lambda: header(ledger, idempotency_key="k", output_ref="x"),
+            errors.PayloadMismatch,
+            "23505",
+            "idempotency_payload_mismatch",
+        ),
+        (
+            lambda: header(ledger, process_run_id=run_id),
+            errors.DuplicateObservation,
+            "23505",
+            "process_run_observation_pkey",
+        ),
+        (
+            lambda: component(ledger, run_id, status="failed"),
+            errors.DuplicateObservation,
+            "23505",
+            "process_component_observation_terminal_key",
+        ),
+        (
+            lambda: ledger.call(
+                "dot_cataloguer",
+                "fn_process_candidate_define",
+                {"code": PAIR, "producer_dot_code": VERIFIER, "verifier_dot_code": PRODUCER, "actor": "tester"},
+            ),
+            errors.DefinitionConflict,
+            "23505",
+            "process_candidate_pair_conflict",
+        ),
+        (lambda: begin(ledger, PAIR), errors.LeaseHeld, "23514", "lease_held"),
+        (
+            lambda: begin(ledger, "shop.roles"),
+            errors.NotTheWriter,
+            "23514",
+            "dot_iu_runtime_lease_role_check",
+        ),
+        (
+            lambda: header(ledger, process_candidate_code="shop.roles"),
+            errors.NotTheWriter,
+            "23514",
+            "process_candidate_producer_role_check",
+        ),
+        (
+            lambda: begin(ledger, "shop.first", evidence_type="REAL_RUN"),
+            errors.Superseded,
+            "23514",
+            "process_run_observation_superseded_check",
+        ),
+        (
+            lambda: component(ledger, pinned.process_run_id, process_candidate_code="shop.second"),
+            errors.OtherOutput,
+            "23514",
+            "process_component_observation_pinned_output_check",
+        ),
+    ]
+    for attempt, kind, sqlstate, constraint in known:
+        with pytest.raises(errors.Refusal) as refused:
+            attempt()
+        assert type(refused.value) is kind, constraint
+        assert (refused.value.sqlstate, refused.value.constraint) == (sqlstate, constraint)
+        assert refused.value.hint, constraint
+
+
+def test_a_conflict_names_what_is_defined_otherwise(db: Database, ledger: Ledger) -> None:
+    define_pair(db)
+    with pytest.raises(errors.DefinitionConflict) as refused:
+        ledger.define_candidate(PAIR, PRODUCER, VERIFIER, "tester", pins_output=True, max_age=timedelta(days=7))
+    assert refused.value.fields == ("pins_output", "max_age")
+    assert ledger.define_candidate(PAIR, PRODUCER, VERIFIER, "tester") is False
+
+
+def test_a_run_that_is_begun_again_is_the_same_run_under_a_new_token(db: Database, ledger: Ledger) -> None:
+    ready_for_real_runs(db)
+    first = begin(ledger, PAIR, evidence_type="REAL_RUN", idempotency_key="today")
+    again = begin(ledger, PAIR, evidence_type="REAL_RUN", idempotency_key="today")
+    assert (first.observed.created, again.observed.created) == (True, False)
+    assert again.observed.process_run_id == first.observed.process_run_id
+    assert (first.lease_token, again.lease_token) == (1, 2)
+    assert sorted(first.open_gates) == sorted(GATES)
+    assert {one["check_name"]: one["verdict"] for one in first.preflight} == dict.fromkeys(
+        ("fs_snapshot_present", "gates_readable", "catalogue_present", "lease_table_usable"), "PASS"
+    )
+
+
+def test_a_time_without_a_zone_is_refused_before_it_is_sent(db: Database, ledger: Ledger) -> None:
+    define_pair(db)
+    naive = datetime(2026, 11, 21, 9)
+    for call in (
+        lambda: header(ledger, occurred_at=naive),
+        lambda: component(ledger, uuid.uuid4(), occurred_at=naive),
+        lambda: ledger.define_candidate("shop.timed", PRODUCER, VERIFIER, "tester", source_time=naive),
+    ):
+        with pytest.raises(errors.InvalidInput, match="has no time zone"):
+            call()
+
+
+def test_a_standby_is_no_closed_gate() -> None:
+    assert errors.of_sqlstate("25006", "gate_primary_check") is errors.ReadOnlyDatabase
+
+
+def test_what_cannot_even_be_sent_is_invalid_input(db: Database, ledger: Ledger) -> None:
+    define_pair(db)
+    with pytest.raises(errors.InvalidInput):
+        header(ledger, actor="nul\0byte")
+
+
+def test_a_login_without_the_role_is_told_so(db: Database) -> None:
+    with (
+        Ledger(lambda: database.connect(db.url_as("nobody"))) as ledger,
+        pytest.raises(errors.NotPermitted) as refused,
+    ):
+        header(ledger)
+    assert refused.value.hint
+
+
+def test_a_database_without_the_wrapper_says_how_to_install_it(empty_url: str) -> None:
+    with Ledger(lambda: database.connect(empty_url)) as ledger, pytest.raises(errors.NotInstalled) as refused:
+        ledger.open_gates()
+    assert "dot-wrapper upgrade" in str(refused.value.hint)
+
+
+def test_a_server_that_is_not_there_is_unavailable() -> None:
+    with (
+        Ledger(lambda: database.connect("postgresql://x@/x?host=/nonexistent")) as ledger,
+        pytest.raises(errors.DatabaseUnavailable) as refused,
+    ):
+        ledger.open_gates()
+    assert refused.value.sqlstate is None
+
+
+def test_an_unknown_candidate_is_an_unknown_reference(ledger: Ledger) -> None:
+    with pytest.raises(errors.UnknownReference):
+        ledger.pair("nobody.knows")
+
+
+def test_the_role_ends_with_the_transaction(db: Database) -> None:
+    with database.connect(db.url_as("operator")) as connection:
+        with database.transaction(connection, "dot_writer"):
+            inside = connection.execute("select current_user").fetchone()
+        after = connection.execute("select current_user").fetchone()
+    assert (inside, after) == (("dot_writer",), (db.login("operator"),))
+
+
+@pytest.mark.parametrize(("given", "expected"), [("off", "on"), ("local", "local"), ("on", "on")])
+def test_an_acknowledged_write_is_durable_whatever_the_session_says(db: Database, given: str, expected: str) -> None:
+    with database.connect(db.url_as("operator")) as connection:
+        connection.execute(psycopg.sql.SQL("set synchronous_commit = {}").format(given))
+        with database.transaction(connection, "dot_writer"):
+            assert connection.execute("show synchronous_commit").fetchone() == (expected,)
+
+
+class Flaky:
+    """Connections of which the first few are ended by the server right after they have committed a call."""
+
+    def __init__(self, db: Database, cuts: int) -> None:
+        self.db, self.cuts, self.opened = db, cuts, 0
+
+    def __call__(self) -> psycopg.Connection[Any]:
+        connection = database.connect(self.db.url_as("operator"))
+        self.opened += 1
+        if self.opened <= self.cuts:
+            connection.close()
+            connection = CutAfterCommit.connect(self.db.url_as("operator"), autocommit=True)
+        return connection
+
+
+class CutAfterCommit(psycopg.Connection[Any]):
+    """The server commits; the answer is lost."""
+
+    def transaction(self, *args: Any, **kwargs: Any) -> Any:
+        outer = super().transaction(*args, **kwargs)
+        connection = self
+
+        class Cut:
+            def __enter__(self) -> Any:
+                return outer.__enter__()
+
+            def __exit__(self, *exception: Any) -> None:
+                outer.__exit__(*exception)
+                connection.close()
+                raise psycopg.OperationalError("the connection was cut after COMMIT")
+
+        return Cut()
+
+
+def test_a_lost_acknowledgement_is_repeated_with_the_same_key_and_stores_once(db: Database) -> None:
+    define_pair(db)
+    with Ledger(Flaky(db, cuts=2)) as ledger:
+        run = header(ledger, idempotency_key="k")
+    assert run.created is False  # the first attempt had committed
+    stored = rows(db.connect("reader"), "select process_run_id from dot.v_process_run")
+    assert [one["process_run_id"] for one in stored] == [run.process_run_id]
+
+
+def test_a_lost_acknowledgement_without_a_key_is_not_repeated(db: Database) -> None:
+    define_pair(db)
+    with Ledger(Flaky(db, cuts=1)) as ledger, pytest.raises(errors.DatabaseUnavailable):
+        header(ledger)
+    assert value(db.connect("reader"), "select count(*) from dot.v_process_run") == 1
+
+
+def test_a_ledger_that_is_in_use_says_so_instead_of_losing_a_call(db: Database) -> None:
+    define_pair(db)
+    with Ledger(lambda: database.connect(db.url_as("operator"))) as ledger:
+
+        def call_again(_connection: psycopg.Connection[Any]) -> None:
+            header(ledger)
+
+        with pytest.raises(errors.LedgerInUse):
+            ledger.transaction("dot_writer", call_again, repeatable=False)
+        assert header(ledger).created  # and it goes on
+    assert value(db.connect("reader"), "select count(*) from dot.v_process_run") == 1
+
+
+def test_a_connection_with_a_transaction_of_its_own_is_refused(db: Database) -> None:
+    """A call inside it would be acknowledged and not committed."""
+    define_pair(db)
+
+    def connect() -> psycopg.Connection[Any]:
+        connection = psycopg.connect(db.url_as("operator"))
+        connection.execute("select 1")
+        return connection
+
+    with Ledger(connect) as ledger, pytest.raises(errors.LedgerInUse, match="in the middle of a transaction"):
+        header(ledger)
+
+
+def test_a_mistake_in_a_query_is_no_lost_server(ledger: Ledger) -> None:
+    with pytest.raises(errors.DotWrapperError) as mistaken:
+        ledger.select("select 1 where 1 = %s")
+    assert type(mistaken.value) is errors.DotWrapperError
+
+
+def test_a_statement_that_is_cancelled_says_why(db: Database) -> None:
+    with (
+        Ledger(
+            lambda: psycopg.connect(db.url_as("operator"), autocommit=True, options="-c statement_timeout=1")
+        ) as ledger,
+        pytest.raises(errors.StatementCancelled) as cancelled,
+    ):
+        ledger.select("select pg_sleep(10)")
+    assert "statement_timeout" in str(cancelled.value.hint)
+
+
+def test_the_retry_is_bounded(db: Database) -> None:
+    define_pair(db)
+    flaky = Flaky(db, cuts=100)
+    with Ledger(flaky) as ledger, pytest.raises(errors.DatabaseUnavailable):
+        header(ledger, idempotency_key="k")
+    assert flaky.opened == ATTEMPTS
+
+
+@pytest.mark.parametrize("sqlstate", ["40001", "40P01"])
+def test_serialization_failures_are_repeated_and_then_given_up(db: Database, ledger: Ledger, sqlstate: str) -> None:
+    calls = 0
+
+    def fail(connection: psycopg.Connection[Any]) -> None:
+        nonlocal calls
+        calls += 1
+        connection.execute(f"do $$ begin raise exception using errcode = '{sqlstate}'; end $$")
+
+    with pytest.raises(errors.RetryExhausted):
+        ledger.transaction("dot_writer", fail, repeatable=False)
+    assert calls == ATTEMPTS
+
+
+def test_a_refusal_is_never_repeated(db: Database, ledger: Ledger) -> None:
+    calls = 0
+
+    def refuse(connection: psycopg.Connection[Any]) -> None:
+        nonlocal calls
+        calls += 1
+        connection.execute("do $$ begin raise check_violation; end $$")
+
+    with pytest.raises(errors.InvalidInput):
+        ledger.transaction("dot_writer", refuse, repeatable=True)
+    assert calls == 1
+
+
+def test_a_lease_can_be_taken_renewed_and_released(db: Database, ledger: Ledger) -> None:
+    define_pair(db)
+    token = ledger.acquire_lease(PAIR, "worker", 60)
+    assert token == 1
+    assert ledger.renew_lease(PAIR, "worker", token, 120)
+    assert ledger.acquire_lease(PAIR, "other", 60) is None
+    assert ledger.release_lease(PAIR, "worker", token)
+    assert not ledger.release_lease(PAIR, "worker", token)
+    assert acquire(db.connect("writer")) == 2
+
+
+def test_a_server_that_is_away_for_a_moment_is_waited_for(db: Database) -> None:
+    define_pair(db)
+    attempts = 0
+
+    def connect() -> psycopg.Connection[Any]:
+        nonlocal attempts
+        attempts += 1
+        if attempts in (2, 3):
+            raise psycopg.OperationalError("the database system is starting up")
+        return database.connect(db.url_as("operator"))
+
+    with Ledger(connect) as ledger:
+        assert ledger.pair(PAIR)
+        assert ledger._connection is not None
+        ledger._connection.close()
+        ledger._connection = None
+        assert header(ledger).created  # without a key, too: nothing had been sent
+    assert attempts == 4
+
+
+def test_a_first_connection_that_fails_is_not_tried_again() -> None:
+    """A wrong password that is tried five times locks the account."""
+    attempts = 0
+
+    def connect() -> psycopg.Connection[Any]:
+        nonlocal attempts
+        attempts += 1
+        raise psycopg.OperationalError("password authentication failed")
+
+    with Ledger(connect) as ledger, pytest.raises(errors.DatabaseUnavailable):
+        ledger.open_gates()
+    assert attempts == 1
+
+
+def test_a_time_that_is_no_integer_of_the_database_is_invalid_input(db: Database, ledger: Ledger) -> None:
+    with pytest.raises(errors.InvalidInput):
+        ledger.acquire_lease(PAIR, "worker", 10**10)

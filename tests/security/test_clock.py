@@ -1,0 +1,163 @@
+"""No clock decides an order, and nothing that a clock ahead of time wrote lives on."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import psycopg
+import pytest
+
+from support import (
+    PAIR,
+    Database,
+    acquire,
+    observe_component,
+    observe_run,
+    ready_for_real_runs,
+    refused,
+    row,
+    rows,
+    value,
+)
+from support.ledgers import store_component, store_run
+
+VERDICT = "select verified, reasons from dot.v_process_verification_v3 where process_candidate_code = 'shop.orders'"
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)  # what the tests' `moment` counts from
+
+
+def seconds_from_now(**ahead: float) -> float:
+    return (datetime.now(UTC) + timedelta(**ahead) - EPOCH).total_seconds()
+
+
+def test_a_real_run_of_a_clock_that_was_ahead_does_not_vouch_for_one_that_failed_since(db: Database) -> None:
+    ready_for_real_runs(db)
+    owner, writer = db.connect("owner"), db.connect("writer")
+    first = acquire(writer)
+    ahead = seconds_from_now(days=400)
+    run_id = store_run(owner, at=ahead, lease_token=first)
+    store_component(owner, run_id, "producer", "step_completed", at=ahead + 1, lease_token=first)
+    store_component(owner, run_id, "verifier", "step_completed", at=ahead + 2, lease_token=first)
+    assert row(reader := db.connect("reader"), VERDICT)["verified"] is True
+    token = acquire(writer)
+    today = observe_run(writer, evidence_type="REAL_RUN", lease_token=token)["process_run_id"]
+    observe_component(writer, today, "producer", status="failed", lease_token=token)
+    assert row(reader, VERDICT)["verified"] is False
+    latest = "select latest_real_run_id from dot.{} where process_candidate_code = 'shop.orders'"
+    for view in ("v_process_verification_v3", "v_process_runtime_v2"):
+        assert value(reader, latest.format(view)) == today
+
+
+def test_of_two_runs_under_one_token_the_later_call_decides_though_the_clock_went_back(db: Database) -> None:
+    ready_for_real_runs(db)
+    owner, writer = db.connect("owner"), db.connect("writer")
+    token = acquire(writer)
+    ahead = store_run(owner, at=seconds_from_now(minutes=10), lease_token=token)
+    later = observe_run(writer, evidence_type="REAL_RUN", lease_token=token)["process_run_id"]
+    times = {
+        one["process_run_id"]: one["observed_at"]
+        for one in rows(owner, "select process_run_id, observed_at from dot.process_run_observation")
+    }
+    assert times[later] == times[ahead] + timedelta(microseconds=1)
+    assert value(db.connect("reader"), "select latest_real_run_id from dot.v_process_runtime_v2") == later
+
+
+def test_the_parts_of_a_run_are_in_the_order_of_their_calls_though_the_clock_went_back(db: Database) -> None:
+    ready_for_real_runs(db)
+    owner, writer = db.connect("owner"), db.connect("writer")
+    for evidence_type in ("REAL_RUN", "SIMULATED_DRY_RUN"):
+        token = acquire(writer)
+        run_id = store_run(
+            owner,
+            at=seconds_from_now(minutes=10),
+            evidence_type=evidence_type,
+            lease_token=token if evidence_type == "REAL_RUN" else None,
+        )
+        for role in ("producer", "verifier"):
+            for status in ("started", "completed"):
+                observe_component(writer, run_id, role, status=status, lease_token=token)
+        went = [
+            value(owner, "select observed_at from dot.process_run_observation where process_run_id = %s", run_id),
+            *(
+                value(
+                    owner,
+                    "select observed_at from dot.process_component_observation"
+                    " where process_run_id = %s and component_role = %s and stage = %s",
+                    run_id,
+                    role,
+                    stage,
+                )
+                for role in ("producer", "verifier")
+                for stage in ("started", "ended")
+            ),
+        ]
+        assert went == sorted(set(went)), evidence_type
+    assert row(db.connect("reader"), VERDICT)["verified"] is True
+
+
+def test_a_run_under_a_lower_token_than_the_latest_run_s_is_fenced_off(db: Database) -> None:
+    """The lease table was put back to an older state: the run would never be the latest one."""
+    ready_for_real_runs(db)
+    owner, writer = db.connect("owner"), db.connect("writer")
+    store_run(owner, lease_token=9)
+    token = acquire(writer)
+    assert token < 9
+    with refused("23514", "lease_fencing_check"):
+        observe_run(writer, evidence_type="REAL_RUN", lease_token=token)
+    while token < 9:
+        token = acquire(writer)
+    assert observe_run(writer, evidence_type="REAL_RUN", lease_token=token)["created"]
+
+
+def test_a_lease_that_a_clock_ahead_of_time_wrote_is_over(db: Database) -> None:
+    ready_for_real_runs(db)
+    owner, writer = db.connect("owner"), db.connect("writer")
+    token = acquire(writer)
+    run_id = observe_run(writer, evidence_type="REAL_RUN", lease_token=token)["process_run_id"]
+    owner.execute("update dot.dot_iu_runtime_lease set expires_at = clock_timestamp() + interval '400 days'")
+    with refused("23514", "lease_live_check"):
+        observe_run(writer, evidence_type="REAL_RUN", lease_token=token)
+    renew = "select dot.fn_dot_iu_runtime_lease_renew(%s, 'tester', %s, 600)"
+    assert value(writer, renew, f"dot_exec:{PAIR}", token) is False
+    reader = db.connect("reader")
+    assert value(reader, "select is_live from dot.v_dot_lease") is False
+    assert value(reader, "select end_state from dot.v_process_run where process_run_id = %s", run_id) == "stale"
+    assert acquire(db.connect("operator"), holder="another") == token + 1
+
+
+def test_an_attestation_that_a_clock_ahead_of_time_wrote_blocks(db: Database) -> None:
+    ready_for_real_runs(db)
+    db.connect("owner").execute(
+        "insert into dot.preflight_attestation (attestation_id, attested_at, expires_at, system_identifier, database_oid,"
+        " check_name, verdict, finding, actor, session_actor) select 99, now() + interval '400 days', now() + interval"
+        " '401 days', i.*, 'fs_snapshot_present', 'PASS', 'f', 'a', 's' from dot.fn_database_identity() as i"
+    )
+    writer = db.connect("writer")
+    token = acquire(writer)
+    with refused("23514", "preflight_check", "ahead of the clock"):
+        observe_run(writer, evidence_type="REAL_RUN", lease_token=token)
+
+
+def test_a_token_is_good_for_the_login_that_took_it_and_no_message_prints_it(db: Database) -> None:
+    ready_for_real_runs(db)
+    owner, writer, thief = db.connect("owner"), db.connect("writer"), db.connect("operator")
+    acquire(writer)
+    owner.execute("update dot.dot_iu_runtime_lease set token = 987654321")
+    token = acquire(writer)
+    assert token == 987654322
+    run_id = observe_run(writer, evidence_type="REAL_RUN", lease_token=token)["process_run_id"]
+    for session, given in ((thief, token), (thief, None), (writer, 987654321), (writer, 1), (writer, None)):
+        for observe in (
+            partial(observe_run, session, evidence_type="REAL_RUN"),
+            partial(observe_component, session, run_id, "producer"),
+        ):
+            with pytest.raises(psycopg.errors.CheckViolation) as caught:
+                observe(lease_token=given)
+            assert caught.value.diag.constraint_name == "lease_live_check"
+            assert "98765432" not in str(caught.value)
+    owner.execute("update dot.dot_iu_runtime_lease set token = 123456789")
+    with pytest.raises(psycopg.errors.CheckViolation) as caught:
+        observe_component(writer, run_id, "producer", lease_token=123456789)
+    assert caught.value.diag.constraint_name == "lease_fencing_check"
+    assert not re.search("98765432|12345678", str(caught.value))

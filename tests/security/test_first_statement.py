@@ -1,0 +1,123 @@
+"""Whatever a command sends, the first statement of each of its transactions pins the search_path: seen in the server's log.
+
+What drivers, SQLAlchemy and alembic send by themselves is in there too. A transaction is one virtual transaction id of one backend.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import psycopg
+import pytest
+from alembic import command
+from typer.main import get_command
+
+from dot_wrapper import cli
+from dot_wrapper.client import database
+from dot_wrapper.client.ledger import AsyncLedger, Ledger
+from support.catalog import HEAD, downgrade, in_process
+from support.servers import data_directory, fresh_database, server, upgrade
+from support.strangers import COMMANDS
+
+PIN = "set local search_path = pg_catalog, pg_temp"
+# What looks nothing up.
+SILENT = re.compile(
+    r"(begin|commit|rollback|savepoint|release|show|deallocate|discard|set session|start transaction)\b", re.IGNORECASE
+)
+LINE = re.compile(
+    r"^@(?P<application>[^|]*)\|(?P<backend>\d+)\|(?P<transaction>[\d/]+)\| LOG:  (?:statement|execute [^:]*): (?P<text>.*)$"
+)
+
+
+@pytest.fixture(scope="module")
+def logging() -> Iterator[tuple[str, Path]]:
+    """A database on a server that logs every statement, and the log."""
+    settings = "log_statement = all\nlog_line_prefix = '@%a|%p|%v| '\n"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DOT_TEST_SETTINGS", settings)
+        with server(18) as url:
+            yield fresh_database(url, "u_main"), data_directory(url) / "log"
+
+
+def unpinned(log: Path, run: Callable[[], object]) -> list[str]:
+    """The first statements of the transactions of ours that are not the pin, while something runs."""
+    before = log.stat().st_size
+    run()
+    with log.open(encoding="utf-8") as lines:
+        lines.seek(before)
+        seen: dict[tuple[str, str], str] = {}
+        for line in lines:
+            found = LINE.match(line.rstrip("\n"))
+            if found is None or not found["application"].startswith("dot-wrapper"):
+                continue
+            text = found["text"] or next(lines, "").strip()
+            if not SILENT.match(text.strip()):
+                seen.setdefault((found["backend"], found["transaction"]), text.strip())
+    assert seen, "nothing was logged"
+    return [text for text in seen.values() if not text.lower().startswith(PIN)]
+
+
+def test_each_command_that_reaches_a_database_is_in_the_list() -> None:
+    def names(group: object, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+        for name, one in getattr(group, "commands", {}).items():
+            yield from names(one, (*path, name)) if hasattr(one, "commands") else [(*path, name)]
+
+    listed = {
+        words[: len(name)] for words in COMMANDS for name in names(get_command(cli.app)) if words[: len(name)] == name
+    }
+    assert set(names(get_command(cli.app))) - listed == {("db", one) for one in ("start", "stop", "url", "psql")}
+
+
+def test_alembic_pins_first(logging: tuple[str, Path]) -> None:
+    url, log = logging
+    steps: dict[str, Callable[[], object]] = {
+        "upgrade": lambda: upgrade(url),
+        "current": lambda: in_process(command.current, url),
+        "history": lambda: in_process(lambda config: command.history(config, indicate_current=True), url),
+        "stamp": lambda: in_process(lambda config: command.stamp(config, HEAD), url),
+        "amendment": lambda: upgrade(url, section="amendment"),
+        "current of the amendment": lambda: in_process(command.current, url, "amendment"),
+        "amendment back": lambda: downgrade(url, section="amendment"),
+        "downgrade": lambda: downgrade(url),
+    }
+    assert {name: wrong for name, step in steps.items() if (wrong := unpinned(log, step))} == {}
+
+
+def test_each_command_pins_first(logging: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    url, log = logging
+    monkeypatch.setenv("DATABASE_URL", url)
+    found = {" ".join(words): unpinned(log, partial(cli.run, words)) for words in COMMANDS}
+    assert {name: wrong for name, wrong in found.items() if wrong} == {}
+
+
+def test_programs_pin_first(logging: tuple[str, Path]) -> None:
+    url, log = logging
+    upgrade(url)
+
+    def plain() -> None:
+        with Ledger(lambda: database.connect(url)) as ledger:
+            ledger.preflight()
+            ledger.select("select * from dot.v_dot_gate")
+
+    async def asynchronous() -> None:
+        async with AsyncLedger(lambda: database.connect_async(url)) as ledger:
+            await ledger.preflight()
+            await ledger.select("select * from dot.v_dot_gate")
+
+    assert unpinned(log, plain) == []
+    assert unpinned(log, lambda: asyncio.run(asynchronous())) == []
+
+
+def test_a_statement_without_the_pin_is_seen(logging: tuple[str, Path]) -> None:
+    url, log = logging
+
+    def forgets() -> None:
+        with psycopg.connect(url, application_name="dot-wrapper that forgets") as connection:
+            connection.execute("select pg_backend_pid()")
+            connection.execute("set local search_path = pg_catalog, pg_temp")
+
+    assert unpinned(log, forgets) == ["select pg_backend_pid()"]

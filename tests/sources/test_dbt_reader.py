@@ -1,0 +1,811 @@
+"""What the dbt reader gives for real runs and the example, and how it refuses bad input."""
+
+import dataclasses
+import errno
+import hashlib
+import json
+import tracemalloc
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dot_wrapper.sources.dbt.reader import WRAPPER_STATUS, DbtInput, DbtInputError, Node, Pair, Result, read_dbt
+
+REPOSITORY = Path(__file__).parents[2]
+REAL_INPUT = REPOSITORY.parent / "shared" / "data" / "dbt"
+EXAMPLE = REPOSITORY / "examples" / "dbt"
+
+needs_real_input = pytest.mark.skipif(not REAL_INPUT.is_dir(), reason="the real dbt runs are not on this machine")
+
+MODEL = "model.shop.orders"
+TEST = "test.shop.not_null_orders_id.1a2b"
+SOURCE_TEST = "test.shop.source_fresh.3c4d"
+SOURCE = "source.shop.raw.orders"
+INVOCATION = "0b5e6f3a-0000-4000-8000-000000000001"
+TIMING = [
+    {"name": "compile", "started_at": "2025-01-01T00:00:01Z", "completed_at": "2025-01-01T00:00:02Z"},
+    {"name": "execute", "started_at": "2025-01-01T00:00:03Z", "completed_at": "2025-01-01T00:00:04Z"},
+]
+ABSENT = object()
+
+Json = Any
+
+
+def node(resource_type: object = "model", **fields: Json) -> dict[str, Json]:
+    made = {"resource_type": resource_type, "original_file_path": "models/orders.sql", **fields}
+    return {key: value for key, value in made.items() if value is not ABSENT}
+
+
+def manifest_of(**nodes_by_alias: Json) -> dict[str, Json]:
+    """A model, a test on it and a test on a source; `test`, `model` or `extra` replace or add nodes."""
+    nodes = {
+        MODEL: nodes_by_alias.get("model", node()),
+        TEST: nodes_by_alias.get("test", node("test", attached_node=MODEL, depends_on={"nodes": [MODEL]})),
+        SOURCE_TEST: node("test", attached_node=None, depends_on={"nodes": [SOURCE]}),
+        **nodes_by_alias.get("extra", {}),
+    }
+    return {"nodes": nodes, "sources": {SOURCE: {}}}
+
+
+def run_result(unique_id: Json = TEST, **fields: Json) -> dict[str, Json]:
+    made = {"unique_id": unique_id, "status": "pass", "failures": 0, "timing": TIMING, **fields}
+    return {key: value for key, value in made.items() if value is not ABSENT}
+
+
+def run_results_of(*results: Json, invocation_id: Json = INVOCATION) -> dict[str, Json]:
+    return {"metadata": {"invocation_id": invocation_id}, "results": list(results)}
+
+
+def event(name: Json = "LogStartLine", **data: Json) -> dict[str, Json]:
+    return {"info": {"name": name, "invocation_id": INVOCATION}, "data": data}
+
+
+def finished(unique_id: Json = TEST, invocation_id: Json = INVOCATION, **fields: Json) -> dict[str, Json]:
+    run = {"status": "pass", "num_failures": 0, "timing_info": TIMING, **fields}
+    made = event(
+        "NodeFinished",
+        node_info={"unique_id": unique_id, "node_status": "success"},
+        run_result={key: value for key, value in run.items() if value is not ABSENT},
+    )
+    made["info"]["invocation_id"] = invocation_id
+    return made
+
+
+def lines_of(*events: Json) -> str:
+    return "".join(json.dumps(one) + "\n" for one in events)
+
+
+def write(path: Path, content: Json) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A dbt project with a good manifest and no results."""
+    write(tmp_path / "target" / "manifest.json", manifest_of())
+    return tmp_path
+
+
+def refusal(target_dir: Path, **options: Path) -> str:
+    with pytest.raises(DbtInputError) as refused:
+        read_dbt(target_dir, **options)
+    return str(refused.value)
+
+
+def split_of(read: DbtInput) -> tuple[int, int, int, int]:
+    """Pairs by what was observed: both, producer only, verifier only, neither."""
+    seen = Counter((run.producer is not None, run.verifier is not None) for run in read.runs)
+    return seen[True, True], seen[True, False], seen[False, True], len(read.pairs) - len(read.runs)
+
+
+class TestRealInput:
+    pytestmark = needs_real_input
+
+    @pytest.mark.parametrize(
+        ("folder", "log", "invocation", "nodes", "pairs", "results", "split", "unpaired"),
+        [
+            ("build", None, "bafba111", 30, 21, 20, (11, 0, 1, 9), 4),
+            ("test-only", None, "899a81ce", 30, 21, 4, (0, 0, 4, 17), 0),
+            ("run-only", None, "917ea72a", 28, 20, 5, (0, 20, 0, 0), 0),
+            ("run-only", "failed-dbt.jsonl", "b0ed168e", 28, 20, 1, (0, 10, 0, 10), 0),
+            ("artifacts-test", None, "9adc7020", 18, 13, 14, (0, 0, 13, 0), 1),
+            ("artifacts-fail", None, "8c814240", 4, 0, 4, (0, 0, 0, 0), 4),
+            *(
+                (f"same-invocation/{name}", None, "b8513ee2", 1, 0, 1, (0, 0, 0, 0), 1)
+                for name in ("alias", "catalog", "env_vars", "profiles", "small")
+            ),
+        ],
+    )
+    def test_every_folder_gives_its_tabled_figures(
+        self,
+        folder: str,
+        log: str | None,
+        invocation: str,
+        nodes: int,
+        pairs: int,
+        results: int,
+        split: tuple[int, int, int, int],
+        unpaired: int,
+    ) -> None:
+        read = read_dbt(REAL_INPUT / folder, results=REAL_INPUT / folder / "logs" / log if log else None)
+        assert (len(read.nodes), len(read.pairs), read.results) == (nodes, pairs, results)
+        assert [one[:8] for one in read.invocation_ids] == [invocation]
+        assert split_of(read) == split
+        assert read.unpaired_results == unpaired
+
+    def test_build_gives_30_nodes_21_pairs_12_runs(self) -> None:
+        read = read_dbt(REAL_INPUT / "build")
+        assert (len(read.nodes), len(read.pairs), len(read.runs)) == (30, 21, 12)
+        complete = [run for run in read.runs if run.producer and run.verifier]
+        assert Counter(run.verifier.status for run in complete if run.verifier) == {"pass": 10, "fail": 1}
+
+    def test_build_fails_one_verifier_with_78_failures(self) -> None:
+        failed = [run.verifier for run in read_dbt(REAL_INPUT / "build").runs if run.verifier and run.verifier.failures]
+        assert failed == [
+            Result(
+                "test.jaffle_shop.accepted_values_customers_first_name__Jane.21e890a312",
+                "fail",
+                78,
+                failed[0].started_at,
+                failed[0].finished_at,
+            )
+        ]
+        assert failed[0].started_at
+        assert failed[0].finished_at
+        assert failed[0].started_at < failed[0].finished_at
+
+    def test_relationship_test_belongs_to_the_node_it_is_attached_to_not_the_one_it_refers_to(self) -> None:
+        (pair,) = (pair for pair in read_dbt(REAL_INPUT / "build").pairs if ".relationships_" in pair.code)
+        assert pair.producer == "model.jaffle_shop.orders"
+
+    def test_run_that_failed_gives_the_producer_error_of_every_pair_of_that_model(self) -> None:
+        folder = REAL_INPUT / "run-only"
+        read = read_dbt(folder, results=folder / "logs" / "failed-dbt.jsonl")
+        assert {(run.producer.unique_id, run.producer.status) for run in read.runs if run.producer} == {
+            ("model.jaffle_shop.orders", "error")
+        }
+
+    def test_artifacts_without_attached_node_pair_by_the_last_dependency(self) -> None:
+        read = read_dbt(REAL_INPUT / "artifacts-test")
+        assert {pair.producer.partition(".")[0] for pair in read.pairs} == {"model"}
+        assert read.sourceless_tests == ("test.dbt_bigquery_test.source_not_null_dbt_test2_source_table_id.a44e73432a",)
+
+    def test_all_five_of_the_same_invocation_share_one_id(self) -> None:
+        folders = [one for one in (REAL_INPUT / "same-invocation").iterdir() if one.is_dir()]
+        assert len(folders) == 5
+        assert len({read_dbt(folder).invocation_ids for folder in folders}) == 1
+
+    @pytest.mark.parametrize("folder", ["build", "artifacts-test"])
+    def test_project_and_target_directory_give_the_same(self, folder: str) -> None:
+        above, itself = read_dbt(REAL_INPUT / folder), read_dbt(REAL_INPUT / folder / "target")
+        assert above == itself
+
+    def test_one_changed_verifier_status_changes_exactly_one_digest(self, tmp_path: Path) -> None:
+        log = (REAL_INPUT / "build" / "logs" / "dbt.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+        at = next(i for i, line in enumerate(log) if '"NodeFinished"' in line and '"status": "pass"' in line)
+        log[at] = log[at].replace('"status": "pass"', '"status": "fail"')
+        altered = write(tmp_path / "altered", "".join(log))
+        before, after = read_dbt(REAL_INPUT / "build"), read_dbt(REAL_INPUT / "build", results=altered)
+        assert [run.idempotency_key for run in before.runs] == [run.idempotency_key for run in after.runs]
+        pairs_of_runs = zip(before.runs, after.runs, strict=True)
+        assert sum(one.result_digest != other.result_digest for one, other in pairs_of_runs) == 1
+
+
+class TestExample:
+    def test_example_has_a_failing_a_warning_and_a_never_run_verifier(self) -> None:
+        read = read_dbt(EXAMPLE)
+        assert Counter(one.resource_type for one in read.nodes) == {"seed": 1, "model": 2, "test": 4}
+        assert split_of(read) == (3, 1, 0, 0)
+        assert Counter((run.verifier.status, run.verifier.failures) for run in read.runs if run.verifier) == {
+            ("pass", 0): 1,
+            ("warn", 3): 1,
+            ("fail", 2): 1,
+        }
+
+    def test_example_names_no_user_and_no_absolute_path(self) -> None:
+        for path in (EXAMPLE / "target").iterdir():
+            values = json.dumps(json.loads(path.read_text(encoding="utf-8")))
+            assert '"/' not in values
+            assert "user" not in values
+            assert "home" not in values.lower()
+
+
+class TestNodesAndPairs:
+    def test_node_keeps_the_path_relative_to_the_project(self, project: Path) -> None:
+        assert read_dbt(project).nodes[0] == Node(MODEL, "model", "models/orders.sql")
+
+    @pytest.mark.parametrize("path", [ABSENT, None, ""])
+    def test_node_without_a_path_has_none(self, tmp_path: Path, path: object) -> None:
+        write(tmp_path / "manifest.json", manifest_of(model=node(original_file_path=path)))
+        assert read_dbt(tmp_path).nodes[0].path is None
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"attached_node": MODEL, "depends_on": {"nodes": [MODEL, "model.shop.other"]}},
+            {"attached_node": None, "depends_on": {"nodes": ["model.shop.other", MODEL]}},
+            {"depends_on": {"nodes": ["model.shop.other", MODEL]}},
+        ],
+    )
+    def test_producer_is_the_attached_node_else_the_last_dependency(
+        self, tmp_path: Path, fields: dict[str, Json]
+    ) -> None:
+        extra = {"model.shop.other": node()}
+        write(tmp_path / "manifest.json", manifest_of(test=node("test", **fields), extra=extra))
+        assert read_dbt(tmp_path).pairs == (Pair(code=TEST, producer=MODEL, verifier=TEST),)
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"attached_node": "model.shop.gone", "depends_on": {"nodes": [MODEL]}},
+            {"depends_on": {"nodes": [MODEL, SOURCE]}},
+            {"depends_on": {"nodes": []}},
+            {"depends_on": {}},
+            {},
+        ],
+    )
+    def test_test_whose_parent_is_no_node_has_no_pair(self, tmp_path: Path, fields: dict[str, Json]) -> None:
+        write(tmp_path / "manifest.json", manifest_of(test=node("test", **fields)))
+        read = read_dbt(tmp_path)
+        assert read.pairs == ()
+        assert read.sourceless_tests == (TEST, SOURCE_TEST)
+
+    def test_only_tests_are_verifiers(self, tmp_path: Path) -> None:
+        extra = {"model.shop.daily": node(attached_node=MODEL, depends_on={"nodes": [MODEL]})}
+        write(tmp_path / "manifest.json", manifest_of(extra=extra))
+        assert [pair.code for pair in read_dbt(tmp_path).pairs] == [TEST]
+
+
+class TestRuns:
+    def test_without_results_nothing_was_observed(self, project: Path) -> None:
+        read = read_dbt(project)
+        assert (list(read.runs), read.results, read.invocation_ids, read.results_path) == ([], 0, (), None)
+        assert len(read.pairs) == 1
+
+    @pytest.mark.parametrize("log", ["", "\n\n", lines_of(event())])
+    def test_log_in_which_nothing_finished_observes_nothing(self, project: Path, log: str) -> None:
+        path = write(project / "logs" / "dbt.jsonl", log)
+        read = read_dbt(project)
+        assert (list(read.runs), read.results, read.results_path) == ([], 0, path)
+
+    def test_run_results_and_log_of_one_invocation_give_the_same_runs(self, project: Path) -> None:
+        results = write(project / "a", run_results_of(run_result(MODEL, status="success"), run_result(failures=None)))
+        log = write(project / "b", lines_of(finished(MODEL, status="success"), finished()))
+        (run,) = read_dbt(project, results=results).runs
+        assert [run] == list(read_dbt(project, results=log).runs)
+        assert run.verifier == Result(TEST, "pass", 0, "2025-01-01T00:00:01Z", "2025-01-01T00:00:04Z")
+        assert (run.correlation_id, run.idempotency_key) == (INVOCATION, f"dbt:{INVOCATION}")
+
+    def test_invocations_that_were_written_side_by_side_are_told_apart(self, project: Path) -> None:
+        ids = ["01-one", "02-two"]
+        first = [finished(MODEL, name, status="success") for name in ids]
+        second = [finished(TEST, name, status=word) for name, word in zip(ids, ("pass", "fail"), strict=True)]
+        again = [finished(TEST, "01-one", status="warn")]  # of a node that finished twice the last result counts
+        write(project / "logs" / "dbt.jsonl", lines_of(*first, *second, *again))
+        read = read_dbt(project)
+        runs = [(run.correlation_id, run.verifier and run.verifier.status) for run in read.runs]
+        assert sorted(runs) == [("01-one", "warn"), ("02-two", "fail")]
+        assert (len(read.runs), read.results, read.unpaired_results, read.invocation_ids) == (2, 4, 0, tuple(ids))
+
+    def test_a_log_that_grew_gives_the_runs_that_it_held(self, project: Path) -> None:
+        log = write(project / "logs" / "dbt.jsonl", lines_of(finished(invocation_id="01-one")))
+        read = read_dbt(project)
+        with log.open("a") as more:
+            more.write(lines_of(finished(invocation_id="02-two"), finished("model.shop.unknown")))
+        assert [run.correlation_id for run in read.runs] == ["01-one"]
+
+    @pytest.mark.parametrize(
+        "now",
+        [
+            "",
+            lines_of(finished(invocation_id="01-one")),
+            lines_of(finished(invocation_id="02-two"), finished(invocation_id="01-one")),
+            lines_of(finished(invocation_id="01-one"), finished(invocation_id="03-three")),
+        ],
+    )
+    def test_a_log_that_holds_something_else_by_now_is_an_error(self, project: Path, now: str) -> None:
+        log = write(
+            project / "logs" / "dbt.jsonl", lines_of(*(finished(invocation_id=name) for name in ("01-one", "02-two")))
+        )
+        read = read_dbt(project)
+        write(log, now)
+        with pytest.raises(
+            DbtInputError, match=r"dbt\.jsonl: has changed since it was read; what was recorded stays, import it again$"
+        ):
+            list(read.runs)
+
+    def test_a_log_that_is_gone_by_now_is_an_error(self, project: Path) -> None:
+        log = write(project / "logs" / "dbt.jsonl", lines_of(finished()))
+        read = read_dbt(project)
+        log.unlink()
+        with pytest.raises(
+            DbtInputError, match=r"dbt\.jsonl: cannot be read any more, what was recorded stays: No such file"
+        ):
+            list(read.runs)
+
+    def test_what_a_log_holds_by_now_is_checked_again(self, project: Path) -> None:
+        log = write(project / "logs" / "dbt.jsonl", lines_of(finished()))
+        read = read_dbt(project)
+        write(log, lines_of(finished(status="success")))
+        with pytest.raises(DbtInputError, match="it was compiled, not run"):
+            list(read.runs)
+
+    def test_many_small_invocations_of_a_large_project_take_a_bit_for_each_node(self, tmp_path: Path) -> None:
+        nodes: dict[str, Json] = {f"model.shop.m{number}": node() for number in range(4000)}
+        for number in range(4000):
+            nodes[f"test.shop.t{number}"] = node("test", attached_node=f"model.shop.m{number}")
+        write(tmp_path / "target" / "manifest.json", {"nodes": nodes})
+        some = (finished(f"test.shop.t{number}", f"01-{number}") for number in range(500))
+        log = write(tmp_path / "dbt.jsonl", lines_of(*some))
+        read_dbt(tmp_path)  # what is made once
+        tracemalloc.start()
+        read = read_dbt(tmp_path, results=log)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert (len(read.runs), read.results, read.unpaired_results) == (500, 500, 0)
+        assert peak < 11_000_000  # 8 MB, most of it the manifest; 15 where each node had a number as wide as that
+
+    def test_the_memory_for_runs_does_not_grow_with_their_number(self, project: Path) -> None:
+        def highest(invocations: int) -> int:
+            results = (
+                finished(unique_id, f"01-{number}") for number in range(invocations) for unique_id in (MODEL, TEST)
+            )
+            with (project / "dbt.jsonl").open("w", encoding="utf-8") as log:
+                for one in results:
+                    one["data"]["run_result"]["status"] = (
+                        "success" if one["data"]["node_info"]["unique_id"] == MODEL else "pass"
+                    )
+                    log.write(json.dumps(one) + "\n")
+            tracemalloc.start()
+            read = read_dbt(project, results=project / "dbt.jsonl")
+            assert sum(1 for _ in read.runs) == len(read.runs) == invocations
+            _, peak = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            return peak
+
+        highest(10)  # what is made once
+        # An invocation of a name and a number stays, and no result.
+        assert highest(2000) - highest(200) < 1800 * 400
+
+    def test_digest_is_of_the_canonical_json_of_both_results(self, project: Path) -> None:
+        write(project / "target" / "run_results.json", run_results_of(run_result(status="fail", failures=2)))
+        (run,) = read_dbt(project).runs
+        canonical = f'{{"producer":null,"verifier":["{TEST}","fail",2]}}'
+        assert run.result_digest == hashlib.sha256(canonical.encode()).hexdigest()
+
+    def test_digest_covers_the_producer_and_leaves_times_out(self, project: Path) -> None:
+        path = project / "target" / "run_results.json"
+        write(path, run_results_of(run_result(MODEL, status="success"), run_result()))
+        (run,) = read_dbt(project).runs
+        assert run.producer
+        untimed = dataclasses.replace(run, producer=dataclasses.replace(run.producer, started_at=None))
+        failed = dataclasses.replace(run, producer=dataclasses.replace(run.producer, status="error"))
+        assert run.result_digest == untimed.result_digest
+        assert run.result_digest != failed.result_digest
+
+    def test_appended_log_gives_one_run_per_invocation_in_the_order_in_which_they_ended(self, project: Path) -> None:
+        log = lines_of(finished(MODEL, "second", status="success"), finished(TEST, "first"), finished(TEST, "second"))
+        write(project / "logs" / "dbt.log", log)
+        read = read_dbt(project)
+        assert read.invocation_ids == ("second", "first")
+        assert [(run.correlation_id, run.producer is None) for run in read.runs] == [
+            ("first", True),
+            ("second", False),
+        ]
+        assert read.results == 3
+
+    def test_last_result_of_a_node_in_an_invocation_counts_once(self, project: Path) -> None:
+        log = lines_of(finished(status="fail", num_failures=3), finished(status="pass"))
+        write(project / "logs" / "dbt.jsonl", log)
+        read = read_dbt(project)
+        assert [run.verifier.status for run in read.runs if run.verifier] == ["pass"]
+        assert read.results == 1
+
+    def test_status_is_that_of_the_run_not_of_the_node(self, project: Path) -> None:
+        write(project / "logs" / "dbt.jsonl", lines_of(finished(status="warn")))
+        (run,) = read_dbt(project).runs
+        assert run.verifier
+        assert run.verifier.status == "warn"
+
+    @pytest.mark.parametrize(
+        ("word", "status"),
+        [
+            ("success", "completed"),
+            ("pass", "completed"),
+            ("warn", "completed"),
+            ("fail", "failed"),
+            ("error", "failed"),
+            ("runtime error", "failed"),
+            ("partial success", "failed"),
+            ("skipped", "skipped"),
+            ("no-op", "skipped"),
+            ("reused", "skipped"),
+        ],
+    )
+    def test_every_word_of_dbt_is_kept_and_has_one_meaning(self, project: Path, word: str, status: str) -> None:
+        write(project / "target" / "run_results.json", run_results_of(run_result(MODEL, status=word)))
+        (run,) = read_dbt(project).runs
+        assert run.producer
+        assert run.producer.status == word
+        assert WRAPPER_STATUS[word] == status
+
+    def test_no_word_has_a_meaning_untested(self) -> None:
+        assert len(WRAPPER_STATUS) == 10
+
+    @pytest.mark.parametrize(
+        ("failures", "count"), [(ABSENT, 0), (None, 0), (0, 0), (7, 7), (1.0, 1), (2**53 - 1, 2**53 - 1)]
+    )
+    def test_failures_are_a_count_and_none_is_zero(self, project: Path, failures: object, count: int) -> None:
+        write(project / "target" / "run_results.json", run_results_of(run_result(failures=failures)))
+        write(project / "log", lines_of(finished(num_failures=failures)))
+        for results in (None, project / "log"):
+            (run,) = read_dbt(project, results=results).runs
+            assert run.verifier
+            assert (run.verifier.failures, type(run.verifier.failures)) == (count, int)
+
+    @pytest.mark.parametrize("timing", [ABSENT, None, [], [{}], [{"started_at": None, "completed_at": ""}]])
+    def test_result_without_times_has_none(self, project: Path, timing: object) -> None:
+        write(project / "target" / "run_results.json", run_results_of(run_result(timing=timing)))
+        (run,) = read_dbt(project).runs
+        assert run.verifier == Result(TEST, "pass", 0, None, None)
+
+    @pytest.mark.parametrize(
+        "section",
+        ["exposures", "macros", "metrics", "saved_queries", "semantic_models", "sources", "unit_tests"],
+    )
+    def test_result_of_another_thing_of_the_manifest_is_counted_as_unpaired(self, project: Path, section: str) -> None:
+        write(project / "target" / "manifest.json", {**manifest_of(), section: {"thing.shop.one": {}}})
+        write(project / "target" / "run_results.json", run_results_of(run_result("thing.shop.one")))
+        read = read_dbt(project)
+        assert (list(read.runs), read.results, read.unpaired_results) == ([], 1, 1)
+
+    def test_result_of_a_test_on_a_source_is_unpaired(self, project: Path) -> None:
+        write(project / "target" / "run_results.json", run_results_of(run_result(SOURCE_TEST), run_result()))
+        read = read_dbt(project)
+        assert (len(read.runs), read.results, read.unpaired_results) == (1, 2, 1)
+
+
+class TestWhereItLooks:
+    def test_manifest_in_the_directory_itself_comes_before_the_one_below(self, project: Path) -> None:
+        here = write(project / "manifest.json", manifest_of())
+        assert read_dbt(project).manifest_path == here
+
+    @pytest.mark.parametrize(
+        ("order", "target_dir"),
+        [
+            (("target/run_results.json", "logs/dbt.jsonl", "logs/dbt.log"), "."),
+            (
+                ("target/run_results.json", "logs/dbt.jsonl", "target/logs/dbt.jsonl", "logs/dbt.log"),
+                "target",
+            ),
+            (("target/logs/dbt.jsonl", "logs/dbt.log", "target/logs/dbt.log"), "target"),
+        ],
+    )
+    def test_results_are_found_in_this_order(self, project: Path, order: tuple[str, ...], target_dir: str) -> None:
+        for name in order:
+            content = lines_of(event()) if "dbt." in name else json.dumps(run_results_of())
+            write(project / name, content)
+        for name in order:
+            assert read_dbt(project / target_dir).results_path == project / name
+            (project / name).unlink()
+        assert read_dbt(project / target_dir).results_path is None
+
+    def test_target_directory_named_by_a_dot_finds_the_log_above(
+        self, project: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write(project / "logs" / "dbt.jsonl", lines_of(finished()))
+        monkeypatch.chdir(project / "target")
+        assert read_dbt(Path()).results == 1
+
+    def test_log_beside_the_project_directory_is_not_its_own(self, project: Path) -> None:
+        write(project.parent / "logs" / "dbt.jsonl", lines_of(finished()))
+        assert read_dbt(project).results_path is None
+
+    def test_log_beside_a_project_with_a_named_manifest_is_not_its_own(self, tmp_path: Path) -> None:
+        manifest = write(tmp_path / "project" / "manifest.json", manifest_of())
+        write(tmp_path / "logs" / "dbt.jsonl", lines_of(finished()))
+        assert read_dbt(tmp_path / "project", manifest=manifest).results_path is None
+        assert read_dbt(tmp_path / "project").results_path == tmp_path / "logs" / "dbt.jsonl"
+
+    def test_options_override_what_would_be_found(self, project: Path) -> None:
+        write(project / "target" / "run_results.json", "never read")
+        manifest = write(project / "other", manifest_of(extra={"model.shop.daily": node()}))
+        results = write(project / "another", run_results_of(run_result("model.shop.daily", status="success")))
+        read = read_dbt(project, manifest=manifest, results=results)
+        assert (read.manifest_path, read.results_path) == (manifest, results)
+        assert (len(read.nodes), read.results) == (4, 1)
+
+    @pytest.mark.parametrize("indent", [None, 2])
+    def test_run_results_document_is_told_by_content_not_name(self, project: Path, indent: int | None) -> None:
+        text = json.dumps(run_results_of(run_result()), indent=indent)
+        assert read_dbt(project, results=write(project / "dbt.log", text)).results == 1
+
+    @pytest.mark.parametrize("first", ["", "\r\n"])
+    def test_log_is_told_by_content_not_name(self, project: Path, first: str) -> None:
+        log = write(project / "run_results.json", first + lines_of(event(), finished()))
+        assert read_dbt(project, results=log).results == 1
+
+
+class TestUnreadableFiles:
+    """Every message begins with the file, then the place in it."""
+
+    def test_directory_without_a_manifest_says_where_it_looked(self, tmp_path: Path) -> None:
+        message = refusal(tmp_path)
+        assert message.startswith(f"{tmp_path}: no manifest")
+        assert str(tmp_path / "manifest.json") in message
+        assert str(tmp_path / "target" / "manifest.json") in message
+        assert "--manifest" in message
+
+    @pytest.mark.parametrize("name", ["absent", "n" * 300])
+    def test_directory_that_cannot_be_is_refused(self, tmp_path: Path, name: str) -> None:
+        assert "no manifest" in refusal(tmp_path / name)
+
+    @pytest.mark.parametrize("option", ["manifest", "results"])
+    def test_named_file_that_cannot_be_opened_is_refused(self, project: Path, option: str) -> None:
+        absent = project / "absent"
+        assert refusal(project, **{option: absent}) == f"{absent}: cannot be read: No such file or directory"
+        assert refusal(project, **{option: project}) == f"{project}: cannot be read: Is a directory"
+
+    def test_file_that_breaks_while_it_is_read_is_refused(self, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def broken(_: Path) -> bytes:
+            raise OSError(errno.EIO, "Input/output error")
+
+        monkeypatch.setattr(Path, "read_bytes", broken)
+        assert refusal(project) == f"{project}: cannot be read: Input/output error"
+
+    @pytest.mark.parametrize("name", ["manifest.json", "run_results.json"])
+    @pytest.mark.parametrize(
+        ("content", "place"),
+        [
+            (b'{\n "nodes": {\n  "a": [1,', "line 3 column 11: not JSON"),
+            (b"", "line 1 column 1: not JSON"),
+            (b'{\n "a": "\x00"}', "line 2 column 8: not JSON"),
+            (b'{\n"a": "\xff"}', "line 2: byte 0xff is not UTF-8"),
+            ("{}".encode("utf-16"), "line 1: byte 0xff is not UTF-8"),
+            (b"[" * 200_000, "line 1: nested too deeply"),
+            (b'{"a": ' + b"9" * 5000 + b"}", "line 1: nested too deeply, or a number too long"),
+            (b"[1]", "expected an object, found [1]"),
+            (b"null", "expected an object, found nothing"),
+        ],
+    )
+    def test_document_that_is_no_json_object_is_refused(
+        self, project: Path, name: str, content: bytes, place: str
+    ) -> None:
+        path = write(project / "target" / name, content)
+        assert refusal(project).startswith(f"{path}: {place}")
+
+    @pytest.mark.parametrize(
+        ("line", "place"),
+        [
+            (b'{"info": {"na', "line 3 column 11: not JSON: Unterminated string"),
+            (b'{"info": \x00}', "line 3 column 10: not JSON"),
+            (b'{"info": "\xff"}', "line 3: byte 0xff is not UTF-8"),
+            (b'{"info": ' + b"[" * 200_000, "line 3: nested too deeply"),
+            (b"[1]", "line 3: not a JSON object"),
+            (b"\x00", "line 3: not a JSON object"),
+            (b"12:53:36  Running with dbt=1.8.2", "line 3: not a JSON object"),
+            (b'{"code": "Q025", "data": {}}', "line 3: info: expected an object, found nothing"),
+            (b'{"info": "NodeFinished"}', "line 3: info: expected an object, found 'NodeFinished'"),
+            (b'{"info": {}}', "line 3: info.name: expected an event's name, found None"),
+            (b'{"info": {"name": 1}}', "line 3: info.name: expected an event's name, found 1"),
+        ],
+    )
+    def test_log_line_of_another_shape_is_refused_whatever_comes_before(
+        self, project: Path, line: bytes, place: str
+    ) -> None:
+        path = write(project / "logs" / "dbt.jsonl", lines_of(finished()).encode() + b"\n" + line + b"\n")
+        assert refusal(project).startswith(f"{path}: {place}")
+        assert refusal(project, results=path).startswith(f"{path}: {place}")
+
+    def test_plain_text_log_says_how_to_run_dbt(self, project: Path) -> None:
+        path = write(project / "logs" / "dbt.log", "============ 21:21:15.272780 | 48cef052 ============\n")
+        for message in (refusal(project), refusal(project, results=path)):
+            assert message.startswith(f"{path}: line 1: ")
+            assert "--log-format-file json" in message
+            assert "--log-format json" in message
+
+    @pytest.mark.parametrize(
+        ("content", "place"),
+        [
+            (b"\xff", "line 1: not a JSON object"),
+            (b"[" * 200_000, "line 1: not a JSON object"),
+            (b'{"results": [', "line 1 column 14: not JSON"),
+            (b"{}", "line 1: info: expected an object, found nothing"),
+            (b'{"results": []}', "metadata: expected an object, found nothing"),
+            (b'{"metadata": {}}', "metadata.invocation_id: None is no usable name"),
+            (b"[]", "line 1: not a JSON object"),
+        ],
+    )
+    def test_named_results_of_no_kind_are_refused(self, project: Path, content: bytes, place: str) -> None:
+        path = write(project / "results", content)
+        assert refusal(project, results=path).startswith(f"{path}: {place}")
+
+
+BAD_COUNTS: list[Json] = [-1, -1.0, 1.5, "1", True, [], float("nan"), float("inf"), 2**53]
+BAD_NAMES: list[Json] = [
+    None,
+    7,
+    "",
+    " ",
+    ".hidden",
+    "model.shop.a b",
+    "model.shop.\x00",
+    "model.shop.ä",
+    "model.shop.a\n",
+]
+
+
+class TestBadManifest:
+    @pytest.mark.parametrize(
+        ("document", "place"),
+        [
+            ({}, "nodes: expected an object, found nothing"),
+            ({"nodes": []}, "nodes: expected an object, found []"),
+            ({"nodes": {}}, "nodes: empty"),
+            (manifest_of(model=None), f"nodes.{MODEL}: expected an object, found nothing"),
+            (manifest_of(model=[]), f"nodes.{MODEL}: expected an object, found []"),
+            (manifest_of(model=node(ABSENT)), f"nodes.{MODEL}.resource_type: None is no usable name"),
+            (manifest_of(model=node("a\0")), f"nodes.{MODEL}.resource_type: 'a\\x00' is no usable name"),
+            (manifest_of(model=node(original_file_path=1)), f"nodes.{MODEL}.original_file_path: 1 is not"),
+            (
+                manifest_of(model=node(original_file_path="a\0")),
+                f"nodes.{MODEL}.original_file_path: 'a\\x00'",
+            ),
+            (
+                manifest_of(model=node(original_file_path="\ud800")),
+                f"nodes.{MODEL}.original_file_path: '\\ud8",
+            ),
+            (manifest_of(test=node("test", attached_node=1)), f"nodes.{TEST}: attached to 1"),
+            (
+                manifest_of(test=node("test", attached_node=TEST)),
+                f"nodes.{TEST}: the test is attached to itself",
+            ),
+            (manifest_of(test=node("test", depends_on=[])), f"nodes.{TEST}.depends_on: expected an object"),
+            (
+                manifest_of(test=node("test", depends_on={"nodes": {}})),
+                f"nodes.{TEST}.depends_on.nodes: expected a list, found {{}}",
+            ),
+            (
+                manifest_of(test=node("test", depends_on={"nodes": [{}]})),
+                f"nodes.{TEST}: attached to {{}}, which is no unique_id",
+            ),
+            ({**manifest_of(), "sources": []}, "sources: expected an object, found []"),
+        ],
+    )
+    def test_manifest_of_another_shape_is_refused(self, tmp_path: Path, document: Json, place: str) -> None:
+        path = write(tmp_path / "manifest.json", document)
+        assert refusal(tmp_path).startswith(f"{path}: {place}")
+
+    @pytest.mark.parametrize("name", [name for name in BAD_NAMES if isinstance(name, str)])
+    def test_node_name_outside_the_pattern_is_refused(self, tmp_path: Path, name: str) -> None:
+        path = write(tmp_path / "manifest.json", manifest_of(extra={name: node()}))
+        assert refusal(tmp_path).startswith(f"{path}: nodes: {name!r} is no usable name")
+
+    def test_name_of_200_bytes_is_read_and_of_201_or_300_refused(self, tmp_path: Path) -> None:
+        path = tmp_path / "manifest.json"
+        write(path, manifest_of(extra={"m" * 200: node()}))
+        assert len(read_dbt(tmp_path).nodes) == 4
+        for length in (201, 300):
+            write(path, manifest_of(extra={"m" * length: node()}))
+            message = refusal(tmp_path)
+            assert message.startswith(f"{path}: nodes: 'mmm")
+            assert message.endswith(f"is {length} bytes long; 200 are allowed")
+            assert "m" * 200 not in message
+
+
+class TestBadResults:
+    @pytest.mark.parametrize(
+        ("document", "place"),
+        [
+            ({"results": []}, "metadata: expected an object, found nothing"),
+            ({"metadata": {}, "results": []}, "metadata.invocation_id: None is no usable name"),
+            ({"metadata": {"invocation_id": INVOCATION}}, "results: expected a list, found nothing"),
+            (
+                {"metadata": {"invocation_id": INVOCATION}, "results": {}},
+                "results: expected a list, found {}",
+            ),
+            (run_results_of(None), "results[0]: expected an object, found nothing"),
+            (run_results_of(run_result(), []), "results[1]: expected an object, found []"),
+            (run_results_of(run_result(ABSENT)), "results[0].unique_id: None is no usable name"),
+            (run_results_of(run_result(status=ABSENT)), "results[0].status: None is no known status"),
+            (run_results_of(run_result(status=["pass"])), "results[0].status: ['pass'] is no known status"),
+            (
+                run_results_of(run_result(), run_result(status="Pass")),
+                "results[1].status: 'Pass' is no known",
+            ),
+            (
+                run_results_of(run_result(timing={"a": 1})),
+                "results[0].timing: expected a list, found {'a': 1}",
+            ),
+            (run_results_of(run_result(timing=[1])), "results[0].timing[0]: expected an object, found 1"),
+            (
+                run_results_of(run_result(timing=[{"started_at": 1}])),
+                "results[0].timing: started_at: 1 is not a time",
+            ),
+            (
+                run_results_of(run_result(timing=[{"completed_at": "2025\0"}])),
+                "results[0].timing: completed_at: '2025\\x00' is not a time",
+            ),
+            (
+                run_results_of(run_result(timing=[{"completed_at": "2" * 65}])),
+                f"results[0].timing: completed_at: '{'2' * 65}' is not a time",
+            ),
+            *(
+                (
+                    run_results_of(run_result(failures=failures)),
+                    "results[0].failures: expected a count of failures",
+                )
+                for failures in BAD_COUNTS
+            ),
+        ],
+    )
+    def test_run_results_of_another_shape_are_refused(self, project: Path, document: Json, place: str) -> None:
+        path = write(project / "target" / "run_results.json", document)
+        assert refusal(project).startswith(f"{path}: {place}")
+
+    @pytest.mark.parametrize(
+        ("bad", "place"),
+        [
+            ({**event("NodeFinished"), "data": None}, "data: expected an object, found nothing"),
+            (event("NodeFinished", run_result={}), "data.node_info: expected an object, found nothing"),
+            (event("NodeFinished", node_info={}), "data.node_info.unique_id: None is no usable name"),
+            (
+                event("NodeFinished", node_info={"unique_id": TEST}),
+                "data.run_result: expected an object, found nothing",
+            ),
+            (finished(status=ABSENT), "data.run_result.status: None is no known status"),
+            (finished(status="passed"), "data.run_result.status: 'passed' is no known status"),
+            (
+                finished(num_failures=-1),
+                "data.run_result.num_failures: expected a count of failures, found -1",
+            ),
+            (finished(timing_info=[1]), "data.run_result.timing_info[0]: expected an object"),
+            (finished(invocation_id=None), "info.invocation_id: None is no usable name"),
+        ],
+    )
+    def test_finished_event_of_another_shape_is_refused(self, project: Path, bad: Json, place: str) -> None:
+        path = write(project / "logs" / "dbt.jsonl", lines_of(event(), finished(), bad))
+        assert refusal(project).startswith(f"{path}: line 3: {place}")
+
+    def test_unknown_status_says_which_are_known(self, project: Path) -> None:
+        write(project / "target" / "run_results.json", run_results_of(run_result(status="done")))
+        assert refusal(project).endswith(": " + ", ".join(WRAPPER_STATUS))
+
+    def test_unknown_node_is_refused_naming_both_files(self, project: Path) -> None:
+        manifest = project / "target" / "manifest.json"
+        results = write(project / "target" / "run_results.json", run_results_of(run_result(), run_result("m.gone")))
+        log = write(project / "log", lines_of(event(), finished("m.gone")))
+        assert refusal(project).startswith(f"{results}: results[1]: m.gone is not in {manifest}")
+        assert refusal(project, results=log).startswith(f"{log}: line 2: m.gone is not in {manifest}")
+
+    def test_test_that_was_only_compiled_is_no_observation(self, project: Path) -> None:
+        results = write(project / "target" / "run_results.json", run_results_of(run_result(status="success")))
+        message = refusal(project)
+        assert message.startswith(f"{results}: results[0]: {TEST} has status 'success'")
+        assert "dbt docs generate" in message
+
+    @pytest.mark.parametrize("name", BAD_NAMES)
+    def test_names_in_results_follow_the_same_pattern(self, project: Path, name: object) -> None:
+        path = project / "target" / "run_results.json"
+        for document, place in (
+            (run_results_of(run_result(name)), "results[0].unique_id"),
+            (run_results_of(run_result(), invocation_id=name), "metadata.invocation_id"),
+        ):
+            write(path, document)
+            assert refusal(project).startswith(f"{path}: {place}: {name!r} is no usable name")
+
+    def test_key_of_an_invocation_keeps_the_bound_of_200_bytes(self, project: Path) -> None:
+        path = write(project / "target" / "run_results.json", run_results_of(run_result(), invocation_id="i" * 196))
+        (run,) = read_dbt(project).runs
+        assert len(run.idempotency_key) == 200
+        write(path, run_results_of(run_result(), invocation_id="i" * 197))
+        assert refusal(project).endswith("is 197 bytes long; 196 are allowed")
+        log = write(project / "log", lines_of(finished(invocation_id="i" * 197)))
+        assert refusal(project, results=log).startswith(f"{log}: line 1: info.invocation_id: 'iii")

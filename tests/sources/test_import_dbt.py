@@ -1,0 +1,308 @@
+"""What an import of dbt artifacts leaves in the ledger: real input with known figures, conflicts, and nothing by halves."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from dot_wrapper.client import database
+from dot_wrapper.client.ledger import Ledger
+from dot_wrapper.sources.dbt.reader import read_dbt
+from dot_wrapper.sources.dbt.recorder import BATCH, ImportSummary, import_dbt
+from support import Database, rows, value
+
+DATA = Path(__file__).parents[2].parent / "shared" / "data" / "dbt"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "dbt"
+
+needs_data = pytest.mark.skipif(not DATA.exists(), reason="the real dbt artifacts are not beside this checkout")
+
+
+def imported(ledger: Ledger, target: Path, results: Path | None = None) -> ImportSummary:
+    return import_dbt(ledger, read_dbt(target, results=results))
+
+
+@needs_data
+def test_build_gives_30_dots_21_candidates_12_runs(db: Database, ledger: Ledger) -> None:
+    summary = imported(ledger, DATA / "build")
+    assert (summary.dots_created, summary.candidates_created, summary.runs_created) == (30, 21, 12)
+    assert (summary.correlated_pairs, summary.verifiers_passed, summary.verifiers_failed) == (11, 10, 1)
+    assert (summary.producer_only, summary.verifier_only, summary.never_observed) == (0, 1, 9)
+    reader = db.connect("reader")
+    states = rows(reader, "select end_state, count(*) from dot.v_process_run group by 1 order by 1")
+    assert [(one["end_state"], one["count"]) for one in states] == [("completed", 10), ("failed", 1), ("open", 1)]
+    assert value(reader, "select count(*) from dot.v_process_run_component") == 23
+    assert value(reader, "select count(*) from dot.v_process_run where correlation_id like 'bafba111-%'") == 12
+
+
+@needs_data
+@pytest.mark.parametrize(
+    ("folder", "log", "runs", "pairs", "producers", "verifiers", "never"),
+    [
+        ("test-only", None, 4, 0, 0, 4, 17),
+        ("run-only", "dbt.jsonl", 20, 0, 20, 0, 0),
+        ("run-only", "failed-dbt.jsonl", 10, 0, 10, 0, 10),
+        ("artifacts-test", None, 13, 0, 0, 13, 0),
+        ("artifacts-fail", None, 0, 0, 0, 0, 0),
+        ("same-invocation/small", None, 0, 0, 0, 0, 0),
+    ],
+)
+def test_the_other_real_inputs_give_their_figures(
+    db: Database,
+    ledger: Ledger,
+    folder: str,
+    log: str | None,
+    runs: int,
+    pairs: int,
+    producers: int,
+    verifiers: int,
+    never: int,
+) -> None:
+    summary = imported(ledger, DATA / folder, DATA / folder / "logs" / log if log else None)
+    found = (summary.runs_created, summary.correlated_pairs, summary.producer_only, summary.verifier_only)
+    assert found == (runs, pairs, producers, verifiers)
+    assert summary.never_observed == never
+    assert summary.conflicts == []
+    assert value(db.connect("reader"), "select count(*) from dot.v_process_run") == runs
+
+
+@needs_data
+def test_everything_imported_verifies_nothing_and_touches_no_business_table(db: Database, ledger: Ledger) -> None:
+    owner = db.connect("owner")
+    owner.execute("insert into dot.universal_edges (from_code, to_code, edge_type) values ('a', 'b', 'canary')")
+    before = rows(owner, "select e.*, e.xmin::text from dot.universal_edges e")
+    for target in (
+        DATA / "build",
+        DATA / "test-only",
+        DATA / "run-only",
+        DATA / "artifacts-test",
+        DATA / "artifacts-fail",
+        *sorted((DATA / "same-invocation").iterdir()),
+    ):
+        imported(ledger, target)
+    imported(ledger, DATA / "run-only", DATA / "run-only" / "logs" / "failed-dbt.jsonl")
+    reader = db.connect("reader")
+    assert value(reader, "select count(*) from dot.v_process_run") == 12 + 4 + 20 + 10 + 13
+    assert value(reader, "select count(*) filter (where verified) from dot.v_process_verification_v3") == 0
+    assert value(reader, "select count(*) from dot.v_process_run where evidence_type <> 'SIMULATED_DRY_RUN'") == 0
+    assert value(reader, "select verified_dots + executed_dots + observed_dots from dot.v_dot_funnel_total") == 0
+    assert rows(owner, "select e.*, e.xmin::text from dot.universal_edges e") == before
+
+
+@needs_data
+def test_the_same_input_again_is_nothing_new(db: Database, ledger: Ledger) -> None:
+    assert not imported(ledger, DATA / "build").nothing_new
+    before = rows(db.connect("owner"), "select t.*, t.xmin::text, t.ctid::text from dot.dot_tools t order by code")
+    again = imported(ledger, DATA / "build")
+    assert again.nothing_new
+    assert value(db.connect("reader"), "select count(*) from dot.v_process_run") == 12
+    after = rows(db.connect("owner"), "select t.*, t.xmin::text, t.ctid::text from dot.dot_tools t order by code")
+    assert after == before
+
+
+@needs_data
+def test_one_changed_verifier_status_is_one_conflict_naming_the_field_and_nothing_is_lost(
+    db: Database, ledger: Ledger, tmp_path: Path
+) -> None:
+    imported(ledger, DATA / "build")
+    copy = tmp_path / "build"
+    shutil.copytree(DATA / "build", copy, copy_function=shutil.copyfile)
+    log = copy / "logs" / "dbt.jsonl"
+    changed, lines = None, []
+    for line in log.read_text().splitlines():
+        event = json.loads(line)
+        if (
+            changed is None
+            and event["info"]["name"] == "NodeFinished"
+            and event["data"]["run_result"]["status"] == "pass"
+        ):
+            event["data"]["run_result"]["status"] = "fail"
+            changed = event["data"]["node_info"]["unique_id"]
+        lines.append(json.dumps(event))
+    log.write_text("\n".join(lines))
+    summary = imported(ledger, copy)
+    (conflict,) = summary.conflicts
+    assert changed is not None
+    assert changed in conflict.what
+    assert conflict.fields == ("evidence_ref",)
+    assert (summary.runs_created, summary.components_created, summary.nothing_new) == (0, 0, False)
+    reader = db.connect("reader")
+    assert value(reader, "select count(*) from dot.v_process_run_component") == 23
+    assert value(reader, "select count(*) from dot.v_process_run where end_state = 'failed'") == 1
+
+
+def test_the_example_records_pass_warn_fail_and_what_is_missing(db: Database, ledger: Ledger) -> None:
+    summary = imported(ledger, EXAMPLE)
+    assert (summary.dots, summary.candidates, summary.runs) == (7, 4, 4)
+    assert (summary.verifiers_passed, summary.verifiers_failed, summary.producer_only) == (2, 1, 1)
+    reader = db.connect("reader")
+    words = rows(
+        reader,
+        "select evidence_ref->>'status' as word, status from dot.v_process_run_component"
+        " where component_role = 'verifier' order by 1",
+    )
+    assert [tuple(one.values()) for one in words] == [
+        ("fail", "failed"),
+        ("pass", "step_completed"),
+        ("warn", "step_completed"),
+    ]
+
+
+def test_a_run_carries_the_digest_of_its_results_and_no_path_and_no_user(db: Database, ledger: Ledger) -> None:
+    imported(ledger, EXAMPLE)
+    given = {run.pair.code: run for run in read_dbt(EXAMPLE).runs}
+    for one in rows(db.connect("reader"), "select * from dot.v_process_run"):
+        run = given[one["process_candidate_code"]]
+        assert one["evidence_ref"] == {"source": "dbt", "result_digest": run.result_digest}
+        assert one["idempotency_key"] == f"dbt:{run.correlation_id}"
+        assert (one["status"], one["correlation_id"]) == ("started", run.correlation_id)
+        assert (one["input_ref"], one["output_ref"], one["actor"]) == (None, None, "dbt-import")
+
+
+def test_the_verifier_is_later_than_its_producer(db: Database, ledger: Ledger) -> None:
+    imported(ledger, EXAMPLE)
+    pairs = rows(
+        db.connect("reader"),
+        "select p.observed_at < v.observed_at as later from dot.v_process_run_component p"
+        " join dot.v_process_run_component v using (process_candidate_code, process_run_id)"
+        " where p.component_role = 'producer' and v.component_role = 'verifier'",
+    )
+    assert [one["later"] for one in pairs] == [True, True, True]
+
+
+def test_a_run_occurred_when_its_first_part_began_and_a_component_when_it_ended(
+    db: Database, ledger: Ledger, tmp_path: Path
+) -> None:
+    large_project(tmp_path, 2)
+    results = json.loads((tmp_path / "run_results.json").read_text())
+    model, test, undated, _ = results["results"]
+    model["timing"] = [{"started_at": "2026-11-21T09:00:00.25Z", "completed_at": "2026-11-21T09:00:01Z"}]
+    test["timing"] = [{"started_at": "2026-11-21T09:00:02Z", "completed_at": "2026-11-21T10:00:03+01:00"}]
+    undated["timing"] = [{"started_at": "yesterday", "completed_at": "2026-11-21T09:00:00"}]  # whose zone is not told
+    (tmp_path / "run_results.json").write_text(json.dumps(results))
+    imported(ledger, tmp_path)
+    reader = db.connect("reader")
+    at = datetime(2026, 11, 21, 9, tzinfo=UTC)
+    stored = rows(reader, "select occurred_at from dot.v_process_run order by process_candidate_code")
+    assert [one["occurred_at"] for one in stored] == [at + timedelta(seconds=0.25), None]
+    stored = rows(reader, "select occurred_at from dot.v_process_run_component order by process_candidate_code, 1")
+    assert [one["occurred_at"] for one in stored] == [at + timedelta(seconds=1), at + timedelta(seconds=3), None, None]
+
+
+def large_project(folder: Path, pairs: int) -> Path:
+    """A manifest with many models, one passing test each."""
+    nodes = {}
+    results = []
+    for number in range(pairs):
+        model, test = f"model.big.m{number}", f"test.big.t{number}"
+        nodes[model] = {
+            "resource_type": "model",
+            "depends_on": {"nodes": []},
+            "original_file_path": f"models/m{number}.sql",
+        }
+        nodes[test] = {"resource_type": "test", "attached_node": model, "depends_on": {"nodes": [model]}}
+        results += [
+            {"unique_id": model, "status": "success", "timing": [], "failures": None},
+            {"unique_id": test, "status": "pass", "timing": [], "failures": 0},
+        ]
+    (folder / "manifest.json").write_text(json.dumps({"metadata": {}, "nodes": nodes}))
+    (folder / "run_results.json").write_text(
+        json.dumps({"metadata": {"invocation_id": "01a2-inv"}, "results": results})
+    )
+    return folder
+
+
+def test_a_refused_run_is_named_and_its_chunk_is_kept(db: Database, ledger: Ledger, tmp_path: Path) -> None:
+    """One of many runs clashes, in a later chunk than the first: the others are stored, of that one nothing is."""
+    pairs = BATCH + 20
+    large_project(tmp_path, pairs)
+    clashing = f"test.big.t{BATCH + 3}"
+    with db.connect("cataloguer") as cataloguer:
+        for dot in ("other.producer", "other.verifier"):
+            cataloguer.execute("select dot.fn_dot_tool_register(%s)", (dot,))
+        cataloguer.execute(
+            "select dot.fn_process_candidate_define(%s, 'other.producer', 'other.verifier', 'tester')", (clashing,)
+        )
+    summary = imported(ledger, tmp_path)
+    assert [conflict.what.split(",")[0] for conflict in summary.conflicts] == [f"candidate {clashing}", clashing]
+    assert (summary.candidates_created, summary.runs_created) == (pairs - 1, pairs - 1)
+    reader = db.connect("reader")
+    assert value(reader, "select count(*) from dot.v_process_run where end_state = 'completed'") == pairs - 1
+    assert value(reader, "select count(*) from dot.v_process_run where process_candidate_code = %s", clashing) == 0
+
+
+def test_never_half_of_a_pair_when_a_component_is_refused(db: Database, ledger: Ledger, tmp_path: Path) -> None:
+    large_project(tmp_path, 3)
+    owner = db.connect("owner")
+    # The verifier of one pair cannot be stored: its header and producer must not stay either.
+    owner.execute(
+        "alter table dot.process_component_observation add constraint process_component_observation_test_check"
+        " check (dot_code <> 'test.big.t1')"
+    )
+    summary = imported(ledger, tmp_path)
+    assert len(summary.conflicts) == 1
+    reader = db.connect("reader")
+    stored = rows(reader, "select process_candidate_code, components from dot.v_process_run order by 1")
+    assert [tuple(one.values()) for one in stored] == [("test.big.t0", 2), ("test.big.t2", 2)]
+
+
+def test_an_interrupted_import_goes_on_where_it_stopped(db: Database, tmp_path: Path) -> None:
+    """The server ends the connections after the first batch of runs; the same import again records the rest, none twice."""
+    pairs = 4 * BATCH + 20
+    given = read_dbt(large_project(tmp_path, pairs))
+    opened: list[psycopg.Connection[Any]] = []
+
+    def connect() -> psycopg.Connection[Any]:
+        opened.append(database.connect(db.url_as("operator")))
+        return opened[-1]
+
+    def kill(what: str, _count: int) -> None:
+        if what == "runs":
+            for connection in opened:
+                db.connect("creator").execute("select pg_terminate_backend(%s)", (connection.info.backend_pid,))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), Ledger(connect) as ledger:
+        import_dbt(ledger, given, progress=kill)
+    reader = db.connect("reader")
+    stored = value(reader, "select count(*) from dot.v_process_run")
+    assert stored in [BATCH * batches for batches in range(1, 5)]
+    with Ledger(connect) as ledger:
+        summary = import_dbt(ledger, given)
+    assert (summary.runs_created, summary.conflicts) == (pairs - stored, [])
+    assert value(reader, "select count(*) from dot.v_process_run where end_state = 'completed'") == pairs
+
+
+def test_two_batches_are_recorded_side_by_side(db: Database, tmp_path: Path) -> None:
+    """Each connection waits for the other within a transaction: with one alone neither would ever go on."""
+    given = read_dbt(large_project(tmp_path, 2 * BATCH))
+    both = threading.Barrier(2, timeout=60)
+
+    class Meeting(psycopg.Connection[Any]):
+        def pipeline(self) -> Any:
+            if self.execute("select current_user").fetchone() == ("dot_writer",):
+                both.wait()
+            return super().pipeline()
+
+    def connect() -> psycopg.Connection[Any]:
+        return Meeting.connect(db.url_as("operator"), autocommit=True)
+
+    with Ledger(connect) as ledger:
+        assert import_dbt(ledger, given).runs_created == 2 * BATCH
+
+
+def test_a_path_that_cannot_be_stored_is_left_out_and_named(db: Database, ledger: Ledger, tmp_path: Path) -> None:
+    target = tmp_path / "project" / "target"
+    target.mkdir(parents=True)
+    (target / "manifest.json").write_text(
+        json.dumps({"nodes": {"model.a.b": {"resource_type": "model", "original_file_path": "modèles/b.sql"}}})
+    )
+    summary = imported(ledger, target)
+    assert (summary.dots_created, summary.paths_left_out) == (1, ["model.a.b"])
+    assert value(db.connect("owner"), "select file_path from dot.dot_tools") is None

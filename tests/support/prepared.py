@@ -1,0 +1,194 @@
+"""A server made ready for the tests, and all of it taken back: a template database with the wrapper, and a login per role.
+
+The server is one of the tests' own, or that of ``DATABASE_URL``. What is made has random names; nothing else is touched.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from dot_wrapper.files import ROOT
+from support.servers import drop_database, fresh_database, owner_url, upgrade
+
+ROLES = ("writer", "cataloguer", "gatekeeper", "relay", "reader")
+OWN_ROLES = ("dot_reader", "dot_relay", "dot_gatekeeper", "dot_cataloguer", "dot_writer", "dot_bridge", "dot_owner")
+
+# The test logins, and the roles that each of them holds.
+LOGINS: dict[str, tuple[str, ...]] = {**{role: (role,) for role in ROLES}, "operator": ROLES, "nobody": ()}
+
+Admin = psycopg.Connection[tuple[Any, ...]]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A server with a template database and the test logins. Its names and passwords are random, so that they are nobody's."""
+
+    url: str
+    """The login that made all of it: a superuser on a server of the tests' own, on any other perhaps not."""
+    own: bool
+    """Whether the server is the tests' own, where a test may do anything."""
+    prefix: str
+    """How the name of each database begins that the tests make."""
+    logins: dict[str, tuple[str, str]] = field(repr=False)
+    """Name and password of each test login."""
+    template: str
+    """The database that tests clone."""
+
+    def url_as(self, url: str, who: str) -> str:
+        """The URL of the same database for a test login, or for ``owner``: the creator acting as dot_owner."""
+        if who == "owner":
+            return owner_url(url)
+        name, password = self.logins[who]
+        return make_conninfo(url, user=name, password=password)
+
+    def amended_template(self) -> str:
+        """A copy of the template in which the optional amendment is on: each test process makes its own when it first needs it."""
+        name = f"{self.template}_{os.environ.get('PYTEST_XDIST_WORKER', 'own')}_amended"
+        if (os.getpid(), name) not in _AMENDED:
+            upgrade(fresh_database(self.url, name, self.template), section="amendment")
+            _AMENDED.add((os.getpid(), name))
+        return name
+
+    @contextmanager
+    def database(self, template: str = "template1") -> Iterator[str]:
+        """A database for the length of the block: its URL, as the creator."""
+        name = f"{self.prefix}_{secrets.token_hex(4)}"
+        try:
+            yield fresh_database(self.url, name, template)
+        finally:
+            drop_database(self.url, name)
+
+
+# By process, because a fork may have another template of the same name.
+_AMENDED: set[tuple[int, str]] = set()
+
+# Where the configuration of a test run keeps its server.
+PREPARED = pytest.StashKey[Prepared]()
+
+
+@contextmanager
+def prepared(url: str, *, own: bool) -> Iterator[Prepared]:
+    """Prepares a server for the length of the block.
+
+    Raises:
+        pytest.UsageError: the login lacks a right; the message says which, and what a DBA runs.
+    """
+    token = secrets.token_hex(4)
+    # A password that breaks whatever puts a connection string together by hand.
+    logins = {who: (f"t_{token}_{who}", f"{secrets.token_urlsafe()} @:/?#%'\\") for who in LOGINS}
+    server = Prepared(url, own, f"dot_test_{token}", logins, f"dot_test_{token}_template")
+    with _connected(url, "DATABASE_URL") as admin:
+        had_roles = _demand_rights(admin)
+    try:
+        _fill(server)
+        yield server
+    finally:
+        _remove(server, with_roles=not had_roles)
+
+
+def _connected(url: str, otherwise: str) -> Admin:
+    try:
+        return psycopg.connect(url, autocommit=True)
+    except psycopg.Error as error:
+        raise pytest.UsageError(f"{otherwise}: {' '.join(str(error).split())}") from error
+
+
+def _is_16(admin: Admin) -> bool:
+    """Whether grants have the options INHERIT and SET, and a creator of roles may grant only those it has ADMIN on."""
+    return admin.info.server_version >= 160000
+
+
+def _has_role(admin: Admin, role: str, right: str) -> bool:
+    return admin.execute("select pg_has_role(%s, %s)", (role, right)).fetchone() == (True,)
+
+
+def _may_act_as_owner(admin: Admin) -> bool:
+    return _has_role(admin, "dot_owner", "set" if _is_16(admin) else "member")
+
+
+def _grant_of_owner(admin: Admin, login: str) -> str:
+    return f"grant dot_owner to {login}" + (" with inherit false, set true" if _is_16(admin) else "")
+
+
+def _demand_rights(admin: Admin) -> bool:
+    """Whether the wrapper's roles are on the server already; stops the run where the login cannot do what tests need."""
+    found = admin.execute(
+        "select quote_ident(rolname), rolsuper or (rolcreatedb and rolcreaterole),"
+        " array(select name from unnest(%s::text[]) as name where to_regrole(name) is null)"
+        " from pg_roles where rolname = current_user",
+        (list(OWN_ROLES),),
+    ).fetchone()
+    assert found
+    login, creates, missing = found
+    if not creates:
+        raise pytest.UsageError(
+            f"{login} may not create databases and roles here: a DBA runs: alter role {login} createdb createrole;"
+        )
+    if len(missing) == len(OWN_ROLES):
+        return False
+    if missing:
+        raise pytest.UsageError(
+            f"of the wrapper's roles some are here already and {', '.join(missing)} not: a DBA runs sql/roles.sql"
+        )
+    may_not, grants = [], []
+    if not _may_act_as_owner(admin):
+        may_not.append("set dot_owner")
+        grants.append(_grant_of_owner(admin, login))
+    if _is_16(admin):
+        ungrantable = [
+            f"dot_{role}" for role in ROLES if not _has_role(admin, f"dot_{role}", "member with admin option")
+        ]
+        if ungrantable:
+            may_not.append(f"grant {', '.join(ungrantable)} to the test logins")
+            grants.append(f"grant {', '.join(ungrantable)} to {login} with admin option")
+    if may_not:
+        raise pytest.UsageError(
+            f"the wrapper's roles are here already and {login} may not {' and '.join(may_not)}:"
+            f" a DBA runs: {'; '.join(grants)};"
+        )
+    return True
+
+
+def _fill(server: Prepared) -> None:
+    """The template database and the logins."""
+    template = fresh_database(server.url, server.template)
+    upgrade(template)
+    with psycopg.connect(server.url, autocommit=True) as admin:
+        if not _may_act_as_owner(admin):  # the upgrade made the role just now, and gave the right back
+            admin.execute(_grant_of_owner(admin, "current_user"))
+        for who, (name, password) in server.logins.items():
+            login = sql.Identifier(name)
+            admin.execute(sql.SQL("create role {} login password {}").format(login, password))
+            for role in LOGINS[who]:
+                admin.execute(sql.SQL("grant {} to {}").format(sql.Identifier(f"dot_{role}"), login))
+            # So the creator can see and end the login's sessions.
+            admin.execute(sql.SQL("grant {} to current_user").format(login))
+    _connected(server.url_as(template, "nobody"), "a new login with a password is not let in, see pg_hba.conf").close()
+
+
+def _remove(server: Prepared, *, with_roles: bool) -> None:
+    """Drops every database and login of these tests, and the wrapper's roles where the upgrade above made them."""
+    with psycopg.connect(server.url, autocommit=True) as admin:
+        databases = admin.execute("select datname from pg_database where starts_with(datname, %s)", (server.prefix,))
+        for (name,) in databases.fetchall():
+            drop_database(server.url, name)
+        for name, _ in server.logins.values():
+            admin.execute(sql.SQL("drop role if exists {}").format(sql.Identifier(name)))
+        if not with_roles:
+            return
+        with server.database() as last, psycopg.connect(last, autocommit=True) as connection:
+            connection.execute((ROOT / "sql" / "roles_drop.sql").read_bytes())
+        left = [role for role in OWN_ROLES if admin.execute("select to_regrole(%s)", (role,)).fetchone() != (None,)]
+        if left:
+            print(f"{', '.join(left)} stay: another database uses them by now", file=sys.stderr)

@@ -1,0 +1,140 @@
+"""The mutation run itself: what it finds, that it can fail, and a sample of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import psycopg
+import pytest
+
+from dot_wrapper.files import ROOT
+from support import Database
+from tools.mutants.find import Mutant, find, unchanged
+from tools.mutants.run import Verdict, argued, equivalents, report
+
+# One in so many is what CI can afford; `make mutants` runs them all. The test that killed each last time is asked first.
+SAMPLE = 300
+KILLERS = ROOT / "tools" / "mutants" / "sample.json"
+
+
+@pytest.fixture
+def mutants(db: Database) -> list[Mutant]:
+    if not db.server.own:
+        pytest.skip("mutants are made on a server of the tests' own")
+    return find(db.url)
+
+
+def test_every_function_view_and_constraint_has_mutants_and_no_two_share_an_id(
+    db: Database, mutants: list[Mutant]
+) -> None:
+    assert len(mutants) > 2000
+    assert len({mutant.id for mutant in mutants}) == len(mutants)
+    files = {path.stem for path in (ROOT / "sql").glob("[fv]*/**/*.sql")}
+    assert files - {mutant.object for mutant in mutants} == set()
+    whole = files - {mutant.object for mutant in mutants if "create or replace" in mutant.sql.lower()}
+    assert whole == {
+        "fn_is_time",
+        "v_dot_gate_holder",
+        "v_process_reason",
+    }  # no condition
+    changed = " ".join(mutant.sql for mutant in mutants)
+    with psycopg.connect(db.url) as connection:
+        constraints = connection.execute(
+            "select conname from pg_constraint where connamespace = 'dot'::regnamespace"
+            " and contype in ('c', 'p', 'u', 'f') and conrelid <> 'dot.alembic_version'::regclass"
+        )
+        assert [name for (name,) in constraints.fetchall() if f"drop constraint {name}" not in changed] == []
+
+
+def test_every_kind_of_guard_is_among_them(mutants: list[Mutant]) -> None:
+    operators = {mutant.operator for mutant in mutants}
+    assert operators >= {
+        *(
+            "guard deleted",
+            "guard turned",
+            "case arm dropped",
+            "case arm turned",
+            "statement deleted",
+            "NULL let through",
+        ),
+        *("regex unanchored", "bound moved", "word dropped", "element dropped", "on conflict dropped", "lock dropped"),
+        *(
+            "condition dropped",
+            "condition turned",
+            "conjunct dropped",
+            "conjunct turned",
+            "disjunct dropped",
+            "join turned",
+        ),
+        *("NOT NULL dropped", "CHECK dropped", "primary key dropped", "foreign key dropped", "unique index dropped"),
+        *(
+            "trigger dropped",
+            "trigger not always",
+            "definer dropped",
+            "setting dropped",
+            "grant dropped",
+            "granted to public",
+        ),
+    }
+    latches = [mutant for mutant in mutants if "gate_latch" in mutant.change and mutant.operator == "statement deleted"]
+    assert {mutant.object for mutant in latches} == {
+        "fn_dot_config_set",
+        "fn_dot_iu_runtime_lease_end",
+        "fn_dot_mechanism_attest",
+        "fn_event_type_set",
+        "fn_gate_latch",
+        "fn_gates_assert",
+        "fn_preflight_attest",
+    }
+    compared = [one for one in mutants if one.operator == "element dropped" and one.change.endswith("_ref' END")]
+    assert {one.object for one in compared} == {"fn_process_run_observe", "fn_process_component_observe"}
+
+
+def test_printing_a_view_anew_changes_nothing_of_it(db: Database) -> None:
+    definitions = "select relname, pg_get_viewdef(oid) from pg_class where relkind = 'v' and relnamespace = 'dot'::regnamespace order by 1"
+    with psycopg.connect(db.url_as("owner")) as connection:
+        before = connection.execute(definitions).fetchall()
+        for statement in unchanged():
+            connection.execute(statement.encode())
+        assert connection.execute(definitions).fetchall() == before
+
+
+def test_an_id_outlives_every_edit_but_one_of_its_own_text() -> None:
+    mutant = Mutant("fn_x", "guard deleted", "p_a is null", "create ...")
+    assert mutant.id == replace(mutant, sql="create ... and something else").id
+    others = [replace(mutant, object="fn_y"), replace(mutant, change="p_b is null"), replace(mutant, twin=1)]
+    assert mutant.id not in {other.id for other in others}
+
+
+def test_a_survivor_and_an_argument_without_a_mutant_fail_the_run(capsys: pytest.CaptureFixture[str]) -> None:
+    killed, lived = Mutant("fn_x", "guard deleted", "a", ""), Mutant("fn_x", "guard turned", "b", "")
+    verdicts = {killed: Verdict("test_a", 1, 0.5, "failed")}
+    assert report(verdicts, 0, []) == 0
+    verdicts[lived] = Verdict(None, 9, 3.0, "survived")
+    assert report(verdicts, 0, ["0123456789"]) == 2
+    printed = capsys.readouterr().out
+    assert f"SURVIVED {lived.id} fn_x: guard turned: b" in printed
+    assert "STALE 0123456789" in printed
+
+
+def test_every_argument_for_a_survivor_belongs_to_a_mutant(mutants: list[Mutant]) -> None:
+    assert equivalents().keys() - {mutant.id for mutant in mutants} == set()
+
+
+def test_the_page_on_proof_has_every_argument() -> None:
+    assert argued() in (ROOT / "docs" / "proof.md").read_text(encoding="utf-8")
+
+
+def test_a_sample_of_the_mutants_is_killed() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.mutants.run", "--every", str(SAMPLE), "--known", str(KILLERS), "--workers", "1"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

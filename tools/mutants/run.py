@@ -1,0 +1,426 @@
+"""Runs the tests against each mutant of the SQL, and fails where one survives that is not argued to be equivalent.
+
+``make mutants`` runs all of them; ``--every 100`` a sample, chosen by the mutants' ids; ``--only WORD`` those of one object or
+operator. The tests are collected once. Each mutant is made in a copy of the upgraded template database; a forked child clones
+that for its tests, those first that are likeliest to notice, and stops at the first that fails. A mutant survives when none
+does. A kill is behaviour: the snapshot of the schema is no test here, and the catalog lint is asked about attributes and rights
+alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from _pytest.runner import runtestprotocol
+
+from dot_wrapper.files import ROOT
+from support.prepared import PREPARED, Prepared
+from support.servers import database_url, drop_database, fresh_database
+from tools.mutants.find import ATTRIBUTES, Mutant, find, unchanged
+
+TESTS = ("tests/sql", "tests/security", "tests/races", "tests/properties")
+LINT = "tests/security/test_catalog_lint.py"
+TABLES = "tests/sql/test_tables.py"
+EQUIVALENT = ROOT / "tools" / "mutants" / "equivalent.toml"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a mutant."""
+
+    killer: str | None
+    """The test that failed; None where none did."""
+    tests: int
+    """How many were run."""
+    seconds: float
+    how: str
+    """``failed``, ``timeout``, ``not installable``, or ``survived``."""
+
+
+@dataclass(frozen=True)
+class Watched(Prepared):
+    """A server that tells which functions each test has called."""
+
+    called: set[str] = field(default_factory=set)
+
+    @contextmanager
+    def database(self, template: str = "template1") -> Iterator[str]:
+        with super().database(template) as url:
+            yield url
+            deadline = time.monotonic() + 2  # what a session has called shows when it has ended
+            with psycopg.connect(url, autocommit=True) as watcher:
+                others = "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+                while watcher.execute(others).fetchone() != (0,) and time.monotonic() < deadline:
+                    time.sleep(0.005)
+                found = watcher.execute("select funcname from pg_stat_user_functions where schemaname = 'dot'")
+                self.called.update(name for (name,) in found.fetchall())
+
+
+@dataclass(eq=False)  # pytest keeps its plugins in sets
+class Run:
+    """The pytest plugin that runs mutants where pytest would run tests."""
+
+    every: int
+    share: tuple[int, int]
+    """Which of how many parts of the mutants are this process's."""
+    at_most: int | None
+    survivors: bool
+    only: str
+    result: Path | None
+    known: Path | None
+    killers: dict[str, str] = field(default_factory=dict)
+    """By the id of a mutant the test that killed it in an earlier run."""
+    kills: Counter[tuple[str, str]] = field(default_factory=Counter)
+    seconds: dict[str, float] = field(default_factory=dict)
+    failed: bool = False
+    callers: dict[str, set[str]] = field(default_factory=dict)
+    """By PL/pgSQL function the tests that call it, however indirectly: no other test can notice a change of its body."""
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """In the child: sees subtests, which fail on their own."""
+        self.failed |= report.failed
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        if session.testsfailed:
+            raise session.Interrupted("the tests cannot be collected")
+        items = [item for item in session.items if isinstance(item, pytest.Function) and "db" in item.fixturenames]
+        server = session.config.stash[PREPARED]
+        if self.known:
+            self._remember(self.known)
+        mutants = find(database_url(server.url, server.template))
+        argued = equivalents()
+        stale = argued.keys() - {mutant.id for mutant in mutants}
+        chosen = [
+            mutant
+            for mutant in mutants
+            if mutant.id not in argued
+            and int(mutant.id, 16) % self.every == 0
+            and int(mutant.id, 16) // self.every % self.share[1] == self.share[0]
+            and not (self.survivors and mutant.id in self.killers)
+            and self.only in f"{mutant.object} {mutant.operator} {mutant.id}"
+        ]
+        print(
+            f"\n{len(mutants)} mutants, {len(argued)} of them argued to be equivalent; {len(chosen)} to run", flush=True
+        )
+        if self.every == 1 and (self.known or not self.only):
+            unknown = [item for item in items if item.nodeid not in self.seconds]
+            if unknown:
+                self._baseline(unknown, session.config, server)
+        verdicts: dict[Mutant, Verdict] = {}
+        try:
+            for mutant in sorted(chosen, key=lambda mutant: mutant.id):  # so that a part of the run is a fair sample
+                verdicts[mutant] = self._judged(mutant, items, session.config, server)
+                if verdicts[mutant].how == "survived" or len(verdicts) % 25 == 0:
+                    say(mutant, verdicts[mutant], len(verdicts), len(chosen))
+                if self.result and len(verdicts) % 50 == 0:
+                    self.result.write_text(self._learnt(verdicts), encoding="utf-8")
+        finally:
+            session.testsfailed = report(verdicts, len(argued), sorted(stale))
+            if self.result:
+                self.result.write_text(self._learnt(verdicts), encoding="utf-8")
+        return True
+
+    def _remember(self, known: Path) -> None:
+        """What an earlier run has learnt of the tests."""
+        learnt = json.loads(known.read_text(encoding="utf-8"))
+        self.seconds = learnt["seconds"]
+        self.callers = {function: set(tests) for function, tests in learnt["callers"].items()}
+        self.killers = {one["id"]: one["killer"] for one in learnt["mutants"] if one["killer"]}
+
+    def _learnt(self, verdicts: dict[Mutant, Verdict]) -> str:
+        mutants = [{"id": mutant.id, **asdict(mutant), **asdict(verdict)} for mutant, verdict in verdicts.items()]
+        callers = {function: sorted(tests) for function, tests in self.callers.items()}
+        return json.dumps({"mutants": mutants, "seconds": self.seconds, "callers": callers}, indent=1) + "\n"
+
+    def _baseline(self, items: list[pytest.Function], config: pytest.Config, server: Prepared) -> None:
+        """These tests pass where the SQL is printed anew and not changed; how long each takes; and what it calls."""
+        with psycopg.connect(server.url, autocommit=True) as admin:
+            admin.execute("alter system set track_functions = 'pl'")
+            admin.execute("select pg_reload_conf()")
+        watched = Watched(**{one.name: getattr(server, one.name) for one in fields(server)})
+        verdict = self._tested("\n;\n".join(unchanged()), items, config, watched)
+        if verdict.killer:
+            raise pytest.UsageError(f"{verdict.killer} fails without a mutant")
+        print(f"without a mutant all {verdict.tests} tests pass in {verdict.seconds:.0f} s", flush=True)
+
+    def _judged(self, mutant: Mutant, items: list[pytest.Function], config: pytest.Config, server: Prepared) -> Verdict:
+        asked = items
+        if mutant.operator not in ATTRIBUTES:
+            asked = [item for item in items if not item.nodeid.startswith(LINT) and self._may_notice(mutant, item)]
+        asked = self._ordered(mutant, asked)[: self.at_most]
+        verdict = self._tested(mutant.sql, asked, config, server)
+        if verdict.killer:
+            self.kills[mutant.object, verdict.killer] += 1
+            self.kills["", verdict.killer] += 1
+        return verdict
+
+    def _may_notice(self, mutant: Mutant, item: pytest.Function) -> bool:
+        """Only a test that calls a function notices a change of its body; only one that names a table, or a view that is made
+        from it, a change of those. Asking fewer tests can make a mutant survive that another would kill, never the reverse."""
+        if "alter domain" in mutant.sql:
+            return True  # whatever stores a row asks the domains of its columns
+        if mutant.object in self.callers:
+            return item.nodeid in self.callers[mutant.object] or item.nodeid not in self.seconds
+        names = {mutant.object} | dependent_views(mutant.object)
+        return mutant.object.startswith("fn_") or not names.isdisjoint(_words(_source(item.module)))
+
+    def _ordered(self, mutant: Mutant, items: list[pytest.Function]) -> list[pytest.Function]:
+        """The likeliest to notice first: those that share rare words with the mutant, and that noticed others of its object."""
+        words = _words(f"{mutant.object} {mutant.change}")
+        sources = [_words(_source(item.function)) for item in items]
+        rare = {word: 1 / (1 + sum(word in source for source in sources)) for word in words}
+
+        def likely(position: int) -> float:
+            item = items[position]
+            shared = sum(rare[word] for word in words & sources[position])
+            module = sum(rare[word] for word in words & _words(_source(item.module)))
+            known = min(self.kills[mutant.object, item.nodeid], 5) / 5 + min(self.kills["", item.nodeid], 50) / 200
+            first = 100 * (self.killers.get(mutant.id) == item.nodeid)
+            first += 10 * (mutant.operator in ATTRIBUTES and item.nodeid.startswith(LINT))
+            first += 10 * (not mutant.object.startswith(("fn_", "v_")) and item.nodeid.startswith(TABLES))
+            # Last where the optional amendment is taken first, which a mutant may get in the way of.
+            first -= 1000 * (hasattr(item, "callspec") and item.callspec.params.get("db") is True)
+            return first + 2 * shared + module + known - 0.2 * self.seconds.get(item.nodeid, 0.3)
+
+        return [items[position] for position in sorted(range(len(items)), key=likely, reverse=True)]
+
+    def _tested(self, sql: str, items: Sequence[pytest.Function], config: pytest.Config, server: Prepared) -> Verdict:
+        started = time.monotonic()
+        mutated = f"{server.prefix}_mutant"
+        url = fresh_database(server.url, mutated, server.template)
+        try:
+            with psycopg.connect(url) as connection:
+                connection.execute(sql.encode())
+        except psycopg.Error:
+            return Verdict("its own installation", 0, time.monotonic() - started, "not installable")
+        reading, writing = os.pipe()
+        child = os.fork()
+        if not child:
+            os.close(reading)
+            config.stash[PREPARED] = mutated_server = replace(server, template=mutated)
+            self._until_one_fails(items, mutated_server, writing)
+        os.close(writing)
+        with os.fdopen(reading) as lines:
+            told = [json.loads(line) for line in lines]  # until the child ends
+        _, status = os.waitpid(child, 0)
+        spent = time.monotonic() - started
+        finished = [one for one in told if "seconds" in one]
+        for one in finished:
+            self.seconds.setdefault(one["test"], one["seconds"])
+            for function in one["called"]:
+                self.callers.setdefault(function, set()).add(one["test"])
+        if os.WIFSIGNALED(status):
+            assert os.WTERMSIG(status) == signal.SIGALRM, status
+            self._remove_leftovers(server)
+            return Verdict(told[-1]["test"], len(finished) + 1, spent, "timeout")
+        assert os.WEXITSTATUS(status) == 0, "the child has failed"
+        if finished and finished[-1]["failed"]:
+            return Verdict(finished[-1]["test"], len(finished), spent, "failed")
+        return Verdict(None, len(items), spent, "survived")
+
+    def _until_one_fails(self, items: Sequence[pytest.Function], server: Prepared, report_to: int) -> None:
+        """In the child: runs tests, tells of each that it starts and how it went, and ends the process."""
+        code = 1
+        try:
+            with os.fdopen(report_to, "w") as lines:
+                for item in items:
+                    print(json.dumps({"test": item.nodeid}), file=lines, flush=True)
+                    # Whoever waits for ever has noticed too.
+                    signal.alarm(max(20, int(5 * self.seconds.get(item.nodeid, 1))))
+                    started = time.monotonic()
+                    reports = runtestprotocol(item, log=False, nextitem=None)
+                    told = {
+                        "test": item.nodeid,
+                        "failed": self.failed or any(one.failed for one in reports),
+                        "seconds": time.monotonic() - started,
+                        "called": sorted(server.called) if isinstance(server, Watched) else [],
+                    }
+                    print(json.dumps(told), file=lines, flush=True)
+                    if isinstance(server, Watched):
+                        server.called.clear()
+                    if told["failed"]:
+                        break
+            code = 0
+        finally:
+            os._exit(code)
+
+    def _remove_leftovers(self, server: Prepared) -> None:
+        with psycopg.connect(server.url, autocommit=True) as admin:
+            names = admin.execute("select datname from pg_database where starts_with(datname, %s)", (server.prefix,))
+            for (name,) in names.fetchall():
+                if name != server.template:
+                    drop_database(server.url, name)
+
+
+@cache
+def _source(thing: Any) -> str:
+    """The text of a test; or that of its file, with the helpers of other files that it imports."""
+    if not inspect.ismodule(thing):
+        return inspect.getsource(thing)
+    helpers = [one for one in vars(thing).values() if inspect.isfunction(one) and one.__module__ != thing.__name__]
+    local = [one for one in helpers if Path(inspect.getfile(one)).is_relative_to(ROOT / "tests")]
+    return inspect.getsource(thing) + "".join(inspect.getsource(inspect.unwrap(one)) for one in local)
+
+
+@cache
+def dependent_views(name: str) -> frozenset[str]:
+    """The views that read a view, and those that read them, and so on."""
+    if not name.startswith("v_"):
+        return frozenset()
+    readers = [
+        path.stem
+        for path in (ROOT / "sql" / "views").glob("*.sql")
+        if path.stem != name and re.search(rf"\bdot\.{name}\b", path.read_text(encoding="utf-8"))
+    ]
+    return frozenset(readers).union(*map(dependent_views, readers))
+
+
+@cache
+def _words(text: str) -> frozenset[str]:
+    """The words of a text, and the parts of those that have several."""
+    words = re.findall(r"[a-z][a-z_0-9]{3,}", text.lower())
+    return frozenset(words).union(part for word in words for part in word.split("_") if len(part) > 3)
+
+
+def equivalents() -> dict[str, str]:
+    """The mutants that no test can kill, by id, and why."""
+    return {one["id"]: one["reason"] for one in tomllib.loads(EQUIVALENT.read_text(encoding="utf-8"))["equivalent"]}
+
+
+def argued() -> str:
+    """The table of ``docs/proof.md``: why mutants cannot be killed, and of how many and of what that is said."""
+    entries = tomllib.loads(EQUIVALENT.read_text(encoding="utf-8"))["equivalent"]
+    reasons = Counter(one["reason"] for one in entries)
+    rows = ["| why no test can kill it | mutants | of |", "|---|---|---|"]
+    for reason, count in reasons.most_common():
+        objects = sorted({f"`{one['object']}`" for one in entries if one["reason"] == reason})
+        rows.append(f"| {reason} | {count} | {', '.join(objects)} |")
+    return "\n".join(rows) + "\n"
+
+
+def described(mutant: Mutant) -> str:
+    """One line for people."""
+    return f"{mutant.object}: {mutant.operator}: {' '.join(mutant.change.split())}"[:300]
+
+
+def say(mutant: Mutant, verdict: Verdict, at: int, of: int) -> None:
+    """One line of progress."""
+    by = f" by {verdict.killer}" if verdict.killer else ""
+    print(
+        f"{at}/{of} {verdict.how}{by} in {verdict.tests} tests, {verdict.seconds:.1f} s: {mutant.id} {described(mutant)}",
+        flush=True,
+    )
+
+
+def report(verdicts: dict[Mutant, Verdict], argued: int, stale: list[str]) -> int:
+    """Prints the summary and returns how much is wrong."""
+    table = Counter((mutant.operator, verdict.how) for mutant, verdict in verdicts.items())
+    print(f"\n{'operator':28} {'mutants':>8} {'killed':>8} {'survived':>8}")
+    for operator in [*sorted({operator for operator, _ in table}), None]:
+        rows = {
+            how: sum(n for (one, how_), n in table.items() if how_ == how and operator in (one, None))
+            for _, how in table
+        }
+        survived = rows.get("survived", 0)
+        print(f"{operator or 'all':28} {sum(rows.values()):8} {sum(rows.values()) - survived:8} {survived:8}")
+    first = sum(verdict.tests <= 5 for verdict in verdicts.values())
+    spent = sum(verdict.seconds for verdict in verdicts.values())
+    if verdicts:
+        print(f"{first} within five tests; {spent / len(verdicts):.2f} s per mutant; {argued} argued to be equivalent")
+    survivors = [mutant for mutant, verdict in verdicts.items() if verdict.how == "survived"]
+    for mutant in survivors:
+        print(f"SURVIVED {mutant.id} {described(mutant)}")
+    for one in stale:
+        print(f"STALE {one} of {EQUIVALENT.name} is no mutant any more")
+    return len(survivors) + len(stale)
+
+
+def in_parallel(given: argparse.Namespace, arguments: list[str]) -> int:
+    """Divides the mutants among processes, each with a server of its own, and reports on all of them."""
+    command = [sys.executable, "-m", "tools.mutants.run", *arguments]
+    with tempfile.TemporaryDirectory() as folder:
+        results = [Path(folder) / f"{number}.json" for number in range(given.workers)]
+        workers = [
+            subprocess.Popen([*command, "--result", str(result), "--share", f"{number}/{given.workers}"])
+            for number, result in enumerate(results)
+        ]
+        try:
+            codes = [worker.wait() for worker in workers]
+        except KeyboardInterrupt:  # what they have is kept
+            for worker in workers:
+                worker.terminate()
+            codes = [worker.wait() for worker in workers]
+        learnt = [json.loads(result.read_text(encoding="utf-8")) for result in results if result.exists()]
+    if len(learnt) < given.workers:
+        print("a worker has ended without a result", file=sys.stderr)
+        return 1
+    merged = {
+        "mutants": [mutant for part in learnt for mutant in part["mutants"]],
+        "seconds": {test: seconds for part in learnt for test, seconds in part["seconds"].items()},
+        "callers": {function: tests for part in learnt for function, tests in part["callers"].items()},
+    }
+    if given.result:
+        given.result.write_text(json.dumps(merged, indent=1) + "\n", encoding="utf-8")
+    verdicts = {
+        Mutant(**{one.name: mutant[one.name] for one in fields(Mutant)}): Verdict(
+            **{one.name: mutant[one.name] for one in fields(Verdict)}
+        )
+        for mutant in merged["mutants"]
+    }
+    print("\nall workers:", end="")
+    return report(verdicts, len(equivalents()), []) or max(codes)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--every", type=int, default=1, help="one mutant of this many")
+    parser.add_argument("--only", default="", help="mutants whose object, operator or id has this text")
+    parser.add_argument(
+        "--tests", type=int, help="ask the so many likeliest tests alone: a first look at who may survive"
+    )
+    parser.add_argument(
+        "--known", type=Path, help="the JSON of an earlier run: only tests that it has not met are run first"
+    )
+    parser.add_argument("--survivors", action="store_true", help="only mutants that the run of --known did not kill")
+    parser.add_argument("--result", type=Path, help="where to write what became of each, as JSON")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that share the mutants")
+    parser.add_argument("--argued", action="store_true", help="print the table of docs/proof.md, and run nothing")
+    parser.add_argument("--share", default="", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.argued:
+        print(argued(), end="")
+        return 0
+    os.environ.pop("DATABASE_URL", None)  # a server of its own: it is not a mutant's place elsewhere
+    memory = Path("/dev/shm")  # noqa: S108 - where a clone costs a quarter of what it costs on a disk
+    if memory.is_dir() and shutil.disk_usage(memory).free > 2 << 30:
+        os.environ.setdefault("DOT_TEST_FOLDER", str(memory))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a run that is ended early reports what it has
+    if given.workers > 1 and not given.share:
+        return in_parallel(given, sys.argv[1:])
+    share, shares = map(int, (given.share or "0/1").split("/"))
+    plugin = Run(given.every, (share, shares), given.tests, given.survivors, given.only, given.result, given.known)
+    return pytest.main(["-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--tb=no", *TESTS], plugins=[plugin])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
