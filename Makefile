@@ -40,7 +40,7 @@ check: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m dot_wrapper.deploy.frozen_sql check
+	$(BIN)/python -m tools.frozen check
 	$(BIN)/python -m tools.snapshot --check
 	$(BIN)/alembic upgrade head --sql > $(VENV)/upgrade.sql
 	$(BIN)/alembic -n amendment upgrade head --sql > $(VENV)/amendment.sql
@@ -72,7 +72,7 @@ $(VENV)/bench/installed: bench/requirements.lock
 
 # make freeze REV=0005, or REV=a003 of the amendment: keeps the copies of sql/ that a revision applies. FORCE=1 rewrites one before the first release.
 freeze: $(VENV)/installed
-	$(BIN)/python -m dot_wrapper.deploy.frozen_sql freeze $(REV) $(if $(filter 1,$(FORCE)),--force)
+	$(BIN)/python -m tools.frozen freeze $(REV) $(if $(filter 1,$(FORCE)),--force)
 
 # Regenerates sql/schema.snapshot.sql, the line diff of tables, constraints and grants.
 snapshot: $(VENV)/installed

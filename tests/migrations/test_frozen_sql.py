@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import os
 import re
 import shutil
 import subprocess
@@ -16,7 +15,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
 from dot_wrapper.client.database import connect
-from dot_wrapper.deploy.frozen_sql import AMENDMENT, FrozenSql, FrozenSqlError, released_manifest, statement
+from dot_wrapper.deploy.frozen_sql import AMENDMENT, MAIN_LINE, FrozenSql, statement
 from dot_wrapper.files import ROOT
 from support import IN_BOTH_STATES, Database, rows, value
 from support.catalog import (
@@ -32,6 +31,8 @@ from support.catalog import (
     version,
 )
 from support.servers import owner_url, upgrade
+from tools import frozen
+from tools.frozen import FrozenSqlError, freeze, manifest, problems, release, released
 
 NAME = "functions/rules/fn_is_ref"
 OTHER = "functions/rules/fn_is_line"
@@ -54,9 +55,8 @@ def append(path: Path, text: str = "-- edited\n") -> None:
 
 
 def test_every_file_in_sql_equals_its_newest_frozen_copy_and_the_manifest_agrees() -> None:
-    for tree in (FrozenSql(), AMENDMENT):
-        assert tree.problems() == []
-        assert tree.rewritten(released_manifest(tree)) == []
+    for tree in (MAIN_LINE, AMENDMENT):
+        assert problems(tree) == []
 
 
 def test_a_dba_can_check_the_frozen_copies_with_sha256sum(tree: FrozenSql) -> None:
@@ -72,18 +72,18 @@ def test_a_dba_can_check_the_frozen_copies_with_sha256sum(tree: FrozenSql) -> No
 
 
 def test_an_untouched_copy_of_the_tree_has_no_problem(tree: FrozenSql) -> None:
-    assert tree.problems() == []
+    assert problems(tree) == []
 
 
 def test_a_file_edited_without_a_revision_is_reported(tree: FrozenSql) -> None:
     append(tree.sql / f"{NAME}.sql")
-    assert tree.problems() == [f"sql/{NAME}.sql differs from its newest copy, frozen/0001/{NAME}.sql"]
+    assert problems(tree) == [f"sql/{NAME}.sql differs from its newest copy, frozen/0001/{NAME}.sql"]
 
 
 def test_a_file_in_no_revision_is_reported(tree: FrozenSql) -> None:
     copied = (tree.sql / "views" / "v_dot_tool.sql").read_text(encoding="utf-8").replace("v_dot_tool", "v_new")
     (tree.sql / "views" / "v_new.sql").write_text(copied, encoding="utf-8")
-    assert tree.problems() == ["sql/views/v_new.sql is in no revision: list it in APPLIES of one and run make freeze"]
+    assert problems(tree) == ["sql/views/v_new.sql is in no revision: list it in APPLIES of one and run make freeze"]
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_a_file_that_leaves_a_right_as_it_found_it_is_reported(
     spoilt = re.sub(before, after, text, count=1, flags=re.MULTILINE)
     assert spoilt != text
     path.write_text(spoilt, encoding="utf-8")
-    assert f"sql/{name}.sql does not say `revoke all on" in tree.problems()[0]
+    assert f"sql/{name}.sql does not say `revoke all on" in problems(tree)[0]
 
 
 def granted_by(tree: FrozenSql) -> dict[str, set[str]]:
@@ -145,7 +145,7 @@ def test_the_catalog_holds_the_grants_of_each_file_and_no_other(db: Database) ->
 
 def test_an_edited_frozen_copy_is_reported_by_text_and_manifest(tree: FrozenSql) -> None:
     append(tree.frozen / "0001" / f"{NAME}.sql")
-    assert tree.problems() == [
+    assert problems(tree) == [
         f"sql/{NAME}.sql differs from its newest copy, frozen/0001/{NAME}.sql",
         f"frozen/0001/{NAME}.sql was changed after it was frozen",
     ]
@@ -154,89 +154,112 @@ def test_an_edited_frozen_copy_is_reported_by_text_and_manifest(tree: FrozenSql)
 def test_a_frozen_copy_edited_together_with_its_source_is_reported(tree: FrozenSql) -> None:
     append(tree.frozen / "0001" / f"{NAME}.sql")
     append(tree.sql / f"{NAME}.sql")
-    assert tree.problems() == [f"frozen/0001/{NAME}.sql was changed after it was frozen"]
+    assert problems(tree) == [f"frozen/0001/{NAME}.sql was changed after it was frozen"]
 
 
 def test_a_missing_copy_a_missing_line_an_extra_line_and_a_wrong_line_are_reported(tree: FrozenSql) -> None:
-    lines = tree.manifest.read_text().splitlines(keepends=True)
+    lines = manifest(tree).read_text().splitlines(keepends=True)
     place = next(number for number, line in enumerate(lines) if line.endswith(f"{NAME}.sql\n"))
 
-    tree.manifest.write_text("".join(lines[:place] + lines[place + 1 :]))
-    assert tree.problems() == [f"frozen/0001/{NAME}.sql is not in the manifest"]
+    manifest(tree).write_text("".join(lines[:place] + lines[place + 1 :]))
+    assert problems(tree) == [f"frozen/0001/{NAME}.sql is not in the manifest"]
 
-    tree.manifest.write_text("".join(lines) + f"{'0' * 64}  frozen/0001/functions/rules/fn_gone.sql\n")
-    assert tree.problems() == ["frozen/0001/functions/rules/fn_gone.sql is in the manifest and missing"]
+    manifest(tree).write_text("".join(lines) + f"{'0' * 64}  frozen/0001/functions/rules/fn_gone.sql\n")
+    assert problems(tree) == ["frozen/0001/functions/rules/fn_gone.sql is in the manifest and missing"]
 
-    tree.manifest.write_text("".join([*lines[:place], "0" * 64 + lines[place][64:], *lines[place + 1 :]]))
-    assert tree.problems() == [f"frozen/0001/{NAME}.sql was changed after it was frozen"]
+    manifest(tree).write_text("".join([*lines[:place], "0" * 64 + lines[place][64:], *lines[place + 1 :]]))
+    assert problems(tree) == [f"frozen/0001/{NAME}.sql was changed after it was frozen"]
 
-    tree.manifest.write_text("".join(lines))
+    manifest(tree).write_text("".join(lines))
     (tree.frozen / "0001" / f"{NAME}.sql").unlink()
-    assert f"frozen/0001/{NAME}.sql is in the manifest and missing" in tree.problems()
+    assert f"frozen/0001/{NAME}.sql is in the manifest and missing" in problems(tree)
 
 
-def test_a_file_that_nobody_froze_is_reported(tree: FrozenSql) -> None:
+def test_a_file_that_was_not_frozen_is_reported(tree: FrozenSql) -> None:
     (tree.frozen / "0001" / "notes.txt").write_text("a note\n")
-    assert tree.problems() == ["frozen/0001/notes.txt is not in the manifest"]
+    assert problems(tree) == ["frozen/0001/notes.txt is not in the manifest"]
 
 
-def test_a_released_line_that_is_gone_is_reported_and_a_new_one_is_not(tree: FrozenSql) -> None:
-    released = tree.manifest.read_text()
+@pytest.mark.parametrize(
+    "path",
+    [f"frozen/0001/{NAME}.sql", "versions/0002_ledger.sql", "versions/0003_functions.py"],
+    ids=["a copy", "tables", "a revision"],
+)
+@pytest.mark.parametrize("removed", [False, True], ids=["changed", "removed"])
+def test_what_is_released_never_changes(tree: FrozenSql, path: str, removed: bool) -> None:
+    release(tree)
     append(tree.sql / f"{NAME}.sql")
-    tree.freeze("0005", [NAME])
-    assert tree.rewritten(released) == []
-    tree.freeze("0001", [NAME], force=True)
-    gone = [line for line in released.splitlines() if "frozen/0001/" in line]
-    assert tree.rewritten(released) == [f"released and gone: {line}" for line in gone]
+    freeze(tree, "0005", [NAME])
+    assert problems(tree) == [], "a later revision may be added"
+    file = tree.migrations / path
+    file.unlink() if removed else append(file)
+    assert f"{path} is released and was {'removed' if removed else 'changed'}" in problems(tree)
+    with pytest.raises(FrozenSqlError, match=path):
+        release(tree)
+
+
+def test_a_released_revision_is_not_frozen_anew(tree: FrozenSql) -> None:
+    release(tree)
+    append(tree.sql / f"{NAME}.sql")
+    with pytest.raises(FrozenSqlError, match="revision 0001 is released"):
+        freeze(tree, "0001", [NAME], force=True)
+    assert (tree.frozen / "0001" / f"{NAME}.sql").read_bytes() != (tree.sql / f"{NAME}.sql").read_bytes()
+
+
+def test_the_file_of_what_is_released_must_be_there_and_holds_a_comment_until_then(tree: FrozenSql) -> None:
+    assert released(tree).read_text(encoding="utf-8").startswith("# Nothing is released yet.")
+    assert frozen.hashes(released(tree)) == {}
+    released(tree).unlink()
+    assert problems(tree) == ["RELEASED.sha256 is missing: it holds what no revision may change any more"]
 
 
 def test_freeze_keeps_the_files_of_a_revision_and_leaves_the_others_alone(tree: FrozenSql) -> None:
-    before = tree.manifest.read_text()
+    before = manifest(tree).read_text()
     append(tree.sql / f"{NAME}.sql")
-    tree.freeze("0005", [NAME])
+    freeze(tree, "0005", [NAME])
     copy = tree.frozen / "0005" / f"{NAME}.sql"
     assert copy.read_bytes() == (tree.sql / f"{NAME}.sql").read_bytes()
     line = f"{hashlib.sha256(copy.read_bytes()).hexdigest()}  frozen/0005/{NAME}.sql\n"
-    assert sorted(tree.manifest.read_text().splitlines()) == sorted((before + line).splitlines())
-    assert tree.problems() == []
+    assert sorted(manifest(tree).read_text().splitlines()) == sorted((before + line).splitlines())
+    assert problems(tree) == []
     assert tree.newest(NAME) == copy
     assert tree.newest(NAME, before="0005") == tree.frozen / "0001" / f"{NAME}.sql"
 
 
 def test_freeze_refuses_a_frozen_revision_and_force_rewrites_it(tree: FrozenSql) -> None:
     append(tree.sql / f"{NAME}.sql")
-    tree.freeze("0005", [NAME])
-    before = tree.manifest.read_text()
+    freeze(tree, "0005", [NAME])
+    before = manifest(tree).read_text()
     append(tree.sql / f"{NAME}.sql", "-- edited again\n")
     append(tree.sql / f"{OTHER}.sql")
     with pytest.raises(FrozenSqlError, match="revision 0005 is frozen"):
-        tree.freeze("0005", [NAME, OTHER])
-    assert tree.manifest.read_text() == before
+        freeze(tree, "0005", [NAME, OTHER])
+    assert manifest(tree).read_text() == before
 
-    tree.freeze("0005", [NAME, OTHER], force=True)
-    assert tree.problems() == []
+    freeze(tree, "0005", [NAME, OTHER], force=True)
+    assert problems(tree) == []
     shutil.copy(tree.frozen / "0001" / f"{NAME}.sql", tree.sql / f"{NAME}.sql")
-    tree.freeze("0005", [OTHER], force=True)
-    assert tree.problems() == [], "a file that left the revision must leave its folder and the manifest"
+    freeze(tree, "0005", [OTHER], force=True)
+    assert problems(tree) == [], "a file that left the revision must leave its folder and the manifest"
     assert not (tree.frozen / "0005" / f"{NAME}.sql").exists()
 
 
 @pytest.mark.parametrize(("text", "why"), [(None, "does not exist"), ("", "is empty"), (" \n\n", "is empty")])
 def test_freeze_refuses_a_missing_or_empty_file_and_keeps_nothing(tree: FrozenSql, text: str | None, why: str) -> None:
-    before = tree.manifest.read_text()
+    before = manifest(tree).read_text()
     path = tree.sql / "functions/rules/fn_new.sql"
     if text is not None:
         path.write_text(text)
     with pytest.raises(FrozenSqlError, match=f"fn_new.sql {why}"):
-        tree.freeze("0005", [NAME, "functions/rules/fn_new"])
-    assert tree.manifest.read_text() == before
+        freeze(tree, "0005", [NAME, "functions/rules/fn_new"])
+    assert manifest(tree).read_text() == before
     assert not (tree.frozen / "0005").exists()
 
 
 def test_a_failed_forced_freeze_keeps_the_old_copies(tree: FrozenSql) -> None:
     (tree.sql / f"{NAME}.sql").write_text("")
     with pytest.raises(FrozenSqlError, match="is empty"):
-        tree.freeze("0001", [NAME], force=True)
+        freeze(tree, "0001", [NAME], force=True)
     assert (tree.frozen / "0001" / f"{NAME}.sql").exists()
 
 
@@ -269,7 +292,7 @@ def executed_texts(tree: FrozenSql) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("tree", "section", "copied", "written"), [(FrozenSql(), "alembic", 60, 4), (AMENDMENT, "amendment", 5, 2)]
+    ("tree", "section", "copied", "written"), [(MAIN_LINE, "alembic", 60, 4), (AMENDMENT, "amendment", 5, 2)]
 )
 def test_the_scripts_hold_every_text_letter_by_letter(tree: FrozenSql, section: str, copied: int, written: int) -> None:
     copies = [copy.read_text(encoding="utf-8") for copy in tree.frozen.rglob("*.sql")]
@@ -285,7 +308,7 @@ class Checkout:
     """A copy of the project in which a developer adds a revision, with the programs a developer uses."""
 
     def __init__(self, root: Path) -> None:
-        for folder in ("sql", "migrations", "harness", "amendment"):
+        for folder in ("sql", "migrations", "harness", "amendment", "tools"):
             shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(ROOT / "alembic.ini", root)
         self.root = root
@@ -297,7 +320,7 @@ class Checkout:
         return printed
 
     def frozen_sql(self, *arguments: str) -> tuple[int, str]:
-        return finished(start_module("dot_wrapper.deploy.frozen_sql", *arguments, root=self.root))
+        return finished(start_module("tools.frozen", *arguments, root=self.root))
 
     def revision(self, number: str, *names: str) -> None:
         """Adds a revision from the template and lists the files it applies."""
@@ -307,14 +330,6 @@ class Checkout:
         text = path.read_text(encoding="utf-8")
         assert applies in text
         path.write_text(text.replace(applies, f"APPLIES = {names!r}"), encoding="utf-8")
-
-    def git(self, *arguments: str) -> None:
-        """Git without anybody's settings or hooks."""
-        nobody = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
-        who = ["-c", "user.name=tester", "-c", "user.email=tester@example.org"]
-        subprocess.run(
-            ["git", *who, *arguments], cwd=self.root, env={**os.environ, **nobody}, check=True, capture_output=True
-        )
 
 
 @pytest.mark.usefixtures("client_programs")
@@ -332,10 +347,10 @@ def test_a_new_revision_changes_a_function_and_its_downgrade_restores_the_old_bo
         "comment on function.*", "", source.read_text(encoding="utf-8").replace("1024", "512"), flags=re.DOTALL
     )
     source.write_text(f"{changed}\ncomment on function dot.fn_is_ref(text) is '{quoted}';\n", encoding="utf-8")
-    assert checkout.tree.problems() != []
+    assert problems(checkout.tree) != []
     checkout.revision("0005", NAME)
     assert checkout.frozen_sql("freeze", "0005") == (0, "")
-    assert checkout.tree.problems() == []
+    assert problems(checkout.tree) == []
 
     checkout.alembic("upgrade", "head", url=empty_url)
     after = catalog(owner)
@@ -433,21 +448,18 @@ def test_freeze_says_in_one_line_that_a_revision_does_not_exist(tmp_path: Path) 
     for wrong in ("head", "0099"):
         status, printed = checkout.frozen_sql("freeze", wrong)
         assert (status, len(printed.splitlines()), wrong in printed) == (1, 1, True), printed
-    assert checkout.tree.problems() == []
+    assert problems(checkout.tree) == []
 
 
 def test_freeze_with_force_rewrites_until_the_revision_is_released(tmp_path: Path) -> None:
     checkout = Checkout(tmp_path)
     status, printed = checkout.frozen_sql("freeze", LAST)
     assert (status, f"revision {LAST} is frozen" in printed) == (1, True), printed
-    checkout.git("init", "--quiet")
-    checkout.git("add", "--all")
-    checkout.git("commit", "--quiet", "--message", "a release")
-    assert checkout.frozen_sql("freeze", LAST, "--force") == (0, ""), "no release tag yet"
-    checkout.git("tag", "v0.1.0")
-    assert f"revision {LAST} is frozen" in checkout.frozen_sql("freeze", LAST, "--force")[1]
+    assert checkout.frozen_sql("freeze", LAST, "--force") == (0, ""), "not released yet"
+    assert checkout.frozen_sql("release") == (0, "")
+    assert f"revision {LAST} is released" in checkout.frozen_sql("freeze", LAST, "--force")[1]
+    assert checkout.frozen_sql("check") == (0, "")
 
-    append(checkout.tree.sql / f"{NAME}.sql")
-    checkout.tree.freeze("0001", [NAME], force=True)
+    append(checkout.tree.frozen / "0001" / f"{NAME}.sql")
     status, printed = checkout.frozen_sql("check")
-    assert (status, "released and gone: " in printed) == (1, True), printed
+    assert (status, f"frozen/0001/{NAME}.sql is released and was changed" in printed) == (1, True), printed

@@ -13,7 +13,7 @@ from dot_wrapper import cli
 from dot_wrapper.client import database
 from dot_wrapper.client.errors import ForeignSchema
 from dot_wrapper.client.ledger import Ledger
-from dot_wrapper.deploy.transaction import TRUST
+from dot_wrapper.deploy.guards import TRUST
 from support import refused
 from support.catalog import (
     HEAD,

@@ -1,6 +1,6 @@
 """Words: prepared, skipped and blocked may be stored, and are. What is stored already is checked by the next revision."""
 
-from dot_wrapper.deploy.frozen_sql import AMENDMENT, FrozenSql, apply, execute, lock_views
+from dot_wrapper.deploy.frozen_sql import MAIN_LINE, apply, execute, lock_views
 from dot_wrapper.deploy.keeps_rows import refuse_where_used
 
 revision = "a001"
@@ -24,8 +24,8 @@ WIDENED = ("views/v_dot_funnel", "views/v_dot_funnel_total", "views/v_dot_execut
 
 def upgrade() -> None:
     execute("alter table dot.alembic_version_amendment enable row level security")
-    apply(revision, APPLIES, AMENDMENT)
-    # Last, because nobody writes from here to the end of the transaction. NOT VALID: no row is looked at.
+    apply(revision, APPLIES)
+    # Last, because no session can write from here to the end of the transaction. NOT VALID: no row is looked at.
     execute("""
 alter table dot.process_run_observation
     -- A wider one takes its name.
@@ -88,8 +88,7 @@ alter table dot.process_component_observation
 """)
     for view in reversed(WIDENED):
         execute(f"drop view dot.{view.removeprefix('views/')}")
-    main_line = FrozenSql()
     for name in dict.fromkeys((*APPLIES, *WIDENED)):
-        copy = main_line.newest(name)
+        copy = MAIN_LINE.newest(name)
         assert copy is not None  # noqa: S101  the amendment replaces, and adds nothing
         execute(copy.read_text(encoding="utf-8"))

@@ -2,6 +2,7 @@
 
 from dot_wrapper.deploy.frozen_sql import execute
 from dot_wrapper.deploy.keeps_rows import refuse_where_used
+from dot_wrapper.deploy.transaction import next_transaction
 
 revision = "a002"
 down_revision = "a001"
@@ -12,6 +13,7 @@ APPLIES: tuple[str, ...] = ()
 
 
 def upgrade() -> None:
+    next_transaction(after="a001")  # which locked both tables against writers
     execute("""
 alter table dot.process_run_observation validate constraint process_run_observation_status_check;
 alter table dot.process_run_observation validate constraint process_run_observation_blocked_check;

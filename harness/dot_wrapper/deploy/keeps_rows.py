@@ -10,7 +10,7 @@ def refuse_where_used(*, locked: bool) -> None:
     (restrict_violation, 23001, constraint ``amendment_keeps_rows``).
 
     Args:
-        locked: whether nobody may write from here on until the transaction ends.
+        locked: whether no session may write from here until the transaction ends.
     """
     lock = "    lock table dot.process_run_observation, dot.process_component_observation in access exclusive mode;\n"
     execute(f"""

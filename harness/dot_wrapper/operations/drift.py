@@ -168,7 +168,7 @@ def beside(connection: psycopg.Connection[Any]) -> Report:
             "there is nothing to compare: software and database do not belong together", hint=state.advice
         )
     # Imported late, as alembic takes half a second.
-    from dot_wrapper.deploy.transaction import TRUST
+    from dot_wrapper.deploy.guards import TRUST
 
     context = Context(connection.info.server_version, connection.info.dbname, state.amendment)
     try:

@@ -104,7 +104,7 @@ def restore(
 
 def _restore(connection: psycopg.Connection[Any], actor: str, reason: str, dry_run: bool) -> Report:
     # Imported late: alembic takes half a second.
-    from dot_wrapper.deploy.transaction import ENTER, GIVE_UP_EARLY, LEAVE, QUEUE, SETTINGS, TRUST
+    from dot_wrapper.deploy.guards import ENTER, GIVE_UP_EARLY, LEAVE, QUEUE, SETTINGS, TRUST
 
     for text in (database.PIN, SETTINGS, TRUST, QUEUE, GIVE_UP_EARLY):
         connection.execute(_statement(text))
