@@ -10,7 +10,7 @@ PLOT ?= $(VENV)/bench.json
 FORCE ?=
 MUTANTS ?=
 
-.PHONY: run test proof mutants check format bench bench-plots freeze snapshot lock stop clean
+.PHONY: run test proof mutants wheel check format bench bench-plots freeze snapshot lock stop clean
 
 run: $(VENV)/installed
 	@$(BIN)/python -m tools.demo "$(INPUT)"
@@ -35,6 +35,10 @@ proof: $(VENV)/installed
 # Changes the SQL in every way a guard can be missing or wrong, and fails where no test notices. MUTANTS="--only fn_is_code".
 mutants: $(VENV)/installed
 	PYTHONPATH=tests $(BIN)/python -m tools.mutants.run --result $(VENV)/mutants.json $(MUTANTS)
+
+# Builds the wheel and uses it as a consumer does, on the lowest and the highest Python of this machine. It needs a package index.
+wheel: $(VENV)/installed
+	$(BIN)/python -m tools.wheel
 
 check: $(VENV)/installed
 	$(BIN)/ruff format --check .
