@@ -24,7 +24,7 @@ from rich.table import Table
 from bench.figures import ERROR, NOT_MEASURED, Row
 from bench.rows import ROWS, Bench, Measurement
 from bench.server import NotMeasured, Server, connected, one, running
-from dot_wrapper.cli.output import complain, progress_bar
+from dot_wrapper.cli.output import print_error, progress_bar
 
 MILLION = 1_000_000
 
@@ -90,7 +90,7 @@ def _measured(measurement: Measurement, bench: Bench) -> list[Row]:
     except NotMeasured as reason:
         return [Row(measurement.what, "", f"not measured: {reason}", NOT_MEASURED)]
     except Exception as error:  # whatever it is, the other rows are measured
-        complain(traceback.format_exc())
+        print_error(traceback.format_exc())
         return [Row(measurement.what, "", f"error: {type(error).__name__}: {error}", ERROR)]
     return rows if isinstance(rows, list) else [rows]
 

@@ -8,6 +8,7 @@ that, for an hour, and logs it. A second run on the same data adds nothing.
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Final
 
 from dot_wrapper import cli
 from dot_wrapper.cli.output import say
-from dot_wrapper.cli.session import open_ledger
+from dot_wrapper.cli.session import database_url, open_ledger
 from dot_wrapper.client.errors import DotWrapperError
 from dot_wrapper.files import ROOT
 
@@ -28,7 +29,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make run", description="Run the main job on a dbt target directory.")
     parser.add_argument("input", nargs="?", type=Path, default=ROOT / "examples" / "dbt")
     target: Path = parser.parse_args().input
-    code = _show("upgrade") or _import(target) or _rehearse()
+    code = _show("upgrade")
+    if code == cli.DONE:
+        os.environ["DATABASE_URL"] = database_url()  # so that only the first command names the embedded server
+    code = code or _import(target) or _rehearse()
     for command in ("board", "funnel", "inventory"):
         code = code or _show(command)
     return code

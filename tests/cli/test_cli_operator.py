@@ -342,7 +342,7 @@ def test_the_outbox_is_pruned_in_batches_and_says_how_far_it_is(
     db: Database, dot_wrapper: DotWrapper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dot_wrapper.cli.outbox.REMOVED_AT_ONCE", 2)
-    monkeypatch.setattr("dot_wrapper.cli.outbox.TOLD_EVERY", 4)
+    monkeypatch.setattr("dot_wrapper.cli.outbox.PROGRESS_EVERY", 4)
     owner = db.connect("owner")
     owner.execute("select dot.fn_outbox_epoch(true)")
     owner.execute(

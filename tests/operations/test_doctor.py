@@ -40,7 +40,7 @@ OF_THE_TEST_SERVER = {"fsync", "full_page_writes", "synchronous_commit", "databa
 def found(url: str, limits: Limits | None = None) -> dict[str, list[Finding]]:
     """The findings at a database, by check."""
     with database.connect(url) as connection:
-        findings = examine(connection, limits)
+        findings = examine(connection, limits).findings
     return {one.check: [other for other in findings if other.check == one.check] for one in findings}
 
 
@@ -336,7 +336,7 @@ def test_a_run_that_stays_open_is_a_warning(db: Database) -> None:
 
 
 def test_what_is_locked_is_not_called_well(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "PATIENCE", "set local lock_timeout = '100ms'")
+    monkeypatch.setattr(doctor, "TIMEOUTS", "set local lock_timeout = '100ms'")
     owner = db.connect("owner")
     with owner.transaction():
         owner.execute("lock table dot.process_run_observation in access exclusive mode")
@@ -348,7 +348,7 @@ def test_what_is_locked_is_not_called_well(db: Database, monkeypatch: pytest.Mon
 
 def test_without_the_wrapper_that_is_all_it_says(empty_url: str) -> None:
     (finding,) = found(empty_url)["schema"]
-    assert (finding.level, finding.figure) == ("fail", doctor.NOT_INSTALLED)
+    assert (finding.level, finding.figure) == ("fail", "the wrapper is not installed")
     assert set(found(empty_url)) == {"schema"}
 
 

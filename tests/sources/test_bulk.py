@@ -1,4 +1,4 @@
-"""Chunks that are stored side by side: one that fails leaves nobody waiting."""
+"""Chunks that are stored in parallel: after a failure no thread is left waiting."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from dot_wrapper.client import database
 from dot_wrapper.client.errors import StatementCancelled
 from dot_wrapper.client.ledger import Ledger
-from dot_wrapper.sources.bulk import side_by_side
+from dot_wrapper.sources.bulk import in_parallel
 from support import Database, value
 
 
@@ -41,7 +41,7 @@ def test_after_an_interrupt_a_statement_that_waits_is_cancelled_and_no_further_c
         connection.execute("select pg_advisory_xact_lock(1)")
 
     with closing(ledger), pytest.raises(KeyboardInterrupt):
-        for _ in side_by_side(range(9), [store, store], lambda *_: None, size=1, cancel=ledger.cancel):
+        for _ in in_parallel(range(9), [store, store], lambda *_: None, size=1, cancel=ledger.cancel):
             pass
     assert said == ["canceling statement due to user request"]
     assert sorted(begun) == [0, 1]

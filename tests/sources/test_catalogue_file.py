@@ -11,7 +11,7 @@ import pytest
 from dot_wrapper import cli
 from dot_wrapper.files import ROOT
 from dot_wrapper.sources.bulk import CHUNK
-from dot_wrapper.sources.catalogue.recorder import LIMIT, CandidateEntry, CatalogueFileError, DotEntry, read_catalogue
+from dot_wrapper.sources.catalogue.reader import LIMIT, CandidateEntry, CatalogueFileError, DotEntry, read_catalogue
 from support import Database, DotWrapper, ledger_counts, rows, value
 
 EXAMPLE = ROOT / "examples" / "catalogue.yaml"
@@ -66,19 +66,19 @@ def test_a_csv_file_has_the_one_or_the_other_by_its_header(tmp_path: Path) -> No
         ("a.yaml", "dots: [{code: a, colour: red}]", "dots 1, colour: Extra inputs are not permitted"),
         ("a.yaml", "candidates: [{code: a, producer_dot_code: b}]", "candidates 1, verifier_dot_code: Field required"),
         ("a.yaml", "dots: &d [{code: a}]\ncandidates: *d", "aliases (*name) are not read"),
-        ("a.yaml", "dots: [{code: a, code: b}]", "'code' stands there a second time"),
-        ("a.yaml", "dots: []\ndots: []", "'dots' stands there a second time"),
+        ("a.yaml", "dots: [{code: a, code: b}]", "duplicate key 'code'"),
+        ("a.yaml", "dots: []\ndots: []", "duplicate key 'dots'"),
         ("a.yaml", "a: !!python/object:os.system {}", "a: Extra inputs are not permitted"),
         ("a.yaml", "\udcff", "not UTF-8"),
         ("a.yaml", "[" * 5000, ""),
         ("a.csv", "code,colour\na,red\n", "dots 1, colour: Extra inputs are not permitted"),
-        ("a.csv", "code,code\na,b\n", "a column stands twice"),
+        ("a.csv", "code,code\na,b\n", "duplicate column"),
         ("a.csv", "code\na,b\n", "a cell beyond the header"),
         ("a.csv", 'code\n"a', "unexpected end"),
         ("a.csv", "code\n\udcff\n", "not UTF-8"),
         ("a.csv", "code,producer_dot_code\na,b\n", "candidates 1, verifier_dot_code: Field required"),
         ("a.csv", "code,producer_dot_code,pins_output\na,b,perhaps\n", "candidates 1, pins_output: "),
-        ("a.csv", "code,producer_dot_code,source_time\na,b,2026-11-21\n", "source_time: Value error, it is no time"),
+        ("a.csv", "code,producer_dot_code,source_time\na,b,2026-11-21\n", "source_time: Value error, it is not a time"),
     ],
 )
 def test_a_file_that_is_no_catalogue_says_where_and_why(tmp_path: Path, name: str, text: str, said: str) -> None:

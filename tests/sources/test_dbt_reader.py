@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dot_wrapper.sources.dbt.reader import WRAPPER_STATUS, DbtInput, DbtInputError, Node, Pair, Result, read_dbt
+from dot_wrapper.sources.dbt.reader import WRAPPER_STATUS, AttachedTest, DbtInput, DbtInputError, Node, Result, read_dbt
 
 REPOSITORY = Path(__file__).parents[2]
 REAL_INPUT = REPOSITORY.parent / "shared" / "data" / "dbt"
@@ -239,7 +239,7 @@ class TestNodesAndPairs:
     ) -> None:
         extra = {"model.shop.other": node()}
         write(tmp_path / "manifest.json", manifest_of(test=node("test", **fields), extra=extra))
-        assert read_dbt(tmp_path).pairs == (Pair(code=TEST, producer=MODEL, verifier=TEST),)
+        assert read_dbt(tmp_path).pairs == (AttachedTest(code=TEST, producer=MODEL, verifier=TEST),)
 
     @pytest.mark.parametrize(
         "fields",

@@ -15,7 +15,7 @@ import pytest
 from dot_wrapper.client import database
 from dot_wrapper.client.ledger import Ledger
 from dot_wrapper.sources.dbt.reader import read_dbt
-from dot_wrapper.sources.dbt.recorder import BATCH, ImportSummary, import_dbt
+from dot_wrapper.sources.dbt.recorder import RUNS_PER_TRANSACTION, ImportSummary, import_dbt
 from support import Database, rows, value
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "dbt"
@@ -220,9 +220,9 @@ def large_project(folder: Path, pairs: int) -> Path:
 
 def test_a_refused_run_is_named_and_its_chunk_is_kept(db: Database, ledger: Ledger, tmp_path: Path) -> None:
     """One of many runs clashes, in a later chunk than the first: the others are stored, of that one nothing is."""
-    pairs = BATCH + 20
+    pairs = RUNS_PER_TRANSACTION + 20
     large_project(tmp_path, pairs)
-    clashing = f"test.big.t{BATCH + 3}"
+    clashing = f"test.big.t{RUNS_PER_TRANSACTION + 3}"
     with db.connect("cataloguer") as cataloguer:
         for dot in ("other.producer", "other.verifier"):
             cataloguer.execute("select dot.fn_dot_tool_register(%s)", (dot,))
@@ -254,7 +254,7 @@ def test_never_half_of_a_pair_when_a_component_is_refused(db: Database, ledger: 
 
 def test_an_interrupted_import_goes_on_where_it_stopped(db: Database, tmp_path: Path) -> None:
     """The server ends the connections after the first batch of runs; the same import again records the rest, none twice."""
-    pairs = 4 * BATCH + 20
+    pairs = 4 * RUNS_PER_TRANSACTION + 20
     given = read_dbt(large_project(tmp_path, pairs))
     opened: list[psycopg.Connection[Any]] = []
 
@@ -272,16 +272,16 @@ def test_an_interrupted_import_goes_on_where_it_stopped(db: Database, tmp_path: 
         import_dbt(ledger, given, progress=kill)
     reader = db.connect("reader")
     stored = value(reader, "select count(*) from dot.v_process_run")
-    assert stored in [BATCH * batches for batches in range(1, 5)]
+    assert stored in [RUNS_PER_TRANSACTION * batches for batches in range(1, 5)]
     with Ledger(connect) as ledger:
         summary = import_dbt(ledger, given)
     assert (summary.runs_created, summary.conflicts) == (pairs - stored, [])
     assert value(reader, "select count(*) from dot.v_process_run where end_state = 'completed'") == pairs
 
 
-def test_two_batches_are_recorded_side_by_side(db: Database, tmp_path: Path) -> None:
+def test_two_batches_are_recorded_in_parallel(db: Database, tmp_path: Path) -> None:
     """Each connection waits for the other within a transaction: with one alone neither would ever go on."""
-    given = read_dbt(large_project(tmp_path, 2 * BATCH))
+    given = read_dbt(large_project(tmp_path, 2 * RUNS_PER_TRANSACTION))
     both = threading.Barrier(2, timeout=60)
 
     class Meeting(psycopg.Connection[Any]):
@@ -294,7 +294,7 @@ def test_two_batches_are_recorded_side_by_side(db: Database, tmp_path: Path) -> 
         return Meeting.connect(db.url_as("operator"), autocommit=True)
 
     with Ledger(connect) as ledger:
-        assert import_dbt(ledger, given).runs_created == 2 * BATCH
+        assert import_dbt(ledger, given).runs_created == 2 * RUNS_PER_TRANSACTION
 
 
 def test_a_path_that_cannot_be_stored_is_left_out_and_named(db: Database, ledger: Ledger, tmp_path: Path) -> None:

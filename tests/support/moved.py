@@ -257,7 +257,7 @@ class Mover:
 def findings(url: str) -> dict[str, str]:
     """What the doctor finds that is not well, by check, without what is so for every server of the tests."""
     with database.connect(url) as connection:
-        found = doctor.examine(connection)
+        found = doctor.examine(connection).findings
     of_the_server = {"fsync", "full_page_writes", "synchronous_commit", "checkpoints"}
     return {one.check: one.level for one in found if one.level not in ("ok",) and one.check not in of_the_server}
 

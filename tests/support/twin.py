@@ -76,7 +76,7 @@ class Twin:
         """What others added since the writer's open transaction wrote first: the relay is not shown it before that ends."""
         self.component_ids: dict[uuid.UUID, Identity] = {}
         self.delivered: list[dict[str, Any]] = []
-        self.committed = model.Ledger(self._facts_at_the_start(), now=1, amended=db.amended)
+        self.committed = model.History(self._facts_at_the_start(), now=1, amended=db.amended)
         db.session("operator").execute("set lock_timeout = '20ms'")
         # The first event of all begins the outbox's epoch, and others wait until that is committed.
         db.session("owner").execute("select dot.fn_outbox_epoch(true)")
@@ -136,7 +136,7 @@ class Twin:
     def observe_run(self, who: str, **arguments: Any) -> Outcome:
         """fn_process_run_observe."""
 
-        def rule(ledger: model.Ledger) -> model.Answer:
+        def rule(ledger: model.History) -> model.Answer:
             return model.observe_run(ledger, self.db.login(who), **arguments)
 
         def really(connection: Connection) -> Outcome:
@@ -147,7 +147,7 @@ class Twin:
     def observe_component(self, who: str, **arguments: Any) -> Outcome:
         """fn_process_component_observe; a component is told by its natural key, because the database draws its id."""
 
-        def rule(ledger: model.Ledger) -> model.Answer:
+        def rule(ledger: model.History) -> model.Answer:
             answer = model.observe_component(ledger, self.db.login(who), **arguments)
             component, created = answer.told
             return model.Answer((_identity(component), created), answer.adds)
@@ -166,7 +166,7 @@ class Twin:
     def begin_run(self, who: str, holder: str, seconds: int = 600, **arguments: Any) -> Outcome:
         """fn_process_run_begin."""
 
-        def rule(ledger: model.Ledger) -> model.Answer:
+        def rule(ledger: model.History) -> model.Answer:
             answer = model.begin_run(ledger, self.db.login(who), holder, seconds, **arguments)
             *told, opened, verdicts = answer.told
             return model.Answer((*told, set(opened), verdicts), answer.adds)
@@ -230,7 +230,7 @@ class Twin:
         return self._play("gatekeeper", lambda ledger: model.attest(ledger, verdict, seconds), really)
 
     def _play(
-        self, who: str, rule: Callable[[model.Ledger], model.Answer], really: Callable[[Connection], Any]
+        self, who: str, rule: Callable[[model.History], model.Answer], really: Callable[[Connection], Any]
     ) -> Outcome:
         """The call in both: the outcomes must be equal, but where the database would wait for the writer's transaction."""
         self.tick()
@@ -356,7 +356,7 @@ class Twin:
         """Every call has a moment of its own."""
         self.committed = replace(self.committed, now=self.committed.now + 1)
 
-    def seen_by(self, who: str) -> model.Ledger:
+    def seen_by(self, who: str) -> model.History:
         """What is committed, and for the writer what it added itself."""
         return self.committed.after(*(self.pending or ())) if who == "writer" else self.committed
 

@@ -1,4 +1,7 @@
-"""The command line, ``dot-wrapper``. ``docs/cli.md`` has each command with its output, its JSON, and the exit codes."""
+"""The command line, ``dot-wrapper``. ``docs/cli.md`` has each command with its output, its JSON, and the exit codes.
+
+Each module of this package has one group of commands, as a Typer app of its own.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,8 @@ from dot_wrapper.cli import (
     verdicts,
 )
 from dot_wrapper.cli.exit_codes import BAD_INPUT, DONE, FAILED, FOUND, INTERRUPTED, REFUSED, TERMINATED
-from dot_wrapper.cli.output import complain, print_json
+from dot_wrapper.cli.output import Format, print_error, print_json
+from dot_wrapper.client import database
 from dot_wrapper.client.errors import DotWrapperError, InputError, NotInstalled, Refusal, from_database
 from dot_wrapper.operations.drift import standing
 from dot_wrapper.operations.embedded import EmbeddedServerError
@@ -43,89 +47,89 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for module in (server, catalogue, recording, runs, verdicts, switches, outbox, doctor, drift, restored):
-    module.register(app)
+    app.add_typer(module.app)  # without a name: its commands become commands of this app
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Runs one command line and returns its exit code; nothing a user can cause ends in a traceback."""
-    as_json = "--json" in arguments
+    """Runs one command line and returns its exit code. No error that a user can cause ends in a traceback."""
+    chosen = Format()
     try:
-        app(list(arguments), prog_name="dot-wrapper")
-    except SystemExit as end:  # how Typer ends every command, good or bad
+        app(list(arguments), prog_name="dot-wrapper", obj=chosen)
+    except SystemExit as end:  # Typer ends every command with it, successful or not
         code = end.code if isinstance(end.code, int) else DONE if end.code is None else FAILED
         if code in (INTERRUPTED, TERMINATED):
-            complain("interrupted: what was committed stays, and the same command goes on from there")
+            print_error("interrupted: what was committed stays, and the same command goes on from there")
         return code
     except InputError as error:
-        _say("input", str(error), as_json)
+        _report("input", str(error), chosen)
         return BAD_INPUT
     except Refusal as refusal:
-        _say("refused", refusal.message, as_json, refusal)
+        _report("refused", refusal.message, chosen, refusal)
         return REFUSED
     except DotWrapperError as error:
-        return _failed(error, as_json)
+        return _failed(error, chosen)
     except psycopg.Error as error:
-        return _failed(from_database(error), as_json)
+        return _failed(from_database(error), chosen)
     except UnicodeDecodeError:
-        _say("error", "a name in the catalog is in the encoding of another database of this server", as_json)
+        _report("error", "a name in the catalog is in the encoding of another database of this server", chosen)
         return FAILED
     except UnicodeEncodeError as error:
-        _say("input", f"{error.object!a} is not text that can be stored", as_json)
+        _report("input", f"{error.object!a} is not text that can be stored", chosen)
         return BAD_INPUT
     except (EmbeddedServerError, OSError) as error:
-        _say("error", str(error), as_json)
+        _report("error", str(error), chosen)
         return FAILED
     return DONE
 
 
 def main() -> None:
-    """Entry point of ``dot-wrapper``. A terminal that cannot show a character gets its escape, not a traceback."""
+    """Entry point of ``dot-wrapper``. A character that the terminal cannot show is printed as its escape."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    # What psycopg has to say of a connection that was lost is said by the error that follows, or was mended by a retry.
+    # psycopg logs lost connections. The error that follows reports them, or a retry has succeeded.
     logging.getLogger("psycopg").addHandler(logging.NullHandler())
     signal.signal(signal.SIGTERM, _terminated)
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()
-    except OSError as error:  # of what was buffered a full disk tells only now
+    except OSError as error:  # a full disk fails here, when the buffer is written
         if code == DONE:
-            _say("error", str(error), as_json=False)
+            _report("error", str(error), Format())
             code = FAILED
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter tries again as it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more as it ends
     sys.exit(code)
 
 
 def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
-    """Ends as an error does, so that a lease is given back."""
+    """Unwinds the stack, so that a lease is released."""
     raise SystemExit(TERMINATED)
 
 
-def _failed(error: DotWrapperError, as_json: bool) -> int:
+def _failed(error: DotWrapperError, chosen: Format) -> int:
     if isinstance(error, NotInstalled):
         error.hint = _advice() or error.hint
-    _say("error", error.message, as_json, error)
+    _report("error", error.message, chosen, error)
     return FAILED
 
 
 def _advice() -> str | None:
-    """What exactly is missing, where something that was called is not there."""
+    """What exactly is missing in the database, and the command that installs it."""
     try:
-        with session.connect() as connection:
+        with database.connect(session.database_url()) as connection:
             return standing(connection).advice
     except (psycopg.Error, EmbeddedServerError):
         return None
 
 
-def _say(kind: str, message: str, as_json: bool, error: DotWrapperError | None = None) -> None:
-    """Why a command ended: lines on standard error, and with --json the same for programs on standard output."""
+def _report(kind: str, message: str, chosen: Format, error: DotWrapperError | None = None) -> None:
+    """Why a command failed: lines on standard error, and with --json a document on standard output."""
     details = {name: getattr(error, name, None) for name in ("detail", "hint", "constraint", "sqlstate")}
-    complain(f"{kind}: {message}", style="bold red")
+    print_error(f"{kind}: {message}", style="bold red")
     for label, name in (("detail", "detail"), ("next", "hint"), ("name", "constraint")):
         if details[name]:
-            complain(f"{label}: {details[name]}")
+            print_error(f"{label}: {details[name]}")
     for note in getattr(error, "__notes__", ()):
-        complain(note)
-    if as_json:
+        print_error(note)
+    if chosen.as_json:
         print_json({"error": {"kind": kind, "message": message, **details}})

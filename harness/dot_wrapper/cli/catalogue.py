@@ -12,20 +12,18 @@ import typer
 from dot_wrapper.cli.exit_codes import REFUSED
 from dot_wrapper.cli.output import Json, counted, print_json, print_rows, progress_bar, say
 from dot_wrapper.cli.session import open_ledger
-from dot_wrapper.sources.catalogue.recorder import define, read_catalogue
+from dot_wrapper.sources.catalogue.reader import read_catalogue
+from dot_wrapper.sources.catalogue.recorder import define as define_entries
 
-catalogue = typer.Typer(
+app = typer.Typer()
+commands = typer.Typer(
     no_args_is_help=True, help="What could be executed: DOTs, and candidates, which are pairs of them."
 )
+app.add_typer(commands, name="catalogue")
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the commands of this module."""
-    app.add_typer(catalogue, name="catalogue")
-
-
-@catalogue.command("show")
-def catalogue_show(as_json: Json = False) -> None:
+@commands.command("show")
+def show(as_json: Json = False) -> None:
     """List the DOTs, and the candidates with their producer and verifier and what their definitions ask for.
 
     Example: dot-wrapper catalogue show
@@ -61,8 +59,8 @@ def catalogue_show(as_json: Json = False) -> None:
 
 
 def _described(candidate: Mapping[str, Any]) -> Iterator[str]:
-    """What a candidate is for, and what its definition asks for, a line each."""
-    said = {
+    """The description of a candidate and the options of its definition, a line each."""
+    templates = {
         "description": "{}",
         "producer_role": "producer by {}",
         "verifier_role": "verifier by {}",
@@ -72,13 +70,13 @@ def _described(candidate: Mapping[str, Any]) -> Iterator[str]:
         "superseded_by": "superseded by {}",
         "source_time": "made of what is of {:%Y-%m-%d %H:%M:%S %Z}",
     }
-    for name, text in said.items():
+    for name, text in templates.items():
         if candidate[name]:
             yield text.format(candidate[name])
 
 
-@catalogue.command("define")
-def catalogue_define(
+@commands.command("define")
+def define(
     file: Annotated[
         Path, typer.Argument(help="A .yaml file with dots and candidates, or a .csv file of the one or the other.")
     ],
@@ -96,7 +94,7 @@ def catalogue_define(
     """
     given = read_catalogue(file)
     with open_ledger() as ledger, progress_bar(len(given.dots) + len(given.candidates)) as progress:
-        summary = define(ledger, given, actor=actor, progress=progress)
+        summary = define_entries(ledger, given, actor=actor, progress=progress)
     if as_json:
         print_json(asdict(summary))
     else:

@@ -1,4 +1,4 @@
-"""``doctor``: what is wrong with the database, and what to do about it."""
+"""``doctor``: checks a database, and says what to do about each finding."""
 
 from __future__ import annotations
 
@@ -12,16 +12,14 @@ from dot_wrapper.cli.exit_codes import FAILED, FOUND
 from dot_wrapper.cli.output import Json, print_json, print_rows, say
 from dot_wrapper.cli.session import connect
 from dot_wrapper.client.errors import InputError
-from dot_wrapper.operations.doctor import NOT_INSTALLED, Limits, examine
+from dot_wrapper.operations.doctor import Limits, examine
+
+app = typer.Typer()
 
 _DEFAULT: Final = Limits()
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the commands of this module."""
-    app.command()(doctor)
-
-
+@app.command()
 def doctor(
     transaction: Annotated[
         int, typer.Option(min=0, help="Seconds that a transaction may be open.")
@@ -41,7 +39,8 @@ def doctor(
     """
     limits = Limits(transaction, outbox_lag, outbox_depth, open_run, open_gate)
     with connect() as connection:
-        findings = examine(connection, limits)
+        examination = examine(connection, limits)
+    findings = examination.findings
     unknown = set(accept or []) - {one.check for one in findings}
     if unknown:
         raise InputError(f"no check is called {', '.join(sorted(unknown))}: `dot-wrapper doctor` names them")
@@ -56,4 +55,4 @@ def doctor(
         levels = Counter(one.level for one in findings)
         say(", ".join(f"{count} {level}" for level, count in levels.items()))
     if failed:
-        raise typer.Exit(FAILED if findings[0].figure == NOT_INSTALLED else FOUND)
+        raise typer.Exit(FOUND if examination.installed else FAILED)

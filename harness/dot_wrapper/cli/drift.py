@@ -1,4 +1,4 @@
-"""``drift``: what is installed beside what should be, by definition."""
+"""``drift``: compares the installed schema with this software's."""
 
 from __future__ import annotations
 
@@ -14,12 +14,10 @@ from dot_wrapper.cli.session import connect
 from dot_wrapper.client.errors import InputError
 from dot_wrapper.operations.drift import Report, beside, examine, line, parse, rows
 
-
-def register(app: typer.Typer) -> None:
-    """Adds the commands of this module."""
-    app.command()(drift)
+app = typer.Typer()
 
 
+@app.command()
 def drift(
     against_beside: Annotated[
         bool, typer.Option("--beside", help="Compare with head installed beside it, which is rolled back.")
@@ -66,13 +64,13 @@ def _tell(report: Report) -> None:
             for one in report.differences
         ]
         print_rows(shown, {"level": "level", "what": "what", "said": "expected, and found"}, lines=True)
-    cures = list(dict.fromkeys(one.cure for one in report.differences if one.cure and one.level != "info"))
+    curable = [one for one in report.differences if one.cure and one.level != "info"]
     for heading, of_shell in (("As a superuser, in psql:", False), ("In a shell, in the checkout:", True)):
-        chosen = [cure for cure in cures if cure.startswith("psql ") == of_shell]
+        chosen = list(dict.fromkeys(one.cure for one in curable if one.cure and one.is_cured_in_shell() == of_shell))
         if chosen:
             say(f"\n{heading}", style="bold")
             if not of_shell:
-                say("set search_path = pg_catalog, pg_temp;")  # another's names are not looked up by what follows
+                say("set search_path = pg_catalog, pg_temp;")  # so that the statements find no objects of other schemas
             for cure in chosen:
                 say(cure)
     counts = ", ".join(f"{len(report.of(level))} {level}" for level in ("drift", "warn", "info"))

@@ -1,4 +1,4 @@
-"""``outbox``: what observations tell the outside, how far that is delivered, delivering it by hand, and removing what was."""
+"""``outbox``: the events that observations write: state, delivery by hand, and removal of delivered ones."""
 
 from __future__ import annotations
 
@@ -7,26 +7,23 @@ from typing import Annotated, Any, Final
 import typer
 from psycopg.types.numeric import Int4
 
-from dot_wrapper.cli.output import Json, complain, counted, print_json, print_rows, say
+from dot_wrapper.cli.output import Json, counted, print_error, print_json, print_rows, say
 from dot_wrapper.cli.session import open_ledger
 from dot_wrapper.client.errors import DotWrapperError
 
 REMOVED_AT_ONCE: Final = 1000
-"""Events that one transaction removes."""
+"""Events that one transaction removes at most."""
 
-TOLD_EVERY: Final = 100_000
-"""After so many removed events a line says how far it is."""
+PROGRESS_EVERY: Final = 100_000
+"""Removed events between two lines of progress."""
 
-outbox = typer.Typer(no_args_is_help=True, help="The events that observations write, and how far they are delivered.")
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the commands of this module."""
-    app.add_typer(outbox, name="outbox")
+app = typer.Typer()
+commands = typer.Typer(no_args_is_help=True, help="The events that observations write, and how far they are delivered.")
+app.add_typer(commands, name="outbox")
 
 
-@outbox.command("show")
-def outbox_show(as_json: Json = False) -> None:
+@commands.command("show")
+def show(as_json: Json = False) -> None:
     """Show depth and lag of the outbox, counted from the cursor, and which event types are active.
 
     Example: dot-wrapper outbox show
@@ -45,8 +42,8 @@ def outbox_show(as_json: Json = False) -> None:
     print_rows(types, {"event_type": "event type", "active": "active"})
 
 
-@outbox.command("poll")
-def outbox_poll(
+@commands.command("poll")
+def poll(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many, the oldest first.")] = 100,
     as_json: Json = False,
 ) -> None:
@@ -75,8 +72,8 @@ def outbox_poll(
     say(counted(len(events), "event"))
 
 
-@outbox.command("ack")
-def outbox_ack(
+@commands.command("ack")
+def ack(
     epoch: Annotated[int, typer.Argument(min=0, max=2**31 - 1, help="The epoch of the last event delivered.")],
     xact_id: Annotated[str, typer.Argument(help="The transaction of the last event delivered, as poll shows it.")],
     event_id: Annotated[
@@ -96,8 +93,8 @@ def outbox_ack(
         say(f"delivered up to {epoch} {xact_id} {event_id}")
 
 
-@outbox.command("prune")
-def outbox_prune(as_json: Json = False) -> None:
+@commands.command("prune")
+def prune(as_json: Json = False) -> None:
     """Remove the events that were acknowledged and are older than seven days. The rest stays.
 
     A thousand a transaction: it may be interrupted, and goes on where it was.
@@ -108,16 +105,16 @@ def outbox_prune(as_json: Json = False) -> None:
     with open_ledger() as ledger:
         while now := ledger.call("dot_relay", "fn_dot_outbox_prune", {"limit": Int4(REMOVED_AT_ONCE)}):
             removed += now
-            if removed % TOLD_EVERY < now:
-                complain(f"{counted(removed, 'event')} removed so far")
+            if removed % PROGRESS_EVERY < now:
+                print_error(f"{counted(removed, 'event')} removed so far")
     if as_json:
         print_json({"removed": removed})
     else:
         say(f"removed: {counted(removed, 'event')}")
 
 
-@outbox.command("switch")
-def outbox_switch(
+@commands.command("switch")
+def switch(
     event_type: Annotated[str, typer.Argument(help="The event type, as `dot-wrapper outbox show` names it.")],
     active: Annotated[bool, typer.Option("--on/--off", help="Whether observations of that type write an event.")],
     actor: Annotated[str, typer.Option(help="Who switches it.")],

@@ -1,10 +1,11 @@
-"""How commands print: a table for people, the same as JSON with ``--json``; progress and messages on standard error."""
+"""How commands print: a table, or JSON with ``--json``, on standard output; progress and messages on standard error."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -21,15 +22,30 @@ from rich.progress import (
 )
 from rich.table import Table
 
-# What is printed is data: no part of it is markup, an emoji code or a thing to highlight.
+from dot_wrapper.text import escape_control_characters
+
+# Everything printed is data: nothing in it is read as markup or emoji code, or highlighted.
 stdout = Console(markup=False, emoji=False, highlight=False)
 stderr = Console(markup=False, emoji=False, highlight=False, stderr=True)
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+@dataclass(slots=True)
+class Format:
+    """How the running command prints, errors included. It is the ``obj`` of the command's context."""
+
+    as_json: bool = False
+
+
+def _choose_json(context: typer.Context, as_json: bool) -> bool:
+    context.obj.as_json = as_json
+    return as_json
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.", callback=_choose_json)]
 
 
 def print_json(value: object) -> None:
-    """One JSON document on standard output; times in ISO 8601, ids as text."""
+    """Prints one JSON document on standard output; times in ISO 8601, ids as text."""
     typer.echo(json.dumps(value, indent=2, default=_jsonable))
 
 
@@ -41,12 +57,12 @@ def print_rows(
     unfolded: str | None = None,
     lines: bool = False,
 ) -> None:
-    """A table of rows.
+    """Prints a table of rows on standard output.
 
     Args:
         columns: keys of the rows, in order, and their headings.
-        unfolded: the column whose lines are kept whole; the others fold where the terminal is narrow.
-        lines: a line between rows, for rows of several lines.
+        unfolded: the column that is never wrapped; the others are wrapped when the terminal is narrow.
+        lines: draw a line between rows, for rows of several lines.
     """
     table = Table(
         title=title,
@@ -63,18 +79,13 @@ def print_rows(
 
 
 def say(text: str, style: str | None = None) -> None:
-    """A line of text for people, on standard output."""
-    stdout.print(_obeyed_by_nobody(text), style=style, soft_wrap=True)
+    """Prints a line of text on standard output."""
+    stdout.print(escape_control_characters(text, keep="\n"), style=style, soft_wrap=True)
 
 
-def complain(text: str, style: str | None = None) -> None:
-    """A line of text for people, on standard error."""
-    stderr.print(_obeyed_by_nobody(text), style=style, soft_wrap=True)
-
-
-def _obeyed_by_nobody(text: str) -> str:
-    """Text that somebody else may have written: what a terminal would obey is escaped."""
-    return "".join(one if one.isprintable() or one == "\n" else ascii(one)[1:-1] for one in text)
+def print_error(text: str, style: str | None = None) -> None:
+    """Prints a line of text on standard error."""
+    stderr.print(escape_control_characters(text, keep="\n"), style=style, soft_wrap=True)
 
 
 def counted(count: int, thing: str) -> str:
@@ -83,13 +94,13 @@ def counted(count: int, thing: str) -> str:
 
 
 def local(time: datetime) -> str:
-    """A time as people read it, in the zone of their terminal."""
+    """A time without its zone, in the zone of this machine."""
     return time.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 @contextmanager
 def progress_bar(total: int) -> Iterator[Callable[[str, int], None]]:
-    """A progress bar on standard error, only where that is a terminal; yields what to call with a label and a count."""
+    """Shows a progress bar on standard error if that is a terminal; yields a function to call with a label and a count."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=stderr, disable=not stderr.is_terminal, transient=True) as progress:
         task = progress.add_task("", total=total)
@@ -98,7 +109,7 @@ def progress_bar(total: int) -> Iterator[Callable[[str, int], None]]:
 
 @contextmanager
 def byte_progress(total: int | None) -> Iterator[Callable[[int], None]]:
-    """The same for a file, by bytes; ``total`` is None for a stream whose end is not known."""
+    """``progress_bar`` for the bytes of a file; ``total`` is None for a stream of unknown length."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -124,7 +135,7 @@ def _cell(value: object) -> str:
         case dict():
             return ", ".join(f"{key} {_cell(one)}" for key, one in value.items())
         case _:
-            return _obeyed_by_nobody(str(value))
+            return escape_control_characters(str(value), keep="\n")
 
 
 def _jsonable(value: object) -> str:

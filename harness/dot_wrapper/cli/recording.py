@@ -1,4 +1,4 @@
-"""``import``, ``record`` and ``rehearse``: what brings rows into the ledger."""
+"""``import``, ``record`` and ``rehearse``: the commands that record runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Annotated, BinaryIO, Final
 import typer
 
 from dot_wrapper.cli.exit_codes import REFUSED
-from dot_wrapper.cli.output import Json, byte_progress, complain, print_json, print_rows, progress_bar, say
+from dot_wrapper.cli.output import Json, byte_progress, print_error, print_json, print_rows, progress_bar, say
 from dot_wrapper.cli.session import open_ledger
 from dot_wrapper.client.caller_path import caller_path
 from dot_wrapper.client.errors import InputError
@@ -24,17 +24,12 @@ from dot_wrapper.sources.dbt.recorder import ACTOR, ImportSummary, import_dbt
 from dot_wrapper.sources.ndjson.reader import json_schema
 from dot_wrapper.sources.ndjson.recorder import RefusedLine, record
 
-TOLD: Final = 1000
-"""Refused lines that the JSON summary repeats: all of them go to standard error, and a file can have millions."""
+REFUSALS_IN_JSON: Final = 1000
+"""Refused lines in the JSON summary. Standard error has all of them, and a file can have millions."""
 
+app = typer.Typer()
 imports = typer.Typer(no_args_is_help=True, help="Record what another tool ran, as simulated runs.")
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the commands of this module."""
-    app.add_typer(imports, name="import")
-    app.command("record")(record_lines)
-    app.command()(rehearse)
+app.add_typer(imports, name="import")
 
 
 @imports.command("dbt")
@@ -99,6 +94,7 @@ def _new(created: int, updated: int = 0) -> str:
     return f"{created} new" + (f", {updated} updated" if updated else "")
 
 
+@app.command("record")
 def record_lines(
     file: Annotated[str, typer.Argument(help="An NDJSON file, one observation per line; - is standard input.")] = "-",
     atomic: Annotated[bool, typer.Option("--atomic", help="All lines or none, in one transaction.")] = False,
@@ -117,18 +113,18 @@ def record_lines(
     if print_schema:
         print_json(json_schema())
         return
-    told: list[RefusedLine] = []
+    refusals: list[RefusedLine] = []
 
     def refused(line: RefusedLine) -> None:
-        complain(f"line {line.line}: {f'{line.field}: ' if line.field else ''}{line.reason}", style="red")
-        if len(told) < TOLD:
-            told.append(line)
+        print_error(f"line {line.line}: {f'{line.field}: ' if line.field else ''}{line.reason}", style="red")
+        if len(refusals) < REFUSALS_IN_JSON:
+            refusals.append(line)
 
     by_line = attrgetter("line")
     with _opened(file) as (stream, size), open_ledger() as ledger, byte_progress(size) as progress:
         summary = record(ledger, stream, atomic=atomic, refused=refused, progress=progress)
     if as_json:
-        print_json({**asdict(summary), "refusals": [asdict(line) for line in sorted(told, key=by_line)]})
+        print_json({**asdict(summary), "refusals": [asdict(line) for line in sorted(refusals, key=by_line)]})
     else:
         print_rows(
             [
@@ -148,7 +144,7 @@ def record_lines(
 
 @contextmanager
 def _opened(file: str) -> Iterator[tuple[BinaryIO, int | None]]:
-    """The stream, and its size in bytes where it has one."""
+    """Yields the stream, and its size in bytes; None for a stream of unknown length."""
     if file == "-":
         if sys.stdin is None:
             raise InputError("standard input is closed: name a file")
@@ -163,6 +159,7 @@ def _opened(file: str) -> Iterator[tuple[BinaryIO, int | None]]:
         yield stream, status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
+@app.command()
 def rehearse(
     candidate: Annotated[str, typer.Argument(help="The process candidate to rehearse.")],
     key: Annotated[
@@ -180,7 +177,7 @@ def rehearse(
     with open_ledger() as ledger:
         pair = ledger.pair(candidate)
         with caller_path(ledger, pair, evidence_type="SIMULATED_DRY_RUN", actor=actor, idempotency_key=key) as run:
-            # A runner would invoke the DOTs here. The wrapper never does.
+            # A runner invokes the DOTs here. The wrapper invokes nothing.
             run.producer("completed")
             run.verifier("completed")
     if as_json:

@@ -1,4 +1,4 @@
-"""``restored``: what a restore, clone, promotion or cut-over leaves wrong is put back."""
+"""``restored``: repairs a database after a restore, clone, promotion or cut-over."""
 
 from __future__ import annotations
 
@@ -13,12 +13,10 @@ from dot_wrapper.cli.output import Json, counted, print_json, print_rows, say
 from dot_wrapper.cli.session import connect
 from dot_wrapper.operations.restored import Report, restore
 
-
-def register(app: typer.Typer) -> None:
-    """Adds the commands of this module."""
-    app.command()(restored)
+app = typer.Typer()
 
 
+@app.command()
 def restored(
     actor: Annotated[str, typer.Option(help="Who does it, for the audit.")],
     reason: Annotated[str, typer.Option(help="Which move it was, for the audit.")],
@@ -64,8 +62,8 @@ def _tell(report: Report) -> None:
         )
     if report.waiting is None:
         say(
-            "Gates, leases, attestations and the outbox are as they came: a definition is another one than this software's, and what"
-            " is called might be someone else's code. Put back what is left, then run this again.",
+            "Gates, leases, attestations and the outbox are unchanged: a definition differs from this software's, so calling the"
+            " schema's functions might run foreign code. Restore what is left, then run this again.",
             style="bold red",
         )
     if report.dry_run:

@@ -1,4 +1,4 @@
-"""``runs``, ``show`` and ``leases``: what ran, what is running, and what exactly was recorded of it."""
+"""``runs``, ``show`` and ``leases``: the recorded runs, one run in full, and the leases."""
 
 from __future__ import annotations
 
@@ -18,17 +18,15 @@ from dot_wrapper.client.ledger import Ledger
 EndState = Literal["blocked", "failed", "skipped", "completed", "prepared", "awaits_verifier", "stale", "open"]
 
 GRADES: Final = {"SIMULATED_DRY_RUN": "simulated", "DRY_RUN": "dry", "REAL_RUN": "real"}
-"""What each evidence type is called where a column is narrow."""
+"""Short names of the evidence types, for a narrow column."""
 
 OfCandidate = Annotated[str | None, typer.Option(help="Its candidate, where runs of several have the same id.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the commands of this module."""
-    for command in (runs, show, leases):
-        app.command()(command)
+app = typer.Typer()
 
 
+@app.command()
 def runs(
     candidate: Annotated[str | None, typer.Option(help="Runs of this candidate alone.")] = None,
     state: Annotated[EndState | None, typer.Option(help="Runs in this state alone.")] = None,
@@ -80,7 +78,7 @@ def runs(
     if as_json:
         print_json(found)
         return
-    # Seven columns do not fit a terminal: what belongs together shares one.
+    # Seven columns are too wide for a terminal: related ones share one.
     print_rows(
         [
             {
@@ -97,6 +95,7 @@ def runs(
     say(f"{counted(len(found), 'run')}{', and perhaps more: --limit' if len(found) == limit else ''}")
 
 
+@app.command()
 def show(
     run: Annotated[str, typer.Argument(help="The id of a run.")],
     candidate: OfCandidate = None,
@@ -127,7 +126,7 @@ def _print_run(run: dict[str, Any]) -> None:
     say(f"run {run['process_run_id']} of {run['process_candidate_code']}: {run['end_state']}", style="bold")
     if run["evidence_type"] == "REAL_RUN":
         verdict = run["verdict"]
-        say(": ".join(filter(None, (said_of(verdict), ", ".join(verdict["reasons"] + verdict["caveats"])))))
+        say(": ".join(filter(None, (summary_of(verdict), ", ".join(verdict["reasons"] + verdict["caveats"])))))
     shown = (
         "evidence_type",
         "status",
@@ -180,16 +179,16 @@ def _print_admission(admission: dict[str, Any] | None) -> None:
 
 
 def run_by_id(ledger: Ledger, run: str, candidate: str | None) -> dict[str, Any] | None:
-    """The run with an id, None where there is none. A run is found by (candidate, id), and two candidates may have one id.
+    """The run with an id; None if there is none. The key of a run is (candidate, id), so two candidates may have runs with one id.
 
     Raises:
-        InputError: runs of several candidates have it, and none of them was named.
+        InputError: runs of several candidates have the id, and no candidate was named.
     """
     try:
         run_id = UUID(run)
     except ValueError:
         return None
-    # By way of the candidates, so that each is one look-up in the ledger's key.
+    # Through the candidates, so that each is one look-up in the primary key.
     found = ledger.select(
         "select r.* from dot.v_process_candidate as c"
         " join dot.v_process_run as r on r.process_candidate_code = c.process_candidate_code and r.process_run_id = %s"
@@ -205,7 +204,7 @@ def run_by_id(ledger: Ledger, run: str, candidate: str | None) -> dict[str, Any]
 
 
 def verdict_of_run(ledger: Ledger, run: Mapping[str, Any]) -> dict[str, Any]:
-    """The verdict of a run of whatever evidence type, and a sentence for each of its reasons and caveats."""
+    """The verdict of a run of any evidence type, with a sentence for each of its reasons and caveats."""
     return ledger.select(
         """
         select process_candidate_code, process_run_id, evidence_type, end_state, verified, independently_verified, reasons,
@@ -217,13 +216,14 @@ def verdict_of_run(ledger: Ledger, run: Mapping[str, Any]) -> dict[str, Any]:
     )[0]
 
 
-def said_of(verdict: Mapping[str, Any]) -> str:
+def summary_of(verdict: Mapping[str, Any]) -> str:
     """A verdict in a few words."""
     if not verdict["verified"]:
         return "not verified"
     return "verified independently" if verdict["independently_verified"] else "verified, with caveats"
 
 
+@app.command()
 def leases(
     live: Annotated[bool, typer.Option("--live", help="Only those that are live now.")] = False,
     as_json: Json = False,

@@ -12,22 +12,18 @@ import psycopg
 import typer
 
 from dot_wrapper.cli.exit_codes import FAILED
-from dot_wrapper.cli.output import Json, complain, print_json, say
+from dot_wrapper.cli.output import Json, print_error, print_json, say
 from dot_wrapper.cli.session import connect, database_url
 from dot_wrapper.client.errors import DotWrapperError, from_database
 from dot_wrapper.files import ROOT
 from dot_wrapper.operations import drift, embedded, schema
 
+app = typer.Typer()
 db = typer.Typer(no_args_is_help=True, help="The embedded PostgreSQL: for a machine that has no server.")
+app.add_typer(db, name="db")
 
 
-def register(app: typer.Typer) -> None:
-    """Adds the commands of this module."""
-    app.command()(upgrade)
-    app.command()(version)
-    app.add_typer(db, name="db")
-
-
+@app.command()
 def upgrade(
     sql: Annotated[bool, typer.Option("--sql", help="Print the script instead of running it.")] = False,
     as_json: Json = False,
@@ -36,7 +32,7 @@ def upgrade(
 
     Example: dot-wrapper upgrade --sql
     """
-    # Imported late, as in dot_wrapper.operations.schema.
+    # Imported here, because importing alembic takes half a second.
     from alembic import command
     from alembic.config import Config
     from alembic.util.exc import CommandError
@@ -69,8 +65,9 @@ def upgrade(
         say(f"The schema is at revision {after} (before: {before or 'none'}).")
 
 
+@app.command()
 def version(as_json: Json = False) -> None:
-    """Say which software and which schema this is, and what to do where they do not belong together (exit code 1).
+    """Print the versions of software and schema, and what to do when they do not match (exit code 1).
 
     Example: dot-wrapper version --json
     """
@@ -108,7 +105,7 @@ def start(as_json: Json = False) -> None:
 
     Example: dot-wrapper db start
     """
-    _say_which()
+    _warn_if_database_url()
     url = embedded.start()
     if as_json:
         print_json({"running": True, "url": url})
@@ -122,7 +119,7 @@ def stop(as_json: Json = False) -> None:
 
     Example: dot-wrapper db stop
     """
-    _say_which()
+    _warn_if_database_url()
     stopped = embedded.stop()
     if as_json:
         print_json({"running": False, "stopped": stopped})
@@ -136,7 +133,7 @@ def url(as_json: Json = False) -> None:
 
     Example: psql "$(dot-wrapper db url)"
     """
-    _say_which()
+    _warn_if_database_url()
     found = embedded.start()
     if as_json:
         print_json({"url": found})
@@ -150,11 +147,11 @@ def psql(context: typer.Context) -> None:
 
     Example: dot-wrapper db psql -c 'select * from dot.v_process_verification_v3'
     """
-    _say_which()
+    _warn_if_database_url()
     program = embedded.bin_folder() / "psql"
-    os.execv(program, [str(program), embedded.start(), *context.args])  # noqa: S606  psql takes this process's place
+    os.execv(program, [str(program), embedded.start(), *context.args])  # noqa: S606  psql replaces this process
 
 
-def _say_which() -> None:
+def _warn_if_database_url() -> None:
     if "DATABASE_URL" in os.environ:
-        complain("this is the embedded server: DATABASE_URL is set, and `dot-wrapper db` does not use it")
+        print_error("this is the embedded server: DATABASE_URL is set, and `dot-wrapper db` does not use it")

@@ -1,14 +1,13 @@
-"""The database of a command, and the ledger on it, which is at this software's revision as far as the login may see."""
+"""The database of a command, and a ledger on it that requires this software's schema revision."""
 
 from __future__ import annotations
 
 import os
-from functools import cache
 from typing import Any
 
 import psycopg
 
-from dot_wrapper.cli.output import complain
+from dot_wrapper.cli.output import print_error
 from dot_wrapper.client import database
 from dot_wrapper.client.ledger import Ledger
 from dot_wrapper.operations import embedded, schema
@@ -22,36 +21,40 @@ def connect() -> psycopg.Connection[tuple[Any, ...]]:
         EmbeddedServerError: DATABASE_URL is not set, and the embedded server does not start.
         psycopg.OperationalError: the server cannot be reached.
     """
+    _name_embedded_server()
     return database.connect(database_url())
 
 
 def database_url() -> str:
-    """``DATABASE_URL``; where it is not set, the embedded server, started where needed and named on standard error."""
-    if os.environ.get("DATABASE_URL") is not None:
-        return database.conninfo()
-    _say_once(f"DATABASE_URL is not set: using the embedded PostgreSQL in {embedded.home()}")
-    return embedded.start()
-
-
-@cache
-def _say_once(text: str) -> None:
-    complain(text)
+    """``DATABASE_URL``; when it is not set, the URL of the embedded server, which is started if it does not run."""
+    return embedded.start() if _is_embedded() else database.conninfo()
 
 
 def open_ledger() -> Ledger:
-    """A ledger on the database of this process.
+    """A ledger on the database of this command. It connects with its first call.
 
     Raises, with the first call:
         NotInstalled: the database is at another revision, or has no wrapper.
     """
+    _name_embedded_server()
     return Ledger(_connect_to_schema)
 
 
 def _connect_to_schema() -> psycopg.Connection[Any]:
-    connection = connect()
+    connection = database.connect(database_url())
     try:
-        schema.demand(connection)
+        schema.require(connection)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _is_embedded() -> bool:
+    return os.environ.get("DATABASE_URL") is None
+
+
+def _name_embedded_server() -> None:
+    """Tells on standard error which database is used when none was named."""
+    if _is_embedded():
+        print_error(f"DATABASE_URL is not set: using the embedded PostgreSQL in {embedded.home()}")

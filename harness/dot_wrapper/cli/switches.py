@@ -1,4 +1,4 @@
-"""``gates``, ``preflight`` and ``attest``: what lets a run in, what SQL cannot see, and who said so."""
+"""``gates``, ``preflight`` and ``attest``: the gates, the preflight checks, and attestations of what SQL cannot see."""
 
 from __future__ import annotations
 
@@ -9,15 +9,11 @@ import typer
 from dot_wrapper.cli.output import Json, counted, print_json, print_rows, say
 from dot_wrapper.cli.session import open_ledger
 
+app = typer.Typer()
 gates = typer.Typer(no_args_is_help=True, help="The gates that DRY_RUN and REAL_RUN need.")
 preflight = typer.Typer(no_args_is_help=True, help="The checks that a wrapped action needs.")
-
-
-def register(app: typer.Typer) -> None:
-    """Adds the commands of this module."""
-    app.add_typer(gates, name="gates")
-    app.add_typer(preflight, name="preflight")
-    app.command()(attest)
+app.add_typer(gates, name="gates")
+app.add_typer(preflight, name="preflight")
 
 
 @gates.command("show")
@@ -126,6 +122,7 @@ def preflight_attest(
         say(f"{check}: {verdict} until {expires_at:%Y-%m-%d %H:%M:%S %Z}")
 
 
+@app.command()
 def attest(
     mechanism: Annotated[Literal["scheduler", "api_endpoint"], typer.Argument(help="What was looked at.")],
     present: Annotated[bool, typer.Option("--present/--absent", help="Whether it executes DOTs here.")],

@@ -1,4 +1,4 @@
-"""``board``, ``why``, ``inventory``, ``funnel``: what the views say."""
+"""``board``, ``why``, ``inventory`` and ``funnel``: verdicts and totals, from the views."""
 
 from __future__ import annotations
 
@@ -7,18 +7,15 @@ from typing import Annotated, Any
 import typer
 
 from dot_wrapper.cli.output import Json, counted, local, print_json, print_rows, say
-from dot_wrapper.cli.runs import OfCandidate, run_by_id, said_of, verdict_of_run
+from dot_wrapper.cli.runs import OfCandidate, run_by_id, summary_of, verdict_of_run
 from dot_wrapper.cli.session import open_ledger
 from dot_wrapper.client.errors import UnknownReference
 from dot_wrapper.client.ledger import Ledger
 
-
-def register(app: typer.Typer) -> None:
-    """Adds the commands of this module."""
-    for command in (board, why, inventory, funnel):
-        app.command()(command)
+app = typer.Typer()
 
 
+@app.command()
 def board(as_json: Json = False) -> None:
     """List the candidates and whether each is verified, by its latest real run: why not, or with which caveats.
 
@@ -55,6 +52,7 @@ def board(as_json: Json = False) -> None:
     say(f"{counted(len(rows), 'candidate')}, {len(verified)} verified{independently}")
 
 
+@app.command()
 def why(
     subject: Annotated[str, typer.Argument(help="A process candidate, or the id of a run.")],
     candidate: OfCandidate = None,
@@ -71,14 +69,14 @@ def why(
             f"{subject} is no process candidate and no run",
             hint="`dot-wrapper board` lists the candidates, `dot-wrapper runs` the runs.",
         )
-    # In the order of the words, which JSON's own is not.
+    # In the order of the words: a jsonb object has an order of its own.
     verdict["explanations"] = {word: verdict["explanations"][word] for word in verdict["reasons"] + verdict["caveats"]}
     if as_json:
         print_json(verdict)
         return
     is_run = "process_run_id" in verdict
     say(
-        f"{f'run {subject} of ' if is_run else ''}{verdict['process_candidate_code']}: {said_of(verdict)}",
+        f"{f'run {subject} of ' if is_run else ''}{verdict['process_candidate_code']}: {summary_of(verdict)}",
         style="bold",
     )
     if is_run:
@@ -107,7 +105,7 @@ def _candidate_verdict(ledger: Ledger, candidate: str) -> dict[str, Any] | None:
 
 
 def _run_verdict(ledger: Ledger, run_id: str, candidate: str | None) -> dict[str, Any] | None:
-    """The verdict of one run, of whatever evidence type."""
+    """The verdict of one run of any evidence type."""
     run = run_by_id(ledger, run_id, candidate)
     return run and verdict_of_run(ledger, run)
 
@@ -125,6 +123,7 @@ def _print_candidate(verdict: dict[str, Any]) -> None:
         )
 
 
+@app.command()
 def inventory(as_json: Json = False) -> None:
     """List every mechanism that could execute a DOT here, and what is known of it (document 02).
 
@@ -142,7 +141,7 @@ def inventory(as_json: Json = False) -> None:
         "logs_observation": "logs",
         "emits_events": "events",
     }
-    # Nine columns do not fit most terminals: the five short answers share one.
+    # Nine columns are too wide for most terminals: the five short answers share one.
     for row in rows:
         row["answers"] = "\n".join(f"{label}: {row[key] or '-'}" for key, label in answers.items())
         row["verdict"] = f"{row['verdict']}\n({row['basis']})"
@@ -159,6 +158,7 @@ def inventory(as_json: Json = False) -> None:
     )
 
 
+@app.command()
 def funnel(
     dots: Annotated[bool, typer.Option("--dots", help="One row per DOT instead of the totals.")] = False,
     as_json: Json = False,

@@ -1,4 +1,4 @@
-"""One exception class per refusal, told apart by SQLSTATE and constraint name, never by text."""
+"""One exception class per refusal, chosen by SQLSTATE and constraint name, never by message text."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ import psycopg
 
 
 class InputError(ValueError):
-    """A file that was given cannot be used: the message says which, where, and why. Nothing was stored, unless the message says
-    that it has changed since it was read."""
+    """A file, or an option of a command, cannot be used; the message says which, where, and why. Nothing was stored, unless the message
+    says that a file has changed since it was read."""
 
 
 class DotWrapperError(Exception):
-    """Anything the database refused or could not do.
+    """The database refused a call or could not make it.
 
     Attributes:
-        sqlstate: the SQLSTATE, None where the server was not reached or the harness itself refused.
-        constraint: the name that tells refusals with one SQLSTATE apart.
-        detail: what exactly was found, where the database said so.
-        hint: what to do, where the database said so.
+        message: what was refused or failed.
+        sqlstate: the SQLSTATE; None if the server was not reached or Python refused the call.
+        constraint: the name of the rule; it distinguishes refusals with one SQLSTATE.
+        detail: what exactly was found; None if the database did not say.
+        hint: what to do; None if neither the database nor this module knows.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class DotWrapperError(Exception):
 
 
 class Refusal(DotWrapperError):
-    """The wrapper said no: nothing was stored."""
+    """The wrapper refused the call; nothing was stored."""
 
 
 class InvalidInput(Refusal):
@@ -86,7 +87,7 @@ class Superseded(Refusal):
 
 
 class OtherOutput(Refusal):
-    """The candidate pins its output, and the verifier did not look at what the producer wrote (23514,
+    """The candidate pins its output, and the verifier's input is not the producer's output (23514,
     ``process_component_observation_pinned_output_check``)."""
 
 
@@ -104,7 +105,7 @@ class DuplicateObservation(Refusal):
 
 
 class DefinitionConflict(Refusal):
-    """The candidate is defined otherwise (23505, ``process_candidate_pair_conflict``); ``fields`` names what differs."""
+    """The candidate has another definition (23505, ``process_candidate_pair_conflict``); ``fields`` names what differs."""
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -129,34 +130,34 @@ class ReadOnlyDatabase(DotWrapperError):
 
 
 class LockTimeout(DotWrapperError):
-    """A lock was not got in time: DETAIL of a gate switch names the backends that hold it (55P03)."""
+    """A lock was not granted in time (55P03). DETAIL of a gate switch names the backends that hold it."""
 
 
 class StatementCancelled(DotWrapperError):
-    """The statement was cancelled: by a statement_timeout, or by somebody (57014)."""
+    """The statement was cancelled, by statement_timeout or by a cancel request (57014)."""
 
 
 class LedgerInUse(DotWrapperError):
-    """The ledger, or its connection, is in the middle of something else: nothing was sent."""
+    """The ledger is making another call, or its connection is in a transaction; nothing was sent."""
 
 
 class RetryExhausted(DotWrapperError):
-    """Serialization failures or deadlocks went on through every retry (40001, 40P01)."""
+    """Every retry ended in a serialization failure or a deadlock (40001, 40P01)."""
 
 
 class NoDatabase(DotWrapperError):
-    """No database is named, or by an empty string: nothing was connected to."""
+    """No database is named, or the connection string is empty; no connection was made."""
 
 
 class ForeignSchema(DotWrapperError):
-    """Schema ``dot``, or something in it, belongs to another role than the wrapper's: nothing of it was read or called."""
+    """Schema ``dot`` belongs to another role than the wrapper's; nothing in it was read or called."""
 
 
 class DatabaseUnavailable(DotWrapperError):
     """The server cannot be reached, or the connection was lost (08xxx, 57Pxx, or no SQLSTATE at all).
 
     Attributes:
-        was_sent: whether a connection was lost on which the call was made: then it may have been committed all the same.
+        was_sent: whether the connection was lost during the call. Then the call may have been committed.
     """
 
     was_sent = False
@@ -194,7 +195,7 @@ READ_ONLY_HINT: Final = (
     " settings say default_transaction_read_only: look who did that, then ALTER DATABASE ... RESET default_transaction_read_only,"
     " or ALTER ROLE."
 )
-"""What to do where nothing may be written (25006)."""
+"""What to do when the database is read-only (25006)."""
 
 _HINTS: dict[type[DotWrapperError], str] = {
     NotInstalled: "Run `dot-wrapper upgrade` (or `alembic upgrade head`) on this database.",
@@ -207,15 +208,15 @@ _HINTS: dict[type[DotWrapperError], str] = {
 
 
 def from_database(error: psycopg.Error, role: str | None = None) -> DotWrapperError:
-    """The exception class of a refusal, with everything the database said about it.
+    """The exception for an error of psycopg, with message, detail, hint, SQLSTATE and constraint.
 
     Args:
-        role: the role the call was made as, to say what has to be granted where it was not permitted.
+        role: the role of the call; the hint of NotPermitted names it.
     """
     constraint = error.diag.constraint_name
     kind: type[DotWrapperError] = DotWrapperError
     if error.sqlstate is None:
-        # psycopg itself refuses what cannot be sent at all, a NUL byte for instance.
+        # psycopg refuses values that it cannot send, a NUL byte for instance.
         if isinstance(error, psycopg.DataError):
             kind = InvalidInput
         elif isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
@@ -235,7 +236,7 @@ def from_database(error: psycopg.Error, role: str | None = None) -> DotWrapperEr
 
 
 def of_sqlstate(sqlstate: str, constraint: str | None) -> type[DotWrapperError]:
-    """The exception class of what the database refused under an SQLSTATE and the name of a constraint."""
+    """The exception class for an SQLSTATE and the name of a constraint."""
     matches = [one for pattern, one in _BY_CONSTRAINT if constraint and re.fullmatch(pattern, constraint)]
     matches += [one for pattern, one in _BY_SQLSTATE if re.fullmatch(pattern, sqlstate)]
     return matches[0] if matches else DotWrapperError
@@ -247,7 +248,7 @@ def _differing(detail: str | None) -> tuple[str, ...]:
 
 
 def is_retryable(error: psycopg.Error) -> bool:
-    """Whether the same call may succeed when it is made again: 40001, 40P01, or a lost connection."""
+    """Whether the same call may succeed when it is repeated: 40001, 40P01, or a lost connection."""
     if error.sqlstate is None:
-        return isinstance(error, psycopg.OperationalError)  # lost, or not there yet
+        return isinstance(error, psycopg.OperationalError)  # the connection was lost or refused
     return error.sqlstate in ("40001", "40P01") or error.sqlstate.startswith(("08", "57P"))

@@ -1,7 +1,7 @@
-"""What is wrong with a live database, as far as its login may see: settings, guards, vacuum, gates, outbox, runs and leases.
+"""Checks a live database: settings, guards, vacuum, gates, outbox, runs and leases. Changes nothing.
 
-Nothing is changed. The catalog and the statistics are read as the login itself, the wrapper's views as ``dot_reader``; what
-the login may not see is said to be hidden, and is no finding that all is well.
+The catalog and the statistics are read as the login itself, the wrapper's views as ``dot_reader``. A check that the login may not
+make is reported as hidden.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, LiteralString
 import psycopg
 from psycopg.rows import dict_row
 
-from dot_wrapper.client import database
+from dot_wrapper.client.database import reading, transaction
 from dot_wrapper.client.errors import NotInstalled
 from dot_wrapper.operations import drift, schema
 
@@ -21,20 +21,20 @@ Level = Literal["ok", "warn", "fail", "hidden"]
 Rows = list[dict[str, Any]]
 
 DEAD_SHARE: Final = 0.2  # of a table's rows; autovacuum's own default for when it vacuums
-DEAD_ROWS: Final = 1000  # below this a share says nothing
-PATIENCE: Final = "set local lock_timeout = '5s'; set local statement_timeout = '20s'"
-"""A table may be locked; everyone else would queue up behind a doctor that waits for it."""
+DEAD_ROWS: Final = 1000  # the share of a smaller table means nothing
+TIMEOUTS: Final = "set local lock_timeout = '5s'; set local statement_timeout = '20s'"
+"""A session that waits for a lock makes later requests for it wait too, so it gives up early."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """From when on something is worth a word. Seconds, but for the depth.
+    """Above these a check warns. Seconds, except for the depth.
 
     Attributes:
         transaction: how long a transaction may hold the outbox back; ten times as long is a failure.
         outbox_lag, outbox_depth: how long, and how many, events may wait; ten times as much is a failure.
         open_run: how long a run may be unfinished.
-        open_gate: how long a gate may be open before somebody should say that it still has to be.
+        open_gate: how long a gate may be open.
     """
 
     transaction: int = 300
@@ -46,13 +46,13 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found.
+    """One finding of a check.
 
     Attributes:
         check: the check's name, the same in every version.
         level: ok, warn, fail, or hidden from this login.
-        figure: what was found.
-        advice: what to do; None where nothing is to be done.
+        figure: what was found, for people.
+        advice: what to do; None if nothing.
         numbers: the figures, for programs.
     """
 
@@ -63,25 +63,61 @@ class Finding:
     numbers: dict[str, int] = field(default_factory=dict)
 
 
-Check = Callable[[psycopg.Connection[Any], Limits], Iterator[Finding]]
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """The findings of all checks; where the wrapper is not installed, only that."""
+
+    installed: bool
+    findings: tuple[Finding, ...]
 
 
-def examine(connection: psycopg.Connection[Any], limits: Limits | None = None) -> list[Finding]:
+@dataclass(slots=True)
+class _Database:
+    """The database that is examined, and what the first checks learnt about it.
+
+    Attributes:
+        state: its revision; None while it is not known.
+        drifted: the kinds of the objects that drifted, in the words of ``sql/drift.sql``.
+    """
+
+    connection: psycopg.Connection[Any]
+    limits: Limits
+    state: schema.State | None = None
+    drifted: set[str] = field(default_factory=set)
+
+    @property
+    def is_installed(self) -> bool:
+        return self.state is None or self.state.installed is not None
+
+    @property
+    def may_run_foreign_code(self) -> bool:
+        """Whether the views may call code that is not this software's, with the rights of this login."""
+        known = self.state is not None and self.state.installed != schema.UNKNOWN
+        if known and self.state is not None and not self.state.in_step:
+            return True
+        return not self.drifted.isdisjoint(_KINDS_WITH_CODE)
+
+
+Check = Callable[[_Database], Iterator[Finding]]
+
+
+def examine(connection: psycopg.Connection[Any], limits: Limits | None = None) -> Examination:
     """Makes every check on a connection in autocommit mode.
 
     Raises:
-        psycopg.Error: the server went away, or refused what any login may read.
+        psycopg.Error: the connection was lost, or the server refused what every login may read.
     """
+    database = _Database(connection, limits or Limits())
     found: list[Finding] = []
     for name, check in CHECKS.items():
-        if name != "schema" and found[0].level == "fail" and found[0].figure == NOT_INSTALLED:
+        if not database.is_installed:
             break
-        if name in _OF_VIEWS and any(map(_is_of_code, found)):
+        if name in _READS_VIEWS and database.may_run_foreign_code:
             figure = "not looked at: what it reads is not this software's, and would run as this login"
             found.append(Finding(name, "hidden", figure, "See `schema` and `guards`."))
             continue
         try:
-            found += check(connection, limits or Limits())
+            found += check(database)
         except psycopg.errors.InsufficientPrivilege:
             found.append(Finding(name, "hidden", "not visible to this login", "A DBA grants it dot_reader."))
         except UnicodeDecodeError:
@@ -93,26 +129,17 @@ def examine(connection: psycopg.Connection[Any], limits: Limits | None = None) -
         except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.InvalidParameterValue):
             figure = "not looked at: what it reads is not there"
             found.append(Finding(name, "hidden", figure, "See `schema` and `guards`."))
-    return found
+    return Examination(database.is_installed, tuple(found))
 
 
-NOT_INSTALLED: Final = "the wrapper is not installed"
-
-_OF_VIEWS: Final = ("gates", "state", "outbox", "runs")
-_OF_CODE: Final = ("view ", "function ", "rule ", "policy ", "type ", "schema ", "other ", "column ")
+_READS_VIEWS: Final = ("gates", "state", "outbox", "runs")
+_KINDS_WITH_CODE: Final = ("view", "function", "rule", "policy", "type", "schema", "other", "column")
 
 
-def _is_of_code(one: Finding) -> bool:
-    """Whether what is read could be someone else's code."""
-    return one.level == "fail" and (
-        one.check == "schema" or (one.check == "guards" and one.figure.startswith(_OF_CODE))
-    )
-
-
-def _schema(connection: psycopg.Connection[Any], _: Limits) -> Iterator[Finding]:
-    state = schema.state(connection)
+def _schema(database: _Database) -> Iterator[Finding]:
+    state = database.state = schema.state(database.connection)
     if state.installed is None:
-        yield Finding("schema", "fail", NOT_INSTALLED, state.advice)
+        yield Finding("schema", "fail", "the wrapper is not installed", state.advice)
     elif state.installed == schema.FOREIGN:
         yield Finding(
             "schema", "fail", "it, or something in it, belongs to another role than the wrapper's", state.advice
@@ -125,12 +152,13 @@ def _schema(connection: psycopg.Connection[Any], _: Limits) -> Iterator[Finding]
         yield Finding("schema", "ok", f"revision {state.installed}")
 
 
-def _guards(connection: psycopg.Connection[Any], _: Limits) -> Iterator[Finding]:
+def _guards(database: _Database) -> Iterator[Finding]:
     try:
-        report = drift.examine(connection)
+        report = drift.examine(database.connection)
     except NotInstalled:
         yield Finding("guards", "hidden", "not compared: the schema is of another revision", "See `schema`.")
         return
+    database.drifted = {one.kind for one in report.of("drift")}
     levels: dict[drift.Level, Level] = {"drift": "fail", "warn": "warn"}
     for one in report.differences:
         if one.level in levels:
@@ -160,15 +188,15 @@ group by 1 order by 1
 _NAMED: Final = 3  # logins; more are counted
 
 
-def _databases(connection: psycopg.Connection[Any], _: Limits) -> Iterator[Finding]:
-    """Roles are the server's: who may record here may record wherever else the wrapper is, unless connecting is refused."""
-    others = _rows(connection, _DATABASES, [role for role in drift.ROLES if role not in drift.OWNERS])
+def _databases(database: _Database) -> Iterator[Finding]:
+    """Roles belong to the server: a login that may record here may record in every database of it with the wrapper."""
+    others = _rows(database, _DATABASES, [role for role in drift.ROLES if role not in drift.OWNERS])
     shared = [one for one in others if one["logins"]]
     for one in shared:
         named = ", ".join(one["logins"][:_NAMED]) + (", ..." if len(one["logins"]) > _NAMED else "")
         advice = (
-            f"Roles are the server's: revoke connect on database {one['name']} from public, likewise here, and grant connect to"
-            " whoever is to use the one or the other."
+            f"Roles belong to the server: revoke connect on database {one['name']} from public, likewise here, and grant connect"
+            " to the logins of each."
         )
         figure = f"{one['name']} has the wrapper too, and {len(one['logins'])} logins with a role may use both: {named}"
         yield Finding("databases", "warn", figure, advice, {"logins": len(one["logins"])})
@@ -178,7 +206,7 @@ def _databases(connection: psycopg.Connection[Any], _: Limits) -> Iterator[Findi
         yield Finding("databases", "ok", figure)
 
 
-# What a setting has to be, how bad it is where it is not, and why.
+# The required value of a setting, the level of another value, and why.
 SETTINGS: Final[dict[str, tuple[str, Level, str]]] = {
     "fsync": ("on", "fail", "A crash of the machine corrupts the database: set fsync = on."),
     "full_page_writes": ("on", "fail", "A crash of the machine can tear pages: set full_page_writes = on."),
@@ -187,7 +215,7 @@ SETTINGS: Final[dict[str, tuple[str, Level, str]]] = {
     "synchronous_commit": (
         "on",
         "warn",
-        "An acknowledged observation can be lost in a crash, unless the harness recorded it, which waits: set it to on.",
+        "A crash can lose an acknowledged observation that was not recorded by the harness, which waits: set it to on.",
     ),
     "default_transaction_isolation": (
         "read committed",
@@ -210,11 +238,11 @@ order by 3, 1
 """
 
 
-def _settings(connection: psycopg.Connection[Any], _: Limits) -> Iterator[Finding]:
-    """What this session has, and what a database or a role has of its own."""
-    here = _rows(connection, "select name, setting from pg_settings where name = any(%s)", list(SETTINGS))
+def _settings(database: _Database) -> Iterator[Finding]:
+    """The settings of this session, and those stored for a database or a role."""
+    here = _rows(database, "select name, setting from pg_settings where name = any(%s)", list(SETTINGS))
     places: dict[str, list[tuple[str, str]]] = {one["name"]: [("", one["setting"])] for one in here}
-    for one in _rows(connection, _SET_APART):
+    for one in _rows(database, _SET_APART):
         if one["name"] in places:
             places[one["name"]].append((f" for {one['place']}", one["setting"]))
     for name, (wanted, level, why) in SETTINGS.items():
@@ -223,26 +251,28 @@ def _settings(connection: psycopg.Connection[Any], _: Limits) -> Iterator[Findin
         yield Finding(name, level, ", ".join(wrong), why) if wrong else Finding(name, "ok", places[name][0][1])
 
 
-def _table_settings(connection: psycopg.Connection[Any], _: Limits) -> Iterator[Finding]:
+def _table_settings(database: _Database) -> Iterator[Finding]:
     off = _rows(
-        connection,
+        database,
         "select c.relname from pg_class as c join pg_namespace as n on n.oid = c.relnamespace and n.nspname = 'dot'"
         " where c.reloptions && '{autovacuum_enabled=false,autovacuum_enabled=off}' order by c.relname",
     )
     if off:
         names = ", ".join(one["relname"] for one in off)
-        advice = "ALTER TABLE ... RESET (autovacuum_enabled); a table that is never vacuumed is frozen all at once, at its worst."
+        advice = (
+            "ALTER TABLE ... RESET (autovacuum_enabled); a table that is never vacuumed is later frozen all at once."
+        )
         yield Finding("autovacuum_of_tables", "fail", f"off for {names}", advice)
     else:
         yield Finding("autovacuum_of_tables", "ok", "on for every table")
 
 
-def _checkpoints(connection: psycopg.Connection[Any], _: Limits) -> Iterator[Finding]:
-    if connection.info.server_version >= 170000:
+def _checkpoints(database: _Database) -> Iterator[Finding]:
+    if database.connection.info.server_version >= 170000:
         query: LiteralString = "select num_timed as timed, num_requested as requested from pg_stat_checkpointer"
     else:
         query = "select checkpoints_timed as timed, checkpoints_req as requested from pg_stat_bgwriter"
-    (count,) = _rows(connection, query)
+    (count,) = _rows(database, query)
     figure = f"{count['requested']} requested, {count['timed']} timed"
     if count["requested"] > max(10, count["timed"]):
         advice = "Writing forces checkpoints, and each makes pages be written whole again: raise max_wal_size."
@@ -251,9 +281,9 @@ def _checkpoints(connection: psycopg.Connection[Any], _: Limits) -> Iterator[Fin
         yield Finding("checkpoints", "ok", figure, numbers=dict(count))
 
 
-def _bloat(connection: psycopg.Connection[Any], _: Limits) -> Iterator[Finding]:
+def _bloat(database: _Database) -> Iterator[Finding]:
     bloated = _rows(
-        connection,
+        database,
         "select relname, n_dead_tup as dead, n_dead_tup::float8 / (n_live_tup + n_dead_tup) as share"
         " from pg_stat_all_tables where schemaname = 'dot' and n_dead_tup >= %s"
         " and n_dead_tup >= %s * (n_live_tup + n_dead_tup) order by relname",
@@ -278,8 +308,8 @@ from pg_database as d where d.datname = current_database()
 """
 
 
-def _ages(connection: psycopg.Connection[Any], _: Limits) -> Iterator[Finding]:
-    (found,) = _rows(connection, _AGES)
+def _ages(database: _Database) -> Iterator[Finding]:
+    (found,) = _rows(database, _AGES)
     for kind in ("xid", "multixact"):
         age, limit = found[f"{kind}_age"], found[f"{kind}_limit"]
         failsafe = max(found[f"{kind}_failsafe"], limit * 105 // 100)  # as the server has it
@@ -291,36 +321,36 @@ def _ages(connection: psycopg.Connection[Any], _: Limits) -> Iterator[Finding]:
 
 
 _TRANSACTIONS: Final = """
-select 'session ' || a.pid as what, extract(epoch from clock_timestamp() - a.xact_start)::bigint as seconds
+select 'session' as kind, a.pid::text as name, extract(epoch from clock_timestamp() - a.xact_start)::bigint as seconds
 from pg_stat_activity as a
 where a.backend_xid is not null and a.xact_start is not null and a.pid <> pg_backend_pid()
 union all
-select 'prepared transaction ' || p.gid, extract(epoch from clock_timestamp() - p.prepared)::bigint
+select 'prepared transaction', p.gid, extract(epoch from clock_timestamp() - p.prepared)::bigint
 from pg_prepared_xacts as p
 order by seconds desc
 """
 
 
-def _transactions(connection: psycopg.Connection[Any], limits: Limits) -> Iterator[Finding]:
-    """Transactions of the whole server that have an id: the outbox gives out nothing that is younger than the oldest."""
-    old = [one for one in _rows(connection, _TRANSACTIONS) if one["seconds"] > limits.transaction]
+def _transactions(database: _Database) -> Iterator[Finding]:
+    """Transactions of the whole server that have an id: the outbox delivers no event that is younger than the oldest of them."""
+    old = [one for one in _rows(database, _TRANSACTIONS) if one["seconds"] > database.limits.transaction]
     for one in old:
-        level: Level = "fail" if one["seconds"] > 10 * limits.transaction else "warn"
-        ending = "pg_terminate_backend(...)" if one["what"].startswith("session") else "ROLLBACK PREPARED"
+        level: Level = "fail" if one["seconds"] > 10 * database.limits.transaction else "warn"
+        ending = "pg_terminate_backend(...)" if one["kind"] == "session" else "ROLLBACK PREPARED"
         advice = f"The relay is shown nothing younger, and vacuum removes nothing: end it, with {ending} if need be."
-        figure = f"{one['what']} has been open for {one['seconds']} s"
+        figure = f"{one['kind']} {one['name']} has been open for {one['seconds']} s"
         yield Finding("transactions", level, figure, advice, {"seconds": one["seconds"]})
-    (sees,) = _rows(connection, "select pg_has_role(current_user, 'pg_read_all_stats', 'usage') as all_of_them")
+    (sees,) = _rows(database, "select pg_has_role(current_user, 'pg_read_all_stats', 'usage') as all_of_them")
     if not sees["all_of_them"]:
         advice = "A DBA grants pg_read_all_stats to the login that runs this."
         yield Finding("transactions", "hidden", "other logins' are not visible to this login", advice)
     elif not old:
-        yield Finding("transactions", "ok", f"none with an id is older than {limits.transaction} s")
+        yield Finding("transactions", "ok", f"none with an id is older than {database.limits.transaction} s")
 
 
-def _gates(connection: psycopg.Connection[Any], limits: Limits) -> Iterator[Finding]:
+def _gates(database: _Database) -> Iterator[Finding]:
     gates = _view(
-        connection,
+        database,
         "select key, value, is_open, is_audited,"
         " extract(epoch from clock_timestamp() - changed_at)::bigint as seconds from dot.v_dot_gate order by key",
     )
@@ -334,7 +364,7 @@ def _gates(connection: psycopg.Connection[Any], limits: Limits) -> Iterator[Find
                 "gates", "fail", f"{gate['key']} is {gate['value']!r}, and not the last audited value", advice
             )
             fine = False
-        elif gate["is_open"] and gate["seconds"] > limits.open_gate:
+        elif gate["is_open"] and gate["seconds"] > database.limits.open_gate:
             advice = "Close it with `dot-wrapper gates set`, or set it to true again with the reason why it stays open."
             figure = f"{gate['key']} has been open for {gate['seconds']} s"
             yield Finding("gates", "warn", figure, advice, {"seconds": gate["seconds"]})
@@ -344,7 +374,7 @@ def _gates(connection: psycopg.Connection[Any], limits: Limits) -> Iterator[Find
         yield Finding("gates", "ok", f"open: {', '.join(opened) or 'none'}", numbers={"open": len(opened)})
 
 
-# What the view v_dot_state tells: how bad it is, and what to do.
+# The findings of the view v_dot_state: level and advice.
 STATE: Final[dict[str, tuple[Level, str]]] = {
     "gate_missing": ("fail", "Insert the row with the value false, as dot_owner, and see who removed it."),
     "gate_not_opened_here": ("fail", "This is a copy, or was restored: close it with `dot-wrapper gates set`."),
@@ -359,12 +389,12 @@ STATE: Final[dict[str, tuple[Level, str]]] = {
         "This is a copy, or was restored, on another server: the relay would be shown nothing for long.",
     ),
     "sequence_behind": ("fail", "As dot_owner: SELECT setval('...', ...) above what the table has."),
-    "lease_behind": ("fail", "As dot_owner: set the lease's token above every run's, before anybody takes it."),
+    "lease_behind": ("fail", "As dot_owner: set the lease's token above every run's, before it is acquired again."),
 }
 
 
-def _state(connection: psycopg.Connection[Any], _: Limits) -> Iterator[Finding]:
-    wrong = _view(connection, "select finding, subject, detail from dot.v_dot_state order by finding, subject")
+def _state(database: _Database) -> Iterator[Finding]:
+    wrong = _view(database, "select finding, subject, detail from dot.v_dot_state order by finding, subject")
     for one in wrong:
         level, advice = STATE[one["finding"]]
         yield Finding("state", level, f"{one['finding']}: {one['subject']}: {one['detail']}", advice)
@@ -372,8 +402,8 @@ def _state(connection: psycopg.Connection[Any], _: Limits) -> Iterator[Finding]:
         yield Finding("state", "ok", "gates, event types, cursor, sequences and leases go together")
 
 
-# Counted no further than to where it is a failure: an outbox that no relay reads grows with the ledger. The view's own depth, which
-# is not asked for, would count all of it.
+# Counts no further than to the limit of a failure: an outbox that no relay reads grows with the ledger. The view's column depth is
+# not selected, because it counts all events.
 OUTBOX: Final = """
 select o.lag_seconds, (
     select count(*) from (select from dot.v_dot_outbox_waiting limit %s) as counted
@@ -382,23 +412,23 @@ from dot.v_dot_outbox as o
 """
 
 
-def _outbox(connection: psycopg.Connection[Any], limits: Limits) -> Iterator[Finding]:
-    counted_to = 10 * limits.outbox_depth + 1
-    found = _view(connection, OUTBOX, counted_to)
-    if not found:  # without a cursor nothing is counted from it
+def _outbox(database: _Database) -> Iterator[Finding]:
+    counted_to = 10 * database.limits.outbox_depth + 1
+    found = _view(database, OUTBOX, counted_to)
+    if not found:  # without a cursor the view has no row
         yield Finding("outbox", "fail", "it has no cursor", "See `state`.")
         return
     waiting = found[0]
     depth = str(waiting["depth"]) if waiting["depth"] < counted_to else f"more than {counted_to - 1}"
     figure = f"{depth} events wait, the oldest for {waiting['lag_seconds']} s"
-    load = max(waiting["depth"] / limits.outbox_depth, waiting["lag_seconds"] / limits.outbox_lag)
+    load = max(waiting["depth"] / database.limits.outbox_depth, waiting["lag_seconds"] / database.limits.outbox_lag)
     level: Level = "fail" if load > 10 else "warn" if load > 1 else "ok"
-    advice = "See that the relay runs, and `transactions`; where nobody reads the events, `dot-wrapper outbox switch ... --off`."
+    advice = "See that the relay runs, and `transactions`; if the events are not read, `dot-wrapper outbox switch ... --off`."
     yield Finding("outbox", level, figure, advice if level != "ok" else None, waiting | {"counted_to": counted_to})
 
 
-# The latest real run of each candidate, by an index: to look at every run would cost more with each of them. A lease that nobody
-# holds any more under a run without an end makes that run stale, or leaves it waiting for its verifier.
+# The latest real run of each candidate, by an index: reading every run would cost more as the ledger grows. A run without an end whose
+# lease has expired is stale, or waits for its verifier.
 RUNS: Final = """
 select v.process_candidate_code as candidate, r.end_state, coalesce(l.is_live, false) as is_leased,
     extract(epoch from clock_timestamp() - r.last_observed_at)::bigint as seconds
@@ -414,12 +444,16 @@ order by v.process_candidate_code
 """
 
 
-def _runs(connection: psycopg.Connection[Any], limits: Limits) -> Iterator[Finding]:
-    """Latest real runs that no lease holder works on any more, and the leases they ran out of."""
-    runs = _view(connection, RUNS)
+def _runs(database: _Database) -> Iterator[Finding]:
+    """Latest real runs that have no end and no live lease, and the expired leases."""
+    runs = _view(database, RUNS)
     stale = [run["candidate"] for run in runs if run["end_state"] == "stale"]
-    unfinished = [run["candidate"] for run in runs if run["end_state"] != "stale" and run["seconds"] > limits.open_run]
-    figure = f"of the latest real runs {len(stale)} stale, {len(unfinished)} without an end for {limits.open_run} s"
+    unfinished = [
+        run["candidate"] for run in runs if run["end_state"] != "stale" and run["seconds"] > database.limits.open_run
+    ]
+    figure = (
+        f"of the latest real runs {len(stale)} stale, {len(unfinished)} without an end for {database.limits.open_run} s"
+    )
     advice = f"{_named(stale + unfinished)}: `dot-wrapper runs` shows them. With its key a run goes on, or it never verifies."
     level: Level = "warn" if stale or unfinished else "ok"
     numbers = {"stale": len(stale), "unfinished": len(unfinished)}
@@ -454,13 +488,14 @@ CHECKS: Final[dict[str, Check]] = {
 }
 
 
-def _rows(connection: psycopg.Connection[Any], query: LiteralString, *parameters: object) -> Rows:
-    with database.reading(connection), connection.cursor(row_factory=dict_row) as cursor:
+def _rows(database: _Database, query: LiteralString, *parameters: object) -> Rows:
+    """Rows of the catalog or the statistics, as the login."""
+    with reading(database.connection), database.connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(query, parameters or None).fetchall()
 
 
-def _view(connection: psycopg.Connection[Any], query: LiteralString, *parameters: object) -> Rows:
+def _view(database: _Database, query: LiteralString, *parameters: object) -> Rows:
     """Rows of the wrapper's views, as dot_reader."""
-    with database.transaction(connection, "dot_reader"):
-        connection.execute(PATIENCE)
-        return _rows(connection, query, *parameters)
+    with transaction(database.connection, "dot_reader"):
+        database.connection.execute(TIMEOUTS)
+        return _rows(database, query, *parameters)

@@ -1,4 +1,4 @@
-"""What is installed beside what should be, by definition: the rows of ``sql/drift.sql`` against those of ``sql/expected``.
+"""Compares the installed schema with this software's: the rows of ``sql/drift.sql`` with those of ``sql/expected``.
 
 A row is kind, identity, property and value, for instance ``function``, ``dot.fn_is_ref(p_value text)``, ``volatility``,
 ``immutable``. Any login may read them; nothing is changed.
@@ -20,6 +20,7 @@ from psycopg.types.json import set_json_loads
 
 from dot_wrapper.client import database
 from dot_wrapper.client.errors import DotWrapperError, InputError, NotInstalled
+from dot_wrapper.deploy.guards import TRUST
 from dot_wrapper.files import ROOT
 from dot_wrapper.operations import schema
 from dot_wrapper.operations.drift_cures import Context, cure, parts, parts_of_grant
@@ -33,7 +34,7 @@ EXPECTED: Final = ROOT / "sql" / "expected"
 OWNERS: Final = ("dot_owner", "dot_bridge")
 ROLES: Final = (*OWNERS, "dot_writer", "dot_cataloguer", "dot_gatekeeper", "dot_relay", "dot_reader")
 
-# What is the whole server's or the host's: a schema that is installed beside the live one says nothing of it.
+# Kinds that belong to the server or the host. A schema that is installed beside the live one has none of them.
 AROUND: Final = {
     *("role", "member", "acts as", "predefined role", "setting", "parameter", "event trigger", "publication"),
     *("subscription", "database", "system", "outside", "right outside"),
@@ -42,15 +43,15 @@ AROUND: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One property that is not what it should be.
+    """One property that differs.
 
     Attributes:
-        kind, identity, property: which, in the words of ``sql/drift.sql``.
-        expected, found: its value; None where it is absent. Where a whole object is absent on one side, the object is one
-            difference, told by the property that says most of it.
-        level: ``drift`` where a guard of the wrapper is not what it should be, ``warn`` where someone could change that, ``info``
-            for what a host or a DBA may have for reasons of their own.
-        cure: the statement, or the command for a shell, that puts it back; None where there is none, and for ``info``.
+        kind, identity, property: of what, in the words of ``sql/drift.sql``.
+        expected, found: its value; None if it is absent. An object that is absent on one side is one difference, by its most telling
+            property.
+        level: ``drift`` if a guard of the wrapper differs, ``warn`` if a role could change a guard, ``info`` for what a host or a DBA
+            may have for reasons of their own.
+        cure: the statement, or the command for a shell, that restores it; None if there is none, and for ``info``.
     """
 
     kind: str
@@ -64,8 +65,12 @@ class Difference:
     def __str__(self) -> str:
         return f"{self.kind} {self.identity}: {self.property}: {self.said()}"
 
+    def is_cured_in_shell(self) -> bool:
+        """Whether the cure is a command for a shell; else it is an SQL statement."""
+        return self.cure is not None and self.cure.startswith("psql ")
+
     def said(self) -> str:
-        """What is expected and what was found, from where the two begin to differ."""
+        """The expected and the found value, from where they begin to differ."""
         expected, found = self.expected, self.found
         if expected and found:
             same = next((n for n, (a, b) in enumerate(zip(expected, found, strict=False)) if a != b), len(expected))
@@ -76,12 +81,12 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a comparison found.
+    """The result of a comparison.
 
     Attributes:
         against: what the database was compared with.
-        rows: how many rows were found.
-        differences: all that differ, the gravest first.
+        rows: the number of rows in the database.
+        differences: by level, ``drift`` first.
     """
 
     against: str
@@ -97,14 +102,12 @@ def examine(connection: psycopg.Connection[Any], expected: Rows | None = None) -
     """Compares a database with this software, or with other rows.
 
     Raises:
-        NotInstalled: the wrapper is not installed, or at another revision, so that there is nothing to compare with.
+        NotInstalled: the wrapper is not installed, or is at another revision.
         psycopg.Error: the server went away.
     """
     state = schema.state(connection)
     if state.installed is None or (expected is None and state.installed not in (state.software, *schema.NOT_READ)):
-        raise NotInstalled(
-            "there is nothing to compare: software and database do not belong together", hint=state.advice
-        )
+        raise NotInstalled("nothing to compare: schema version mismatch", hint=state.advice)
     context = Context(connection.info.server_version, connection.info.dbname, state.amendment)
     here = rows(connection)
     if expected is not None:
@@ -116,12 +119,12 @@ def examine(connection: psycopg.Connection[Any], expected: Rows | None = None) -
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Whether software and database belong together.
+    """Whether a database has the schema that this software needs.
 
     Attributes:
         state: the revisions.
-        differing: the objects of the schema that drifted, by kind and name; none where the revision is another one. Roles and
-            what is around the schema are for ``examine`` to tell: they are nothing that goes with a software.
+        differing: the objects of the schema that drifted, by kind and name; none at another revision. Roles and what is around the
+            schema are not among them: ``examine`` compares them.
     """
 
     state: schema.State
@@ -129,12 +132,12 @@ class Standing:
 
     @property
     def in_step(self) -> bool:
-        """Whether the database has this software's revision, and nothing of it drifted."""
+        """Whether the database has this software's revision, and no object of the schema drifted."""
         return self.state.in_step and not self.differing
 
     @property
     def advice(self) -> str | None:
-        """What to do about it, in one line with the command; None where nothing is to be done."""
+        """What to do, in one line with the command; None if nothing."""
         if self.state.advice or not self.differing:
             return self.state.advice
         named = ", ".join(self.differing[:3]) + (", ..." if len(self.differing) > 3 else "")
@@ -145,7 +148,7 @@ class Standing:
 
 
 def standing(connection: psycopg.Connection[Any]) -> Standing:
-    """How a database stands to this software."""
+    """Compares the revision of a database, and its objects if the revision is this software's."""
     state = schema.state(connection)
     if state.installed not in (state.software, *schema.NOT_READ):
         return Standing(state, ())
@@ -156,7 +159,7 @@ def standing(connection: psycopg.Connection[Any]) -> Standing:
 def beside(connection: psycopg.Connection[Any]) -> Report:
     """Compares a database with this software's schema, installed beside it in one transaction that is rolled back.
 
-    For a DBA who does not trust the files of ``sql/expected``. Of roles and of what is around the schema it says nothing.
+    For a DBA who does not trust the files of ``sql/expected``. Roles and what is around the schema are not compared.
 
     Raises:
         NotInstalled: the wrapper is not installed, or at another revision.
@@ -164,11 +167,7 @@ def beside(connection: psycopg.Connection[Any]) -> Report:
     """
     state = schema.state(connection)
     if state.installed not in (state.software, *schema.NOT_READ):
-        raise NotInstalled(
-            "there is nothing to compare: software and database do not belong together", hint=state.advice
-        )
-    # Imported late, as alembic takes half a second.
-    from dot_wrapper.deploy.guards import TRUST
+        raise NotInstalled("nothing to compare: schema version mismatch", hint=state.advice)
 
     context = Context(connection.info.server_version, connection.info.dbname, state.amendment)
     try:
@@ -188,7 +187,7 @@ def beside(connection: psycopg.Connection[Any]) -> Report:
     return Report(f"head installed beside it, revision {state.software}", len(here), compare(there, here, context))
 
 
-# As the installer does it; all of it is rolled back. To rename a schema takes CREATE on the database.
+# As the installer does; rolled back. Renaming a schema needs CREATE on the database.
 _MAY_RENAME: Final = """
 do $rename$
 begin
@@ -205,8 +204,8 @@ $rename$;
 
 
 def _script(amendment: schema.Amendment) -> bytes:
-    """What `alembic upgrade --sql` prints, without its own transactions."""
-    # Imported late, as they take half a second.
+    """The output of `alembic upgrade --sql`, without its transactions."""
+    # Imported here, because importing alembic takes half a second.
     from alembic import command
     from alembic.config import Config
 
@@ -221,7 +220,7 @@ def _script(amendment: schema.Amendment) -> bytes:
 
 
 def rows(connection: psycopg.Connection[Any]) -> dict[Key, str]:
-    """The rows of a database, read in a transaction of their own or inside the one that is open."""
+    """The rows of a database, read in the open transaction or in one of their own."""
     with database.reading(connection), connection.cursor(row_factory=tuple_row) as cursor:
         # A role's name may be in the encoding of another database of the server.
         set_json_loads(
@@ -234,7 +233,7 @@ def rows(connection: psycopg.Connection[Any]) -> dict[Key, str]:
 
 
 def head(version: int, amendment: schema.Amendment) -> dict[Key, str]:
-    """The rows that this software's schema has on a server of a version, for instance 150018."""
+    """The rows of this software's schema on a server of some version, for instance 150018."""
     files = ["head"]
     if version < 160000:
         files.append("head_15")
@@ -258,7 +257,7 @@ def parse(text: str) -> dict[Key, str]:
     """Rows from the lines that ``sql/drift.sql`` and ``dot-wrapper drift --rows`` print.
 
     Raises:
-        InputError: a line is none of them.
+        InputError: a line is not a row.
     """
     found = []
     for number, line in enumerate(text.split("\n"), 1):
@@ -275,16 +274,16 @@ def parse(text: str) -> dict[Key, str]:
 
 
 def line(key: Key, value: str | None) -> str:
-    """A row as a line of a file; what a terminal would obey is escaped, and reads the same."""
+    """A row as a line of JSON; characters that a terminal would execute are written as escapes of JSON."""
     text = json.dumps([*key, value], ensure_ascii=False)
     return "".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in text)
 
 
 def compare(expected: Rows, found: Rows, context: Context) -> tuple[Difference, ...]:
-    """What differs between two sets of rows, the gravest first, then by kind and name."""
+    """The differences between two sets of rows, by level, kind and name."""
     extra = {key[:2] for key in found} - {key[:2] for key in expected}
     gone = {key[:2] for key in expected} - {key[:2] for key in found}
-    # What the host may have is not to be taken from it by a script that runs every cure.
+    # What a host may have stays, even when every cure is run.
     kept = {key: value for key, value in found.items() if key not in expected and level(key, value) == "info"}
     differences: list[Difference] = []
     told: set[tuple[str, str]] = set()
@@ -300,7 +299,7 @@ def compare(expected: Rows, found: Rows, context: Context) -> tuple[Difference, 
         back = None if how_bad == "info" else cure(key, before, after, expected, found, context, whole=whole, kept=kept)
         differences.append(Difference(*key, before, after, how_bad, back))
     order = ("drift", "warn", "info")
-    # What belongs to the wrong role is handed back first: the other statements are its owner's.
+    # Owners are restored first: the owner runs the other statements.
     return tuple(
         sorted(differences, key=lambda one: (order.index(one.level), one.kind, one.identity, one.property != "owner"))
     )
@@ -310,7 +309,7 @@ _OF_LOGINS: Final = ("login", "inherit", "connection limit", "valid until")
 
 
 def level(key: Key, found: str | None) -> Level:
-    """How bad it is that a property differs."""
+    """The level of a difference."""
     kind, identity, name = key
     match kind:
         case "event trigger" | "publication":
@@ -319,16 +318,16 @@ def level(key: Key, found: str | None) -> Level:
             return "drift" if identity.startswith(("cast ", "transform ")) else "info"
         case "other":
             return "info" if identity.startswith("statistics object ") else "drift"
-        case "right outside":  # the bridge may reach tables of the host's; the owner of the ledger needs nothing else
+        case "right outside":  # the bridge may read tables of the host; the owner of the ledger needs none
             return "warn" if name == "dot_owner" else "info"
         case "subscription":
             return "warn"
         case "member":
             return _level_of_member(identity, name, found)
         case "acts as" if identity not in OWNERS:
-            return "info"  # like the members themselves
+            return "info"  # as their members are
         case "acts as":
-            return "drift" if found and found.startswith("through ") else "warn"  # names follow, whatever they say
+            return "drift" if found and found.startswith("through ") else "warn"  # found is a list of names
         case "predefined role":
             return "warn" if identity in ("pg_write_all_data", "pg_maintain") or "server" in identity else "info"
         case "setting":
@@ -338,7 +337,7 @@ def level(key: Key, found: str | None) -> Level:
                 return "drift"
             return "warn" if identity in ROLES or "preload" in name or name.startswith("search_path ") else "info"
         case "default rights" if identity.removesuffix(" in schema dot") not in OWNERS:
-            return "info"  # of what another role will make, and it makes nothing in the schema
+            return "info"  # of objects of another role, which creates none in the schema
         case "parameter":
             return "drift" if identity in ("session_replication_role", "allow_system_table_mods") else "info"
         case "database":
@@ -363,7 +362,7 @@ def _level_of_member(role: str, member: str, found: str | None) -> Level:
     return "warn" if member in ROLES or "admin" in found else "info"
 
 
-# Kinds of objects, which are told as a whole where they are missing or additional.
+# Kinds of objects that are one difference when they are missing or additional.
 OBJECTS: Final = (
     *("table", "view", "materialized view", "foreign table", "sequence", "function", "type", "column", "constraint"),
     *("index", "trigger", "rule", "role"),
@@ -376,7 +375,7 @@ def _telling(name: str) -> int:
 
 
 def _within(key: Key, rows_of_it: Rows) -> set[tuple[str, str]]:
-    """The objects that a row's object is a part of: with them it comes and goes."""
+    """The objects that a row's object is a part of: it is created and dropped with them."""
     kind, identity, _ = key
     match kind:
         case "column" | "constraint" | "trigger" | "rule" | "policy":
@@ -404,7 +403,7 @@ def _keyed(found: Iterable[list[str]]) -> dict[Key, str]:
 
 @cache
 def _query() -> bytes:
-    """The script without its own transaction, whose first statement pins the search_path."""
+    """The script without its transaction. Its first statement pins the search_path."""
     script = (ROOT / "sql" / "drift.sql").read_text(encoding="utf-8")
     _, _, rest = script.partition("\nbegin transaction read only;\n")
     return rest.rpartition("\ncommit;\n")[0].encode()

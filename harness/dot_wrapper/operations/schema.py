@@ -1,4 +1,4 @@
-"""The schema of a database beside this software's: its revision, and whether the amendment is on. ``dot_wrapper.operations.drift`` compares what is in it."""
+"""The revision of a database's schema, and whether the amendment is on. ``dot_wrapper.operations.drift`` compares its objects."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from dot_wrapper.files import ROOT
 Amendment = Literal["off", "not validated", "on"]
 
 FOREIGN: Final = "foreign"
-"""The revision of a database whose schema, or something in it, belongs to another role: nothing of it is read."""
+"""Stands for the revision of a database whose schema, or an object in it, belongs to another role: nothing of it is read."""
 
 UNKNOWN: Final = "unknown"
-"""The revision of a database whose login may not look."""
+"""Stands for the revision of a database whose login may not read it."""
 
 NOT_READ: Final = (UNKNOWN, FOREIGN)
-"""Revisions that say that none was read: definitions can be compared all the same, from the catalog."""
+"""The revision was not read. Definitions can still be compared, from the catalog."""
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """How a database stands to this software.
+    """The revision of a database, and the one that this software needs.
 
     Attributes:
         software: the revision this software was written for.
-        installed: the database's; None without the wrapper, ``UNKNOWN`` where this login may not look.
+        installed: the database's; None without the wrapper, ``UNKNOWN`` if this login may not read it, or ``FOREIGN``.
         amendment: whether the optional amendment is on, or not yet validated.
     """
 
@@ -43,12 +43,12 @@ class State:
 
     @property
     def in_step(self) -> bool:
-        """Whether software and schema are of one revision."""
+        """Whether the database is at the revision that this software needs."""
         return self.installed == self.software
 
     @property
     def advice(self) -> str | None:
-        """What to do about it, in one line with the command; None where nothing is to be done."""
+        """What to do, in one line with the command; None if nothing."""
         if self.in_step:
             return None
         if self.installed is None:
@@ -75,26 +75,26 @@ def head() -> str:
 
 @cache
 def revisions() -> list[str]:
-    """All revisions that this software has, the oldest first. Alembic knows them too, and takes half a second to say so."""
+    """All revisions that this software has, the oldest first. Read from the files, because importing alembic takes half a second."""
     files = sorted((ROOT / "migrations" / "versions").glob("[0-9]*.py"))
     return re.findall(
         r'^revision = "(\w+)"$', "\n".join(file.read_text(encoding="utf-8") for file in files), re.MULTILINE
     )
 
 
-def demand(connection: psycopg.Connection[Any]) -> None:
-    """Lets a program go on where the database is at this software's revision, or where the login may not see which it is.
+def require(connection: psycopg.Connection[Any]) -> None:
+    """Checks that the database is at this software's revision, or that the login may not see the revision.
 
     Raises:
-        NotInstalled: it is at another one, or has none.
+        NotInstalled: it is at another revision, or has no wrapper.
     """
     found = State(head(), _revision(connection))
     if found.installed not in (found.software, UNKNOWN):
-        raise NotInstalled("software and database do not belong together", hint=found.advice)
+        raise NotInstalled("schema version mismatch", hint=found.advice)
 
 
 def state(connection: psycopg.Connection[Any]) -> State:
-    """How a database stands to this software, by what every login may read and, for the revision, dot_reader or dot_owner."""
+    """The state of a database. The catalog is read as the login, the revision as dot_reader or dot_owner."""
     installed = _revision(connection)
     if installed is None:
         return State(head(), installed)
@@ -104,23 +104,23 @@ def state(connection: psycopg.Connection[Any]) -> State:
 
 
 def path(name: str, amendment: Amendment) -> Path:
-    """The file of a function or view: the amendment's, where it is on and has one."""
+    """The file of a function or view: the amendment's, if it is on and has one."""
     files = (path.relative_to(ROOT) for path in (ROOT / "sql").rglob(f"{name}.sql"))
-    own = next(files, Path("sql") / f"{name}.sql")  # an object that is not the wrapper's has no file
+    own = next(files, Path("sql") / f"{name}.sql")  # a foreign object has no file
     amended = ROOT / "amendment" / own
     return amended if amendment != "off" and amended.exists() else ROOT / own
 
 
-# Whether the optional amendment is on: a row, with what was stored before it looked through or not. Of the catalog and not of
-# v_dot_amendment, because every login may ask, of a database at another revision too.
+# Whether the optional amendment is on: a row, and whether the rows stored before were validated. Read from the catalog and not from
+# v_dot_amendment, because every login may read it, in a database at another revision too.
 _AMENDMENT: Final = (
     "select c.convalidated from pg_constraint as c join pg_namespace as n on n.oid = c.connamespace"
     " where n.nspname = 'dot' and c.conname = 'process_run_observation_blocked_check'"
 )
 
-# Whether reading the revision could run code that is not the wrapper's: something of the schema belongs to another role, or the view
-# or the table that hold the revision are not plain.
-_READS_STRANGERS: Final = r"""
+# Whether reading the revision could run foreign code: an object of the schema belongs to another role, or the view or the table with
+# the revision is not as the wrapper defines it.
+_RUNS_FOREIGN_CODE: Final = r"""
 with owner (oid) as (select r.oid from pg_roles r where r.rolname in ('dot_owner', 'dot_bridge')),
 schema (oid, owner) as (select n.oid, n.nspowner from pg_namespace n where n.nspname = 'dot')
 select exists (
@@ -146,7 +146,7 @@ select exists (
 )
 """
 
-# The login is no member of the role, the role is gone, or the view, as before revision 0004.
+# The login is not a member of the role, or the role or the view does not exist; the view is there since revision 0004.
 _CANNOT_SEE: Final = (
     psycopg.errors.InsufficientPrivilege,
     psycopg.errors.InvalidParameterValue,
@@ -156,14 +156,14 @@ _CANNOT_SEE: Final = (
 
 def _revision(connection: psycopg.Connection[Any]) -> str | None:
     with database.reading(connection):
-        # Not to_regclass, which a login without rights on the schema may not ask.
+        # Not to_regclass, which needs rights on the schema.
         installed = connection.cursor(row_factory=tuple_row).execute(
             "select from pg_class c join pg_namespace n on n.oid = c.relnamespace"
             " where n.nspname = 'dot' and c.relname = 'alembic_version'"
         )
         if installed.fetchone() is None:
             return None
-        if connection.cursor(row_factory=tuple_row).execute(_READS_STRANGERS).fetchone() == (True,):
+        if connection.cursor(row_factory=tuple_row).execute(_RUNS_FOREIGN_CODE).fetchone() == (True,):
             return FOREIGN
     for role, relation in (("dot_reader", "v_dot_schema_revision"), ("dot_owner", "alembic_version")):
         try:

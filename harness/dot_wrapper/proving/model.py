@@ -1,12 +1,11 @@
 """The ledger's rules as an executable specification, to be read beside the SQL; it shares no code with it or the harness.
 
-A ledger is what was ever said in it: a tuple of facts, of which those about the same thing are settled by the newest. A call
-is a function of the ledger and its arguments. It either raises ``Refused`` with the SQLSTATE and constraint of the first rule
-it breaks, and then nothing is added; or it returns an ``Answer``: what the caller is told, and the facts that the call adds.
-A transaction that is rolled back is one whose facts are not added.
+A history is a tuple of facts; of those about the same thing the newest counts. A call is a function of the history and its
+arguments. It either raises ``Refused`` with the SQLSTATE and constraint of the first rule it breaks, and adds no fact; or it returns
+an ``Answer``: what the caller is told, and the facts that the call adds. The facts of a rolled back transaction are not added.
 
-Time is a number that whoever plays the ledger moves on. Nothing here knows locks: which call waits for which is no rule of
-the ledger's, only what it finds when it goes on.
+Time is a number that the test increases. Locks are not modelled: which call waits for which is no rule of the ledger, only the state
+that it finds when it continues.
 
 Section numbers are those of the design; [seed] marks the lines that came with the task.
 """
@@ -28,7 +27,7 @@ SIMULATED, DRY, REAL = "SIMULATED_DRY_RUN", "DRY_RUN", "REAL_RUN"
 
 _DRY_GATES = ("iu_core.operator_runtime_enabled", "process_dot_runtime.execute_enabled")
 LADDER = {SIMULATED: (), DRY: _DRY_GATES, REAL: (*_DRY_GATES, "process_dot_runtime.real_run_enabled")}
-"""Evidence ladder [seed]: the gates that each evidence type needs, in the order in which they are asked."""
+"""Evidence ladder [seed]: the gates that each evidence type needs, in the order in which they are checked."""
 
 _SAME = {"prepared": "observed", "failed": "failed", "skipped": "cancelled"}
 RUN_WORDS = {**_SAME, "started": "started", "completed": "completed"}
@@ -36,14 +35,14 @@ COMPONENT_WORDS = {**_SAME, "started": "step_started", "completed": "step_comple
 """Status model [seed]: the wrapper's word and the one that is stored. `blocked` is no word: it is never stored."""
 
 AMENDED = {"prepared", "skipped", "blocked"}
-"""Words that only the optional amendment stores: as they are said, `blocked` by the caller path alone, and none of them is evidence."""
+"""Words that only the optional amendment stores, unchanged; `blocked` is sent by the caller path alone. None of them is evidence."""
 
 FLAGS: dict[str, dict[str, Any]] = {"prepared": {"wrapper_phase": "prepared"}, "skipped": {"skipped": True}}
-"""What a word adds to the evidence where it is not stored itself. The keys are reserved: a caller that sends one is refused."""
+"""What a word adds to the evidence when it is not stored itself. The keys are reserved: a caller that sends one is refused."""
 RESERVED = {"wrapper_phase", "skipped"}
 
 ATTEMPT = "attempt"
-"""The key of the evidence that belongs to the attempt: an object, stored and not compared in a replay."""
+"""The key of the evidence that describes one attempt: an object, stored and not compared in a replay."""
 
 TERMINAL = ("step_completed", "failed", "cancelled", "skipped")
 """A component ends once, with one of these."""
@@ -193,15 +192,15 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Ledger:
-    """Everything that was said, oldest first, what time it is, and whether the optional amendment is on."""
+class History:
+    """All facts, the oldest first, the time now, and whether the optional amendment is on."""
 
     facts: tuple[Fact, ...] = ()
     now: int = 0
     amended: bool = False
 
-    def after(self, *facts: Fact) -> Ledger:
-        """The ledger with these facts added."""
+    def after(self, *facts: Fact) -> History:
+        """The history with these facts added."""
         return replace(self, facts=self.facts + facts)
 
     def all(self, kind: type[F], **having: object) -> list[F]:
@@ -213,11 +212,11 @@ class Ledger:
         ]
 
     def newest(self, kind: type[F], **having: object) -> F | None:
-        """The newest of them, which is the one that counts."""
+        """The newest fact of a kind that has these values; None if there is none."""
         return next(reversed(self.all(kind, **having)), None)
 
     def live_lease(self, key: str) -> Lease | None:
-        """The lease of a key, if it has not run out. None is taken for longer than an hour: what ends later is over too."""
+        """The lease of a key, if it has not expired. A lease is taken for an hour at most: one that ends later has expired too."""
         lease = self.newest(Lease, key=key)
         return lease if lease and self.now < lease.expires_at <= self.now + 3600 else None
 
@@ -226,7 +225,7 @@ class Ledger:
 
 
 def is_code(text: str, most: int = 200) -> bool:
-    """A whitelist, so that no two names look the same: nothing blank, invisible, of another script, or too long."""
+    """Only ASCII letters, digits and some marks, so that no two names look the same."""
     return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]*", text) is not None and len(text) <= most
 
 
@@ -236,7 +235,7 @@ def is_ref(text: str) -> bool:
 
 
 def is_time(value: datetime | str) -> bool:
-    """A time that every program can hold in every zone. Text is one that Python's own cannot, `infinity` for instance."""
+    """A time that every program can hold in every zone. Text is a time that Python cannot hold, `infinity` for instance."""
     first, last = datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
     return not isinstance(value, str) and first <= value <= last
 
@@ -271,7 +270,7 @@ def _decimals(number: int | float) -> int:
 
 
 def _refuse_first(table: str, problems: Iterator[str]) -> None:
-    """The constraint of an argument is named after its table: 23502 where it is missing, 23514 where it is illegal."""
+    """The constraint of an argument is named after its table: 23502 if it is missing, 23514 if it is not legal."""
     for problem in problems:
         raise Refused("23502" if problem.endswith("_not_null") else "23514", f"{table}_{problem}")
 
@@ -286,66 +285,66 @@ _OPTIONAL: dict[str, Any] = dict.fromkeys(("idempotency_key", *_REFS, "lease_tok
 _OPTIONAL["evidence_ref"] = {}
 
 
-def observe_run(ledger: Ledger, session_actor: str, **arguments: Any) -> Answer:
+def observe_run(history: History, session_actor: str, **arguments: Any) -> Answer:
     """``fn_process_run_observe``: records a header. Told: (process_run_id, correlation_id, created)."""
     call = {**_OPTIONAL, "parent_run_id": None, **arguments}
 
     # 1. NULLs, domains, reserved keys.
-    words = RUN_WORDS | ({"blocked": "blocked"} if ledger.amended else {})
-    _refuse_first(RUN, _run_problems(ledger, call, words))
-    status, evidence = as_stored(ledger, words, call["status"], call["evidence_ref"])
+    words = RUN_WORDS | ({"blocked": "blocked"} if history.amended else {})
+    _refuse_first(RUN, _run_problems(history, call, words))
+    status, evidence = as_stored(history, words, call["status"], call["evidence_ref"])
 
     # 2. The DOT is known, the candidate is known, the DOT is its producer, and the login may say so.
-    candidate = _candidate(ledger, RUN, call)
+    candidate = _candidate(history, RUN, call)
     if call["dot_code"] != candidate.producer:
         raise Refused("23514", f"{RUN}_producer_check")
-    _demand_role(ledger, session_actor, candidate, "producer")
+    _require_role(history, session_actor, candidate, "producer")
 
     # 3. Gates, preflight, lease; a token that is given must be live whatever it is given for.
-    admission = _admitted(ledger, session_actor, call["evidence_type"], candidate.code, call["lease_token"], None)
+    admission = _admitted(history, session_actor, call["evidence_type"], candidate.code, call["lease_token"], None)
 
     # 4. A replay is answered with what is stored. It has passed 1 to 3 like a first call.
     run = Run(
         **{**call, "status": status, "evidence_ref": evidence},
         session_actor=session_actor,
         admission=admission,
-        observed_at=ledger.now,
+        observed_at=history.now,
     )
     if run.evidence_type != SIMULATED:
         of_token = {"process_candidate_code": candidate.code, "evidence_type": run.evidence_type}
-        run = replace(run, observed_at=_after(run, ledger.all(Run, lease_token=run.lease_token, **of_token)))
-    stored = _stored_under_key(ledger, run)
+        run = replace(run, observed_at=_after(run, history.all(Run, lease_token=run.lease_token, **of_token)))
+    stored = _stored_under_key(history, run)
     if isinstance(stored, Run):
         # Run id, correlation and token are the attempt's own; the caller goes on with those that are stored.
         payload = (*_PAYLOAD, "evidence_type", "parent_run_id")
-        _demand_same_payload(stored, run, payload)
+        _require_same_payload(stored, run, payload)
         return Answer((stored.process_run_id, stored.correlation_id, False))
 
     # 5. Above a simulation a new run is of the newest of its chain: one that was begun before goes on to its end.
-    if run.evidence_type != SIMULATED and newest_of_chain(ledger, candidate) != candidate:
+    if run.evidence_type != SIMULATED and newest_of_chain(history, candidate) != candidate:
         raise Refused("23514", f"{RUN}_superseded_check")
 
     # 6. A run has one header, and what is new is one observation and, where it is wanted, one event.
-    if ledger.newest(Run, process_candidate_code=candidate.code, process_run_id=run.process_run_id):
+    if history.newest(Run, process_candidate_code=candidate.code, process_run_id=run.process_run_id):
         raise Refused("23505", f"{RUN}_pkey")
-    return Answer((run.process_run_id, run.correlation_id, True), (run, *_event(ledger, "run", run)))
+    return Answer((run.process_run_id, run.correlation_id, True), (run, *_event(history, "run", run)))
 
 
-def observe_component(ledger: Ledger, session_actor: str, **arguments: Any) -> Answer:
+def observe_component(history: History, session_actor: str, **arguments: Any) -> Answer:
     """``fn_process_component_observe``: records a part of a run. Told: (the component that is stored, created)."""
     call = {**_OPTIONAL, **arguments}
 
     # 1. NULLs, domains, reserved keys.
-    _refuse_first(COMPONENT, _component_problems(ledger, call))
-    status, evidence = as_stored(ledger, COMPONENT_WORDS, call["status"], call["evidence_ref"])
+    _refuse_first(COMPONENT, _component_problems(history, call))
+    status, evidence = as_stored(history, COMPONENT_WORDS, call["status"], call["evidence_ref"])
 
     # 2. The DOT is known, the candidate has it in that role, the login may say so, and the header is there, open, and of the same
     # correlation.
-    candidate = _candidate(ledger, COMPONENT, call)
+    candidate = _candidate(history, COMPONENT, call)
     if call["dot_code"] != {"producer": candidate.producer, "verifier": candidate.verifier}[call["component_role"]]:
         raise Refused("23514", f"{COMPONENT}_component_role_dot_check")
-    _demand_role(ledger, session_actor, candidate, call["component_role"])
-    header = ledger.newest(Run, process_candidate_code=candidate.code, process_run_id=call["process_run_id"])
+    _require_role(history, session_actor, candidate, call["component_role"])
+    header = history.newest(Run, process_candidate_code=candidate.code, process_run_id=call["process_run_id"])
     if header is None:
         raise Refused("23503", f"{COMPONENT}_process_run_id_fkey")
     if call["correlation_id"] != header.correlation_id:
@@ -355,12 +354,12 @@ def observe_component(ledger: Ledger, session_actor: str, **arguments: Any) -> A
     if call["status"] == "prepared" and header.evidence_type != SIMULATED:
         raise Refused("23514", f"{COMPONENT}_prepared_check")
     ends = call["component_role"] == "verifier" and call["status"] in ("completed", "failed")
-    if candidate.pins_output and ends and call["input_ref"] not in _outputs(ledger, header):
+    if candidate.pins_output and ends and call["input_ref"] not in _outputs(history, header):
         raise Refused("23514", f"{COMPONENT}_pinned_output_check")
 
     # 3. As for a header; the type is the header's, and the token may not be lower than the one the run began under.
     admission = _admitted(
-        ledger, session_actor, header.evidence_type, candidate.code, call["lease_token"], header.lease_token
+        history, session_actor, header.evidence_type, candidate.code, call["lease_token"], header.lease_token
     )
 
     # 4. Replay. Only the token is the attempt's own.
@@ -369,82 +368,82 @@ def observe_component(ledger: Ledger, session_actor: str, **arguments: Any) -> A
         evidence_type=header.evidence_type,
         session_actor=session_actor,
         admission=admission,
-        observed_at=ledger.now,
+        observed_at=history.now,
     )
-    component = replace(component, observed_at=_after(component, [header, *components_of(ledger, header)]))
-    stored = _stored_under_key(ledger, component)
+    component = replace(component, observed_at=_after(component, [header, *components_of(history, header)]))
+    stored = _stored_under_key(history, component)
     if isinstance(stored, Component):
         payload = (*_PAYLOAD, "process_run_id", "correlation_id", "component_role")
-        _demand_same_payload(stored, component, payload)
+        _require_same_payload(stored, component, payload)
         return Answer((stored, False))
 
     # 5 and 6. One row per run, role and status, and one end per run and role: a retry is a new run.
-    siblings = [one for one in components_of(ledger, header) if one.component_role == component.component_role]
+    siblings = [one for one in components_of(history, header) if one.component_role == component.component_role]
     if any(one.status == status for one in siblings):
         raise Refused("23505", f"{COMPONENT}_pkey")
     if status in TERMINAL and any(one.status in TERMINAL for one in siblings):
         raise Refused("23505", f"{COMPONENT}_terminal_key")
-    return Answer((component, True), (component, *_event(ledger, "component", component)))
+    return Answer((component, True), (component, *_event(history, "component", component)))
 
 
-def begin_run(ledger: Ledger, session_actor: str, holder: str, seconds: int, **arguments: Any) -> Answer:
+def begin_run(history: History, session_actor: str, holder: str, seconds: int, **arguments: Any) -> Answer:
     """``fn_process_run_begin``: gates, preflight for every evidence type, lease, a started header; all of it or nothing.
 
     Told: what ``observe_run`` tells, the token, which gates are open, and the verdicts of the preflight.
     """
     candidate, evidence_type = arguments["process_candidate_code"], arguments["evidence_type"]
-    opened = [key for key in LADDER[REAL] if is_open(ledger, key)]
-    _demand_open(ledger, evidence_type)
-    verdicts = _demand_preflight(ledger)
-    lease = acquire(ledger, session_actor, f"dot_exec:{candidate}", holder, seconds)
+    opened = [key for key in LADDER[REAL] if is_open(history, key)]
+    _require_open_gates(history, evidence_type)
+    verdicts = _require_preflight(history)
+    lease = acquire(history, session_actor, f"dot_exec:{candidate}", holder, seconds)
     if lease.told is None:
         raise Refused("23514", "lease_held")
     header = observe_run(
-        ledger.after(*lease.adds), session_actor, **arguments, status="started", lease_token=lease.told
+        history.after(*lease.adds), session_actor, **arguments, status="started", lease_token=lease.told
     )
     return Answer((*header.told, lease.told, opened, verdicts), (*lease.adds, *header.adds))
 
 
 def _after(new: Observation, others: Sequence[Observation]) -> int:
-    """The moment of an observation, which is later than that of the others, whatever the clock does."""
+    """The time of an observation: later than the others, even when the clock went back."""
     return max([new.observed_at, *(one.observed_at + 1 for one in others)])
 
 
-def _outputs(ledger: Ledger, run: Run) -> set[str]:
-    """What the producer of a run said that it wrote: one thing, or none."""
-    ended = (one for one in components_of(ledger, run) if (one.component_role, one.status) == _PRODUCED)
+def _outputs(history: History, run: Run) -> set[str]:
+    """The output that the producer of a run recorded: one or none."""
+    ended = (one for one in components_of(history, run) if (one.component_role, one.status) == _PRODUCED)
     return {one.output_ref for one in ended if one.output_ref is not None}
 
 
-def _demand_role(ledger: Ledger, session_actor: str, candidate: Candidate, part: str) -> None:
+def _require_role(history: History, session_actor: str, candidate: Candidate, part: str) -> None:
     role = {"producer": candidate.producer_role, "verifier": candidate.verifier_role}[part]
-    if role is not None and not ledger.newest(Member, login=session_actor, role=role):
+    if role is not None and not history.newest(Member, login=session_actor, role=role):
         raise Refused("23514", f"process_candidate_{part}_role_check")
 
 
-def newest_of_chain(ledger: Ledger, candidate: Candidate) -> Candidate:
-    """The last that was defined of those that follow each other from one candidate on."""
+def newest_of_chain(history: History, candidate: Candidate) -> Candidate:
+    """The candidate of a chain that was defined last."""
     chain: list[Candidate] = []
     root = candidate
     while root.supersedes is not None:
-        root = ledger.all(Candidate, code=root.supersedes)[0]
-    for one in ledger.all(Candidate):
+        root = history.all(Candidate, code=root.supersedes)[0]
+    for one in history.all(Candidate):
         if one == root or any(one.supersedes == before.code for before in chain):
             chain.append(one)
     return chain[-1]
 
 
 def as_stored(
-    ledger: Ledger, words: Mapping[str, str], said: str, evidence: dict[str, Any]
+    history: History, words: Mapping[str, str], said: str, evidence: dict[str, Any]
 ) -> tuple[str, dict[str, Any]]:
     """The word and the evidence under which an observation is stored."""
-    if ledger.amended and said in AMENDED:
+    if history.amended and said in AMENDED:
         return said, evidence
     return words[said], evidence | FLAGS.get(said, {})
 
 
-def _run_problems(ledger: Ledger, call: Mapping[str, Any], words: Mapping[str, str]) -> Iterator[str]:
-    yield from _shared_problems(ledger, call, words, longest_key=200)
+def _run_problems(history: History, call: Mapping[str, Any], words: Mapping[str, str]) -> Iterator[str]:
+    yield from _shared_problems(history, call, words, longest_key=200)
     for name in ("evidence_type", "dry_run"):
         if call[name] is None:
             yield f"{name}_not_null"
@@ -454,7 +453,7 @@ def _run_problems(ledger: Ledger, call: Mapping[str, Any], words: Mapping[str, s
         yield "dry_run_check"
     if call["parent_run_id"] is not None and not is_run_id(call["parent_run_id"]):
         yield "parent_run_id_check"
-    # It tells of a refused call, and must not stand in the way of the call itself.
+    # A blocked header reports a refused call, and must not take the key of the call itself.
     tells = call["parent_run_id"] not in (None, call["process_run_id"]) and call["error_ref"] is not None
     if call["status"] == "blocked" and not (
         tells and call["evidence_type"] == SIMULATED and call["idempotency_key"] is None
@@ -464,8 +463,8 @@ def _run_problems(ledger: Ledger, call: Mapping[str, Any], words: Mapping[str, s
         yield "prepared_check"
 
 
-def _component_problems(ledger: Ledger, call: Mapping[str, Any]) -> Iterator[str]:
-    yield from _shared_problems(ledger, call, COMPONENT_WORDS, longest_key=240)
+def _component_problems(history: History, call: Mapping[str, Any]) -> Iterator[str]:
+    yield from _shared_problems(history, call, COMPONENT_WORDS, longest_key=240)
     if call["component_role"] is None:
         yield "component_role_not_null"
     if call["component_role"] not in ("producer", "verifier"):
@@ -473,7 +472,7 @@ def _component_problems(ledger: Ledger, call: Mapping[str, Any]) -> Iterator[str
 
 
 def _shared_problems(
-    ledger: Ledger, call: Mapping[str, Any], words: Mapping[str, str], longest_key: int
+    history: History, call: Mapping[str, Any], words: Mapping[str, str], longest_key: int
 ) -> Iterator[str]:
     required = ("process_candidate_code", "dot_code", "process_run_id", "correlation_id", "status", "actor")
     for name in (*required, "evidence_ref"):
@@ -499,28 +498,28 @@ def _shared_problems(
         yield "evidence_ref_attempt_check"
     if call["occurred_at"] is not None and not is_time(call["occurred_at"]):
         yield "occurred_at_check"
-    if not is_evidence(as_stored(ledger, words, call["status"], call["evidence_ref"])[1]):
-        yield "evidence_ref_check"  # with the flag that it is stored with it is too long
+    if not is_evidence(as_stored(history, words, call["status"], call["evidence_ref"])[1]):
+        yield "evidence_ref_check"  # too long with the flag that is stored with it
 
 
-def _candidate(ledger: Ledger, table: str, call: Mapping[str, Any]) -> Candidate:
-    if not ledger.newest(Dot, code=call["dot_code"]):
+def _candidate(history: History, table: str, call: Mapping[str, Any]) -> Candidate:
+    if not history.newest(Dot, code=call["dot_code"]):
         raise Refused("23503", f"{table}_dot_code_fkey")
-    candidate = ledger.newest(Candidate, code=call["process_candidate_code"])
+    candidate = history.newest(Candidate, code=call["process_candidate_code"])
     if candidate is None:
         raise Refused("23503", f"{table}_process_candidate_code_fkey")
     return candidate
 
 
-def _stored_under_key(ledger: Ledger, new: Observation) -> Observation | None:
+def _stored_under_key(history: History, new: Observation) -> Observation | None:
     """Idempotent rerun [seed]: a key belongs to its candidate; without one nothing is deduplicated."""
     if new.idempotency_key is None:
         return None
     scope = {"process_candidate_code": new.process_candidate_code, "idempotency_key": new.idempotency_key}
-    return ledger.newest(type(new), **scope)
+    return history.newest(type(new), **scope)
 
 
-def _demand_same_payload(stored: Observation, new: Observation, payload: tuple[str, ...]) -> None:
+def _require_same_payload(stored: Observation, new: Observation, payload: tuple[str, ...]) -> None:
     differing = tuple(name for name in payload if _distinct(_compared(stored, name), _compared(new, name)))
     if differing:
         raise Refused("23505", "idempotency_payload_mismatch", differing)
@@ -541,10 +540,10 @@ def _distinct(one: Any, other: Any) -> bool:
     return isinstance(one, bool) is not isinstance(other, bool) or bool(one != other)
 
 
-def _event(ledger: Ledger, kind: str, observation: Run | Component) -> tuple[Event, ...]:
+def _event(history: History, kind: str, observation: Run | Component) -> tuple[Event, ...]:
     # The amendment renames no event: a relay's subscription goes on.
     word = _SAME.get(observation.status, observation.status)
-    wanted = ledger.newest(EventType, name=f"process.{kind}.{word}")
+    wanted = history.newest(EventType, name=f"process.{kind}.{word}")
     return (Event(wanted.name, observation),) if wanted and wanted.active else ()
 
 
@@ -552,16 +551,21 @@ def _event(ledger: Ledger, kind: str, observation: Run | Component) -> tuple[Eve
 
 
 def _admitted(
-    ledger: Ledger, session_actor: str, evidence_type: str, candidate: str, token: int | None, header_token: int | None
+    history: History,
+    session_actor: str,
+    evidence_type: str,
+    candidate: str,
+    token: int | None,
+    header_token: int | None,
 ) -> dict[str, Any] | None:
     """The gates, then preflight, then single flight. What let it in is stored with it; a simulation was asked for nothing."""
     admission: dict[str, Any] | None = None
     if evidence_type != SIMULATED:
-        _demand_open(ledger, evidence_type)
-        verdicts = _demand_preflight(ledger)
+        _require_open_gates(history, evidence_type)
+        verdicts = _require_preflight(history)
         admission = {"gates": dict.fromkeys(LADDER[evidence_type], "true"), "preflight": verdicts}
     if evidence_type != SIMULATED or token is not None:
-        lease = ledger.live_lease(f"dot_exec:{candidate}")
+        lease = history.live_lease(f"dot_exec:{candidate}")
         # A token is good for the login that took it.
         if lease is None or token != lease.token or session_actor != lease.session_actor:
             raise Refused("23514", "lease_live_check")
@@ -570,39 +574,39 @@ def _admitted(
     return admission
 
 
-def _demand_open(ledger: Ledger, evidence_type: str) -> None:
+def _require_open_gates(history: History, evidence_type: str) -> None:
     for key in LADDER[evidence_type]:
-        if not is_open(ledger, key):
+        if not is_open(history, key):
             raise Refused("23514", f"gate_{key.split('.')[1]}_check")
 
 
-def _demand_preflight(ledger: Ledger) -> dict[str, str]:
-    verdicts = preflight(ledger)
+def _require_preflight(history: History) -> dict[str, str]:
+    verdicts = preflight(history)
     if "BLOCK" in verdicts.values():
         raise Refused("23514", "preflight_check")
     return verdicts
 
 
-def gate_value(ledger: Ledger, key: str) -> str | None:
+def gate_value(history: History, key: str) -> str | None:
     """A gate's stored value."""
-    gate = ledger.newest(Gate, key=key)
+    gate = history.newest(Gate, key=key)
     return gate.value if gate else None
 
 
-def is_open(ledger: Ledger, key: str) -> bool:
+def is_open(history: History, key: str) -> bool:
     """Only `true`, exactly, is on [seed], and only where the newest decision about the gate says so: no other way opens it."""
-    decided = ledger.newest(Decision, key=key)
-    return gate_value(ledger, key) == "true" and decided is not None and decided.value == "true"
+    decided = history.newest(Decision, key=key)
+    return gate_value(history, key) == "true" and decided is not None and decided.value == "true"
 
 
-def preflight(ledger: Ledger) -> dict[str, str]:
+def preflight(history: History) -> dict[str, str]:
     """The required checks. The newest attestation alone decides, while it lasts; what is missing is BLOCK."""
-    attested = ledger.newest(Attestation)
-    readable = all(gate_value(ledger, key) in ("true", "false") for key in LADDER[REAL])
+    attested = history.newest(Attestation)
+    readable = all(gate_value(history, key) in ("true", "false") for key in LADDER[REAL])
     return {
-        "fs_snapshot_present": attested.verdict if attested and attested.expires_at > ledger.now else "BLOCK",
+        "fs_snapshot_present": attested.verdict if attested and attested.expires_at > history.now else "BLOCK",
         "gates_readable": "PASS" if readable else "BLOCK",
-        "catalogue_present": "PASS" if ledger.all(Dot) else "BLOCK",
+        "catalogue_present": "PASS" if history.all(Dot) else "BLOCK",
         "lease_table_usable": "PASS",  # asked of the catalog of the database, which has no counterpart here
     }
 
@@ -623,54 +627,54 @@ def set_event_type(name: str, active: bool) -> Answer:
     return Answer(None, (EventType(name, active),))
 
 
-def attest(ledger: Ledger, verdict: str, seconds: int) -> Answer:
+def attest(history: History, verdict: str, seconds: int) -> Answer:
     """``fn_preflight_attest``, for at most seven days."""
     if verdict not in ("PASS", "WARN", "BLOCK"):
         raise Refused("23514", "preflight_attestation_verdict_check")
     if not 1 <= seconds <= 604800:
         raise Refused("23514", "preflight_attestation_valid_seconds_check")
-    return Answer(None, (Attestation(verdict, ledger.now + seconds),))
+    return Answer(None, (Attestation(verdict, history.now + seconds),))
 
 
 # --- Leases (section 4) ----------------------------------------------------------------------------------------------------
 
 
-def acquire(ledger: Ledger, session_actor: str, key: str, holder: str, seconds: int) -> Answer:
+def acquire(history: History, session_actor: str, key: str, holder: str, seconds: int) -> Answer:
     """Told: the token, or None where a live different holder has it. Taking it again ends one's own old token."""
     _refuse_first("dot_iu_runtime_lease", _lease_problems(key, holder, seconds))
     if key.startswith("dot_exec:"):
-        _demand_part(ledger, session_actor, key.removeprefix("dot_exec:"))
-    last, live = ledger.newest(Lease, key=key), ledger.live_lease(key)
+        _require_part(history, session_actor, key.removeprefix("dot_exec:"))
+    last, live = history.newest(Lease, key=key), history.live_lease(key)
     if live and (live.holder, live.session_actor) != (holder, session_actor):
         return Answer(None)
     token = last.token + 1 if last else 1
-    return Answer(token, (Lease(key, holder, session_actor, token, ledger.now + seconds),))
+    return Answer(token, (Lease(key, holder, session_actor, token, history.now + seconds),))
 
 
-def _demand_part(ledger: Ledger, session_actor: str, code: str) -> None:
+def _require_part(history: History, session_actor: str, code: str) -> None:
     """A candidate's lease is for a login that may record one of its parts."""
-    candidate = ledger.newest(Candidate, code=code)
+    candidate = history.newest(Candidate, code=code)
     if candidate is None:
         raise Refused("23503", "dot_iu_runtime_lease_process_candidate_code_fkey")
     roles = (candidate.producer_role, candidate.verifier_role)
-    if not any(role is None or ledger.newest(Member, login=session_actor, role=role) for role in roles):
+    if not any(role is None or history.newest(Member, login=session_actor, role=role) for role in roles):
         raise Refused("23514", "dot_iu_runtime_lease_role_check")
 
 
-def renew(ledger: Ledger, session_actor: str, key: str, holder: str, token: int, seconds: int) -> Answer:
+def renew(history: History, session_actor: str, key: str, holder: str, token: int, seconds: int) -> Answer:
     """Told: whether the lease was live under this holder, login and token; one that is over does not come back."""
     _refuse_first("dot_iu_runtime_lease", _lease_problems(key, holder, seconds))
-    live = ledger.live_lease(key)
+    live = history.live_lease(key)
     if live is None or (live.holder, live.session_actor, live.token) != (holder, session_actor, token):
         return Answer(False)
-    return Answer(True, (replace(live, expires_at=ledger.now + seconds),))
+    return Answer(True, (replace(live, expires_at=history.now + seconds),))
 
 
-def release(ledger: Ledger, session_actor: str, key: str, holder: str, token: int) -> Answer:
+def release(history: History, session_actor: str, key: str, holder: str, token: int) -> Answer:
     """Ends the lease now; its token stays, so that the next one is higher."""
-    live = ledger.live_lease(key)
-    renewed = renew(ledger, session_actor, key, holder, token, 1)
-    return Answer(True, (replace(live, expires_at=ledger.now),)) if live and renewed.told else renewed
+    live = history.live_lease(key)
+    renewed = renew(history, session_actor, key, holder, token, 1)
+    return Answer(True, (replace(live, expires_at=history.now),)) if live and renewed.told else renewed
 
 
 def _lease_problems(key: str, holder: str, seconds: int) -> Iterator[str]:
@@ -685,9 +689,9 @@ def _lease_problems(key: str, holder: str, seconds: int) -> Iterator[str]:
 # --- What the views say (section 5, Views) ---------------------------------------------------------------------------------
 
 
-def components_of(ledger: Ledger, run: Run) -> list[Component]:
+def components_of(history: History, run: Run) -> list[Component]:
     """The components of a run, in the order in which they were observed."""
-    mine = ledger.all(Component, process_candidate_code=run.process_candidate_code, process_run_id=run.process_run_id)
+    mine = history.all(Component, process_candidate_code=run.process_candidate_code, process_run_id=run.process_run_id)
     return sorted(mine, key=lambda one: one.observed_at)
 
 
@@ -695,12 +699,12 @@ _PRODUCED = ("producer", "step_completed")
 _BOTH_COMPLETED = {_PRODUCED, ("verifier", "step_completed")}
 
 
-def end_state(ledger: Ledger, run: Run) -> str:
+def end_state(history: History, run: Run) -> str:
     """``v_process_run``: the first that holds. The header's status never proves an end once there are components."""
-    components = components_of(ledger, run)
+    components = components_of(history, run)
     said = {one.status for one in components} if components else {run.status}
     tokens = [one.lease_token for one in (run, *components) if one.lease_token is not None]
-    live = ledger.live_lease(f"dot_exec:{run.process_candidate_code}")
+    live = history.live_lease(f"dot_exec:{run.process_candidate_code}")
     if run.status == "blocked":
         return "blocked"
     if "failed" in said:
@@ -750,9 +754,9 @@ class RunVerdict:
         return self.produced.session_actor == self.checked.session_actor
 
 
-def ingredients(ledger: Ledger, run: Run) -> list[Component]:
+def ingredients(history: History, run: Run) -> list[Component]:
     """The components that a verdict looks at: none under a word of the amendment."""
-    return [one for one in components_of(ledger, run) if one.status not in AMENDED]
+    return [one for one in components_of(history, run) if one.status not in AMENDED]
 
 
 def is_real(run: Run) -> bool:
@@ -760,9 +764,9 @@ def is_real(run: Run) -> bool:
     return run.evidence_type == REAL and run.status not in AMENDED
 
 
-def run_verdict(ledger: Ledger, run: Run) -> RunVerdict:
+def run_verdict(history: History, run: Run) -> RunVerdict:
     """The producer completed, the verifier completed, in one correlation, and the verifier began after that."""
-    components = ingredients(ledger, run)
+    components = ingredients(history, run)
     producer = [one for one in components if one.component_role == "producer"]
     verifier = [one for one in components if one.component_role == "verifier"]
     produced = next((one for one in producer if one.status == "step_completed"), None)
@@ -787,13 +791,13 @@ def run_verdict(ledger: Ledger, run: Run) -> RunVerdict:
     )
     if not (found.verified and produced and checked):
         return found
-    max_age = ledger.all(Candidate, code=run.process_candidate_code)[0].max_age
+    max_age = history.all(Candidate, code=run.process_candidate_code)[0].max_age
     unnamed = produced.output_ref is None or checked.input_ref is None
     caveats = {
         "same_session_actor": produced.session_actor == checked.session_actor,
         "output_not_named": unnamed,
         "other_output": not unnamed and produced.output_ref != checked.input_ref,
-        "older_than_max_age": max_age is not None and checked.observed_at < ledger.now - max_age,
+        "older_than_max_age": max_age is not None and checked.observed_at < history.now - max_age,
     }
     return replace(found, caveats=tuple(word for word, holds in caveats.items() if holds))
 
@@ -813,11 +817,11 @@ class Verdict:
         return self.latest is not None and self.latest.verified
 
 
-def verdict(ledger: Ledger, candidate: str) -> Verdict:
+def verdict(history: History, candidate: str) -> Verdict:
     """Nothing but REAL_RUN rows decides; only the choice between no_run and no_real_run looks at others. The latest is the one under
     the highest token: tokens only grow, whatever the clock does."""
-    runs = [run for run in ledger.all(Run, process_candidate_code=candidate) if run.status != "blocked"]
-    real = [run_verdict(ledger, run) for run in sorted(filter(is_real, runs), key=_by_token)]
+    runs = [run for run in history.all(Run, process_candidate_code=candidate) if run.status != "blocked"]
+    real = [run_verdict(history, run) for run in sorted(filter(is_real, runs), key=_by_token)]
     latest = real[-1] if real else None
     return Verdict(
         latest,

@@ -1,4 +1,4 @@
-"""Many calls in few transactions: nothing waits for an answer that nobody needs yet, and one refusal costs nobody else."""
+"""Stores many items in few transactions. Pipelines calls; a refused item does not affect the others."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ import psycopg
 from dot_wrapper.client.calls import Call
 from dot_wrapper.client.errors import Refusal
 
-CHUNK: Final = 250  # items in one transaction: large enough for the pipeline, small enough to do again
+CHUNK: Final = 250
+"""Items in one transaction: enough to fill the pipeline, few enough to repeat one by one."""
 
 T = TypeVar("T")
 
 
 def pipelined(connection: psycopg.Connection[Any], made: Iterable[Call[T]]) -> list[T]:
-    """Makes calls in the transaction that is open, without waiting in between; their answers, in order."""
+    """Makes calls in the open transaction, in pipeline mode; returns their answers in order."""
     with connection.pipeline():
         sent = [(call, connection.execute(call.query, call.parameters, prepare=True)) for call in made]
         return [call.answer(cursor.fetchall()) for call, cursor in sent]
@@ -30,12 +31,12 @@ def pipelined(connection: psycopg.Connection[Any], made: Iterable[Call[T]]) -> l
 def chunk_by_chunk(
     items: Iterable[T], store: Callable[[Sequence[T]], None], refused: Callable[[T, Refusal], None]
 ) -> Iterator[int]:
-    """Stores items in chunks, and yields how many each chunk had.
+    """Stores items in chunks, one after the other; yields the size of each chunk.
 
     Args:
-        store: stores some items, all or none. Where it raises a Refusal for a chunk, it is called again for each item of the
-            chunk alone: the others are kept.
-        refused: is told of an item that was refused alone.
+        store: stores some items, all or none. When it raises a Refusal for a chunk, it is called again for each item of the
+            chunk alone, so that the others are stored.
+        refused: called with each item that was refused alone, and the refusal.
     """
     for chunk in _chunks(items, CHUNK):
         for item, refusal in _refused(chunk, store):
@@ -43,7 +44,7 @@ def chunk_by_chunk(
         yield len(chunk)
 
 
-def side_by_side(
+def in_parallel(
     items: Iterable[T],
     stores: Sequence[Callable[[Sequence[T]], None]],
     refused: Callable[[T, Refusal], None],
@@ -51,11 +52,12 @@ def side_by_side(
     size: int,
     cancel: Callable[[], None],
 ) -> Iterator[int]:
-    """The same with each of several ``store`` in a thread of its own: while the server works on one chunk the client prepares
-    another. As many chunks as there are of them are on their way, and one more waits.
+    """``chunk_by_chunk`` with several stores, each in a thread of its own: while the server works on one chunk, the client
+    prepares another. At most ``len(stores)`` chunks are stored at a time, and one more is prepared.
 
     Args:
-        cancel: ends what the stores wait for, when they are not waited for any more: after an error or an interrupt.
+        size: items in a chunk.
+        cancel: cancels the running statements of all stores; called after an error or an interrupt.
     """
     free: SimpleQueue[Callable[[Sequence[T]], None]] = SimpleQueue()
     for store in stores:
@@ -66,7 +68,7 @@ def side_by_side(
     def work(chunk: Sequence[T]) -> list[tuple[T, Refusal]]:
         store = free.get()
         try:
-            # What comes after a chunk that failed is not begun, and nobody asks what became of it.
+            # After a failure no further chunk is begun: its result is not read.
             return [] if failed.is_set() else _refused(chunk, store)
         except BaseException:
             failed.set()
@@ -75,19 +77,19 @@ def side_by_side(
             free.put(store)
 
     def ended() -> int:
-        chunk, result = going.popleft()
+        chunk, result = running.popleft()
         for item, refusal in result.result():
             refused(item, refusal)
         return len(chunk)
 
-    going: deque[tuple[Sequence[T], Future[list[tuple[T, Refusal]]]]] = deque()
+    running: deque[tuple[Sequence[T], Future[list[tuple[T, Refusal]]]]] = deque()
     with ThreadPoolExecutor(len(stores)) as pool:
         try:
             for chunk in _chunks(items, size):
-                going.append((chunk, pool.submit(work, chunk)))
-                if len(going) > len(stores):
+                running.append((chunk, pool.submit(work, chunk)))
+                if len(running) > len(stores):
                     yield ended()
-            while going:
+            while running:
                 yield ended()
         except BaseException:
             failed.set()
@@ -102,7 +104,7 @@ def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
 
 
 def _refused(chunk: Sequence[T], store: Callable[[Sequence[T]], None]) -> list[tuple[T, Refusal]]:
-    """Stores a chunk; what of it was refused alone."""
+    """Stores a chunk; returns the items that were refused when stored alone."""
     try:
         store(chunk)
     except Refusal:

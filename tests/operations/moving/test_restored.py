@@ -216,7 +216,7 @@ def test_what_is_no_restore_s_doing_is_left_and_told_and_nothing_of_it_is_called
     assert look(db.url) == before
     said = command().out
     assert "left: " in said
-    assert "Gates, leases, attestations and the outbox are as they came" in said
+    assert "Gates, leases, attestations and the outbox are unchanged" in said
 
 
 PUT_BACK = (

@@ -31,7 +31,7 @@ def of(request: pytest.FixtureRequest) -> Iterator[Server]:
 
 def databases(url: str) -> list[Finding]:
     with database.connect(url) as connection:
-        return [one for one in examine(connection) if one.check == "databases"]
+        return [one for one in examine(connection).findings if one.check == "databases"]
 
 
 def test_a_login_may_record_in_every_database_until_connecting_is_refused(of: Server, tmp_path: Path) -> None:

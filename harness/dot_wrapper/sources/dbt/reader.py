@@ -1,4 +1,4 @@
-"""Reads the artifacts and structured logs of dbt runs; touches no database.
+"""Reads the artifacts and structured logs of dbt runs; connects to no database.
 
 A dbt node (model, seed, snapshot, test, ...) is a DOT. A dbt test is the verifier of the node it is attached
 to, its producer. One invocation that finished at least one of the two is one run of that pair.
@@ -45,7 +45,7 @@ _TIME = re.compile(r"[ -~]{1,64}")
 # PostgreSQL text holds no NUL, UTF-8 no surrogate; both can be escaped in JSON.
 _UNSTORABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _MAX_FAILURES = 2**53 - 1  # the wrapper's bound for integers in evidence
-# Results may name these too; they are no DOTs and belong to no pair.
+# Results may name these too. They are not DOTs.
 _OTHER_SECTIONS = (
     "exposures",
     "macros",
@@ -55,9 +55,6 @@ _OTHER_SECTIONS = (
     "sources",
     "unit_tests",
 )
-
-_quoted = reprlib.Repr()
-_quoted.maxstring = _quoted.maxother = 120
 
 
 class DbtInputError(InputError):
@@ -74,7 +71,7 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class AttachedTest:
     """A test (verifier) and the node it is attached to (producer); `code` is the test's unique_id."""
 
     code: str
@@ -97,7 +94,7 @@ class Result:
 class PairRun:
     """One invocation of a pair; at least one of `producer` and `verifier` finished, the other may be None."""
 
-    pair: Pair
+    pair: AttachedTest
     correlation_id: str
     producer: Result | None
     verifier: Result | None
@@ -120,14 +117,16 @@ class PairRun:
 
 @dataclass(frozen=True, slots=True)
 class PairRuns:
-    """The runs in a file of results, in the order in which their invocations ended, read again each time they are iterated over:
-    what is held of a file of any size is the invocations that are not at their end. `len` is their number without reading.
+    """The runs in a file of results, in the order in which their invocations ended.
 
-    `last_results` says by invocation which result of the file is its last. Whatever the file has grown by since it was read is
-    left alone; iterating raises DbtInputError where it cannot be read any more, or does not hold what it held.
+    Each iteration reads the file again and holds only the invocations that have not ended, so memory does not grow with the file.
+    `len` gives the number of runs without reading.
+
+    `last_results` maps each invocation to the position of its last result in the file. Results appended since the first reading
+    are ignored. Iterating raises DbtInputError when the file cannot be read any more or has changed.
     """
 
-    pairs: tuple[Pair, ...]
+    pairs: tuple[AttachedTest, ...]
     results_path: Path | None
     read: Callable[[], Iterator[tuple[str, Result]]] = field(compare=False, repr=False)
     last_results: Mapping[str, int]
@@ -137,18 +136,18 @@ class PairRuns:
         return self.number
 
     def __iter__(self) -> Iterator[PairRun]:
-        going: dict[str, dict[str, Result]] = {}
+        unfinished: dict[str, dict[str, Result]] = {}
         number, last = -1, max(self.last_results.values(), default=-1)
         try:
             for number, (invocation_id, result) in enumerate(islice(self.read(), last + 1)):
-                going.setdefault(invocation_id, {})[result.unique_id] = result
+                unfinished.setdefault(invocation_id, {})[result.unique_id] = result
                 if self.last_results.get(invocation_id) == number:
-                    yield from self._runs(invocation_id, going.pop(invocation_id))
+                    yield from self._runs(invocation_id, unfinished.pop(invocation_id))
         except OSError as error:
             raise DbtInputError(
                 f"{self.results_path}: cannot be read any more, what was recorded stays: {error.strerror}"
             ) from error
-        if going or number != last:
+        if unfinished or number != last:
             raise DbtInputError(
                 f"{self.results_path}: has changed since it was read; what was recorded stays, import it again"
             )
@@ -161,7 +160,7 @@ class PairRuns:
 
 @dataclass(frozen=True, slots=True)
 class DbtInput:
-    """A manifest and its results, read whole and checked.
+    """A manifest and its results, checked completely.
 
     `invocation_ids` are those with a finished node, in the order read. `results` counts the finished nodes of
     every invocation, `unpaired_results` those among them that are in no pair. `sourceless_tests` have no
@@ -169,7 +168,7 @@ class DbtInput:
     """
 
     nodes: tuple[Node, ...]
-    pairs: tuple[Pair, ...]
+    pairs: tuple[AttachedTest, ...]
     runs: PairRuns
     invocation_ids: tuple[str, ...]
     results: int
@@ -180,7 +179,7 @@ class DbtInput:
 
 
 def read_dbt(target_dir: Path, *, manifest: Path | None = None, results: Path | None = None) -> DbtInput:
-    """Reads and checks the whole input of a dbt project before it returns anything.
+    """Reads and checks the whole input of a dbt project.
 
     `target_dir` is a dbt target directory or the project directory above it. The results are in
     `run_results.json` beside the manifest, else in a structured log, `dbt.jsonl` or `dbt.log`, in the
@@ -223,9 +222,9 @@ def read_dbt(target_dir: Path, *, manifest: Path | None = None, results: Path | 
 
 
 class _Counted:
-    """What there is among results, without the results: of each invocation a bit for each thing that may finish in it."""
+    """Counts results and runs without holding the results: one bit per invocation and node that may finish in it."""
 
-    def __init__(self, pairs: Iterable[Pair], kinds: Iterable[str]) -> None:
+    def __init__(self, pairs: Iterable[AttachedTest], kinds: Iterable[str]) -> None:
         self.results = self.unpaired = self.runs = 0
         self.last_results: dict[str, int] = {}
         self._read = 0
@@ -247,7 +246,7 @@ class _Counted:
         self.results += 1
         partners = self._partners.get(unique_id, ())
         self.unpaired += not partners
-        # The first of a pair to finish makes a run of it.
+        # The first node of a pair that finishes makes a run of the pair.
         self.runs += sum(not _has(finished, partner) for partner in partners)
 
 
@@ -277,7 +276,7 @@ def _find_results(target_dir: Path, manifest: Path, *, given: bool) -> Path | No
 
 def _read_manifest(
     path: Path,
-) -> tuple[tuple[Node, ...], tuple[Pair, ...], tuple[str, ...], dict[str, str]]:
+) -> tuple[tuple[Node, ...], tuple[AttachedTest, ...], tuple[str, ...], dict[str, str]]:
     """Nodes, pairs, sourceless tests, and the kind of every unique_id that a result may name."""
     document = _object(_parse(path.read_bytes(), path), str(path))
     entries = _object(document.get("nodes"), f"{path}: nodes")
@@ -296,7 +295,7 @@ def _read_manifest(
         if parent == unique_id:
             raise DbtInputError(f"{where}: the test is attached to itself")
         if parent in entries:
-            pairs.append(Pair(code=unique_id, producer=parent, verifier=unique_id))
+            pairs.append(AttachedTest(code=unique_id, producer=parent, verifier=unique_id))
         else:
             sourceless.append(unique_id)
     kinds = {
@@ -309,7 +308,7 @@ def _read_manifest(
 def _file_path(node: dict[str, Any], where: str) -> str | None:
     path = node.get("original_file_path")
     if path is not None and (not isinstance(path, str) or _UNSTORABLE.search(path)):
-        raise DbtInputError(f"{where}.original_file_path: {_quoted.repr(path)} is not a path")
+        raise DbtInputError(f"{where}.original_file_path: {_quoted(path)} is not a path")
     return path or None
 
 
@@ -320,7 +319,7 @@ def _parent(test: dict[str, Any], where: str) -> str:
         depends_on = _object(test.get("depends_on", {}), f"{where}.depends_on")
         parent = ["", *_list(depends_on.get("nodes", []), f"{where}.depends_on.nodes")][-1]
     if not isinstance(parent, str):
-        raise DbtInputError(f"{where}: attached to {_quoted.repr(parent)}, which is no unique_id")
+        raise DbtInputError(f"{where}: attached to {_quoted(parent)}, which is no unique_id")
     return parent
 
 
@@ -363,7 +362,7 @@ def _read_log(path: Path) -> Iterator[tuple[str, str, Result]]:
             info = _object(event.get("info"), f"{where}: info")
             name = info.get("name")
             if not isinstance(name, str):
-                raise DbtInputError(f"{where}: info.name: expected an event's name, found {_quoted.repr(name)}")
+                raise DbtInputError(f"{where}: info.name: expected an event's name, found {_quoted(name)}")
             if name != "NodeFinished":
                 continue
             data = _object(event.get("data"), f"{where}: data")
@@ -383,7 +382,7 @@ def _check_ran(result: Result, kinds: Mapping[str, str], where: str, manifest: P
             "results and manifest must be of the same state of the project"
         )
     if kind == "test" and result.status == "success":
-        # A test that ran is pass, warn, fail or error: counting this one would invent a verification.
+        # A test that ran has status pass, warn, fail or error: counting this result would record a verification that did not happen.
         raise DbtInputError(
             f"{where}: {result.unique_id} has status 'success': it was compiled, not run, as by "
             "`dbt compile` or `dbt docs generate`; import the results of `dbt build` or `dbt test`"
@@ -393,9 +392,7 @@ def _check_ran(result: Result, kinds: Mapping[str, str], where: str, manifest: P
 def _result(unique_id: str, run: dict[str, Any], where: str, *, failures: str, timing: str) -> Result:
     status = run.get("status")
     if not isinstance(status, str) or status not in WRAPPER_STATUS:
-        raise DbtInputError(
-            f"{where}.status: {_quoted.repr(status)} is no known status of dbt: {', '.join(WRAPPER_STATUS)}"
-        )
+        raise DbtInputError(f"{where}.status: {_quoted(status)} is no known status of dbt: {', '.join(WRAPPER_STATUS)}")
     steps = [
         _object(step, f"{where}.{timing}[{index}]")
         for index, step in enumerate(_list(run.get(timing) or [], f"{where}.{timing}"))
@@ -416,7 +413,7 @@ def _failures(value: object, where: str) -> int:
     if isinstance(number, float) and number.is_integer():
         number = int(number)
     if type(number) is not int or not 0 <= number <= _MAX_FAILURES:
-        raise DbtInputError(f"{where}: expected a count of failures, found {_quoted.repr(value)}")
+        raise DbtInputError(f"{where}: expected a count of failures, found {_quoted(value)}")
     return number
 
 
@@ -425,7 +422,7 @@ def _time(step: dict[str, Any], key: str, where: str) -> str | None:
     if value is None or value == "":
         return None
     if not isinstance(value, str) or not _TIME.fullmatch(value):
-        raise DbtInputError(f"{where}: {key}: {_quoted.repr(value)} is not a time")
+        raise DbtInputError(f"{where}: {key}: {_quoted(value)} is not a time")
     return value
 
 
@@ -437,11 +434,11 @@ def _invocation_id(holder: dict[str, Any], where: str) -> str:
 def _name(value: object, where: str, limit: int = _NAME_BYTES) -> str:
     if not isinstance(value, str) or not _NAME.fullmatch(value):
         raise DbtInputError(
-            f"{where}: {_quoted.repr(value)} is no usable name: letters, digits and . _ : / @ + - "
+            f"{where}: {_quoted(value)} is no usable name: letters, digits and . _ : / @ + - "
             "are allowed, a letter or digit first"
         )
     if len(value) > limit:
-        raise DbtInputError(f"{where}: {_quoted.repr(value)} is {len(value)} bytes long; {limit} are allowed")
+        raise DbtInputError(f"{where}: {_quoted(value)} is {len(value)} bytes long; {limit} are allowed")
     return value
 
 
@@ -458,7 +455,13 @@ def _list(value: object, where: str) -> list[Any]:
 
 
 def _found(value: object) -> str:
-    return "nothing" if value is None else _quoted.repr(value)
+    return "nothing" if value is None else _quoted(value)
+
+
+def _quoted(value: object) -> str:
+    shortened = reprlib.Repr()
+    shortened.maxstring = shortened.maxother = 120
+    return shortened.repr(value)
 
 
 def _parse(raw: bytes, path: Path, first_line: int = 1) -> object:

@@ -1,7 +1,7 @@
 """Records what dbt ran: nodes as DOTs, tests with the node they are attached to as candidates, invocations as runs.
 
-It is somebody else's run, told by a file: every observation is SIMULATED_DRY_RUN, whatever happened, and no import can make a
-candidate verified. A run is stored whole, header and components in one transaction, or not at all.
+The files are a report of runs that the wrapper did not gate, so every observation is SIMULATED_DRY_RUN and no import can make a
+candidate verified. A run is stored in one transaction with its components, or not at all.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from threading import Lock
 from typing import Any, Final, Required, TypedDict, TypeVar
 
@@ -22,20 +23,20 @@ from dot_wrapper.client import calls
 from dot_wrapper.client.calls import Observation, ObservedRun, Role
 from dot_wrapper.client.errors import PayloadMismatch, Refusal
 from dot_wrapper.client.ledger import Ledger
-from dot_wrapper.sources.bulk import chunk_by_chunk, pipelined, side_by_side
-from dot_wrapper.sources.dbt.reader import WRAPPER_STATUS, DbtInput, Pair, PairRun, Result
+from dot_wrapper.sources.bulk import chunk_by_chunk, in_parallel, pipelined
+from dot_wrapper.sources.dbt.reader import WRAPPER_STATUS, AttachedTest, DbtInput, Node, PairRun, Result
 
 ACTOR: Final = "dbt-import"
-BATCH: Final = 1000
-"""Runs that are recorded in one transaction: a third of what a batch takes, for the components are in it too."""
+RUNS_PER_TRANSACTION: Final = 1000
+"""With their components at most 3,000 observations; the batch function takes 10,000."""
 
-_T = TypeVar("_T")
+T = TypeVar("T")
 Progress = Callable[[str, int], None]
 """Called with what is being imported and how many were done since the last call."""
 
 
 class Dot(TypedDict, total=False):
-    """What is registered of a node."""
+    """The arguments of ``register_dot`` for a node."""
 
     code: Required[str]
     category: str
@@ -45,7 +46,7 @@ class Dot(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """One thing that was not recorded because something else is recorded in its place."""
+    """An item that was refused, and why; ``fields`` names the fields that differ from the stored payload."""
 
     what: str
     reason: str
@@ -89,15 +90,16 @@ def import_dbt(
 ) -> ImportSummary:
     """Imports what ``read_dbt`` read. The same input again records nothing.
 
-    The catalogue comes first (role dot_cataloguer), then the runs (role dot_writer), over a second connection as well: each in
-    transactions of at most ``CHUNK`` or ``BATCH``. Where one item of these is refused, they are done again item by item: the
-    others are kept.
+    The catalogue comes first (role dot_cataloguer), then the runs (role dot_writer), over a second connection as well, in
+    transactions of at most ``CHUNK`` items or ``RUNS_PER_TRANSACTION`` runs. When an item of a transaction is refused, its items are
+    stored one by one, so that the others are stored.
 
     Raises:
-        DotWrapperError: anything but a refusal of a single item, a lost server for instance. What was committed stays; the
-            same import again goes on where it stopped.
-        DbtInputError: the results are not what they were when they were read. What was committed stays here too.
+        DotWrapperError: any error but the refusal of a single item, for instance a lost server. What was committed stays, and the
+            same import continues where it stopped.
+        DbtInputError: the file of results has changed since it was read. What was committed stays here too.
     """
+    done = progress or (lambda _what, _count: None)
     summary = ImportSummary(
         dots=len(given.nodes),
         candidates=len(given.pairs),
@@ -106,81 +108,92 @@ def import_dbt(
         unpaired_results=given.unpaired_results,
         invocations=len(given.invocation_ids),
         sourceless_tests=given.sourceless_tests,
+        paths_left_out=[node.unique_id for node in given.nodes if not _is_storable(node.path)],
     )
-    created: Counter[str] = Counter()
-    counting = Lock()
-    done = progress or (lambda _what, _count: None)
-
-    def register(connection: psycopg.Connection[Any], dots: Sequence[Dot]) -> Counter[str]:
-        made = (calls.register_dot(**dot) for dot in dots)
-        return Counter(f"dots_{outcome}" for outcome in pipelined(connection, made))
-
-    def define(connection: psycopg.Connection[Any], pairs: Sequence[Pair]) -> Counter[str]:
-        made = (calls.define_candidate(pair.code, pair.producer, pair.verifier, actor) for pair in pairs)
-        return Counter(candidates_created=sum(pipelined(connection, made)))
-
-    def record(connection: psycopg.Connection[Any], runs: Sequence[PairRun]) -> Counter[str]:
-        lines = [line for run in runs for line in _observations(run, actor)]
-        (told,) = pipelined(connection, [calls.batch(lines, atomic=True)])
-        return Counter(
-            f"{'runs' if isinstance(line.observed, ObservedRun) else 'components'}_created"
-            for line in told
-            if line.observed and line.observed.created
-        )
-
-    # Every call has a key, or is the same when it is made again, so a transaction may be repeated; one counts once it is committed.
-    def storing(
-        through: Ledger, role: str, work: Callable[[psycopg.Connection[Any], Sequence[_T]], Counter[str]]
-    ) -> Callable[[Sequence[_T]], None]:
-        def store(some: Sequence[_T]) -> None:
-            figures = through.transaction(role, lambda connection: work(connection, some), repeatable=True)
-            with counting:
-                created.update(figures)
-
-        return store
-
-    def conflict(what: str, refusal: Refusal) -> None:
-        fields = refusal.fields if isinstance(refusal, PayloadMismatch) else ()
-        reason = re.sub(r"^line \d+: ", "", refusal.reason)  # of a batch, which nobody sees
-        summary.conflicts.append(Conflict(what, reason, fields))
-
-    dots: list[Dot] = []
-    for node in given.nodes:
-        path = node.path if node.path is None or _is_prose(node.path) else None
-        if path != node.path:
-            summary.paths_left_out.append(node.unique_id)
-        dots.append(Dot(code=node.unique_id, category=node.resource_type, execution_engine="dbt", file_path=path))
-    register_dots = storing(ledger, "dot_cataloguer", register)
-    for count in chunk_by_chunk(dots, register_dots, lambda dot, why: conflict(f"DOT {dot['code']}", why)):
+    recorder = _Recorder(summary, actor)
+    store_dots = partial(recorder.store, ledger, "dot_cataloguer", _register)
+    for count in chunk_by_chunk(
+        map(_dot, given.nodes), store_dots, lambda dot, why: recorder.refused(f"DOT {dot['code']}", why)
+    ):
         done("DOTs", count)
-    define_pairs = storing(ledger, "dot_cataloguer", define)
-    for count in chunk_by_chunk(given.pairs, define_pairs, lambda pair, why: conflict(f"candidate {pair.code}", why)):
+    store_tests = partial(recorder.store, ledger, "dot_cataloguer", recorder.define)
+    for count in chunk_by_chunk(
+        given.pairs, store_tests, lambda test, why: recorder.refused(f"candidate {test.code}", why)
+    ):
         done("candidates", count)
     with closing(ledger.another()) as other:
-        both = ledger, other
+        ledgers = (ledger, other)
 
         def cancel() -> None:
-            for one in both:
+            for one in ledgers:
                 one.cancel()
 
-        for count in side_by_side(
+        for count in in_parallel(
             _counted(given.runs, summary),
-            [storing(one, "dot_writer", record) for one in both],
-            lambda run, why: conflict(f"{run.pair.code}, run {run.correlation_id}", why),
-            size=BATCH,
+            [partial(recorder.store, one, "dot_writer", recorder.record) for one in ledgers],
+            lambda run, why: recorder.refused(f"{run.pair.code}, run {run.correlation_id}", why),
+            size=RUNS_PER_TRANSACTION,
             cancel=cancel,
         ):
             done("runs", count)
-    summary.dots_created = created["dots_created"]
-    summary.dots_updated = created["dots_updated"]
-    summary.candidates_created = created["candidates_created"]
-    summary.runs_created = created["runs_created"]
-    summary.components_created = created["components_created"]
     return summary
 
 
+class _Recorder:
+    """Stores items of an import and counts in its summary what was created and refused."""
+
+    def __init__(self, summary: ImportSummary, actor: str) -> None:
+        self._summary = summary
+        self._actor = actor
+        self._counting = Lock()
+
+    def store(
+        self,
+        ledger: Ledger,
+        role: str,
+        work: Callable[[psycopg.Connection[Any], Sequence[T]], Counter[str]],
+        items: Sequence[T],
+    ) -> None:
+        """Stores some items in one transaction, and counts what it created once it is committed.
+
+        A repeated transaction is harmless: every call has an idempotency key or has the same effect when made again.
+        """
+        figures = ledger.transaction(role, lambda connection: work(connection, items), repeatable=True)
+        with self._counting:
+            for figure, count in figures.items():
+                setattr(self._summary, figure, getattr(self._summary, figure) + count)
+
+    def define(self, connection: psycopg.Connection[Any], tests: Sequence[AttachedTest]) -> Counter[str]:
+        made = (calls.define_candidate(test.code, test.producer, test.verifier, self._actor) for test in tests)
+        return Counter(candidates_created=sum(pipelined(connection, made)))
+
+    def record(self, connection: psycopg.Connection[Any], runs: Sequence[PairRun]) -> Counter[str]:
+        observations = [one for run in runs for one in _observations(run, self._actor)]
+        (lines,) = pipelined(connection, [calls.batch(observations, atomic=True)])
+        return Counter(
+            f"{'runs' if isinstance(line.observed, ObservedRun) else 'components'}_created"
+            for line in lines
+            if line.observed and line.observed.created
+        )
+
+    def refused(self, what: str, refusal: Refusal) -> None:
+        fields = refusal.fields if isinstance(refusal, PayloadMismatch) else ()
+        reason = re.sub(r"^line \d+: ", "", refusal.reason)  # a line of the batch, whose numbers are not shown
+        self._summary.conflicts.append(Conflict(what, reason, fields))
+
+
+def _dot(node: Node) -> Dot:
+    path = node.path if _is_storable(node.path) else None
+    return Dot(code=node.unique_id, category=node.resource_type, execution_engine="dbt", file_path=path)
+
+
+def _register(connection: psycopg.Connection[Any], dots: Sequence[Dot]) -> Counter[str]:
+    outcomes = pipelined(connection, (calls.register_dot(**dot) for dot in dots))
+    return Counter(dots_created=outcomes.count("created"), dots_updated=outcomes.count("updated"))
+
+
 def _counted(runs: Iterable[PairRun], summary: ImportSummary) -> Iterator[PairRun]:
-    """The runs, each counted in the summary as it goes by."""
+    """Yields the runs, and counts each in the summary."""
     observed: set[str] = set()
     for run in runs:
         if run.pair.code not in observed:
@@ -245,9 +258,9 @@ def _evidence(result: Result) -> dict[str, object]:
     }
 
 
-def _first_time(*said: str | None) -> datetime | None:
-    """The first of dbt's times that is one, with its zone: what else dbt wrote in its place is in the evidence alone."""
-    for text in filter(None, said):
+def _first_time(*texts: str | None) -> datetime | None:
+    """The first of dbt's texts that is a time with a zone. Any other text is stored in the evidence only."""
+    for text in filter(None, texts):
         try:
             time = datetime.fromisoformat(text)
         except ValueError:
@@ -257,6 +270,6 @@ def _first_time(*said: str | None) -> datetime | None:
     return None
 
 
-def _is_prose(path: str) -> bool:
-    """Whether the catalogue stores a path (``dot.fn_is_line``): one line of printable ASCII, at most 1,024 bytes."""
-    return len(path) <= 1024 and path.isascii() and path.isprintable() and not path.isspace()
+def _is_storable(path: str | None) -> bool:
+    """Whether the catalogue takes a path (``dot.fn_is_line``): none, or one line of printable ASCII of at most 1,024 bytes."""
+    return path is None or (len(path) <= 1024 and path.isascii() and path.isprintable() and not path.isspace())

@@ -1,7 +1,7 @@
-"""One line of an NDJSON file for ``dot-wrapper record``: what it may say. ``docs/observation.schema.json`` is made of it.
+"""Reads one line of an NDJSON file for ``dot-wrapper record``. ``docs/observation.schema.json`` is generated from it.
 
-A line is a simulated observation and nothing else: whoever writes a file can claim anything. The ledger's rules are the
-database's; here is only what a line is, so that a mistake is told by its field.
+A line is a simulated observation: the content of a file is not evidence of a real run. The database checks the ledger's rules;
+this module checks the form of a line, so that an error names its field.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ from pydantic import (
 
 from dot_wrapper.client import calls
 from dot_wrapper.client.calls import Call, ObservedComponent, ObservedRun
+from dot_wrapper.text import escape_control_characters
 
 
 class LineProblem(Exception):
-    """A line is not an observation: ``field`` (None for the line as a whole) and ``reason`` say why."""
+    """A line is not a valid observation. ``field`` is the field at fault, None for the whole line; ``reason`` says why."""
 
     def __init__(self, field: str | None, reason: str) -> None:
         super().__init__(reason)
@@ -49,13 +50,13 @@ def _true(value: bool) -> bool:
 _INSTANT: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})$"
 
 
-def _instant(said: object) -> object:
-    """A time of RFC 3339. What is none is left as it is, for the type to say so."""
-    if not isinstance(said, str):
-        return said
-    if not re.fullmatch(_INSTANT, said):
-        raise ValueError("it is no time with a zone; write for instance 2026-11-21T14:30:00Z")
-    return datetime.fromisoformat(said)
+def _instant(value: object) -> object:
+    """Parses a time of RFC 3339. A value that is not text is returned unchanged: the type check reports it."""
+    if not isinstance(value, str):
+        return value
+    if not re.fullmatch(_INSTANT, value):
+        raise ValueError("it is not a time with a zone; write for instance 2026-11-21T14:30:00Z")
+    return datetime.fromisoformat(value)
 
 
 Instant = Annotated[
@@ -67,7 +68,7 @@ RunId = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a
 
 
 class _Line(BaseModel):
-    """What both kinds of line say: the inputs of document 03, and what became of the run or component."""
+    """The fields that both kinds of line have: the inputs of document 03, and the state of the run or component."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -109,7 +110,7 @@ class _Line(BaseModel):
 
     @property
     def run_key(self) -> str:
-        """The run's idempotency key: the line's, else its run id, so that a restart is a replay and no second header."""
+        """The run's idempotency key: the line's, else its run id, so that recording the file again is a replay."""
         return self.idempotency_key or str(self.process_run_id)
 
 
@@ -121,7 +122,7 @@ class RunLine(_Line):
     role: None = None
 
     def call(self, run_id: UUID) -> Call[ObservedRun]:
-        """The call that records it under a run id: the line's, where it has one."""
+        """The call that records the header under a run id: the line's, if it has one."""
         return calls.observe_run(
             process_candidate_code=self.process_candidate_code,
             dot_code=self.dot_code,
@@ -141,14 +142,14 @@ class RunLine(_Line):
 
 
 class ComponentLine(_Line):
-    """The producer's or the verifier's part of a run. Its run's line comes before it."""
+    """The producer's or the verifier's part of a run. The line of its run must come before it."""
 
     record: Literal["component"]
     role: Literal["producer", "verifier"]
     parent_run_id: None = Field(None, description="The run has a parent, a component has none.")
 
     def call(self, run_id: UUID) -> Call[ObservedComponent]:
-        """The call that records it as a part of a run: the line's, where it names one."""
+        """The call that records the component of a run: the line's, if it names one."""
         return calls.observe_component(
             process_candidate_code=self.process_candidate_code,
             dot_code=self.dot_code,
@@ -183,11 +184,11 @@ def parse(line: bytes) -> Line:
     """Reads one line.
 
     Raises:
-        LineProblem: it is no JSON, says something twice or what could not be kept as it is, or is no observation.
+        LineProblem: it is not JSON, has a duplicate key or a number that would lose digits, or is not a valid observation.
     """
     try:
-        said = json.loads(
-            line.decode("utf-8"), object_pairs_hook=_each_once, parse_float=_kept, parse_constant=_no_number
+        document = json.loads(
+            line.decode("utf-8"), object_pairs_hook=_without_duplicates, parse_float=_exact, parse_constant=_not_finite
         )
     except UnicodeDecodeError as error:
         raise LineProblem(None, f"it is not UTF-8: {error.reason} at byte {error.start + 1}") from error
@@ -198,10 +199,10 @@ def parse(line: bytes) -> Line:
     except ValueError as error:
         raise LineProblem(None, str(error)) from error
     try:
-        return _LINE.validate_python(said)
+        return _LINE.validate_python(document)
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
-        # Where the kind of the record is known, it leads each path: run.actor, component.evidence_ref.a
+        # When the kind of the record is known, each path starts with it: run.actor, component.evidence_ref.a
         path = [str(part) for part in problem["loc"][1:]]
         if problem["type"] in ("union_tag_not_found", "union_tag_invalid"):
             raise LineProblem("record", "it must be run or component") from error
@@ -209,24 +210,24 @@ def parse(line: bytes) -> Line:
 
 
 def printable(text: str) -> str:
-    """A text of somebody else's on one line: what a terminal would obey is escaped, and what is too long is cut."""
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text[:200])
+    """The first 200 characters of a text, on one line, with control characters escaped."""
+    return escape_control_characters(text[:200])
 
 
-def _each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
         twice = next(name for index, (name, _) in enumerate(pairs) if name in dict(pairs[:index]))
-        raise ValueError(f"{twice[:100]!a} is said twice")
+        raise ValueError(f"duplicate key {twice[:100]!a}")
     return found
 
 
-def _kept(text: str) -> float:
+def _exact(text: str) -> float:
     number = float(text)
     if not isfinite(number) or Decimal(repr(number)) != Decimal(text):
-        raise ValueError(f"{text[:100]} has more digits than are kept")
+        raise ValueError(f"{text[:100]} has more digits than can be stored")
     return number
 
 
-def _no_number(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no number of JSON")
+def _not_finite(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not a JSON number")

@@ -1,7 +1,7 @@
 """Records the observations of an NDJSON file, one per line (``dot_wrapper.sources.ndjson.reader``).
 
-Lines are read, checked and sent in chunks, so memory does not grow with the file. Each line has an idempotency key, so a file
-that is recorded again, or from the start after an interruption, ends in the same ledger.
+Lines are read, checked and sent in chunks, so memory does not grow with the file. Each line has an idempotency key, so recording a
+file again, also after an interruption, stores nothing twice.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from dot_wrapper.sources.bulk import chunk_by_chunk, pipelined
 from dot_wrapper.sources.ndjson.reader import Line, LineProblem, RunLine, parse
 
 LINE_LIMIT: Final = 65_536
-"""Bytes of the longest line: its evidence has at most 8 KB, a reference 1 KB."""
+"""Bytes of the longest line that is read. Its evidence may have 8 KB, each reference 1 KB."""
 
 ROLE: Final = "dot_writer"
 
 Progress = Callable[[int], None]
-"""Called with how many bytes were done since the last call."""
+"""Called with the number of bytes read since the last call."""
 
 
 @dataclass(frozen=True, slots=True)
 class RefusedLine:
-    """A line that was not recorded: its number from 1, the field at fault (None for the whole line), and why."""
+    """A line that was not recorded: its number, counted from 1, the field at fault (None for the whole line), and why."""
 
     line: int
     field: str | None
@@ -45,7 +45,7 @@ class RefusedLine:
 
 @dataclass(slots=True)
 class RecordSummary:
-    """What became of the lines of a file. ``recorded_before`` counts replays, ``undone`` says that nothing was kept."""
+    """Figures about the lines of a file. ``recorded_before`` counts replays; ``undone`` is true when nothing was stored."""
 
     lines: int = 0
     runs_created: int = 0
@@ -66,7 +66,7 @@ class _Numbered:
 
 
 class _Undo(Exception):
-    """Ends the transaction of an atomic recording without keeping it."""
+    """Rolls the transaction of an atomic recording back."""
 
 
 def record(
@@ -77,15 +77,16 @@ def record(
     refused: Callable[[RefusedLine], None],
     progress: Progress = lambda _bytes: None,
 ) -> RecordSummary:
-    """Records each line; a line that is refused is told to ``refused`` and left out (role dot_writer; dot_reader too for lines
-    that do not name their run).
+    """Records each line of a stream (role dot_writer; also dot_reader for lines that do not name their run).
 
     Args:
-        atomic: all lines or none, in one transaction. All are tried, so that each refusal is told.
+        atomic: store all lines or none, in one transaction. All lines are tried, so that each refusal is reported.
+        refused: called with each refused line. The others are recorded.
+        progress: called with the number of bytes read since the last call.
 
     Raises:
-        DotWrapperError: anything but the refusal of a line. Without ``atomic`` what was committed stays, and the same file
-            again goes on; with it nothing was stored.
+        DotWrapperError: any error but the refusal of a line. Without ``atomic``, what was committed stays, and recording the same
+            file again continues; with it, nothing was stored.
     """
     summary = RecordSummary()
 
@@ -115,10 +116,10 @@ def record(
     def at_once(connection: psycopg.Connection[Any]) -> None:
         def store(some: Sequence[_Numbered]) -> Counter[str]:
             try:
-                with connection.transaction():  # a savepoint: a refused chunk is tried again line by line
+                with connection.transaction():  # a savepoint: the lines of a refused chunk are stored one by one
                     return _store(connection, some)
             except psycopg.Error as error:
-                # Not retried: what was read of the stream cannot be read again.
+                # Not retried: the stream cannot be read a second time.
                 raise from_database(error) from error
 
         store_all(store)
@@ -159,8 +160,8 @@ def _store(connection: psycopg.Connection[Any], some: Sequence[_Numbered]) -> Co
 
 
 def _stored_runs(connection: psycopg.Connection[Any], lines: Sequence[Line]) -> dict[tuple[str, str], UUID]:
-    """The runs that are recorded by (candidate, key), for lines that do not name theirs. Read as dot_reader, within the
-    transaction, so that an atomic recording sees its own."""
+    """The stored runs by (candidate, key), for lines that do not name their run. Read as dot_reader within the open transaction, so
+    that an atomic recording finds the runs that it has stored itself."""
     if not lines:
         return {}
     connection.execute("set local role dot_reader")
@@ -179,7 +180,7 @@ def _stored_runs(connection: psycopg.Connection[Any], lines: Sequence[Line]) -> 
 def _observations(
     stream: BinaryIO, summary: RecordSummary, refuse: Callable[[RefusedLine], None], progress: Progress
 ) -> Iterator[_Numbered]:
-    """The lines that are observations; the others are refused. Blank ones are passed over."""
+    """Yields the lines that are observations and refuses the others. Skips blank lines."""
     number = 0
     while line := stream.readline(LINE_LIMIT + 1):
         number += 1
@@ -192,7 +193,7 @@ def _observations(
                 progress(len(line))
             continue
         if number == 1:
-            line = line.removeprefix(b"\xef\xbb\xbf")  # the mark that some editors begin a file with
+            line = line.removeprefix(b"\xef\xbb\xbf")  # a byte order mark
         if not line.strip():
             continue
         summary.lines += 1
@@ -207,7 +208,7 @@ def _refused(number: int, refusal: Refusal) -> RefusedLine:
 
 
 def _field(refusal: Refusal) -> str | None:
-    """The field of the line that a refusal is about, from the constraint's name."""
+    """The field of the line at fault, derived from the name of the constraint."""
     if isinstance(refusal, PayloadMismatch):
         return ", ".join(refusal.fields)
     found = re.fullmatch(
