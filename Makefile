@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-INPUT ?= examples/dbt
+INPUT ?=
 REV ?=
 BENCH ?=
 PLOT ?= $(VENV)/bench.json
@@ -13,7 +13,7 @@ MUTANTS ?=
 .PHONY: run test proof mutants wheel check format bench bench-plots freeze snapshot lock stop clean
 
 run: $(VENV)/installed
-	@$(BIN)/python -m tools.demo "$(INPUT)"
+	@$(BIN)/python -m tools.demo $(if $(INPUT),"$(INPUT)")
 
 # The rules, attacks and races on 16, and on 15 where Debian's server is installed; everything on the embedded PostgreSQL 18.
 # With DATABASE_URL: everything on that server, see docs/servers.md.

@@ -1088,6 +1088,10 @@ CREATE VIEW dot.v_process_candidate WITH (security_barrier='true')
 
 ALTER VIEW dot.v_process_candidate OWNER TO dot_owner;
 
+CREATE VIEW dot.v_process_last_seen WITH (security_barrier='true')
+
+ALTER VIEW dot.v_process_last_seen OWNER TO dot_owner;
+
 CREATE VIEW dot.v_process_reason WITH (security_barrier='true')
 
 ALTER VIEW dot.v_process_reason OWNER TO dot_owner;
@@ -1722,6 +1726,22 @@ COMMENT ON COLUMN dot.v_process_candidate.verifier_dot_code IS 'The DOT that ver
 
 COMMENT ON COLUMN dot.v_process_candidate.verifier_role IS 'The role whose members alone record the verifier; NULL for any login.';
 
+COMMENT ON COLUMN dot.v_process_last_seen.actor IS 'Who ran it, as the call claims.';
+
+COMMENT ON COLUMN dot.v_process_last_seen.evidence_ref IS 'What the verifier''s end was recorded with, for instance failures.';
+
+COMMENT ON COLUMN dot.v_process_last_seen.evidence_type IS 'Its evidence type.';
+
+COMMENT ON COLUMN dot.v_process_last_seen.observed_at IS 'When it was recorded, by the clock of the server.';
+
+COMMENT ON COLUMN dot.v_process_last_seen.outcome IS 'failed, skipped, warned or passed; where the verifier has not ended, the end_state of the run.';
+
+COMMENT ON COLUMN dot.v_process_last_seen.process_candidate_code IS 'The process candidate.';
+
+COMMENT ON COLUMN dot.v_process_last_seen.process_run_id IS 'The run that occurred last; NULL where there is none.';
+
+COMMENT ON COLUMN dot.v_process_last_seen.ran_at IS 'When it occurred, as its source says, else when it was recorded.';
+
 COMMENT ON COLUMN dot.v_process_reason.kind IS 'reason or caveat.';
 
 COMMENT ON COLUMN dot.v_process_reason.sentence IS 'What it means.';
@@ -2208,6 +2228,8 @@ COMMENT ON VIEW dot.v_process_board IS 'Per candidate: its pair, whether it is v
 
 COMMENT ON VIEW dot.v_process_candidate IS 'The candidates as they were defined: producer, verifier, by whom, when.';
 
+COMMENT ON VIEW dot.v_process_last_seen IS 'Per candidate its newest run of any evidence type and what was seen of it. No verdict reads this.';
+
 COMMENT ON VIEW dot.v_process_reason IS 'What each word in reasons and caveats means.';
 
 COMMENT ON VIEW dot.v_process_run IS 'One row per run with its end_state: failed, skipped, completed, prepared, awaits_verifier, stale or open.';
@@ -2546,6 +2568,8 @@ GRANT SELECT ON TABLE dot.v_process_board TO dot_reader;
 GRANT SELECT ON TABLE dot.v_process_candidate TO dot_reader;
 GRANT SELECT ON TABLE dot.v_process_candidate TO dot_cataloguer;
 GRANT SELECT ON TABLE dot.v_process_candidate TO dot_writer;
+
+GRANT SELECT ON TABLE dot.v_process_last_seen TO dot_reader;
 
 GRANT SELECT ON TABLE dot.v_process_reason TO dot_reader;
 

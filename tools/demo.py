@@ -1,8 +1,8 @@
-"""The main job, start to end, with every command it runs shown: ``make run``.
+"""What ``make run`` does.
 
-Upgrades the database, imports a dbt target directory, rehearses one pair and prints board, funnel and inventory. On a fresh
-database the rehearsal is first refused by preflight: somebody has to attest that a snapshot exists. The demonstration does
-that, for an hour, and logs it. A second run on the same data adds nothing.
+Without an input it demonstrates the main job on the bundled dbt project, in a database of its own on the embedded server: the import;
+a rehearsal that preflight refuses; the attestation that lets it in, which this program makes; the rehearsal; the board. With
+``INPUT=`` it imports that dbt project into the database that ``dot-wrapper`` uses, and adds nothing else.
 """
 
 from __future__ import annotations
@@ -14,66 +14,80 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from dot_wrapper import cli
-from dot_wrapper.cli.output import say
-from dot_wrapper.cli.session import database_url, open_ledger
-from dot_wrapper.client.errors import DotWrapperError
-from dot_wrapper.files import ROOT
+import psycopg
+from psycopg.conninfo import make_conninfo
 
-KEY: Final = "demonstration"
+from dot_wrapper import cli
+from dot_wrapper.cli.output import print_error, say
+from dot_wrapper.cli.session import open_ledger
+from dot_wrapper.files import ROOT
+from dot_wrapper.operations import embedded
+
+EXAMPLE: Final = ROOT / "examples" / "dbt"
+DATABASE: Final = "dot_wrapper_demonstration"
 ACTOR: Final = "demonstration"
 
 
 def main() -> int:
-    """Runs the demonstration; the exit code of the first command that failed."""
+    """Imports a project or demonstrates; the exit code of the first command that failed."""
     parser = argparse.ArgumentParser(prog="make run", description="Run the main job on a dbt target directory.")
-    parser.add_argument("input", nargs="?", type=Path, default=ROOT / "examples" / "dbt")
-    target: Path = parser.parse_args().input
-    code = _show("upgrade")
-    if code == cli.DONE:
-        os.environ["DATABASE_URL"] = database_url()  # so that only the first command names the embedded server
-    code = code or _import(target) or _rehearse()
-    for command in ("board", "funnel", "inventory"):
-        code = code or _show(command)
-    return code
-
-
-def _import(target: Path) -> int:
-    """A conflict is told and is no reason to stop: everything else was recorded."""
-    code = _show("import", "dbt", _relative(target))
-    return 0 if code == cli.REFUSED else code
-
-
-def _rehearse() -> int:
-    """Rehearses the first candidate; where preflight blocks, attests, logs that, and rehearses again."""
+    parser.add_argument(
+        "input", nargs="?", type=Path, help="a dbt target directory; the demonstration where it is left out"
+    )
+    target: Path | None = parser.parse_args().input
+    if target is not None:
+        return cli.run(("upgrade",)) or cli.run(("import", "dbt", str(target)))
     try:
-        with open_ledger() as ledger:
-            found = ledger.select(
-                "select process_candidate_code from dot.v_process_candidate order by process_candidate_code limit 1"
-            )
-    except DotWrapperError as error:
-        say(f"error: {error.message}")
+        url = own_database()
+    except embedded.EmbeddedServerError as error:
+        print_error(f"error: {error}")
         return cli.FAILED
-    if not found:
-        say("\nNo candidate is defined: there is no pair to rehearse.")
-        return cli.DONE
-    rehearsal = ("rehearse", found[0]["process_candidate_code"], "--key", KEY, "--actor", ACTOR)
-    code = _show(*rehearsal)
-    if code != cli.REFUSED:
+    say(
+        f"A demonstration, in database {DATABASE} of the embedded PostgreSQL. Your dbt project: make run INPUT=path/to/target"
+    )
+    return demonstrate(url)
+
+
+def own_database() -> str:
+    """The connection string of the demonstration's database on the embedded server, made where it is missing."""
+    server = embedded.start()
+    with psycopg.connect(server, autocommit=True) as connection:
+        if (
+            connection.execute("select 1 from pg_catalog.pg_database where datname = %s", (DATABASE,)).fetchone()
+            is None
+        ):
+            connection.execute(f'create database "{DATABASE}"')
+    return make_conninfo(server, dbname=DATABASE)
+
+
+def demonstrate(url: str) -> int:
+    """Runs the demonstration on a database. A second time it adds nothing but an attestation, where the first has expired."""
+    os.environ["DATABASE_URL"] = url
+    code = _show("upgrade") or _show("import", "dbt", os.path.relpath(EXAMPLE))
+    if code:
         return code
+    with open_ledger() as ledger:
+        (first,) = ledger.select("select process_candidate_code from dot.v_process_candidate order by 1 limit 1")
+    candidate = first["process_candidate_code"]
+    rehearsal = ("rehearse", candidate, "--key", ACTOR, "--actor", ACTOR)
+    code = _show(*rehearsal)
+    if code == cli.REFUSED:
+        code = _attest() or _show(*rehearsal)
+    return code or _show("board") or _show("funnel")
+
+
+def _attest() -> int:
+    """Attests that a snapshot exists, where that alone keeps the rehearsal out, and logs who did so."""
     with open_ledger() as ledger:
         blocked = [one["check_name"] for one in ledger.preflight() if one["verdict"] not in ("PASS", "WARN")]
         if blocked != ["fs_snapshot_present"]:
             return cli.REFUSED
-        finding = "attested by the demonstration, nobody looked"
-        attested = _show("preflight", "attest", "--actor", ACTOR, "--finding", finding)
-        if attested == cli.DONE:
+        say("\nA person attests what SQL cannot see. Here the demonstration does, and says so:")
+        finding = "attested by the demonstration: no person has looked"
+        code = _show("preflight", "attest", "--actor", ACTOR, "--finding", finding)
+        if code == cli.DONE:
             ledger.log_command("dot_wrapper.preflight_attest", "apply", "completed", ACTOR, {"reason": "make run"})
-    return attested or _show(*rehearsal)
-
-
-def _relative(path: Path) -> str:
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+    return code
 
 
 def _show(*command: str) -> int:

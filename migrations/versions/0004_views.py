@@ -21,6 +21,7 @@ APPLIES = (
     "views/v_process_run_runtime_v2",
     "views/v_process_runtime_v2",
     "views/v_process_run_count",
+    "views/v_process_last_seen",
     "views/v_process_run_verification_v3",
     "views/v_process_verification_v3",
     "views/v_process_reason",

@@ -23,6 +23,7 @@ from dot_wrapper.cli import (
     drift,
     outbox,
     recording,
+    require,
     restored,
     runs,
     server,
@@ -46,7 +47,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (server, catalogue, recording, runs, verdicts, switches, outbox, doctor, drift, restored):
+for module in (server, catalogue, recording, runs, verdicts, require, switches, outbox, doctor, drift, restored):
     app.add_typer(module.app)  # without a name: its commands become commands of this app
 
 

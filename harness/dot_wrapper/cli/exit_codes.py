@@ -6,6 +6,7 @@ DONE: Final = 0
 FAILED: Final = 1
 BAD_INPUT: Final = 2
 REFUSED: Final = 3
+NOT_VERIFIED: Final = 4
 FOUND: Final = 5
 INTERRUPTED: Final = 130
 TERMINATED: Final = 143

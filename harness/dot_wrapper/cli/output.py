@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -27,6 +27,24 @@ from dot_wrapper.text import escape_control_characters
 # Everything printed is data: nothing in it is read as markup or emoji code, or highlighted.
 stdout = Console(markup=False, emoji=False, highlight=False)
 stderr = Console(markup=False, emoji=False, highlight=False, stderr=True)
+
+
+DBT_KINDS = frozenset(
+    (
+        "model",
+        "seed",
+        "snapshot",
+        "source",
+        "test",
+        "unit_test",
+        "analysis",
+        "operation",
+        "function",
+        "exposure",
+        "metric",
+    )
+)
+"""What a code of a dbt node begins with."""
 
 
 @dataclass(slots=True)
@@ -96,6 +114,24 @@ def counted(count: int, thing: str) -> str:
 def local(time: datetime) -> str:
     """A time without its zone, in the zone of this machine."""
     return time.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def age(time: datetime) -> str:
+    """How long ago a time was, for instance ``3 h ago``; in whole units, rounded down."""
+    seconds = max(int((datetime.now(UTC) - time).total_seconds()), 0)
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length} {unit} ago"
+    return f"{seconds} s ago"
+
+
+def short_name(code: str) -> str:
+    """The name that people know a DOT or candidate by: of dbt's ``test.PROJECT.NAME.HASH`` the name, of any other code all of it."""
+    kind, *parts = code.split(".")
+    if kind not in DBT_KINDS or len(parts) < 2:
+        return code
+    named = parts[1:2] if kind == "test" else parts[1:]
+    return ".".join(named)
 
 
 @contextmanager

@@ -2,54 +2,111 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
-from dot_wrapper.cli.output import Json, counted, local, print_json, print_rows, say
-from dot_wrapper.cli.runs import OfCandidate, run_by_id, summary_of, verdict_of_run
+from dot_wrapper.cli.output import Json, age, counted, local, print_json, print_rows, say, short_name
+from dot_wrapper.cli.runs import GRADES, OfCandidate, run_by_id, summary_of, verdict_of_run
 from dot_wrapper.cli.session import open_ledger
 from dot_wrapper.client.errors import UnknownReference
 from dot_wrapper.client.ledger import Ledger
+
+Outcome = Literal["failed", "warned", "skipped", "passed", "prepared", "awaits_verifier", "stale", "open", "never"]
 
 app = typer.Typer()
 
 
 @app.command()
-def board(as_json: Json = False) -> None:
-    """List the candidates and whether each is verified, by its latest real run: why not, or with which caveats.
+def board(
+    state: Annotated[
+        Outcome | None, typer.Option(help="Candidates whose newest run came to this, or had none (never).")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Candidates with this producer: its code, or the end of it.")
+    ] = None,
+    superseded: Annotated[bool, typer.Option("--superseded", help="Those too that another candidate follows.")] = False,
+    wide: Annotated[bool, typer.Option("--wide", help="Full codes and run counts, for a wide terminal.")] = False,
+    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="At most so many.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """List the candidates: what was last seen of each, simulated or not, and whether it is verified by its latest real run.
 
-    Example: dot-wrapper board --json
+    Those that failed come first, then those that warned or were skipped. What was seen in a simulated run verifies nothing.
+
+    Example: dot-wrapper board --state failed --model orders
     """
     with open_ledger() as ledger:
-        rows = ledger.select(
-            """
-            select process_candidate_code, verified, independently_verified, reasons, caveats, last_verified_run_id,
-                superseded_by, simulated_runs, dry_runs, real_runs
-            from dot.v_process_board
-            order by process_candidate_code
-            """
-        )
+        rows, total = _board(ledger, state, model, superseded, limit)
     if as_json:
         print_json(rows)
         return
     for row in rows:
-        later = [f"superseded by {row['superseded_by']}"] if row["superseded_by"] else []
-        row["remarks"] = row["reasons"] + row["caveats"] + later
-    print_rows(
-        rows,
-        {
-            "process_candidate_code": "candidate",
-            "verified": "verified",
-            "remarks": "remarks",
-            "simulated_runs": "sim",
-            "dry_runs": "dry",
-            "real_runs": "real",
-        },
+        row |= _shown(row, wide)
+    columns = {"name": "candidate", "seen": "last seen", "when": "when", "verdict": "verified"}
+    if wide:
+        columns |= {"simulated_runs": "sim", "dry_runs": "dry", "real_runs": "real"}
+    print_rows(rows, columns, unfolded="when")
+    independently = f", {total['independently']} of them independently" if total["verified"] else ""
+    say(f"{counted(total['candidates'], 'candidate')}, {total['verified']} verified{independently}")
+    if total["candidates"] > len(rows):
+        say(f"and {total['candidates'] - len(rows)} more: --limit, --state, --model")
+
+
+def _board(
+    ledger: Ledger, state: str | None, model: str | None, superseded: bool, limit: int
+) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """A page of the board, and how many candidates it is a page of."""
+    rows = ledger.select(
+        """
+        with chosen as (
+            select v3.process_candidate_code, v3.producer_dot_code, v3.verified, v3.independently_verified, v3.reasons,
+                v3.caveats, v3.last_verified_run_id, v3.last_verified_at, v3.superseded_by, seen.outcome as last_seen,
+                seen.ran_at, seen.actor, seen.process_run_id as last_seen_run_id, seen.evidence_type as last_seen_as,
+                seen.evidence_ref -> 'failures' as failures,
+                count(*) over () as candidates,
+                count(*) filter (where v3.verified) over () as verified_candidates,
+                count(*) filter (where v3.independently_verified) over () as independently
+            from dot.v_process_verification_v3 as v3
+            join dot.v_process_last_seen as seen on seen.process_candidate_code = v3.process_candidate_code
+            where (%(superseded)s or v3.superseded_by is null)
+                and (%(state)s::text is null or coalesce(seen.outcome, 'never') = %(state)s)
+                and (%(model)s::text is null or v3.producer_dot_code = %(model)s
+                    or right(v3.producer_dot_code, length(%(model)s) + 1) = '.' || %(model)s)
+            order by array_position('{failed,warned,skipped}', seen.outcome), seen.outcome, v3.process_candidate_code
+            limit %(limit)s
+        )
+        select chosen.*, c.simulated_runs, c.dry_runs, c.real_runs
+        from chosen
+        join dot.v_process_run_count as c on c.process_candidate_code = chosen.process_candidate_code
+        order by array_position('{failed,warned,skipped}', last_seen), last_seen, chosen.process_candidate_code
+        """,
+        {"superseded": superseded, "state": state, "model": model, "limit": limit},
     )
-    verified = [row["independently_verified"] for row in rows if row["verified"]]
-    independently = f", {sum(verified)} of them independently" if verified else ""
-    say(f"{counted(len(rows), 'candidate')}, {len(verified)} verified{independently}")
+    totals = {"candidates": "candidates", "verified_candidates": "verified", "independently": "independently"}
+    total = dict.fromkeys(totals.values(), 0)
+    for row in rows:
+        total |= {name: row.pop(column) for column, name in totals.items()}
+    return rows, total
+
+
+def _shown(row: dict[str, Any], wide: bool) -> dict[str, str]:
+    """The cells of a row of the board, two lines each."""
+    name = str if wide else short_name
+    failures = f", {counted(row['failures'], 'failure')}" if row["failures"] else ""
+    # What follows from the columns beside it is not said again.
+    remarks = [word for word in row["reasons"] if word not in ("no_run", "no_real_run")] + row["caveats"]
+    if row["superseded_by"]:
+        remarks.append(f"superseded by {name(row['superseded_by'])}")
+    verdict = "yes" if row["verified"] else "no"
+    if row["last_verified_at"]:
+        verdict += f", {'' if row['verified'] else 'last '}{age(row['last_verified_at'])}"
+    return {
+        "name": f"{name(row['process_candidate_code'])}\n  of {name(row['producer_dot_code'])}",
+        "seen": f"{row['last_seen']}{failures}\nby {row['actor']}" if row["last_seen"] else "never",
+        "when": f"{local(row['ran_at'])}\n{GRADES[row['last_seen_as']]}" if row["ran_at"] else "",
+        "verdict": "\n".join(filter(None, (verdict, ", ".join(remarks)))),
+    }
 
 
 @app.command()
@@ -115,12 +172,11 @@ def _print_candidate(verdict: dict[str, Any]) -> None:
     if verdict["superseded_by"]:
         say(f"superseded by {verdict['superseded_by']}: it takes simulations only")
     if verdict["latest_real_run_id"]:
-        say(f"latest real run: {verdict['latest_real_run_id']} at {local(verdict['latest_real_run_at'])}")
+        at = verdict["latest_real_run_at"]
+        say(f"latest real run: {verdict['latest_real_run_id']} at {local(at)}, {age(at)}")
     if verdict["last_verified_run_id"] and not verdict["verified"]:
-        say(
-            f"last verified run: {verdict['last_verified_run_id']} at {local(verdict['last_verified_at'])};"
-            " a newer one is not"
-        )
+        at = verdict["last_verified_at"]
+        say(f"last verified run: {verdict['last_verified_run_id']} at {local(at)}, {age(at)}; a newer one is not")
 
 
 @app.command()

@@ -1,0 +1,143 @@
+"""Whether candidates are verified, as a program asks before it goes on: ``dot-wrapper require``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from dot_wrapper.client.errors import InputError, UnknownReference
+from dot_wrapper.client.ledger import Ledger
+
+LOOK_AGAIN_SECONDS: Final = 2.0
+"""How long a wait pauses between two looks."""
+
+IN_FLIGHT: Final = (None, "open", "awaits_verifier")
+"""End states that may still become ``completed``; None where no run has begun."""
+
+# By its latest real run, or by the run that is named.
+_VERDICTS: Final = """
+select c.process_candidate_code, c.superseded_by, v3.process_run_id, coalesce(v3.verified, false) as verified,
+    coalesce(v3.reasons, array['no_real_run']) as reasons, coalesce(v3.caveats, '{}') as caveats,
+    v3.verifier_completed_at as verified_at, run.end_state,
+    coalesce(v3.verifier_completed_at < statement_timestamp() - %(max_age)s::interval, false) as too_old
+from dot.v_process_candidate as c
+left join dot.v_process_verification_v3 as latest on latest.process_candidate_code = c.process_candidate_code
+left join dot.v_process_run_verification_v3 as v3
+    on v3.process_candidate_code = c.process_candidate_code
+    and v3.process_run_id = coalesce(%(run)s::uuid, latest.latest_real_run_id)
+left join dot.v_process_run as run
+    on run.process_candidate_code = c.process_candidate_code and run.process_run_id = v3.process_run_id
+where case
+    when %(candidates)s::text[] is not null then c.process_candidate_code = any (%(candidates)s::text[])
+    else c.superseded_by is null and (
+        %(model)s::text is null or c.producer_dot_code = %(model)s
+        or right(c.producer_dot_code, length(%(model)s) + 1) = '.' || %(model)s
+    )
+end
+order by c.process_candidate_code
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What is asked for.
+
+    Attributes:
+        candidates: these candidates; None for each that no other follows.
+        model: of all candidates those with this producer: its code, or the end of it after a dot.
+        run: verified by this run, and not by the latest real run.
+        max_age: not older than this, since the verifier completed.
+        strict: without a caveat.
+    """
+
+    candidates: Sequence[str] | None = None
+    model: str | None = None
+    run: UUID | None = None
+    max_age: timedelta | None = None
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was found of one candidate.
+
+    Attributes:
+        missing: what keeps it from being accepted, as words of ``v_process_reason``, ``too_old`` or ``superseded``; empty where it is.
+        verified_at: when the verifier completed; None where it did not.
+        in_flight: whether a run may still bring what is missing.
+    """
+
+    candidate: str
+    run: UUID | None
+    missing: tuple[str, ...]
+    caveats: tuple[str, ...]
+    verified_at: datetime | None
+    superseded_by: str | None
+    in_flight: bool
+
+
+def examine(ledger: Ledger, demand: Demand) -> list[Answer]:
+    """How each candidate of a demand stands now.
+
+    Raises:
+        UnknownReference: a named candidate does not exist.
+        InputError: no candidate is meant at all, so that an empty list is never taken for a verdict.
+    """
+    found = ledger.select(
+        _VERDICTS,
+        {
+            "candidates": None if demand.candidates is None else list(demand.candidates),
+            "model": demand.model,
+            "run": demand.run,
+            "max_age": demand.max_age,
+        },
+    )
+    unknown = sorted(set(demand.candidates or ()) - {one["process_candidate_code"] for one in found})
+    if unknown:
+        raise UnknownReference(
+            f"{', '.join(unknown)}: no such process candidate", hint="`dot-wrapper board` lists the candidates."
+        )
+    if not found:
+        raise InputError("no candidate is meant: nothing was looked at")
+    answers = []
+    for one in found:
+        missing = list(one["reasons"])
+        missing += ["too_old"] * (one["verified"] and one["too_old"])
+        missing += one["caveats"] if demand.strict else ()
+        missing += ["superseded"] * (one["superseded_by"] is not None)
+        answers.append(
+            Answer(
+                one["process_candidate_code"],
+                one["process_run_id"],
+                tuple(missing),
+                tuple(one["caveats"]),
+                one["verified_at"] if one["verified"] else None,
+                one["superseded_by"],
+                in_flight=not one["verified"] and not one["superseded_by"] and one["end_state"] in IN_FLIGHT,
+            )
+        )
+    return answers
+
+
+def await_verdicts(
+    ledger: Ledger, demand: Demand, wait: timedelta, waiting: Callable[[int], None] = lambda _count: None
+) -> list[Answer]:
+    """``examine``, repeated while a run of a candidate that is not accepted is in flight, or none has begun, for at most ``wait``.
+
+    Args:
+        waiting: called before each pause with the number of candidates that are waited for.
+    """
+    end = time.monotonic() + wait.total_seconds()
+    while True:
+        answers = examine(ledger, demand)
+        awaited = [one for one in answers if one.missing and one.in_flight]
+        settled = [one for one in answers if one.missing and not one.in_flight]
+        left = end - time.monotonic()
+        if not awaited or settled or left <= 0:
+            return [replace(one, in_flight=one.in_flight and bool(one.missing)) for one in answers]
+        waiting(len(awaited))
+        time.sleep(min(LOOK_AGAIN_SECONDS, left))
