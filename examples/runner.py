@@ -16,9 +16,7 @@ import tempfile
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-from dot_wrapper.client.caller_path import Run, caller_path
-from dot_wrapper.client.errors import DotWrapperError, LeaseNotLive, Refusal
-from dot_wrapper.client.ledger import Ledger
+from dot_wrapper import DotWrapperError, LeaseNotLive, Ledger, Refusal, Run, caller_path
 
 
 def produce(run: Run) -> Path:

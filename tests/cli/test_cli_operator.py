@@ -163,7 +163,7 @@ def test_show_has_header_components_admission_and_timeline(
     assert [one["component_role"] for one in as_json["component_rows"]] == ["producer", "verifier"]
     assert as_json["admission"]["gates"]
     simulated = str(observe_run(db.connect("writer"))["process_run_id"])
-    assert "a simulated run asks no gate" in dot_wrapper("show", simulated).out
+    assert "a simulated run needs no gate" in dot_wrapper("show", simulated).out
     for unknown in (str(uuid.uuid4()), "nonsense"):
         outcome = dot_wrapper("show", unknown)
         assert (outcome.code, "is no run" in outcome.err) == (cli.REFUSED, True)

@@ -116,7 +116,7 @@ def test_a_generator_is_read_batch_by_batch_as_its_lines_are_asked_for(
     db: Database, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     define_pair(db)
-    monkeypatch.setattr(calls, "BATCH", 3)
+    monkeypatch.setattr(calls, "BATCH_SIZE", 3)
     read: list[int] = []
 
     def endless() -> Iterator[calls.Observation]:

@@ -1,21 +1,32 @@
-"""The Python API: one exception class per refusal, and a retry of exactly what is safe to repeat."""
+"""Both ledgers: one exception class per refusal, and a retry of exactly what is safe to repeat."""
 
 from __future__ import annotations
 
+import inspect
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
-from dot_wrapper.client import database, errors
-from dot_wrapper.client.ledger import ATTEMPTS, Ledger
+from dot_wrapper.client import calls, database, errors
+from dot_wrapper.client.caller_path import AsyncRun, Run
+from dot_wrapper.client.calls import Pair
+from dot_wrapper.client.ledger import ATTEMPTS, AsyncLedger, Ledger
 from support import GATES, PAIR, PRODUCER, VERIFIER, Database, acquire, define_pair, ready_for_real_runs, rows, value
+from support.flavors import Flavor
 
 
-def header(ledger: Ledger, **replaced: Any) -> Any:
+@pytest.fixture
+def ledger(db: Database, flavor: Flavor) -> Iterator[Any]:
+    with flavor.ledger(lambda: flavor.connect(db.url_as("operator"))) as opened:
+        yield opened
+
+
+def header(ledger: Any, **replaced: Any) -> Any:
     """A legal header, or one with some arguments replaced."""
     return ledger.observe_run(
         **{
@@ -31,7 +42,7 @@ def header(ledger: Ledger, **replaced: Any) -> Any:
     )
 
 
-def begin(ledger: Ledger, candidate: str, **replaced: Any) -> Any:
+def begin(ledger: Any, candidate: str, **replaced: Any) -> Any:
     return ledger.begin_run(
         **{
             "process_candidate_code": candidate,
@@ -47,7 +58,7 @@ def begin(ledger: Ledger, candidate: str, **replaced: Any) -> Any:
     )
 
 
-def component(ledger: Ledger, run_id: uuid.UUID, **replaced: Any) -> Any:
+def component(ledger: Any, run_id: uuid.UUID, **replaced: Any) -> Any:
     return ledger.observe_component(
         **{
             "process_candidate_code": PAIR,
@@ -62,7 +73,7 @@ def component(ledger: Ledger, run_id: uuid.UUID, **replaced: Any) -> Any:
     )
 
 
-def test_each_refusal_is_its_own_class_with_sqlstate_and_constraint(db: Database, ledger: Ledger) -> None:
+def test_each_refusal_is_its_own_class_with_sqlstate_and_constraint(db: Database, ledger: Any) -> None:
     ready_for_real_runs(db)
     run_id = header(ledger, idempotency_key="k").process_run_id
     component(ledger, run_id)
@@ -146,7 +157,7 @@ def test_each_refusal_is_its_own_class_with_sqlstate_and_constraint(db: Database
         assert refused.value.hint, constraint
 
 
-def test_a_conflict_names_what_is_defined_otherwise(db: Database, ledger: Ledger) -> None:
+def test_a_conflict_names_what_is_defined_otherwise(db: Database, ledger: Any) -> None:
     define_pair(db)
     with pytest.raises(errors.DefinitionConflict) as refused:
         ledger.define_candidate(PAIR, PRODUCER, VERIFIER, "tester", pins_output=True, max_age=timedelta(days=7))
@@ -154,7 +165,7 @@ def test_a_conflict_names_what_is_defined_otherwise(db: Database, ledger: Ledger
     assert ledger.define_candidate(PAIR, PRODUCER, VERIFIER, "tester") is False
 
 
-def test_a_run_that_is_begun_again_is_the_same_run_under_a_new_token(db: Database, ledger: Ledger) -> None:
+def test_a_run_that_is_begun_again_is_the_same_run_under_a_new_token(db: Database, ledger: Any) -> None:
     ready_for_real_runs(db)
     first = begin(ledger, PAIR, evidence_type="REAL_RUN", idempotency_key="today")
     again = begin(ledger, PAIR, evidence_type="REAL_RUN", idempotency_key="today")
@@ -167,14 +178,15 @@ def test_a_run_that_is_begun_again_is_the_same_run_under_a_new_token(db: Databas
     )
 
 
-def test_a_time_without_a_zone_is_refused_before_it_is_sent(db: Database, ledger: Ledger) -> None:
+def test_a_time_without_a_zone_is_refused_before_it_is_sent(db: Database, ledger: Any) -> None:
     define_pair(db)
     naive = datetime(2026, 11, 21, 9)
-    for call in (
+    attempts: list[Callable[[], object]] = [
         lambda: header(ledger, occurred_at=naive),
         lambda: component(ledger, uuid.uuid4(), occurred_at=naive),
         lambda: ledger.define_candidate("shop.timed", PRODUCER, VERIFIER, "tester", source_time=naive),
-    ):
+    ]
+    for call in attempts:
         with pytest.raises(errors.InvalidInput, match="has no time zone"):
             call()
 
@@ -183,47 +195,48 @@ def test_a_standby_is_no_closed_gate() -> None:
     assert errors.of_sqlstate("25006", "gate_primary_check") is errors.ReadOnlyDatabase
 
 
-def test_what_cannot_even_be_sent_is_invalid_input(db: Database, ledger: Ledger) -> None:
+def test_what_cannot_even_be_sent_is_invalid_input(db: Database, ledger: Any) -> None:
     define_pair(db)
     with pytest.raises(errors.InvalidInput):
         header(ledger, actor="nul\0byte")
 
 
-def test_a_login_without_the_role_is_told_so(db: Database) -> None:
+def test_a_login_without_the_role_is_told_so(db: Database, flavor: Flavor) -> None:
     with (
-        Ledger(lambda: database.connect(db.url_as("nobody"))) as ledger,
+        flavor.ledger(lambda: flavor.connect(db.url_as("nobody"))) as ledger,
         pytest.raises(errors.NotPermitted) as refused,
     ):
         header(ledger)
     assert refused.value.hint
 
 
-def test_a_database_without_the_wrapper_says_how_to_install_it(empty_url: str) -> None:
-    with Ledger(lambda: database.connect(empty_url)) as ledger, pytest.raises(errors.NotInstalled) as refused:
+def test_a_database_without_the_wrapper_says_how_to_install_it(empty_url: str, flavor: Flavor) -> None:
+    with flavor.ledger(lambda: flavor.connect(empty_url)) as ledger, pytest.raises(errors.NotInstalled) as refused:
         ledger.open_gates()
     assert "dot-wrapper upgrade" in str(refused.value.hint)
 
 
-def test_a_server_that_is_not_there_is_unavailable() -> None:
+def test_a_server_that_is_not_there_is_unavailable(flavor: Flavor) -> None:
     with (
-        Ledger(lambda: database.connect("postgresql://x@/x?host=/nonexistent")) as ledger,
+        flavor.ledger(lambda: flavor.connect("postgresql://x@/x?host=/nonexistent")) as ledger,
         pytest.raises(errors.DatabaseUnavailable) as refused,
     ):
         ledger.open_gates()
     assert refused.value.sqlstate is None
 
 
-def test_an_unknown_candidate_is_an_unknown_reference(ledger: Ledger) -> None:
+def test_an_unknown_candidate_is_an_unknown_reference(ledger: Any) -> None:
     with pytest.raises(errors.UnknownReference):
         ledger.pair("nobody.knows")
 
 
-def test_the_role_ends_with_the_transaction(db: Database) -> None:
+def test_the_role_ends_with_the_transaction(db: Database, ledger: Any) -> None:
+    (inside,) = ledger.select("select current_user::text as role", role="dot_writer")
     with database.connect(db.url_as("operator")) as connection:
         with database.transaction(connection, "dot_writer"):
-            inside = connection.execute("select current_user").fetchone()
+            pass
         after = connection.execute("select current_user").fetchone()
-    assert (inside, after) == (("dot_writer",), (db.login("operator"),))
+    assert (inside, after) == ({"role": "dot_writer"}, (db.login("operator"),))
 
 
 @pytest.mark.parametrize(("given", "expected"), [("off", "on"), ("local", "local"), ("on", "on")])
@@ -235,51 +248,28 @@ def test_an_acknowledged_write_is_durable_whatever_the_session_says(db: Database
 
 
 class Flaky:
-    """Connections of which the first few are ended by the server right after they have committed a call."""
+    """Connections of which the first few are lost right after the server has committed a call."""
 
-    def __init__(self, db: Database, cuts: int) -> None:
-        self.db, self.cuts, self.opened = db, cuts, 0
+    def __init__(self, db: Database, flavor: Flavor, cuts: int) -> None:
+        self.db, self.flavor, self.cuts, self.opened = db, flavor, cuts, 0
 
-    def __call__(self) -> psycopg.Connection[Any]:
-        connection = database.connect(self.db.url_as("operator"))
+    def __call__(self) -> Any:
         self.opened += 1
-        if self.opened <= self.cuts:
-            connection.close()
-            connection = CutAfterCommit.connect(self.db.url_as("operator"), autocommit=True)
-        return connection
+        return self.flavor.connect(self.db.url_as("operator"), cut=self.opened <= self.cuts)
 
 
-class CutAfterCommit(psycopg.Connection[Any]):
-    """The server commits; the answer is lost."""
-
-    def transaction(self, *args: Any, **kwargs: Any) -> Any:
-        outer = super().transaction(*args, **kwargs)
-        connection = self
-
-        class Cut:
-            def __enter__(self) -> Any:
-                return outer.__enter__()
-
-            def __exit__(self, *exception: Any) -> None:
-                outer.__exit__(*exception)
-                connection.close()
-                raise psycopg.OperationalError("the connection was cut after COMMIT")
-
-        return Cut()
-
-
-def test_a_lost_acknowledgement_is_repeated_with_the_same_key_and_stores_once(db: Database) -> None:
+def test_a_lost_acknowledgement_is_repeated_with_the_same_key_and_stores_once(db: Database, flavor: Flavor) -> None:
     define_pair(db)
-    with Ledger(Flaky(db, cuts=2)) as ledger:
+    with flavor.ledger(Flaky(db, flavor, cuts=2)) as ledger:
         run = header(ledger, idempotency_key="k")
     assert run.created is False  # the first attempt had committed
     stored = rows(db.connect("reader"), "select process_run_id from dot.v_process_run")
     assert [one["process_run_id"] for one in stored] == [run.process_run_id]
 
 
-def test_a_lost_acknowledgement_without_a_key_is_not_repeated(db: Database) -> None:
+def test_a_lost_acknowledgement_without_a_key_is_not_repeated(db: Database, flavor: Flavor) -> None:
     define_pair(db)
-    with Ledger(Flaky(db, cuts=1)) as ledger, pytest.raises(errors.DatabaseUnavailable):
+    with flavor.ledger(Flaky(db, flavor, cuts=1)) as ledger, pytest.raises(errors.DatabaseUnavailable):
         header(ledger)
     assert value(db.connect("reader"), "select count(*) from dot.v_process_run") == 1
 
@@ -310,59 +300,58 @@ def test_a_connection_with_a_transaction_of_its_own_is_refused(db: Database) -> 
         header(ledger)
 
 
-def test_a_mistake_in_a_query_is_no_lost_server(ledger: Ledger) -> None:
+def test_a_mistake_in_a_query_is_no_lost_server(ledger: Any) -> None:
     with pytest.raises(errors.DotWrapperError) as mistaken:
         ledger.select("select 1 where 1 = %s")
     assert type(mistaken.value) is errors.DotWrapperError
 
 
-def test_a_statement_that_is_cancelled_says_why(db: Database) -> None:
+def test_a_statement_that_is_cancelled_says_why(db: Database, flavor: Flavor) -> None:
+    url = make_conninfo(db.url_as("operator"), options="-c statement_timeout=100")
     with (
-        Ledger(
-            lambda: psycopg.connect(db.url_as("operator"), autocommit=True, options="-c statement_timeout=1")
-        ) as ledger,
+        flavor.ledger(lambda: flavor.connect(url)) as ledger,
         pytest.raises(errors.StatementCancelled) as cancelled,
     ):
         ledger.select("select pg_sleep(10)")
     assert "statement_timeout" in str(cancelled.value.hint)
 
 
-def test_the_retry_is_bounded(db: Database) -> None:
+def test_the_retry_is_bounded(db: Database, flavor: Flavor) -> None:
     define_pair(db)
-    flaky = Flaky(db, cuts=100)
-    with Ledger(flaky) as ledger, pytest.raises(errors.DatabaseUnavailable):
+    flaky = Flaky(db, flavor, cuts=100)
+    with flavor.ledger(flaky) as ledger, pytest.raises(errors.DatabaseUnavailable):
         header(ledger, idempotency_key="k")
     assert flaky.opened == ATTEMPTS
 
 
 @pytest.mark.parametrize("sqlstate", ["40001", "40P01"])
-def test_serialization_failures_are_repeated_and_then_given_up(db: Database, ledger: Ledger, sqlstate: str) -> None:
-    calls = 0
+def test_serialization_failures_are_repeated_and_then_given_up(db: Database, ledger: Any, sqlstate: str) -> None:
+    attempts = 0
 
-    def fail(connection: psycopg.Connection[Any]) -> None:
-        nonlocal calls
-        calls += 1
-        connection.execute(f"do $$ begin raise exception using errcode = '{sqlstate}'; end $$")
+    def fail(connection: Any) -> Any:
+        nonlocal attempts
+        attempts += 1
+        return connection.execute(f"do $$ begin raise exception using errcode = '{sqlstate}'; end $$")
 
     with pytest.raises(errors.RetryExhausted):
         ledger.transaction("dot_writer", fail, repeatable=False)
-    assert calls == ATTEMPTS
+    assert attempts == ATTEMPTS
 
 
-def test_a_refusal_is_never_repeated(db: Database, ledger: Ledger) -> None:
-    calls = 0
+def test_a_refusal_is_never_repeated(db: Database, ledger: Any) -> None:
+    attempts = 0
 
-    def refuse(connection: psycopg.Connection[Any]) -> None:
-        nonlocal calls
-        calls += 1
-        connection.execute("do $$ begin raise check_violation; end $$")
+    def refuse(connection: Any) -> Any:
+        nonlocal attempts
+        attempts += 1
+        return connection.execute("do $$ begin raise check_violation; end $$")
 
     with pytest.raises(errors.InvalidInput):
         ledger.transaction("dot_writer", refuse, repeatable=True)
-    assert calls == 1
+    assert attempts == 1
 
 
-def test_a_lease_can_be_taken_renewed_and_released(db: Database, ledger: Ledger) -> None:
+def test_a_lease_can_be_taken_renewed_and_released(db: Database, ledger: Any) -> None:
     define_pair(db)
     token = ledger.acquire_lease(PAIR, "worker", 60)
     assert token == 1
@@ -373,40 +362,76 @@ def test_a_lease_can_be_taken_renewed_and_released(db: Database, ledger: Ledger)
     assert acquire(db.connect("writer")) == 2
 
 
-def test_a_server_that_is_away_for_a_moment_is_waited_for(db: Database) -> None:
+def end_session(db: Database) -> None:
+    with db.connect("creator") as creator:
+        ended = "select pg_terminate_backend(pid) from pg_stat_activity where usename = %s"
+        assert rows(creator, ended, db.login("operator"))
+
+
+def test_a_connection_that_the_server_ended_is_opened_again(db: Database, ledger: Any) -> None:
+    define_pair(db)
+    first = ledger.pair(PAIR)
+    end_session(db)
+    assert ledger.pair(PAIR) == first
+
+
+def test_a_server_that_is_away_for_a_moment_is_waited_for(db: Database, flavor: Flavor) -> None:
     define_pair(db)
     attempts = 0
 
-    def connect() -> psycopg.Connection[Any]:
+    def connect() -> Any:
         nonlocal attempts
         attempts += 1
         if attempts in (2, 3):
             raise psycopg.OperationalError("the database system is starting up")
-        return database.connect(db.url_as("operator"))
+        return flavor.connect(db.url_as("operator"))
 
-    with Ledger(connect) as ledger:
+    with flavor.ledger(connect) as ledger:
         assert ledger.pair(PAIR)
-        assert ledger._connection is not None
-        ledger._connection.close()
-        ledger._connection = None
+        ledger.close()
         assert header(ledger).created  # without a key, too: nothing had been sent
     assert attempts == 4
 
 
-def test_a_first_connection_that_fails_is_not_tried_again() -> None:
+def test_a_first_connection_that_fails_is_not_tried_again(flavor: Flavor) -> None:
     """A wrong password that is tried five times locks the account."""
     attempts = 0
 
-    def connect() -> psycopg.Connection[Any]:
+    def connect() -> Any:
         nonlocal attempts
         attempts += 1
         raise psycopg.OperationalError("password authentication failed")
 
-    with Ledger(connect) as ledger, pytest.raises(errors.DatabaseUnavailable):
+    with flavor.ledger(connect) as ledger, pytest.raises(errors.DatabaseUnavailable):
         ledger.open_gates()
     assert attempts == 1
 
 
-def test_a_time_that_is_no_integer_of_the_database_is_invalid_input(db: Database, ledger: Ledger) -> None:
+def test_a_time_that_is_no_integer_of_the_database_is_invalid_input(db: Database, ledger: Any) -> None:
     with pytest.raises(errors.InvalidInput):
         ledger.acquire_lease(PAIR, "worker", 10**10)
+
+
+def test_help_shows_the_arguments_and_the_answer_of_each_call() -> None:
+    for name, described in inspect.getmembers(calls, inspect.isfunction):
+        # A batch is taken by a method of its own, which yields.
+        if (
+            name.startswith("_")
+            or name == "batch"
+            or not str(described.__annotations__.get("return")).startswith("Call[")
+        ):
+            continue
+        method = getattr(Ledger, name)
+        assert method is getattr(AsyncLedger, name)
+        assert method.__doc__ == described.__doc__
+        arguments = inspect.signature(described).parameters
+        assert list(inspect.signature(method).parameters) == ["self", *arguments]
+        assert list(inspect.signature(getattr(Ledger(), name)).parameters) == list(arguments)
+    assert inspect.signature(Ledger.pair).return_annotation is Pair
+
+
+def test_both_flavors_have_the_same_methods() -> None:
+    for waiting, awaited in ((Ledger, AsyncLedger), (Run, AsyncRun)):
+        assert {name for name in dir(waiting) if not name.startswith("_")} == {
+            name for name in dir(awaited) if not name.startswith("_")
+        }

@@ -10,10 +10,13 @@ import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 from alembic import command
+from psycopg.conninfo import conninfo_to_dict
+from sqlalchemy import create_engine
 from typer.main import get_command
 
 from dot_wrapper import cli
@@ -108,8 +111,20 @@ def test_programs_pin_first(logging: tuple[str, Path]) -> None:
             await ledger.preflight()
             await ledger.select("select * from dot.v_dot_gate")
 
+    arguments: dict[str, Any] = {**conninfo_to_dict(url), "application_name": "dot-wrapper of an engine"}
+    engine = create_engine("postgresql+psycopg://", connect_args=arguments)
+    with engine.connect():
+        pass  # SQLAlchemy asks a new connection for itself, in transactions of its own
+
+    def with_the_pool_of_an_engine() -> None:
+        ledger = Ledger.from_engine(engine)
+        ledger.preflight()
+        ledger.select("select * from dot.v_dot_gate")
+
     assert unpinned(log, plain) == []
     assert unpinned(log, lambda: asyncio.run(asynchronous())) == []
+    assert unpinned(log, with_the_pool_of_an_engine) == []
+    engine.dispose()
 
 
 def test_a_statement_without_the_pin_is_seen(logging: tuple[str, Path]) -> None:

@@ -59,11 +59,11 @@ def _tell(report: Report) -> None:
             {
                 "level": one.level,
                 "what": f"{one.kind} {one.identity}\n{one.property}",
-                "said": one.said(),
+                "values": one.summary(),
             }
             for one in report.differences
         ]
-        print_rows(shown, {"level": "level", "what": "what", "said": "expected, and found"}, lines=True)
+        print_rows(shown, {"level": "level", "what": "what", "values": "expected, and found"}, lines=True)
     curable = [one for one in report.differences if one.cure and one.level != "info"]
     for heading, of_shell in (("As a superuser, in psql:", False), ("In a shell, in the checkout:", True)):
         chosen = list(dict.fromkeys(one.cure for one in curable if one.cure and one.is_cured_in_shell() == of_shell))

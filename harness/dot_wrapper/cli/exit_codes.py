@@ -1,4 +1,4 @@
-"""What `dot-wrapper` returns; docs/cli.md says what each means."""
+"""The exit codes of `dot-wrapper`; docs/cli.md explains them."""
 
 from typing import Final
 

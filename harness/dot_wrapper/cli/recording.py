@@ -105,7 +105,7 @@ def record_lines(
 ) -> None:
     """Record observations from a file: one per line, simulated runs only.
 
-    A line that is refused is told with its number, field and reason, the others are recorded, and the exit code is 3. The same
+    A refused line is reported with its number, field and reason, the others are recorded, and the exit code is 3. The same
     file again records nothing twice: one that was interrupted is simply recorded again.
 
     Example: dot-wrapper record examples/observations.ndjson

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from operator import eq, ge, lt
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
@@ -48,33 +49,43 @@ def runs(
 
     Example: dot-wrapper runs --candidate bakery.orders --state completed --since 2026-11-01
     """
-    with open_ledger() as ledger:
-        found = ledger.select(
-            """
-            select process_candidate_code, process_run_id, evidence_type, end_state, occurred_at, observed_at,
-                last_observed_at, components, actor, session_actor, idempotency_key, correlation_id, parent_run_id
-            from dot.v_process_run
-            where (%(candidate)s::text is null or process_candidate_code = %(candidate)s)
-                and (%(state)s::text is null or end_state = %(state)s)
-                and (%(evidence_type)s::text is null or evidence_type = %(evidence_type)s)
-                and (%(since)s::timestamptz is null or observed_at >= %(since)s)
-                and (%(until)s::timestamptz is null or observed_at < %(until)s)
-                and (%(occurred_since)s::timestamptz is null or occurred_at >= %(occurred_since)s)
-                and (%(occurred_until)s::timestamptz is null or occurred_at < %(occurred_until)s)
-            order by observed_at desc, process_run_id desc
-            limit %(limit)s
-            """,
-            {
-                "candidate": candidate,
-                "state": state,
-                "evidence_type": evidence_type,
-                "since": _time("--since", since),
-                "until": _time("--until", until),
-                "occurred_since": _time("--occurred-since", occurred_since),
-                "occurred_until": _time("--occurred-until", occurred_until),
-                "limit": limit,
-            },
+    # Imported here, because importing SQLAlchemy takes as long as all other imports of a command.
+    from sqlalchemy import select
+
+    from dot_wrapper.client.views import RUNS
+
+    run = RUNS.c
+    conditions = (
+        (eq, run.process_candidate_code, candidate),
+        (eq, run.end_state, state),
+        (eq, run.evidence_type, evidence_type),
+        (ge, run.observed_at, _time("--since", since)),
+        (lt, run.observed_at, _time("--until", until)),
+        (ge, run.occurred_at, _time("--occurred-since", occurred_since)),
+        (lt, run.occurred_at, _time("--occurred-until", occurred_until)),
+    )
+    query = (
+        select(
+            run.process_candidate_code,
+            run.process_run_id,
+            run.evidence_type,
+            run.end_state,
+            run.occurred_at,
+            run.observed_at,
+            run.last_observed_at,
+            run.components,
+            run.actor,
+            run.session_actor,
+            run.idempotency_key,
+            run.correlation_id,
+            run.parent_run_id,
         )
+        .where(*(compare(column, value) for compare, column, value in conditions if value is not None))
+        .order_by(run.observed_at.desc(), run.process_run_id.desc())
+        .limit(limit)
+    )
+    with open_ledger() as ledger:
+        found = ledger.select(query)
     if as_json:
         print_json(found)
         return
@@ -168,7 +179,7 @@ def _print_fields(title: str, row: dict[str, Any], shown: tuple[str, ...] | list
 
 def _print_admission(admission: dict[str, Any] | None) -> None:
     if admission is None:
-        say("admission: none, a simulated run asks no gate")
+        say("admission: none, a simulated run needs no gate")
         return
     rows = [{"what": gate, "verdict": value, "detail": "gate"} for gate, value in admission["gates"].items()]
     rows += [

@@ -5,12 +5,12 @@
         run.producer("completed", output_ref="s3://bucket/out")
         run.verifier("completed")
 
-Entering it does what comes before the DOT, in the seed's order: mint process_run_id and correlation_id, then in one call and one
-transaction gates, preflight, lease, header. Leaving it releases the lease. Each call commits by itself, so a process that dies
-leaves what it had recorded; the same key takes the run up again: the same run, the same rows, none twice.
+Entering it does what must precede the DOT, in the order of document 03: mint process_run_id and correlation_id, then in one call and
+one transaction gates, preflight, lease, header. Leaving it releases the lease. Each call commits by itself, so what a process recorded
+before it died stays. The same idempotency key continues the same run, and stores no row twice.
 
-A refusal is raised as its own exception class, and recorded in a second transaction as a refused command, because whatever
-the refusing function wrote is rolled back with it. Where the optional amendment is on, a blocked header tells of it too.
+A refusal is raised as its own exception class. It is also recorded as a refused command, in a second transaction, because the
+transaction of the refused call is rolled back. If the optional amendment is on, a blocked header records it too.
 
 ``async_caller_path`` is the same for asyncio: ``async with``, and ``await run.producer(...)``.
 """
@@ -43,11 +43,11 @@ class _Required(TypedDict):
 
 
 class Options(_Required, total=False):
-    """How a run is asked for.
+    """The options of a run.
 
-    ``evidence_type`` is never changed: where a gate is off, DRY_RUN and REAL_RUN are refused and SIMULATED_DRY_RUN goes on.
-    ``holder`` holds the lease, by default a name of this path's own: who shares one takes the lease from each other. The same
-    ``idempotency_key`` takes the same run up again. ``lease_seconds`` is 1 to 3,600, by default ``LEASE_SECONDS``. ``mint`` makes the
+    ``evidence_type`` is never changed: when a gate is off, DRY_RUN and REAL_RUN are refused, and SIMULATED_DRY_RUN is not affected.
+    ``holder`` holds the lease, by default a name unique to this path: paths with the same holder take the lease from each other. The
+    same ``idempotency_key`` continues the same run. ``lease_seconds`` is 1 to 3,600, by default ``LEASE_SECONDS``. ``mint`` makes the
     ids. ``occurred_at``, with a time zone, and the key ``attempt`` of ``evidence_ref`` are as for ``Ledger.observe_run``.
     """
 
@@ -62,7 +62,7 @@ class Options(_Required, total=False):
 
 
 class Refs(TypedDict, total=False):
-    """Where a component's input, output and error lie, what else is evidence of it, and when it happened, as the source says: as for
+    """References to a component's input, output and error, further evidence, and its time according to the source: as for
     ``Ledger.observe_component``."""
 
     input_ref: str | None
@@ -74,20 +74,20 @@ class Refs(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of the path and what came of it, for people."""
+    """One step of the path and its outcome, for people."""
 
     name: str
     outcome: str
 
 
 class _Path:
-    """The path as sequences of calls, for ``Run`` and ``AsyncRun`` alike.
+    """The path as sequences of calls, the same for ``Run`` and ``AsyncRun``.
 
     Attributes:
-        process_run_id, correlation_id: the run the caller goes on with: its own, or the one stored under the same key.
+        process_run_id, correlation_id: the run to go on with: a new one, or the one stored with the same key.
         created: whether this call stored the header.
-        holder: who holds the lease, with the fencing token ``lease_token``.
-        steps: what was done so far, for people.
+        holder: the holder of the lease, whose fencing token is ``lease_token``.
+        steps: the steps so far, for people.
     """
 
     process_run_id: UUID
@@ -96,7 +96,7 @@ class _Path:
     _token: int | None = None
 
     def __init__(self, pair: Pair, options: Options) -> None:
-        # A misspelt option would be an idempotency key that is not there.
+        # A misspelt option must not silently be a missing idempotency key.
         unknown = set(options) - Options.__required_keys__ - Options.__optional_keys__
         missing = Options.__required_keys__ - set(options)
         if unknown or missing:
@@ -110,14 +110,14 @@ class _Path:
         self._options = options
 
     def _enter(self) -> Steps[None]:
-        """All that comes before the DOT. Where it is refused, the lease was not taken."""
+        """Everything that precedes the DOT. If it is refused, the lease was not taken."""
         mint = self._options.get("mint", uuid7)
         self.process_run_id, self.correlation_id = mint(), str(mint())
         self._did("mint", f"run {self.process_run_id}")
         try:
             begun = yield from self._logged(iter(self._begin()))
         except BaseException as error:
-            # Where the answer was lost, or not waited for, the lease may have been taken all the same.
+            # If the answer was lost or not awaited, the lease may have been taken.
             if not isinstance(error, DotWrapperError) or (isinstance(error, DatabaseUnavailable) and error.was_sent):
                 yield from self._abandon(error)
             raise
@@ -166,17 +166,14 @@ class _Path:
         self._did(role, _stored(status, component.created))
         return component
 
-    def _renew(self, ttl_seconds: int) -> Steps[bool]:
-        return (yield from calls.renew_lease(self.pair.code, self.holder, self.lease_token, ttl_seconds))
-
     def _leave(self) -> Steps[None]:
         released = yield from calls.release_lease(self.pair.code, self.holder, self.lease_token)
         self._did("release", "released" if released else "was over already")
 
     def _abandon(self, error: BaseException) -> Steps[None]:
-        """Releases the lease after an error, which is what the caller must see, whatever becomes of the lease."""
+        """Releases the lease after an error. If that fails too, the caller still gets the first error."""
         try:
-            # Where the answer was lost the token is not known, and the same holder gets another one.
+            # If the answer was lost, the token is unknown; the same holder can get another one.
             token = self._token or (yield from calls.acquire_lease(self.pair.code, self.holder, 1))
             if token is not None:
                 yield from calls.release_lease(self.pair.code, self.holder, token)
@@ -184,7 +181,7 @@ class _Path:
             error.add_note(f"and the lease was not released, it runs out by itself: {release.message}")
 
     def _logged(self, steps: Steps[T]) -> Steps[T]:
-        """Some steps, of which a refusal is logged. The refusal is what the caller must see, logged or not."""
+        """Makes some steps, and logs a refusal. The caller gets the refusal even if it cannot be logged."""
         try:
             return (yield from steps)
         except Refusal as refusal:
@@ -209,8 +206,8 @@ class _Path:
             raise
 
     def _tell_of(self, refusal: Refusal) -> Steps[None]:
-        """Stores a blocked header where the amendment is on. It has no key, so that the run can still be had under its own; what
-        the ledger does not know, or may not name, has none."""
+        """Stores a blocked header if the amendment is on and the ledger accepts it. It has no idempotency key, so that the run can still
+        be recorded with its own."""
         if refusal.constraint is None:
             return
         try:
@@ -233,7 +230,7 @@ class _Path:
     @property
     def lease_token(self) -> int:
         """The fencing token of the path's lease."""
-        assert self._token is not None, "the path has not been entered"  # noqa: S101  the two ways in enter it first
+        assert self._token is not None, "the path has not been entered"  # noqa: S101  both context managers enter it first
         return self._token
 
     def _did(self, step: str, outcome: str) -> None:
@@ -248,16 +245,16 @@ class Run(_Path):
         self.ledger = ledger
 
     def producer(self, status: Status, **refs: Unpack[Refs]) -> ObservedComponent:
-        """Records how the producer stands. Raises as ``Ledger.observe_component``; a refusal is logged."""
+        """Records the state of the producer. Raises as ``Ledger.observe_component``; a refusal is logged."""
         return self.ledger.walk(self._component("producer", status, refs))
 
     def verifier(self, status: Status, **refs: Unpack[Refs]) -> ObservedComponent:
-        """Records how the verifier stands. Raises as ``Ledger.observe_component``; a refusal is logged."""
+        """Records the state of the verifier. Raises as ``Ledger.observe_component``; a refusal is logged."""
         return self.ledger.walk(self._component("verifier", status, refs))
 
     def renew(self, ttl_seconds: int = LEASE_SECONDS) -> bool:
-        """Keeps the lease for longer; False where it is over, and the run with it."""
-        return self.ledger.walk(self._renew(ttl_seconds))
+        """Extends the lease; False if it has expired, and with it the run."""
+        return self.ledger.renew_lease(self.pair.code, self.holder, self.lease_token, ttl_seconds)
 
 
 class AsyncRun(_Path):
@@ -268,33 +265,33 @@ class AsyncRun(_Path):
         self.ledger = ledger
 
     async def producer(self, status: Status, **refs: Unpack[Refs]) -> ObservedComponent:
-        """Records how the producer stands. Raises as ``AsyncLedger.observe_component``; a refusal is logged."""
+        """Records the state of the producer: as ``Run.producer``."""
         return await self.ledger.walk(self._component("producer", status, refs))
 
     async def verifier(self, status: Status, **refs: Unpack[Refs]) -> ObservedComponent:
-        """Records how the verifier stands. Raises as ``AsyncLedger.observe_component``; a refusal is logged."""
+        """Records the state of the verifier: as ``Run.verifier``."""
         return await self.ledger.walk(self._component("verifier", status, refs))
 
     async def renew(self, ttl_seconds: int = LEASE_SECONDS) -> bool:
-        """Keeps the lease for longer; False where it is over, and the run with it."""
-        return await self.ledger.walk(self._renew(ttl_seconds))
+        """Extends the lease; False if it has expired, and with it the run."""
+        return await self.ledger.renew_lease(self.pair.code, self.holder, self.lease_token, ttl_seconds)
 
 
 @contextmanager
 def caller_path(ledger: Ledger, pair: Pair, **options: Unpack[Options]) -> Iterator[Run]:
-    """Runs the caller path (seed 03 "Layered design") around the body.
+    """Runs the caller path (seed 03 "Layered design") around the body of the ``with`` statement.
 
     Args:
         options: see ``Options``; ``evidence_type`` and ``actor`` are required.
 
     Raises:
-        All of ``Ledger.begin_run``: nothing is recorded but the refusal.
+        As ``Ledger.begin_run``: only the refusal is recorded.
     """
     run = Run(ledger, pair, options)
     ledger.walk(run._enter())
     try:
         yield run
-        ledger.walk(run._leave())  # in the block: Ctrl-C that comes now gives the lease back too
+        ledger.walk(run._leave())  # inside the block, so that an interrupt here releases the lease too
     except BaseException as error:
         ledger.walk(run._abandon(error))
         raise
@@ -308,13 +305,13 @@ async def async_caller_path(ledger: AsyncLedger, pair: Pair, **options: Unpack[O
     try:
         yield run
     except BaseException as error:
-        await _to_its_end(ledger.walk(run._abandon(error)))
+        await _complete(ledger.walk(run._abandon(error)))
         raise
-    await _to_its_end(ledger.walk(run._leave()))
+    await _complete(ledger.walk(run._leave()))
 
 
-async def _to_its_end(last: Coroutine[Any, Any, None]) -> None:
-    """A task that is cancelled while it gives its lease back does that first."""
+async def _complete(last: Coroutine[Any, Any, None]) -> None:
+    """Completes the release of a lease before a cancellation of the task takes effect."""
     task = asyncio.ensure_future(last)
     try:
         await asyncio.shield(task)
@@ -324,7 +321,7 @@ async def _to_its_end(last: Coroutine[Any, Any, None]) -> None:
 
 
 def _gates(opened: Collection[str], evidence_type: EvidenceType) -> str:
-    """Gates are read, not moved: off means no execution, and no other evidence type than the one asked for."""
+    """The state of the gates, for people."""
     if evidence_type == "SIMULATED_DRY_RUN":
         return f"no-execute ({len(GATES) - len(opened)} of {len(GATES)} off); a simulation needs none"
     return ", ".join(f"{key} on" for key in (GATES[:2] if evidence_type == "DRY_RUN" else GATES))

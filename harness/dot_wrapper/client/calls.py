@@ -1,8 +1,7 @@
-"""What the wrapper's functions are called with and what they answer, without a connection.
+"""Descriptions of the calls of the wrapper's functions, without a connection.
 
-Each function below describes one call as a ``Call``: the role it is made as, the statement, its parameters, and how the rows
-become an answer. ``Ledger`` and ``AsyncLedger`` (``dot_wrapper.client.ledger``) make the calls, and have a method of the same name and
-arguments for each.
+Each function below describes one call as a ``Call``: its role, statement and parameters, and how its rows become an answer. ``Ledger``
+and ``AsyncLedger`` (``dot_wrapper.client.ledger``) make the calls, and have a method of the same name and arguments for each.
 
 A sequence of calls that depend on each other is written once, for both, as a generator: ``answer = yield from a_call()``.
 """
@@ -26,7 +25,7 @@ from dot_wrapper.client.errors import DotWrapperError, InvalidInput, UnknownRefe
 EvidenceType = Literal["SIMULATED_DRY_RUN", "DRY_RUN", "REAL_RUN"]
 Status = Literal["prepared", "started", "completed", "failed", "skipped"]
 RunStatus = Status | Literal["blocked"]
-"""Only with the optional amendment a header may be blocked: it tells of a call that was refused."""
+"""Only with the optional amendment a header may be blocked: it records that a call was refused."""
 Role = Literal["producer", "verifier"]
 
 GATES: Final = (
@@ -40,7 +39,7 @@ Parameters = Mapping[str, object] | tuple[object, ...]
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 Steps = Generator["Call[Any]", Any, T]
-"""Calls that depend on each other: yields each, is sent its answer or thrown its refusal, and returns what they come to."""
+"""Calls that depend on each other: yields each, is sent its answer or thrown its refusal, and returns the result of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +47,12 @@ class Call(Generic[T_co]):
     """One statement, made in one transaction as one role.
 
     Attributes:
-        role: the wrapper's role it is made as.
+        role: the role of the wrapper that makes it.
         query: the statement, with psycopg's placeholders.
         parameters: its parameters.
-        answer: makes the answer of the rows that come back.
-        repeatable: whether it may be made twice, because it has an idempotency key or only reads. Then it is made again after
-            a lost connection, when nobody knows whether it was committed.
+        answer: converts the rows of the result.
+        repeatable: whether it may be made twice, because it has an idempotency key or only reads. Then it is repeated after a lost
+            connection, when it is unknown whether it was committed.
     """
 
     role: str
@@ -63,7 +62,7 @@ class Call(Generic[T_co]):
     repeatable: bool = False
 
     def __iter__(self) -> Generator[Call[Any], Any, T_co]:
-        """Lets a sequence of steps say ``answer = yield from call``."""
+        """Allows ``answer = yield from call`` in a sequence of steps."""
         answer: T_co = yield self
         return answer
 
@@ -79,7 +78,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class ObservedRun:
-    """The run the caller goes on with; ``created`` is False where a call with the same key had stored it before."""
+    """The run to go on with; ``created`` is False if an earlier call with the same key had stored it."""
 
     process_run_id: UUID
     correlation_id: str
@@ -88,11 +87,11 @@ class ObservedRun:
 
 @dataclass(frozen=True, slots=True)
 class BegunRun:
-    """A run that was begun, and what let it begin.
+    """A run that was begun, with the checks that admitted it.
 
     Attributes:
-        observed: the run the caller goes on with.
-        lease_token: the fencing token under which it goes on.
+        observed: the run to go on with.
+        lease_token: the fencing token of its lease.
         open_gates: the gates that were open, by key.
         preflight: the preflight checks, each PASS or WARN: check_name, verdict, detail.
     """
@@ -105,7 +104,7 @@ class BegunRun:
 
 @dataclass(frozen=True, slots=True)
 class ObservedComponent:
-    """A stored component row; ``created`` is False where a call with the same key had stored it before."""
+    """A stored component; ``created`` is False if an earlier call with the same key had stored it."""
 
     component_id: UUID
     created: bool
@@ -113,7 +112,7 @@ class ObservedComponent:
 
 @dataclass(frozen=True, slots=True)
 class ObservedPair:
-    """The run that a pair was recorded under, and its two rows; None for a part that was not to be recorded."""
+    """The run of a pair and its two components; None for a part without a status."""
 
     run: ObservedRun
     producer: ObservedComponent | None
@@ -122,11 +121,11 @@ class ObservedPair:
 
 @dataclass(frozen=True, slots=True)
 class ObservedLine:
-    """What became of one observation of a batch.
+    """The result of one observation of a batch.
 
     Attributes:
-        observed: the run or component that is stored, as the call alone would have returned it; None where it was refused.
-        refusal: why it was refused, which is not raised; None where it was not.
+        observed: the stored run or component, as the call alone would have returned it; None if it was refused.
+        refusal: why it was refused, as an exception that is not raised; None if it was stored.
     """
 
     observed: ObservedRun | ObservedComponent | None
@@ -136,8 +135,8 @@ class ObservedLine:
 Observation = Call[ObservedRun] | Call[ObservedComponent]
 """A call of ``observe_run`` or ``observe_component``, as a line of a batch."""
 
-BATCH: Final = 1000
-"""Observations that are sent at once; the database takes 10,000 at the most."""
+BATCH_SIZE: Final = 1000
+"""Observations of one call of ``observe_batch``; the database takes 10,000."""
 
 
 # Observations (role dot_writer)
@@ -163,12 +162,12 @@ def observe_run(
 ) -> Call[ObservedRun]:
     """Records the header of a run (``fn_process_run_observe``, seed 03 "Layered design").
 
-    Go on with what is returned: under a known key that is the run stored before. ``dry_run`` follows from the type.
+    Go on with the run that is returned: for a known key it is the run stored before. ``dry_run`` follows from the evidence type.
 
     Args:
-        evidence_ref: an object of at most 8 KB. Its key ``attempt``, an object too, tells of this attempt alone (a trace id, a
-            process id): it is stored and not compared, where the same key is said again.
-        occurred_at: when it happened, as the source says, with a time zone. It is shown, and enters no verdict.
+        evidence_ref: an object of at most 8 KB. Its key ``attempt``, an object too, describes this attempt only, for instance by a
+            trace id: it is stored, and not compared when the idempotency key is used again.
+        occurred_at: the time according to the source, with a time zone. It is shown, and no verdict uses it.
 
     Raises:
         MissingInput, InvalidInput, UnknownReference, GateClosed, PreflightBlocked, LeaseNotLive, NotTheWriter, Superseded,
@@ -216,14 +215,14 @@ def begin_run(
     evidence_ref: Mapping[str, object] | None = None,
     occurred_at: datetime | None = None,
 ) -> Call[BegunRun]:
-    """Does in one transaction what comes before the DOT: gates, preflight, lease, a started header (``fn_process_run_begin``).
+    """Does in one transaction what must precede the DOT: gates, preflight, lease, a started header (``fn_process_run_begin``).
 
     The same key and holder again give the same run under a new token.
 
     Args:
-        holder: who is to hold the lease, for ``ttl_seconds`` of 1 to 3,600.
+        holder: the holder of the lease, for ``ttl_seconds`` of 1 to 3,600.
 
-    Raises: as ``observe_run``, and LeaseHeld where a live different holder has the lease; nothing was stored, nor the lease taken.
+    Raises: as ``observe_run``, and LeaseHeld if another holder has a live lease; nothing was stored, and the lease was not taken.
     """
     return _function(
         "dot_writer",
@@ -273,8 +272,8 @@ def observe_component(
 ) -> Call[ObservedComponent]:
     """Records the producer's or verifier's part of a run (``fn_process_component_observe``). Arguments as of ``observe_run``.
 
-    Raises: as ``observe_run``; UnknownReference too where the run has no header, and OtherOutput where the candidate pins its output
-        and ``input_ref`` of the verifier's end is not the producer's ``output_ref``.
+    Raises: as ``observe_run``; UnknownReference too if the run has no header, and OtherOutput if the candidate pins its output and
+        ``input_ref`` of the verifier's end is not the producer's ``output_ref``.
     """
     return _function(
         "dot_writer",
@@ -329,8 +328,8 @@ def observe_pair(
 ) -> Call[ObservedPair]:
     """Records a whole run in one call: a started header, and how producer and verifier ended (``fn_process_pair_observe``).
 
-    The same as ``observe_run`` and ``observe_component`` one after the other, with the keys of ``component_key``, but all or
-    nothing. A status that is None is not recorded.
+    Equivalent to ``observe_run`` and two ``observe_component`` with the keys of ``component_key``, but all or nothing. A component
+    whose status is None is not recorded.
 
     Raises: as ``observe_run`` and ``observe_component``.
     """
@@ -397,9 +396,11 @@ _BATCH_TYPES: Final[Mapping[str, LiteralString]] = {
     "lease_token": "bigint",
     "occurred_at": "timestamptz",
 }
-_BATCH: Final = sql.SQL("select * from dot.fn_process_observe_batch({}, p_atomic => {}) order by line").format(
+_BATCH_STATEMENT: Final = sql.SQL(
+    "select * from dot.fn_process_observe_batch({}, p_atomic => {}) order by line"
+).format(
     sql.SQL(", ").join(
-        # In binary an array of text or JSON has nothing to escape: a third of the client's time.
+        # Binary, because escaping arrays of text or JSON takes a third of the client's time.
         sql.SQL("{} => {}::{}[]").format(
             sql.Identifier(f"p_{name}"), sql.Placeholder(name, format=PyFormat.BINARY), sql.SQL(kind)
         )
@@ -411,22 +412,22 @@ _BATCH: Final = sql.SQL("select * from dot.fn_process_observe_batch({}, p_atomic
 
 def batch(observations: Sequence[Observation], *, atomic: bool = False) -> Call[list[ObservedLine]]:
     """Records many observations in one call (``fn_process_observe_batch``), each described by ``observe_run`` or
-    ``observe_component``; what became of each, in order.
+    ``observe_component``; the answer has the result of each, in order.
 
-    Components may follow their header in the same batch. Where a header was stored before under another run, they go on with that.
+    Components may follow their header in the same batch. If the header's key was stored before with another run, they belong to that.
 
     Args:
-        observations: 10,000 at the most.
-        atomic: all or none; the first refusal is raised, its line from 1 named in its reason.
+        observations: at most 10,000.
+        atomic: all or none; the first refusal is raised, and its reason names the line, counted from 1.
 
-    Raises: as ``observe_run`` where atomic; else what no single line is refused for, for instance a NUL in the evidence of one, which
+    Raises: as ``observe_run`` if atomic; else only errors that are not the refusal of a line, for instance a NUL in its evidence, which
         cannot be sent.
     """
     described = [one.parameters if isinstance(one.parameters, Mapping) else {} for one in observations]
     parameters: dict[str, object] = {name: [line.get(name) for line in described] for name in _BATCH_TYPES}
     return Call(
         "dot_writer",
-        _BATCH,
+        _BATCH_STATEMENT,
         {**parameters, "atomic": atomic},
         lambda rows: [_observed_line(*row) for row in rows],
         repeatable=all(one.repeatable for one in observations),
@@ -458,7 +459,7 @@ def _observed_line(
 
 
 def open_gates() -> Call[dict[str, bool]]:
-    """Which of the three gates are open now, by key: a plain read, for information."""
+    """Whether each of the three gates is open now, by key. A plain read, for information."""
     return Call(
         "dot_writer",
         "select dot.fn_dot_iu_operator_runtime_enabled(), dot.fn_process_dot_runtime_execute_enabled(),"
@@ -470,7 +471,7 @@ def open_gates() -> Call[dict[str, bool]]:
 
 
 def preflight() -> Call[list[dict[str, str]]]:
-    """The preflight checks as they stand: check_name, verdict (PASS, WARN, BLOCK), detail (``fn_preflight_guard``)."""
+    """The preflight checks now: check_name, verdict (PASS, WARN, BLOCK), detail (``fn_preflight_guard``)."""
     return Call(
         "dot_writer",
         "select check_name, verdict, detail from dot.fn_preflight_guard()",
@@ -484,21 +485,20 @@ def assert_preflight() -> Call[list[dict[str, str]]]:
     """The preflight checks, each PASS or WARN (``fn_assert_safe_for_dot_action``).
 
     Raises:
-        PreflightBlocked: one is not; the message names all that block.
+        PreflightBlocked: a check blocks; the message names all that block.
     """
     return _function("dot_writer", "fn_assert_safe_for_dot_action", {}, _value, repeatable=True)
 
 
 def acquire_lease(process_candidate_code: str, holder: str, ttl_seconds: int) -> Call[int | None]:
-    """Takes the candidate's lease for 1 to 3,600 seconds; its token, or None where a live different holder has it."""
+    """Takes the candidate's lease for 1 to 3,600 seconds; its token, or None if another holder has a live lease."""
     arguments = {"lease_key": lease_key(process_candidate_code), "holder": holder, "ttl_seconds": Int4(ttl_seconds)}
-    # The same holder gets a new token, so a call that was perhaps answered already may be made again; the other two are bound
-    # to their token.
+    # The same holder gets a new token, so the call may be repeated. `renew_lease` and `release_lease` name their token.
     return _function("dot_writer", "fn_dot_iu_runtime_lease_acquire", arguments, _value, repeatable=True)
 
 
 def renew_lease(process_candidate_code: str, holder: str, token: int, ttl_seconds: int) -> Call[bool]:
-    """Moves the end of a live lease; False where it is not live under this holder and token any more."""
+    """Extends a live lease; False if it is not live under this holder and token any more."""
     arguments = {
         "lease_key": lease_key(process_candidate_code),
         "holder": holder,
@@ -509,7 +509,7 @@ def renew_lease(process_candidate_code: str, holder: str, token: int, ttl_second
 
 
 def release_lease(process_candidate_code: str, holder: str, token: int) -> Call[bool]:
-    """Ends a live lease; False where it is not live under this holder and token any more."""
+    """Ends a live lease; False if it is not live under this holder and token any more."""
     arguments = {"lease_key": lease_key(process_candidate_code), "holder": holder, "token": token}
     return _function("dot_writer", "fn_dot_iu_runtime_lease_release", arguments, _value, repeatable=True)
 
@@ -517,7 +517,7 @@ def release_lease(process_candidate_code: str, holder: str, token: int) -> Call[
 def log_command(
     command_name: str, run_mode: str, run_status: str, actor: str, detail: Mapping[str, object] | None = None
 ) -> Call[UUID]:
-    """Appends to the command log, where refusals are kept (``fn_dot_iu_command_log``); returns its run_id.
+    """Appends to the command log, which has the refusals too (``fn_dot_iu_command_log``); the entry's run_id.
 
     Raises:
         UnknownReference: the command is not catalogued.
@@ -533,7 +533,7 @@ def log_command(
 
 
 def amendment_is_on() -> Call[bool]:
-    """Whether the words of the optional amendment may be stored here."""
+    """Whether the optional amendment is on, so that its words may be stored."""
     return Call("dot_writer", "select a.is_on from dot.v_dot_amendment as a", (), _value, repeatable=True)
 
 
@@ -549,7 +549,7 @@ def register_dot(
     file_path: str | None = None,
     trigger_type: str | None = None,
 ) -> Call[str]:
-    """Adds a DOT or updates what describes it; says created, updated or unchanged (``fn_dot_tool_register``)."""
+    """Adds a DOT or updates its description; created, updated or unchanged (``fn_dot_tool_register``)."""
     arguments = {
         "code": code,
         "category": category,
@@ -575,18 +575,18 @@ def define_candidate(
     supersedes: str | None = None,
     source_time: datetime | None = None,
 ) -> Call[bool]:
-    """Names a pair, and what it asks for, for good; whether it is new (``fn_process_candidate_define``).
+    """Defines a candidate: a pair, and its rules. A definition is never changed. Whether it is new (``fn_process_candidate_define``).
 
     Args:
-        producer_role, verifier_role: the role of the server whose members alone record that part.
+        producer_role, verifier_role: a role of the server; only its members may record that part.
         pins_output: refuses an end of the verifier whose ``input_ref`` is not the producer's ``output_ref``.
-        max_age: a verification that is older has a caveat; a duration, or text as PostgreSQL reads an interval, ``7 days``.
-        supersedes: the candidate that this one follows; that one takes simulations only from now on.
-        source_time: the time of what the candidate was made from, with a time zone: it orders the chain of those that follow each
-            other, of which all have one or none.
+        max_age: an older verification has a caveat; a duration, or text that PostgreSQL reads as an interval, ``7 days``.
+        supersedes: the candidate that this one follows, and that takes simulations only from now on.
+        source_time: the time of the candidate's source, with a time zone. It orders the candidates of a chain; either all of them or
+            none has one.
 
     Raises:
-        DefinitionConflict: the code is defined otherwise.
+        DefinitionConflict: the code has another definition.
         UnknownReference: a DOT is not in the catalogue, a role not on the server, or the superseded candidate not defined.
     """
     arguments = {
@@ -641,25 +641,25 @@ def pair(process_candidate_code: str) -> Call[Pair]:
 
 
 def call(role: str, function: str, arguments: Mapping[str, object]) -> Call[Any]:
-    """Calls one of the other functions of schema ``dot`` by named arguments (without ``p_``), as a role; its value."""
+    """Calls any function of schema ``dot`` by named arguments (without ``p_``), as a role; its value."""
     return _function(role, function, arguments, _value)
 
 
 def lease_key(process_candidate_code: str) -> str:
-    """The lease of a candidate (seed 03: ``dot_exec:<pair>``)."""
+    """The key of a candidate's lease (seed 03: ``dot_exec:<pair>``)."""
     return f"dot_exec:{process_candidate_code}"
 
 
 def component_key(run_key: str | None, role: str, status: str) -> str | None:
-    """The idempotency key of a component, from its run's (at most 240 bytes; a run's has at most 200)."""
+    """The idempotency key of a component, derived from its run's. At most 240 bytes; a run's has at most 200."""
     return None if run_key is None else f"{run_key}:{role}:{status}"
 
 
 def _instant(name: str, time: datetime | None) -> datetime | None:
-    """A time that means the same in every session.
+    """Checks that a time has a time zone: PostgreSQL would read one without in the zone of the session.
 
     Raises:
-        InvalidInput: it has no time zone: the database would take it for one of the session's.
+        InvalidInput: it has none.
     """
     if time is not None and time.utcoffset() is None:
         raise InvalidInput(f"{name} has no time zone", hint="Pass one, for instance datetime.now(UTC).")

@@ -1,8 +1,7 @@
-"""Connections to the database that ``DATABASE_URL`` names.
+"""Connections to the database that ``DATABASE_URL`` names, and transactions on them.
 
-It is a ``postgresql://`` URL or any libpq connection string, so ``sslmode``, sockets and ``PGSERVICE`` work as libpq has them.
-Nothing else is ever connected to by default: only ``dot-wrapper`` and ``make run`` fall back to the embedded server (see
-``dot_wrapper.cli.session``).
+``DATABASE_URL`` is a ``postgresql://`` URL or any libpq connection string, so ``sslmode``, sockets and ``PGSERVICE`` work as in libpq.
+There is no default: only ``dot-wrapper`` and ``make run`` fall back to the embedded server (see ``dot_wrapper.cli.session``).
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ from dot_wrapper.client.errors import ForeignSchema, NoDatabase
 AsyncConnection = psycopg.AsyncConnection[Any]
 
 PIN: Final = "set local search_path = pg_catalog, pg_temp"
-"""The first statement of every transaction of ours. A database's owner can put functions of its own where an unqualified name is
-looked up first, and they would run with the rights of the login that looks. SET itself looks nothing up."""
+"""The first statement of every transaction. A database's owner can create functions where unqualified names are looked up first, and
+they would run with the rights of this login. SET itself looks up no name."""
 
-# A stranger's schema of that name would run the stranger's code, and a role that is set for a transaction can be left by it.
+# A foreign schema of that name would run foreign code, which can leave a role that is set for a transaction.
 _IS_OURS: Final = "not exists (select from pg_namespace n where n.nspname = 'dot' and n.nspowner is distinct from to_regrole('dot_owner'))"
 
 # Sent as one query, which is one transaction.
@@ -46,13 +45,13 @@ def conninfo() -> str:
 
 
 def libpq(url: str, source: str) -> str:
-    """A connection string as libpq takes it: SQLAlchemy's form names a driver, libpq's has none.
+    """A connection string for libpq: the name of the driver in SQLAlchemy's form is removed.
 
     Args:
         source: where the string was found, for the message.
 
     Raises:
-        NoDatabase: it is empty, which libpq would take for its defaults.
+        NoDatabase: it is empty, for which libpq would use its defaults.
     """
     if not url.strip():
         raise NoDatabase(f"{source} is empty: name a database (postgresql:// is libpq's default one), or leave it out")
@@ -60,15 +59,19 @@ def libpq(url: str, source: str) -> str:
 
 
 def connect(url: str | None = None, application_name: str = "dot-wrapper") -> psycopg.Connection[tuple[Any, ...]]:
-    """Opens a connection in autocommit mode: each ``transaction`` block below is one transaction, nothing is left open."""
-    with _one_kind_of_failure():
+    """Opens a connection in autocommit mode: each block of ``transaction`` is one transaction, and none stays open.
+
+    Raises:
+        NoDatabase: ``url`` is empty; or it is None, and ``DATABASE_URL`` is not set or empty.
+        psycopg.OperationalError: the server cannot be reached.
+    """
+    with _as_operational_error():
         connection = psycopg.connect(
             _target(url), autocommit=True, client_encoding="utf8", application_name=application_name
         )
     try:
-        cursor = connection.execute(_BACKEND)
-        cursor.nextset()
-        _prepare_unless_pooled(connection, cursor.fetchone())
+        if not is_direct(connection):
+            connection.prepare_threshold = None
     except psycopg.Error:
         connection.close()
         raise
@@ -77,14 +80,13 @@ def connect(url: str | None = None, application_name: str = "dot-wrapper") -> ps
 
 async def connect_async(url: str | None = None) -> psycopg.AsyncConnection[tuple[Any, ...]]:
     """``connect`` for asyncio."""
-    with _one_kind_of_failure():
+    with _as_operational_error():
         connection = await psycopg.AsyncConnection.connect(
             _target(url), autocommit=True, client_encoding="utf8", application_name="dot-wrapper"
         )
     try:
-        cursor = await connection.execute(_BACKEND)
-        cursor.nextset()
-        _prepare_unless_pooled(connection, await cursor.fetchone())
+        if not await is_direct_async(connection):
+            connection.prepare_threshold = None
     except psycopg.Error:
         await connection.close()
         raise
@@ -96,34 +98,43 @@ def _target(url: str | None) -> str:
 
 
 def connect_for_alembic(url: str) -> psycopg.Connection[tuple[Any, ...]]:
-    """A connection as SQLAlchemy expects one: transactions begin by themselves."""
+    """Opens a connection for SQLAlchemy: not in autocommit mode, so the first statement begins a transaction."""
     connection = connect(url, application_name="dot-wrapper alembic")
     connection.autocommit = False
-    connection.execute(PIN)  # in the transaction that stays open: what SQLAlchemy asks of a new connection runs in it
+    connection.execute(PIN)  # the transaction stays open: the first queries of SQLAlchemy run in it
     return connection
 
 
 @contextmanager
-def _one_kind_of_failure() -> Iterator[None]:
-    """A connection string that libpq cannot read is a server that cannot be reached, as far as a caller is concerned."""
+def _as_operational_error() -> Iterator[None]:
+    """Reports a connection string that libpq cannot read as a server that cannot be reached."""
     try:
         yield
     except psycopg.ProgrammingError as error:
         raise psycopg.OperationalError(str(error)) from error
 
 
-def _prepare_unless_pooled(
-    connection: psycopg.Connection[Any] | AsyncConnection, backend: tuple[Any, ...] | None
-) -> None:
-    """A pooler answers with a process id of its own, and the next transaction may be another server process, where what was
-    prepared is not known: then nothing is prepared."""
-    if backend != (connection.info.backend_pid,):
-        connection.prepare_threshold = None
+def is_direct(connection: psycopg.Connection[Any]) -> bool:
+    """Whether no pooler is between client and server.
+
+    A pooler reports a process id of its own. Each transaction may run in another server process, which does not know the statements
+    that were prepared before.
+    """
+    cursor = connection.execute(_BACKEND)
+    cursor.nextset()
+    return cursor.fetchone() == (connection.info.backend_pid,)
+
+
+async def is_direct_async(connection: AsyncConnection) -> bool:
+    """``is_direct`` for asyncio."""
+    cursor = await connection.execute(_BACKEND)
+    cursor.nextset()
+    return await cursor.fetchone() == (connection.info.backend_pid,)
 
 
 @contextmanager
 def reading(connection: psycopg.Connection[Any]) -> Iterator[psycopg.Connection[Any]]:
-    """One transaction that reads what every login may read, as the login itself."""
+    """One read-only transaction as the login itself."""
     with connection.transaction():
         connection.execute(f"{PIN}; set transaction read only")
         yield connection
@@ -133,11 +144,14 @@ def reading(connection: psycopg.Connection[Any]) -> Iterator[psycopg.Connection[
 def transaction(connection: psycopg.Connection[Any], role: str) -> Iterator[psycopg.Connection[Any]]:
     """One transaction as one of the wrapper's roles.
 
-    The role is set for the transaction alone: a session's would leak through a transaction pooler. An acknowledged write must
-    survive a crash, so ``synchronous_commit`` is not left off, whatever the session says.
+    The role is set for the transaction: a session's role would leak through a pool. An acknowledged write must survive a crash, so
+    ``synchronous_commit`` is set to on if the session has it off.
+
+    Raises:
+        ForeignSchema: schema dot does not belong to dot_owner.
     """
     with connection.transaction():
-        _demand_ours(connection.execute(_as_role(role)))
+        _require_own_schema(connection.execute(_as_role(role)))
         yield connection
 
 
@@ -145,7 +159,7 @@ def transaction(connection: psycopg.Connection[Any], role: str) -> Iterator[psyc
 async def transaction_async(connection: AsyncConnection, role: str) -> AsyncIterator[AsyncConnection]:
     """``transaction`` for asyncio."""
     async with connection.transaction():
-        _demand_ours(await connection.execute(_as_role(role)))
+        _require_own_schema(await connection.execute(_as_role(role)))
         yield connection
 
 
@@ -156,12 +170,12 @@ def _as_role(role: str) -> sql.Composed:
     ).format(sql.SQL(PIN), sql.Identifier(role), sql.SQL(_IS_OURS))
 
 
-def _demand_ours(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> None:
-    """Nothing of schema dot is read or called where it is not the wrapper's."""
+def _require_own_schema(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> None:
+    """Checks that schema dot belongs to the wrapper, before anything in it is read or called."""
     while cursor.nextset():
         pass
     if cursor.pgresult is None or cursor.pgresult.get_value(0, 0) != b"t":
         raise ForeignSchema(
             "schema dot does not belong to dot_owner: nothing of it was read or called",
-            hint="It is a stranger's, or a restore gave it to another role: docs/howto/moving.md.",
+            hint="It is a foreign schema, or a restore gave it to another role: docs/howto/moving.md.",
         )

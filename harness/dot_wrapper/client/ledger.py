@@ -1,9 +1,10 @@
 """Typed calls of the wrapper's functions: one method per function, one transaction per call, as the one role it needs.
 
-Every rule is the database's. This module adds types (``dot_wrapper.client.calls``), exceptions (``dot_wrapper.client.errors``) and a bounded retry
-of what is safe to repeat: serialization failures, deadlocks, and lost connections where the call carries an idempotency key.
+The database checks every rule. This module adds types (``dot_wrapper.client.calls``), exceptions (``dot_wrapper.client.errors``) and a
+bounded retry of what is safe to repeat: serialization failures, deadlocks, and lost connections if the call has an idempotency key.
 
-``Ledger`` is for programs that wait, ``AsyncLedger`` for those on asyncio. Both make the same calls in the same way.
+``Ledger`` is for programs that wait, ``AsyncLedger`` for programs on asyncio. The order of the work and the methods are written once;
+each class adds how it connects, waits and makes one transaction.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import inspect
 import random
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Iterator
 from contextlib import suppress
-from functools import wraps
+from functools import partial, update_wrapper
 from itertools import islice
-from typing import Any, Concatenate, Final, LiteralString, ParamSpec, Self, TypeVar
+from types import MethodType
+from typing import TYPE_CHECKING, Any, Final, Generic, LiteralString, ParamSpec, Self, TypeVar, get_args, overload
 
 import psycopg
 from psycopg.pq import TransactionStatus
@@ -26,63 +28,158 @@ from psycopg.rows import dict_row
 from dot_wrapper.client import calls, database
 from dot_wrapper.client.calls import Call, Observation, ObservedLine, Parameters, Steps
 from dot_wrapper.client.errors import DatabaseUnavailable, LedgerInUse, from_database, is_retryable
+from dot_wrapper.client.steps import drive, drive_async
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine, Select
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 ATTEMPTS: Final = 5
-FIRST_PAUSE: Final = 0.05  # seconds before the second attempt; doubled for each further one
-
-IN_USE: Final = "one ledger makes one call at a time: give each thread or task one of its own"
+FIRST_PAUSE: Final = 0.05
+"""Seconds before the second attempt; doubled for each further one."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
+C = TypeVar("C", psycopg.Connection[Any], psycopg.AsyncConnection[Any])
+Operations = Generator[Callable[[], Any], Any, T]
+"""Operations that wait for the server, to be made one after the other, and what they come to."""
 
 
-def _method(build: Callable[P, Call[T]]) -> Callable[Concatenate[Ledger, P], T]:
-    """The method of ``Ledger`` that makes a call."""
+class _Method(Generic[P, T]):
+    """The method of both ledgers that makes a call; ``describe`` describes it (``dot_wrapper.client.calls``)."""
 
-    @wraps(build)
-    def make(ledger: Ledger, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return ledger.run(build(*args, **kwargs))
+    def __init__(self, describe: Callable[P, Call[T]]) -> None:
+        self._describe = describe
+        update_wrapper(self, describe)
 
-    return _with_self(make)
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """For help(): the arguments of the description, and the type of the call's answer."""
+        described = inspect.signature(self._describe, eval_str=True)
+        ledger = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        (answer,) = get_args(described.return_annotation)
+        return described.replace(parameters=[ledger, *described.parameters.values()], return_annotation=answer)
 
+    @overload
+    def __get__(self, ledger: Ledger, owner: type[Ledger]) -> Callable[P, T]: ...
+    @overload
+    def __get__(self, ledger: AsyncLedger, owner: type[AsyncLedger]) -> Callable[P, Coroutine[Any, Any, T]]: ...
+    @overload
+    def __get__(self, ledger: None, owner: object) -> Self: ...
+    def __get__(self, ledger: Ledger | AsyncLedger | None, owner: object) -> Any:
+        return self if ledger is None else MethodType(self, ledger)
 
-def _async_method(build: Callable[P, Call[T]]) -> Callable[Concatenate[AsyncLedger, P], Coroutine[Any, Any, T]]:
-    """The method of ``AsyncLedger`` that makes a call."""
-
-    @wraps(build)
-    async def make(ledger: AsyncLedger, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await ledger.run(build(*args, **kwargs))
-
-    return _with_self(make)
-
-
-_F = TypeVar("_F", bound=Callable[..., Any])
-
-
-def _with_self(method: _F) -> _F:
-    """help() and editors show the method's own signature, not that of the description of the call that `wraps` copies."""
-    described = inspect.signature(method)
-    of_self = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    method.__signature__ = described.replace(  # type: ignore[attr-defined]
-        parameters=[of_self, *described.parameters.values()],
-        return_annotation=str(described.return_annotation).removeprefix("Call[").removesuffix("]"),
-    )
-    return method
+    def __call__(self, ledger: Ledger | AsyncLedger, *args: P.args, **kwargs: P.kwargs) -> Any:
+        return ledger.run(self._describe(*args, **kwargs))
 
 
-class Ledger:
-    """A connection to a database with the wrapper. Use it as a context manager, or call ``close``.
+class _Calls(Generic[C]):
+    """What both ledgers have: a connection, the calls, and the order of the work."""
+
+    begin_run = _Method(calls.begin_run)
+    observe_run = _Method(calls.observe_run)
+    observe_component = _Method(calls.observe_component)
+    observe_pair = _Method(calls.observe_pair)
+    open_gates = _Method(calls.open_gates)
+    preflight = _Method(calls.preflight)
+    assert_preflight = _Method(calls.assert_preflight)
+    acquire_lease = _Method(calls.acquire_lease)
+    renew_lease = _Method(calls.renew_lease)
+    release_lease = _Method(calls.release_lease)
+    log_command = _Method(calls.log_command)
+    amendment_is_on = _Method(calls.amendment_is_on)
+    register_dot = _Method(calls.register_dot)
+    define_candidate = _Method(calls.define_candidate)
+    pair = _Method(calls.pair)
+    call = _Method(calls.call)
+
+    def __init__(self, connect: Callable[[], Any], give_back: Callable[[C], Any] | None) -> None:
+        self._connect = connect
+        self._give_back: Callable[[C], Any] | None = give_back
+        self._connection: C | None = None
+        self._connected_once = False
+        self._in_use = threading.Lock()
+
+    def another(self) -> Self:
+        """A ledger of the same database with a connection of its own, for another thread or task."""
+        return type(self)(self._connect, self._give_back)
+
+    def _attempts(
+        self,
+        make: Callable[[C], Any],
+        pause: Callable[[float], Any],
+        role: str,
+        *,
+        repeatable: bool,
+        attempts: int,
+    ) -> Operations[Any]:
+        """Makes a transaction, and again after what is safe to repeat; connects before it and gives the connection back after it."""
+        if not self._in_use.acquire(blocking=False):
+            raise LedgerInUse("one ledger makes one call at a time: give each thread or task one of its own")
+        try:
+            was_sent = False
+            for attempt in range(1, attempts + 1):
+                try:
+                    if self._connection is None:
+                        self._connection = yield self._connect
+                        self._connected_once = True
+                    connection = self._connection
+                    _require_idle(connection)
+                    return (yield partial(make, connection))
+                except psycopg.Error as error:
+                    # While there is no connection nothing is sent, so every call may be repeated. The first connection is not
+                    # repeated: most likely the address or the password is wrong.
+                    may_repeat = self._connected_once
+                    if self._connection is not None and self._connection.closed:
+                        may_repeat, was_sent = repeatable, True
+                    seconds = _pause(error, attempt, attempts, role, may_repeat=may_repeat, was_sent=was_sent)
+                finally:
+                    yield from self._done_with_connection()
+                yield partial(pause, seconds)
+            raise AssertionError("the last attempt returns or raises")
+        finally:
+            self._in_use.release()
+
+    def _done_with_connection(self) -> Operations[None]:
+        connection = self._connection
+        if connection is None or not (self._give_back or connection.closed):
+            return
+        self._connection = None
+        if self._give_back:
+            yield partial(self._give_back, connection)
+
+
+class Ledger(_Calls[psycopg.Connection[Any]]):
+    """Calls the wrapper in a database. Use it as a context manager, or call ``close``.
 
     Args:
-        connect: opens an autocommit connection, another one each time; ``dot_wrapper.client.database.connect`` by default. It is called
-            again when the connection is lost.
+        connect: opens a connection in autocommit mode; ``dot_wrapper.client.database.connect`` by default. It is called with the first
+            call, and again after the connection was lost.
+        give_back: called with the connection after each transaction, which is then not kept. By default it is kept.
     """
 
-    def __init__(self, connect: Callable[[], psycopg.Connection[Any]] = database.connect) -> None:
-        self._connect = connect
-        self._connection: psycopg.Connection[Any] | None = None
-        self._connected_once = False
-        self._one_at_a_time = threading.Lock()
+    def __init__(
+        self,
+        connect: Callable[[], psycopg.Connection[Any]] = database.connect,
+        give_back: Callable[[psycopg.Connection[Any]], None] | None = None,
+    ) -> None:
+        super().__init__(connect, give_back)
+
+    @classmethod
+    def from_engine(cls, engine: Engine) -> Self:
+        """A ledger that shares the connection pool of a SQLAlchemy engine (``postgresql+psycopg``).
+
+        Each transaction borrows a connection of the pool and gives it back without a role, lease or transaction. The login of the
+        engine needs the wrapper's roles. A ledger costs nothing to make: make one per thread or request. What SQLAlchemy asks of a
+        new connection runs with the engine's own ``search_path``.
+
+        Raises, with each call:
+            DatabaseUnavailable: no connection of the pool was free in time.
+        """
+        from dot_wrapper.client.engine import EnginePool
+
+        pool = EnginePool(engine)
+        return cls(pool.borrow, pool.give_back)
 
     def __enter__(self) -> Self:
         return self
@@ -96,56 +193,42 @@ class Ledger:
             self._connection.close()
             self._connection = None
 
-    def another(self) -> Ledger:
-        """A ledger of the same database with a connection of its own, for another thread."""
-        return Ledger(self._connect)
-
     def cancel(self) -> None:
-        """Ends the statement that another thread waits for on this ledger: that thread's call raises StatementCancelled."""
+        """Cancels the statement that another thread waits for on this ledger: that thread's call raises StatementCancelled."""
         connection = self._connection
         if connection is not None and not connection.closed:
-            with suppress(psycopg.Error):  # whoever is not reached has nothing to end
+            with suppress(psycopg.Error):  # a lost server runs no statement
                 connection.cancel_safe(timeout=5)
 
-    begin_run = _method(calls.begin_run)
-    observe_run = _method(calls.observe_run)
-    observe_component = _method(calls.observe_component)
-    observe_pair = _method(calls.observe_pair)
-    open_gates = _method(calls.open_gates)
-    preflight = _method(calls.preflight)
-    assert_preflight = _method(calls.assert_preflight)
-    acquire_lease = _method(calls.acquire_lease)
-    renew_lease = _method(calls.renew_lease)
-    release_lease = _method(calls.release_lease)
-    log_command = _method(calls.log_command)
-    amendment_is_on = _method(calls.amendment_is_on)
-    register_dot = _method(calls.register_dot)
-    define_candidate = _method(calls.define_candidate)
-    pair = _method(calls.pair)
-    call = _method(calls.call)
-
     def observe_batch(self, observations: Iterable[Observation], *, atomic: bool = False) -> Iterator[ObservedLine]:
-        """Records many observations, described by ``dot_wrapper.client.calls.observe_run`` and ``observe_component``; yields what became of
-        each, in order. Anything that can be iterated over will do, a generator too: ``calls.BATCH`` are taken at a time, each a
-        transaction of its own, and recorded when what they came to is asked for.
+        """Records many observations, described by ``observe_run`` and ``observe_component`` of ``dot_wrapper.client.calls``; yields the
+        result of each, in order.
+
+        The observations may come from a generator: ``calls.BATCH_SIZE`` are taken at a time and stored in one transaction, when
+        the next result is asked for.
 
         Args:
-            atomic: all or none, in one transaction, of at most 10,000: see ``dot_wrapper.client.calls.batch``.
+            atomic: all or none, in one transaction, at most 10,000: see ``dot_wrapper.client.calls.batch``.
 
         Raises:
-            DotWrapperError: anything but the refusal of a line, or the first of them where atomic. What was yielded stays.
+            DotWrapperError: any error but the refusal of a line; with ``atomic`` the first refusal too. What was yielded is stored.
         """
         for some in _batches(observations, atomic):
             yield from self.run(calls.batch(some, atomic=atomic))
 
     def select(
-        self, query: LiteralString, parameters: Parameters = (), *, role: str = "dot_reader"
+        self, query: LiteralString | Select[Any], parameters: Parameters = (), *, role: str = "dot_reader"
     ) -> list[dict[str, Any]]:
-        """Rows as dictionaries, by default of the views."""
+        """Rows as dictionaries, by default of the views.
+
+        Args:
+            query: SQL with psycopg's placeholders and ``parameters``, or a select of SQLAlchemy Core, which has its own.
+        """
+        text, values = _query(query, parameters)
 
         def work(connection: psycopg.Connection[Any]) -> list[dict[str, Any]]:
             with connection.cursor(row_factory=dict_row) as cursor:
-                return cursor.execute(query, parameters).fetchall()
+                return cursor.execute(text, values).fetchall()
 
         return self.transaction(role, work, repeatable=True)
 
@@ -159,19 +242,8 @@ class Ledger:
         return call.answer(rows)
 
     def walk(self, steps: Steps[T]) -> T:
-        """Makes the calls of a sequence one after the other, each in a transaction of its own; what they come to."""
-        try:
-            call = next(steps)
-            while True:
-                try:
-                    answer = self.run(call)
-                except BaseException as error:  # an interrupt too: the steps may have a lease to give back
-                    call = steps.throw(error)
-                else:
-                    call = steps.send(answer)
-        except StopIteration as end:
-            value: T = end.value
-            return value
+        """Makes the calls of a sequence one after the other, each in a transaction of its own; returns the sequence's result."""
+        return drive(steps, self.run)
 
     def transaction(
         self,
@@ -181,61 +253,50 @@ class Ledger:
         repeatable: bool,
         attempts: int = ATTEMPTS,
     ) -> T:
-        """Does some work in one transaction as a role; again, at most ``attempts`` times, on 40001 and 40P01.
+        """Does some work in one transaction as a role; again, at most ``attempts`` times in all, on 40001 and 40P01.
 
         Args:
-            repeatable: whether the work may be done twice, because its calls carry idempotency keys or only read. Then it is
-                done again after a lost connection too, when nobody knows whether it was committed.
-            attempts: 1 for work that cannot be done a second time at all, because it has read a stream for instance.
+            repeatable: whether the work may be done twice, because its calls have idempotency keys or only read. Then it is also
+                repeated after a lost connection, when it is unknown whether it was committed.
+            attempts: 1 for work that cannot be done twice, for instance because it reads a stream.
 
         Raises:
-            LedgerInUse: another thread is in the middle of a call.
-            DotWrapperError: the class for what the database said, see ``dot_wrapper.client.errors``.
+            LedgerInUse: another thread is making a call.
+            DotWrapperError: the class for the error of the database, see ``dot_wrapper.client.errors``.
         """
-        if not self._one_at_a_time.acquire(blocking=False):
-            raise LedgerInUse(IN_USE)
-        try:
-            return self._transaction(role, work, repeatable, attempts)
-        finally:
-            self._one_at_a_time.release()
 
-    def _transaction(
-        self, role: str, work: Callable[[psycopg.Connection[Any]], T], repeatable: bool, attempts: int
-    ) -> T:
-        was_sent = False
-        for attempt in range(1, attempts + 1):
-            try:
-                if self._connection is None:
-                    self._connection = self._connect()
-                    self._connected_once = True
-                _demand_idle(self._connection)
-                with database.transaction(self._connection, role) as connection:
-                    return work(connection)
-            except psycopg.Error as error:
-                # Where a connection was not had again nothing was sent, and anything may be tried again. The first one is
-                # not waited for: what is wrong with it is most likely the address or the password.
-                may_repeat = self._connected_once
-                lost = self._connection is not None and self._connection.closed
-                if lost:
-                    self._connection, may_repeat, was_sent = None, repeatable, True
-                time.sleep(_pause(error, attempt, attempts, role, may_repeat=may_repeat, was_sent=was_sent))
-        raise AssertionError("the last attempt returns or raises")
+        def make(connection: psycopg.Connection[Any]) -> T:
+            with database.transaction(connection, role):
+                return work(connection)
+
+        operations: Operations[T] = self._attempts(make, time.sleep, role, repeatable=repeatable, attempts=attempts)
+        return drive(operations, lambda operation: operation())
 
 
-class AsyncLedger:
+class AsyncLedger(_Calls[psycopg.AsyncConnection[Any]]):
     """``Ledger`` for programs on asyncio: the same calls, awaited. Use it as an asynchronous context manager.
 
-    One connection makes one call at a time: tasks that record at the same time each have a ledger of their own.
+    A ledger makes one call at a time: tasks that record at the same time each need a ledger of their own.
 
     Args:
-        connect: opens an autocommit connection; ``dot_wrapper.client.database.connect_async`` by default.
+        connect: opens a connection in autocommit mode; ``dot_wrapper.client.database.connect_async`` by default.
+        give_back: called with the connection after each transaction, which is then not kept. By default it is kept.
     """
 
-    def __init__(self, connect: Callable[[], Awaitable[psycopg.AsyncConnection[Any]]] = database.connect_async) -> None:
-        self._connect = connect
-        self._connection: psycopg.AsyncConnection[Any] | None = None
-        self._connected_once = False
-        self._in_use = False
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[psycopg.AsyncConnection[Any]]] = database.connect_async,
+        give_back: Callable[[psycopg.AsyncConnection[Any]], Awaitable[None]] | None = None,
+    ) -> None:
+        super().__init__(connect, give_back)
+
+    @classmethod
+    def from_engine(cls, engine: AsyncEngine) -> Self:
+        """A ledger that shares the connection pool of an asynchronous SQLAlchemy engine: as ``Ledger.from_engine``."""
+        from dot_wrapper.client.engine import AsyncEnginePool
+
+        pool = AsyncEnginePool(engine)
+        return cls(pool.borrow, pool.give_back)
 
     async def __aenter__(self) -> Self:
         return self
@@ -249,33 +310,12 @@ class AsyncLedger:
             await self._connection.close()
             self._connection = None
 
-    def another(self) -> AsyncLedger:
-        """A ledger of the same database with a connection of its own, for another task."""
-        return AsyncLedger(self._connect)
-
     async def cancel(self) -> None:
-        """Ends the statement that another task waits for on this ledger: that task's call raises StatementCancelled."""
+        """Cancels the statement that another task waits for on this ledger: that task's call raises StatementCancelled."""
         connection = self._connection
         if connection is not None and not connection.closed:
             with suppress(psycopg.Error):
                 await connection.cancel_safe(timeout=5)
-
-    begin_run = _async_method(calls.begin_run)
-    observe_run = _async_method(calls.observe_run)
-    observe_component = _async_method(calls.observe_component)
-    observe_pair = _async_method(calls.observe_pair)
-    open_gates = _async_method(calls.open_gates)
-    preflight = _async_method(calls.preflight)
-    assert_preflight = _async_method(calls.assert_preflight)
-    acquire_lease = _async_method(calls.acquire_lease)
-    renew_lease = _async_method(calls.renew_lease)
-    release_lease = _async_method(calls.release_lease)
-    log_command = _async_method(calls.log_command)
-    amendment_is_on = _async_method(calls.amendment_is_on)
-    register_dot = _async_method(calls.register_dot)
-    define_candidate = _async_method(calls.define_candidate)
-    pair = _async_method(calls.pair)
-    call = _async_method(calls.call)
 
     async def observe_batch(
         self, observations: Iterable[Observation], *, atomic: bool = False
@@ -286,13 +326,14 @@ class AsyncLedger:
                 yield line
 
     async def select(
-        self, query: LiteralString, parameters: Parameters = (), *, role: str = "dot_reader"
+        self, query: LiteralString | Select[Any], parameters: Parameters = (), *, role: str = "dot_reader"
     ) -> list[dict[str, Any]]:
-        """Rows as dictionaries, by default of the views."""
+        """Rows as dictionaries, by default of the views: as ``Ledger.select``."""
+        text, values = _query(query, parameters)
 
         async def work(connection: psycopg.AsyncConnection[Any]) -> list[dict[str, Any]]:
             async with connection.cursor(row_factory=dict_row) as cursor:
-                return await (await cursor.execute(query, parameters)).fetchall()
+                return await (await cursor.execute(text, values)).fetchall()
 
         return await self.transaction(role, work, repeatable=True)
 
@@ -305,19 +346,8 @@ class AsyncLedger:
         return call.answer(await self.transaction(call.role, work, repeatable=call.repeatable))
 
     async def walk(self, steps: Steps[T]) -> T:
-        """Makes the calls of a sequence one after the other, each in a transaction of its own; what they come to."""
-        try:
-            call = next(steps)
-            while True:
-                try:
-                    answer = await self.run(call)
-                except BaseException as error:  # an interrupt too: the steps may have a lease to give back
-                    call = steps.throw(error)
-                else:
-                    call = steps.send(answer)
-        except StopIteration as end:
-            value: T = end.value
-            return value
+        """Makes the calls of a sequence one after the other, each in a transaction of its own; returns the sequence's result."""
+        return await drive_async(steps, self.run)
 
     async def transaction(
         self,
@@ -327,48 +357,33 @@ class AsyncLedger:
         repeatable: bool,
         attempts: int = ATTEMPTS,
     ) -> T:
-        """Does some work in one transaction as a role, and again where that is safe: as ``Ledger.transaction``."""
-        if self._in_use:
-            raise LedgerInUse(IN_USE)
-        self._in_use = True
-        try:
-            return await self._transaction(role, work, repeatable, attempts)
-        finally:
-            self._in_use = False
+        """Does some work in one transaction as a role, and again if that is safe: as ``Ledger.transaction``."""
 
-    async def _transaction(
-        self,
-        role: str,
-        work: Callable[[psycopg.AsyncConnection[Any]], Awaitable[T]],
-        repeatable: bool,
-        attempts: int,
-    ) -> T:
-        was_sent = False
-        for attempt in range(1, attempts + 1):
-            try:
-                if self._connection is None:
-                    self._connection = await self._connect()
-                    self._connected_once = True
-                _demand_idle(self._connection)
-                async with database.transaction_async(self._connection, role) as connection:
-                    return await work(connection)
-            except psycopg.Error as error:
-                may_repeat = self._connected_once
-                lost = self._connection is not None and self._connection.closed
-                if lost:
-                    self._connection, may_repeat, was_sent = None, repeatable, True
-                await asyncio.sleep(_pause(error, attempt, attempts, role, may_repeat=may_repeat, was_sent=was_sent))
-        raise AssertionError("the last attempt returns or raises")
+        async def make(connection: psycopg.AsyncConnection[Any]) -> T:
+            async with database.transaction_async(connection, role):
+                return await work(connection)
+
+        operations: Operations[T] = self._attempts(make, asyncio.sleep, role, repeatable=repeatable, attempts=attempts)
+        return await drive_async(operations, lambda operation: operation())
 
 
 def _batches(observations: Iterable[Observation], atomic: bool) -> Iterator[list[Observation]]:
     remaining = iter(observations)
-    while some := list(islice(remaining, None if atomic else calls.BATCH)):
+    while some := list(islice(remaining, None if atomic else calls.BATCH_SIZE)):
         yield some
 
 
-def _demand_idle(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
-    """Inside a transaction of somebody else's a call would be acknowledged and not committed."""
+def _query(query: LiteralString | Select[Any], parameters: Parameters) -> tuple[LiteralString | bytes, Parameters]:
+    """A query as psycopg takes it."""
+    if isinstance(query, str):
+        return query, parameters
+    from dot_wrapper.client.views import compiled
+
+    return compiled(query)
+
+
+def _require_idle(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
+    """A call inside a transaction of the program would be acknowledged but not committed."""
     if connection.info.transaction_status not in (TransactionStatus.IDLE, TransactionStatus.UNKNOWN):
         raise LedgerInUse(
             "the connection is in the middle of a transaction",
@@ -377,7 +392,7 @@ def _demand_idle(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[A
 
 
 def _pause(error: psycopg.Error, attempt: int, attempts: int, role: str, *, may_repeat: bool, was_sent: bool) -> float:
-    """The seconds to wait before the next attempt: longer each time, and not the same for everybody who failed together.
+    """The seconds before the next attempt: longer each time, and random, so that clients that failed together do not retry together.
 
     Raises:
         DotWrapperError: there is no next attempt.

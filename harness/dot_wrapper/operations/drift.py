@@ -63,13 +63,13 @@ class Difference:
     cure: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.identity}: {self.property}: {self.said()}"
+        return f"{self.kind} {self.identity}: {self.property}: {self.summary()}"
 
     def is_cured_in_shell(self) -> bool:
         """Whether the cure is a command for a shell; else it is an SQL statement."""
         return self.cure is not None and self.cure.startswith("psql ")
 
-    def said(self) -> str:
+    def summary(self) -> str:
         """The expected and the found value, from where they begin to differ."""
         expected, found = self.expected, self.found
         if expected and found:
@@ -286,15 +286,15 @@ def compare(expected: Rows, found: Rows, context: Context) -> tuple[Difference, 
     # What a host may have stays, even when every cure is run.
     kept = {key: value for key, value in found.items() if key not in expected and level(key, value) == "info"}
     differences: list[Difference] = []
-    told: set[tuple[str, str]] = set()
+    reported: set[tuple[str, str]] = set()
     for key in sorted(expected.keys() | found.keys(), key=lambda key: (*key[:2], _telling(key[2]), key[2])):
         before, after = expected.get(key), found.get(key)
         apart, rows_of_it = (extra, found) if before is None else (gone, expected)
-        if before == after or key[:2] in told or _within(key, rows_of_it) & apart:
+        if before == after or key[:2] in reported or _within(key, rows_of_it) & apart:
             continue
         whole = key[0] in OBJECTS and key[2] in _TELLING and key[:2] in apart
         if whole:
-            told.add(key[:2])
+            reported.add(key[:2])
         how_bad = level(key, after)
         back = None if how_bad == "info" else cure(key, before, after, expected, found, context, whole=whole, kept=kept)
         differences.append(Difference(*key, before, after, how_bad, back))

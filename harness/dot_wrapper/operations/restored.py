@@ -208,7 +208,7 @@ def _rights(connection: psycopg.Connection[Any]) -> list[Change]:
         _cure(connection, *(one for one in wrong if one not in foreign and one not in members))
         connection.execute("revoke create on schema dot from dot_bridge")
         connection.execute("reset role")
-        changes += [Change("rights", f"{one.kind} {one.identity}: {one.property}: {one.said()}") for one in wrong]
+        changes += [Change("rights", f"{one.kind} {one.identity}: {one.property}: {one.summary()}") for one in wrong]
     return changes
 
 
