@@ -42,6 +42,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     except NoDatabase as error:
         raise pytest.UsageError(str(error)) from error
     os.environ.pop("DATABASE_URL", None)  # from here on no test gets there but by its fixtures
+    os.environ["DOT_WRAPPER_RETRY_SECONDS"] = "2"  # a test that a server is gone does not wait for a failover
     from_controller: dict[str, Any] | None = getattr(config, "workerinput", {}).get("prepared")
     if from_controller:
         config.stash[PREPARED] = Prepared(**from_controller)

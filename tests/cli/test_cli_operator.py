@@ -145,7 +145,12 @@ def test_runs_are_listed_newest_first_and_filtered(db: Database, ledger: Ledger,
     assert listed("--until", at[other].isoformat()) == [prepared, failed]
     assert listed("--since", "2999-01-01") == []
     shown = dot_wrapper("runs", "--limit", "4")
-    assert "and perhaps more" in shown.out
+    assert f"and perhaps more: --after {failed}" in shown.out
+    assert listed("--limit", "2") + listed("--limit", "2", "--after", str(other)) == listed()
+    assert listed("--after", str(failed)) == []
+    assert dot_wrapper("runs", "--after", str(uuid.uuid4())).code == cli.REFUSED
+    child = observe_run(writer, parent_run_id=real, correlation_id="nightly")["process_run_id"]
+    assert (listed("--parent", str(real)), listed("--correlation-id", "nightly")) == ([child], [child])
     for bad in (("--since", "yesterday"), ("--since", "0001-01-01T00:00+23:59"), ("--state", "done"), ("--limit", "0")):
         assert dot_wrapper("runs", *bad).code == cli.BAD_INPUT, bad
 

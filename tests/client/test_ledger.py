@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -15,7 +16,7 @@ from psycopg.conninfo import make_conninfo
 from dot_wrapper.client import calls, database, errors
 from dot_wrapper.client.caller_path import AsyncRun, Run
 from dot_wrapper.client.calls import Pair
-from dot_wrapper.client.ledger import ATTEMPTS, AsyncLedger, Ledger
+from dot_wrapper.client.ledger import AsyncLedger, Ledger
 from support import GATES, PAIR, PRODUCER, VERIFIER, Database, acquire, define_pair, ready_for_real_runs, rows, value
 from support.flavors import Flavor
 
@@ -319,9 +320,13 @@ def test_a_statement_that_is_cancelled_says_why(db: Database, flavor: Flavor) ->
 def test_the_retry_is_bounded(db: Database, flavor: Flavor) -> None:
     define_pair(db)
     flaky = Flaky(db, flavor, cuts=100)
-    with flavor.ledger(flaky) as ledger, pytest.raises(errors.DatabaseUnavailable):
-        header(ledger, idempotency_key="k")
-    assert flaky.opened == ATTEMPTS
+    with flavor.ledger(flaky) as ledger:
+        ledger.retry_seconds = 0.5
+        began = time.monotonic()
+        with pytest.raises(errors.DatabaseUnavailable):
+            header(ledger, idempotency_key="k")
+    assert flaky.opened > 2
+    assert time.monotonic() - began >= 0.5, "it gives up when its time is over, and not after some attempts"
 
 
 @pytest.mark.parametrize("sqlstate", ["40001", "40P01"])
@@ -333,9 +338,35 @@ def test_serialization_failures_are_repeated_and_then_given_up(db: Database, led
         attempts += 1
         return connection.execute(f"do $$ begin raise exception using errcode = '{sqlstate}'; end $$")
 
+    ledger.retry_seconds = 0.5
     with pytest.raises(errors.RetryExhausted):
         ledger.transaction("dot_writer", fail, repeatable=False)
-    assert attempts == ATTEMPTS
+    assert attempts > 2
+
+
+def test_the_time_for_retries_is_the_argument_else_the_environment_s_else_long_enough_for_a_failover(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("DOT_WRAPPER_RETRY_SECONDS")
+    assert Ledger().retry_seconds > 30
+    monkeypatch.setenv("DOT_WRAPPER_RETRY_SECONDS", "2.5")
+    assert (Ledger().retry_seconds, AsyncLedger().retry_seconds, Ledger().another().retry_seconds) == (2.5, 2.5, 2.5)
+    assert (Ledger(retry_seconds=0).retry_seconds, Ledger(retry_seconds=7).another().retry_seconds) == (0, 7)
+    for wrong in ("soon", "-1", "nan", "inf", "1e9"):
+        monkeypatch.setenv("DOT_WRAPPER_RETRY_SECONDS", wrong)
+        with pytest.raises(errors.InputError, match="DOT_WRAPPER_RETRY_SECONDS"):
+            Ledger()
+
+
+def test_a_repeated_call_is_logged_by_its_sqlstate_and_without_what_the_server_said(
+    db: Database, flavor: Flavor, caplog: pytest.LogCaptureFixture
+) -> None:
+    define_pair(db)
+    with flavor.ledger(Flaky(db, flavor, cuts=1)) as ledger, caplog.at_level("DEBUG", "dot_wrapper"):
+        header(ledger, idempotency_key="k")
+    assert [record.getMessage() for record in caplog.records if record.name == "dot_wrapper"] == [
+        "repeating a call as dot_writer after a lost connection"
+    ]
 
 
 def test_a_refusal_is_never_repeated(db: Database, ledger: Any) -> None:

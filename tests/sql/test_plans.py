@@ -62,11 +62,16 @@ def scans(db: Database) -> dict[str, int]:
     ("asked", "index"),
     [
         ("order by observed_at desc, process_run_id desc limit 20", "process_run_observation_observed_at_idx"),
+        (
+            "where (observed_at, process_run_id) < (now(), '0198c0de-0000-7000-8000-000000000001')"
+            " order by observed_at desc, process_run_id desc limit 20",
+            "process_run_observation_observed_at_idx",
+        ),
         ("where correlation_id = 'corr-7'", "process_run_observation_correlation_id_idx"),
         ("where parent_run_id = '0198c0de-0000-7000-8000-000000000001'", "process_run_observation_parent_run_id_idx"),
     ],
 )
-def test_the_newest_page_a_correlation_and_the_children_of_a_run_are_found_by_an_index(
+def test_the_newest_page_the_next_one_a_correlation_and_the_children_of_a_run_are_found_by_an_index(
     db: Database, asked: str, index: str
 ) -> None:
     define_pair(db)

@@ -90,6 +90,9 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     # psycopg logs lost connections. The error that follows reports them, or a retry has succeeded.
     logging.getLogger("psycopg").addHandler(logging.NullHandler())
+    logging.getLogger("dot_wrapper").addHandler(
+        logging.StreamHandler()
+    )  # warnings: a call is repeated, so there is a wait
     signal.signal(signal.SIGTERM, _terminated)
     code = run(sys.argv[1:])
     try:

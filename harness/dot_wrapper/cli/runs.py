@@ -40,6 +40,9 @@ def runs(
     occurred_until: Annotated[
         str | None, typer.Option(help="Runs that occurred, as their source says, before this time.")
     ] = None,
+    correlation_id: Annotated[str | None, typer.Option(help="Runs with this correlation id alone.")] = None,
+    parent: Annotated[UUID | None, typer.Option(help="Runs that this run is the parent of.")] = None,
+    after: Annotated[UUID | None, typer.Option(help="The next page: runs older than this one.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many, the newest first.")] = 50,
     as_json: Json = False,
 ) -> None:
@@ -50,7 +53,7 @@ def runs(
     Example: dot-wrapper runs --candidate bakery.orders --state completed --since 2026-11-01
     """
     # Imported here, because importing SQLAlchemy takes as long as all other imports of a command.
-    from sqlalchemy import select
+    from sqlalchemy import select, tuple_
 
     from dot_wrapper.client.views import RUNS
 
@@ -63,6 +66,8 @@ def runs(
         (lt, run.observed_at, _time("--until", until)),
         (ge, run.occurred_at, _time("--occurred-since", occurred_since)),
         (lt, run.occurred_at, _time("--occurred-until", occurred_until)),
+        (eq, run.correlation_id, correlation_id),
+        (eq, run.parent_run_id, parent),
     )
     query = (
         select(
@@ -85,6 +90,11 @@ def runs(
         .limit(limit)
     )
     with open_ledger() as ledger:
+        if after is not None:
+            last = run_by_id(ledger, str(after), candidate)
+            if last is None:
+                raise UnknownReference(f"{after} is no run", hint="`dot-wrapper runs` lists the runs.")
+            query = query.where(tuple_(run.observed_at, run.process_run_id) < (last["observed_at"], after))
         found = ledger.select(query)
     if as_json:
         print_json(found)
@@ -103,7 +113,8 @@ def runs(
         {"run": "run, candidate", "state": "state", "at": "observed, by"},
         lines=True,
     )
-    say(f"{counted(len(found), 'run')}{', and perhaps more: --limit' if len(found) == limit else ''}")
+    more = f", and perhaps more: --after {found[-1]['process_run_id']}" if len(found) == limit else ""
+    say(f"{counted(len(found), 'run')}{more}")
 
 
 @app.command()

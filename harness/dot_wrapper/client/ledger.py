@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
+import os
 import random
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Iterator
 from contextlib import suppress
 from functools import partial, update_wrapper
-from itertools import islice
+from itertools import count, islice
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Final, Generic, LiteralString, ParamSpec, Self, TypeVar, get_args, overload
 
@@ -27,16 +29,21 @@ from psycopg.rows import dict_row
 
 from dot_wrapper.client import calls, database
 from dot_wrapper.client.calls import Call, Observation, ObservedLine, Parameters, Steps
-from dot_wrapper.client.errors import DatabaseUnavailable, LedgerInUse, from_database, is_retryable
+from dot_wrapper.client.errors import DatabaseUnavailable, InputError, LedgerInUse, from_database, is_retryable
 from dot_wrapper.client.steps import drive, drive_async
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine, Select
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-ATTEMPTS: Final = 5
+RETRY_SECONDS: Final = 45.0
+"""For how long a call is repeated by default: longer than the failover of a server takes, about half a minute."""
 FIRST_PAUSE: Final = 0.05
-"""Seconds before the second attempt; doubled for each further one."""
+"""Seconds before the second attempt; doubled for each further one, up to ``LONGEST_PAUSE``."""
+LONGEST_PAUSE: Final = 2.0
+MOST_RETRY_SECONDS: Final = 86_400
+
+_log = logging.getLogger("dot_wrapper")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -93,7 +100,10 @@ class _Calls(Generic[C]):
     pair = _Method(calls.pair)
     call = _Method(calls.call)
 
-    def __init__(self, connect: Callable[[], Any], give_back: Callable[[C], Any] | None) -> None:
+    def __init__(
+        self, connect: Callable[[], Any], give_back: Callable[[C], Any] | None, retry_seconds: float | None
+    ) -> None:
+        self.retry_seconds = _retry_seconds() if retry_seconds is None else retry_seconds
         self._connect = connect
         self._give_back: Callable[[C], Any] | None = give_back
         self._connection: C | None = None
@@ -102,7 +112,7 @@ class _Calls(Generic[C]):
 
     def another(self) -> Self:
         """A ledger of the same database with a connection of its own, for another thread or task."""
-        return type(self)(self._connect, self._give_back)
+        return type(self)(self._connect, self._give_back, self.retry_seconds)
 
     def _attempts(
         self,
@@ -111,14 +121,15 @@ class _Calls(Generic[C]):
         role: str,
         *,
         repeatable: bool,
-        attempts: int,
+        once: bool,
     ) -> Operations[Any]:
         """Makes a transaction, and again after what is safe to repeat; connects before it and gives the connection back after it."""
         if not self._in_use.acquire(blocking=False):
             raise LedgerInUse("one ledger makes one call at a time: give each thread or task one of its own")
         try:
             was_sent = False
-            for attempt in range(1, attempts + 1):
+            end = time.monotonic() + (0 if once else self.retry_seconds)
+            for attempt in count():
                 try:
                     if self._connection is None:
                         self._connection = yield self._connect
@@ -132,11 +143,12 @@ class _Calls(Generic[C]):
                     may_repeat = self._connected_once
                     if self._connection is not None and self._connection.closed:
                         may_repeat, was_sent = repeatable, True
-                    seconds = _pause(error, attempt, attempts, role, may_repeat=may_repeat, was_sent=was_sent)
+                    may_repeat = may_repeat and time.monotonic() < end
+                    seconds = _pause(error, attempt, role, may_repeat=may_repeat, was_sent=was_sent)
                 finally:
                     yield from self._done_with_connection()
                 yield partial(pause, seconds)
-            raise AssertionError("the last attempt returns or raises")
+            raise AssertionError("each attempt returns, raises or is repeated")
         finally:
             self._in_use.release()
 
@@ -156,14 +168,16 @@ class Ledger(_Calls[psycopg.Connection[Any]]):
         connect: opens a connection in autocommit mode; ``dot_wrapper.client.database.connect`` by default. It is called with the first
             call, and again after the connection was lost.
         give_back: called with the connection after each transaction, which is then not kept. By default it is kept.
+        retry_seconds: for how long what is safe to repeat is repeated; by default ``DOT_WRAPPER_RETRY_SECONDS``, else 45.
     """
 
     def __init__(
         self,
         connect: Callable[[], psycopg.Connection[Any]] = database.connect,
         give_back: Callable[[psycopg.Connection[Any]], None] | None = None,
+        retry_seconds: float | None = None,
     ) -> None:
-        super().__init__(connect, give_back)
+        super().__init__(connect, give_back, retry_seconds)
 
     @classmethod
     def from_engine(cls, engine: Engine) -> Self:
@@ -251,14 +265,14 @@ class Ledger(_Calls[psycopg.Connection[Any]]):
         work: Callable[[psycopg.Connection[Any]], T],
         *,
         repeatable: bool,
-        attempts: int = ATTEMPTS,
+        once: bool = False,
     ) -> T:
-        """Does some work in one transaction as a role; again, at most ``attempts`` times in all, on 40001 and 40P01.
+        """Does some work in one transaction as a role; again, for ``retry_seconds``, on 40001 and 40P01.
 
         Args:
             repeatable: whether the work may be done twice, because its calls have idempotency keys or only read. Then it is also
                 repeated after a lost connection, when it is unknown whether it was committed.
-            attempts: 1 for work that cannot be done twice, for instance because it reads a stream.
+            once: for work that cannot be done twice, for instance because it reads a stream.
 
         Raises:
             LedgerInUse: another thread is making a call.
@@ -269,7 +283,7 @@ class Ledger(_Calls[psycopg.Connection[Any]]):
             with database.transaction(connection, role):
                 return work(connection)
 
-        operations: Operations[T] = self._attempts(make, time.sleep, role, repeatable=repeatable, attempts=attempts)
+        operations: Operations[T] = self._attempts(make, time.sleep, role, repeatable=repeatable, once=once)
         return drive(operations, lambda operation: operation())
 
 
@@ -281,14 +295,16 @@ class AsyncLedger(_Calls[psycopg.AsyncConnection[Any]]):
     Args:
         connect: opens a connection in autocommit mode; ``dot_wrapper.client.database.connect_async`` by default.
         give_back: called with the connection after each transaction, which is then not kept. By default it is kept.
+        retry_seconds: for how long what is safe to repeat is repeated; by default ``DOT_WRAPPER_RETRY_SECONDS``, else 45.
     """
 
     def __init__(
         self,
         connect: Callable[[], Awaitable[psycopg.AsyncConnection[Any]]] = database.connect_async,
         give_back: Callable[[psycopg.AsyncConnection[Any]], Awaitable[None]] | None = None,
+        retry_seconds: float | None = None,
     ) -> None:
-        super().__init__(connect, give_back)
+        super().__init__(connect, give_back, retry_seconds)
 
     @classmethod
     def from_engine(cls, engine: AsyncEngine) -> Self:
@@ -355,7 +371,7 @@ class AsyncLedger(_Calls[psycopg.AsyncConnection[Any]]):
         work: Callable[[psycopg.AsyncConnection[Any]], Awaitable[T]],
         *,
         repeatable: bool,
-        attempts: int = ATTEMPTS,
+        once: bool = False,
     ) -> T:
         """Does some work in one transaction as a role, and again if that is safe: as ``Ledger.transaction``."""
 
@@ -363,7 +379,7 @@ class AsyncLedger(_Calls[psycopg.AsyncConnection[Any]]):
             async with database.transaction_async(connection, role):
                 return await work(connection)
 
-        operations: Operations[T] = self._attempts(make, asyncio.sleep, role, repeatable=repeatable, attempts=attempts)
+        operations: Operations[T] = self._attempts(make, asyncio.sleep, role, repeatable=repeatable, once=once)
         return await drive_async(operations, lambda operation: operation())
 
 
@@ -391,15 +407,37 @@ def _require_idle(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[
         )
 
 
-def _pause(error: psycopg.Error, attempt: int, attempts: int, role: str, *, may_repeat: bool, was_sent: bool) -> float:
+def _retry_seconds() -> float:
+    """What ``DOT_WRAPPER_RETRY_SECONDS`` says, else the default.
+
+    Raises:
+        InputError: it is no number of seconds.
+    """
+    given = os.environ.get("DOT_WRAPPER_RETRY_SECONDS")
+    if not given:
+        return RETRY_SECONDS
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= MOST_RETRY_SECONDS:
+        raise InputError(f"DOT_WRAPPER_RETRY_SECONDS: {given!a} is no number of seconds from 0 to {MOST_RETRY_SECONDS}")
+    return seconds
+
+
+def _pause(error: psycopg.Error, attempt: int, role: str, *, may_repeat: bool, was_sent: bool) -> float:
     """The seconds before the next attempt: longer each time, and random, so that clients that failed together do not retry together.
 
     Raises:
         DotWrapperError: there is no next attempt.
     """
-    if attempt == attempts or not may_repeat or not is_retryable(error):
+    if not may_repeat or not is_retryable(error):
         failure = from_database(error, role)
         if isinstance(failure, DatabaseUnavailable):
             failure.was_sent = was_sent
         raise failure from error
-    return FIRST_PAUSE * 2.0 ** (attempt - 1) * random.uniform(0.5, 1.5)  # noqa: S311  not a secret
+    # A conflict with another session is ordinary; a server that is away is something an operator wants to know.
+    level = logging.DEBUG if error.sqlstate in ("40001", "40P01") else logging.WARNING
+    _log.log(level, "repeating a call as %s after %s", role, error.sqlstate or "a lost connection")
+    longest = min(FIRST_PAUSE * 2.0 ** min(attempt, 10), LONGEST_PAUSE)
+    return longest * random.uniform(0.5, 1.5)  # noqa: S311  not a secret

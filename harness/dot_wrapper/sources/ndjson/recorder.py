@@ -127,7 +127,7 @@ def record(
             raise _Undo
 
     try:
-        ledger.transaction(ROLE, at_once, repeatable=False, attempts=1)
+        ledger.transaction(ROLE, at_once, repeatable=False, once=True)
     except _Undo:
         summary.undone = True
     return summary
