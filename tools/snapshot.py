@@ -6,7 +6,7 @@ signature, attributes, comment and grants; their bodies have files of their own 
     python -m tools.snapshot            upgrades a scratch embedded server and writes the file
     python -m tools.snapshot --check    the same, and compares; and docs/sql-reference.md with that database
 
-Both then take the optional amendment there, and write or compare the diff in docs/amendment.md; and the rows of ``sql/drift.sql``
+Both then take the optional amendment there, and write or compare the diff in docs/reference/amendment.md; and the rows of ``sql/drift.sql``
 in ``sql/expected``: those of head, and what differs with the amendment and on PostgreSQL 15, which needs Debian's server.
 """
 

@@ -1,4 +1,4 @@
-"""What `dot-wrapper` returns; docs/cli.md says what each means."""
+"""What `dot-wrapper` returns; docs/reference/cli.md says what each means."""
 
 from typing import Final
 

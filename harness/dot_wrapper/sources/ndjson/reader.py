@@ -1,4 +1,4 @@
-"""One line of an NDJSON file for ``dot-wrapper record``: what it may say. ``docs/observation.schema.json`` is made of it.
+"""One line of an NDJSON file for ``dot-wrapper record``: what it may say. ``docs/reference/observation.schema.json`` is made of it.
 
 A line is a simulated observation and nothing else: whoever writes a file can claim anything. The ledger's rules are the
 database's; here is only what a line is, so that a mistake is told by its field.
