@@ -76,3 +76,10 @@ def test_every_test_a_page_names_exists(page: str) -> None:
     files = [file.read_text(encoding="utf-8") for file in (ROOT / "tests").rglob("test_*.py")]
     exist = set(re.findall(r"^def (test_\w+)", "\n".join(files), re.MULTILINE))
     assert sorted(set(re.findall(r"(?<![\w/])test_\w+\b(?!\.py)", text)) - exist) == []
+
+
+def test_the_diff_of_the_first_page_is_of_the_file_of_today() -> None:
+    (diff,) = re.findall(r"^```diff\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+    _, name, _, *lines = diff.splitlines()
+    kept = "\n".join(line[1:] for line in lines if not line.startswith("-"))
+    assert kept in (ROOT / name.removeprefix("+++ ")).read_text(encoding="utf-8")
