@@ -25,7 +25,7 @@ def test_every_block_of_a_page_does_what_the_page_shows(
     page: str, db: Database, tmp_path: Path, server_home: Path
 ) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
-    (tmp_path / "examples").symlink_to(ROOT / "examples")  # the pages are written for somebody in the checkout
+    (tmp_path / "examples").symlink_to(ROOT / "examples")  # the pages are written for a reader in the checkout
     environment = {
         "DATABASE_URL": db.url_as("operator"),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -83,3 +83,12 @@ def test_the_diff_of_the_first_page_is_of_the_file_of_today() -> None:
     _, name, _, *lines = diff.splitlines()
     kept = "\n".join(line[1:] for line in lines if not line.startswith("-"))
     assert kept in (ROOT / name.removeprefix("+++ ")).read_text(encoding="utf-8")
+
+
+def test_every_page_that_a_file_of_the_repository_names_exists() -> None:
+    folders = ("harness", "sql", "migrations", "amendment", "tools", "tests", "bench")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".sql")]
+    texts = {path: path.read_text(encoding="utf-8") for path in [*files, ROOT / "Makefile", ROOT / "alembic.ini"]}
+    named = {(str(path), name) for path, text in texts.items() for name in re.findall(r"\bdocs/[\w./-]+\.\w+\b", text)}
+    assert len(named) > 10
+    assert sorted((path, name) for path, name in named if not (ROOT / name).exists()) == []
