@@ -16,7 +16,7 @@ run: $(VENV)/installed
 	@$(BIN)/python -m tools.demo $(if $(INPUT),"$(INPUT)")
 
 # The rules, attacks and races on 16, and on 15 where Debian's server is installed; everything on the embedded PostgreSQL 18.
-# With DATABASE_URL: everything on that server, see docs/servers.md.
+# With DATABASE_URL: everything on that server, see docs/howto/servers.md.
 test: $(VENV)/installed
 ifneq ($(origin DATABASE_URL),undefined)
 	$(BIN)/python -m pytest -n 2

@@ -1,23 +1,23 @@
-r"""What ``docs/sql-reference.md`` says of the catalog, against the catalog: ``python -m tools.snapshot --check``.
+"""The facts in the reference of functions and views, which ``python -m tools.snapshot`` writes and its ``--check`` compares.
 
-The page is written by hand. Its facts are read from its form, one entry per function and view under a heading of its name:
+A page of ``docs`` has places for facts. What stands between the two comments is generated, what stands around them is written by hand:
 
-    ```text                                       the signature
-    dot.fn_name(p_one text) returns text
-    ```
-    | argument | type | default | meaning |       the arguments of a function that a role may call
-    | column | type | meaning |                   the columns that it returns, or that a view has
-    | SQLSTATE | constraint | when | what to do |  what it raises under a constraint's name; ``<argument>`` stands for any
-                                                  argument of the entry, another ``<word>`` for any word
-    **Role.** `dot_writer`.                       who may execute or select
+    <!-- facts: fn_name -->      the signature, the roles that may call it, the locks and errors that the head of its file names
+    <!-- facts: v_name -->       the columns with their comments, the roles that may read it
+    <!-- facts: index -->        each chapter, and in one line what each function and view of it does
+    <!-- facts: rules -->        the functions of sql/functions/rules in short; ``bridge`` does the same for sql/functions/bridge
+    <!-- end -->
 
-The same facts are read from the catalog, the errors from the functions' bodies. Each that one side has alone is a line.
+By hand each entry explains its arguments and returned columns, in tables headed ``argument | meaning`` and ``column | meaning``, and
+``errors.md`` has a row for each SQLSTATE and constraint. ``missing`` tells what is not there.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -25,210 +25,264 @@ from psycopg.rows import dict_row
 
 from dot_wrapper.files import ROOT
 
-PAGE = ROOT / "docs" / "sql-reference.md"
+DOCS = ROOT / "docs"
+CHAPTERS = Path("reference/sql")
+ERRORS = CHAPTERS / "errors.md"
 
-ARGUMENTS, COLUMNS = ("argument", "type", "default", "meaning"), ("column", "type", "meaning")
-ERRORS = ("SQLSTATE", "constraint", "when", "what to do")
+_PLACE = re.compile(r"(?<=<!-- facts: )(\w+)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 _ROLES = """array(select coalesce(r.rolname, 'PUBLIC') from aclexplode({acl}) as a
-    left join pg_roles r on r.oid = a.grantee where a.grantee <> {owner}) as roles"""
+    left join pg_roles r on r.oid = a.grantee
+    where a.grantee <> {owner} and r.rolname not in ('dot_owner', 'dot_bridge') is not false order by 1) as roles"""
 
 _FUNCTIONS = f"""
 select p.proname as name, p.proargnames as names, p.proargmodes::text[] as modes, p.proretset as is_set,
     array(select format_type(t.oid, null)
           from unnest(coalesce(p.proallargtypes, p.proargtypes::oid[])) with ordinality as t (oid, n) order by t.n) as types,
     array(select pg_get_function_arg_default(p.oid, n) from generate_series(1, p.pronargs) as n order by n) as defaults,
-    format_type(p.prorettype, null) as result, pg_get_functiondef(p.oid) as definition,
+    format_type(p.prorettype, null) as result, obj_description(p.oid, 'pg_proc') as comment,
     {_ROLES.format(acl="coalesce(p.proacl, acldefault('f', p.proowner))", owner="p.proowner")}
-from pg_proc p where p.pronamespace = 'dot'::regnamespace"""
+from pg_proc p where p.pronamespace = 'dot'::regnamespace order by p.proname collate "C" """
 
 _VIEWS = f"""
-select c.relname as name,
-    array(select a.attname from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 order by a.attnum) as names,
-    array(select format_type(a.atttypid, a.atttypmod) from pg_attribute a
-          where a.attrelid = c.oid and a.attnum > 0 order by a.attnum) as types,
+select c.relname as name, obj_description(c.oid, 'pg_class') as comment,
+    array(select array[a.attname::text, format_type(a.atttypid, a.atttypmod), coalesce(col_description(c.oid, a.attnum), '')]
+          from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 order by a.attnum) as columns,
     {_ROLES.format(acl="c.relacl", owner="c.relowner")}
-from pg_class c where c.relnamespace = 'dot'::regnamespace and c.relkind in ('v', 'm')"""
-
-# Roles that are nobody's: a function that only they may call is internal, and its entry is short.
-_OWNERS = {"dot_owner", "dot_bridge"}
-
-_RAISE = re.compile(
-    r"raise (?!exception\b)(?P<condition>\w+) using\b(?:(?!\braise\b).)*?"
-    r"\bconstraint = (?:format\()?(?:(?P<variable>\w+) \|\| )?'(?P<name>[^']+)'",
-    re.DOTALL,
-)
-_INPUT = re.compile(r"(?<!constraint = )'(\w+_(?:not_null|check))'")
-_CALL = re.compile(r"\bdot\.(fn_\w+)\(")
+from pg_class c where c.relnamespace = 'dot'::regnamespace and c.relkind = 'v' order by c.relname collate "C" """
 
 
-def drift(page: str, url: str) -> list[str]:
-    """What to add to the page and to remove from it, one line each; empty where it says what the database has.
+@dataclass(frozen=True)
+class Function:
+    """A function of schema ``dot``: what the catalog and the head of its file say."""
+
+    name: str
+    kind: str
+    """The folder of its file: ``api``, ``rules`` or ``bridge``; ``api`` for one without a file."""
+    arguments: list[str]
+    """``p_name type``, with `` default ...`` where it has one."""
+    columns: list[str]
+    """``name type`` of each column that it returns; empty for a single value."""
+    result: str
+    is_set: bool
+    roles: list[str]
+    comment: str
+    head: str
+    """The comment that its file begins with, without ``--``."""
+
+
+def pages(docs: Path, url: str) -> dict[Path, str]:
+    """Each page with a place for facts, and the text that it has to have.
 
     Args:
-        page: the text of ``docs/sql-reference.md``.
+        docs: the folder of the pages.
         url: a database at head.
     """
-    written, found = set(_page_facts(page)), set(_catalog_facts(url))
-    unwritten = {fact for fact in found - written if not any(_stands_for(other, fact) for other in written)}
-    unfounded = {fact for fact in written - found if not any(_stands_for(fact, other) for other in found)}
-    return [f"add: {fact}" for fact in sorted(unwritten)] + [f"remove: {fact}" for fact in sorted(unfounded)]
+    texts = {path: path.read_text(encoding="utf-8") for path in sorted(docs.rglob("*.md"))}
+    facts = _facts(*_catalog(url), _chapters(docs))
+
+    def filled(place: re.Match[str]) -> str:
+        return f"{place[1]}{place[2]}{facts.get(place[1], '')}"
+
+    return {path: _PLACE.sub(filled, text) for path, text in texts.items() if _PLACE.search(text)}
 
 
-def _stands_for(written: str, found: str) -> bool:
-    """Whether an error that the page names is one of the catalog's, where either has a word in angle brackets: ``<a|b>`` is one
-    of these words, ``<word>`` any."""
-    if "<" not in written + found:
-        return False
-    return bool(re.fullmatch(_pattern(written), re.sub(r"<\w+>", "x", found)) or re.fullmatch(_pattern(found), written))
+def missing(docs: Path, url: str) -> list[str]:
+    """What is to be written or removed by hand, one line each.
+
+    Args:
+        docs: the folder of the pages.
+        url: a database at head.
+    """
+    functions, views = _catalog(url)
+    entries = {name: text for chapter in _chapters(docs).values() for name, text in chapter.items()}
+    known = {one.name: one for one in functions if one.kind == "api"}
+    expected = {*known, *(view["name"] for view in views if view["name"].startswith("v_"))}
+    found = [f"write an entry: {name}" for name in sorted(expected - entries.keys())]
+    found += [f"remove the entry: {name}" for name in sorted(entries.keys() - expected)]
+    for name in sorted(known.keys() & entries.keys()):
+        for kind, pairs in (("argument", known[name].arguments), ("column", known[name].columns)):
+            explained, names = _explained(entries[name], kind), [pair.split()[0] for pair in pairs]
+            found += [f"explain {kind} {one} of {name}" for one in names if one not in explained]
+            found += [f"remove {kind} {one} of {name}" for one in explained if one not in names]
+    table = _rows((docs / ERRORS).read_text(encoding="utf-8"), "SQLSTATE")
+    said = {
+        cells[1]: cells[0] for cells in table if len(cells) == 4
+    }  # those without a constraint have a table of three
+    raised = {one: code for function in functions for code, one in _constraints(function) if function.kind == "api"}
+    covered: dict[str, str] = {}
+    for one, code in raised.items():
+        rows = [row for row in said if said[row] == code and _covers(row, one)]
+        covered |= {one: min(rows, key=lambda row: row.count("<"))} if rows else {}
+    found += [f"explain {raised[one]} {one} in {ERRORS}" for one in sorted(raised.keys() - covered.keys())]
+    found += [f"remove {said[row]} {row} from {ERRORS}" for row in sorted(said.keys() - set(covered.values()))]
+    return found
 
 
-def _pattern(fact: str) -> str:
-    parts = re.split(r"<([\w|]+)>", fact)
-    words = [f"(?:{word})" if "|" in word else r"\w+" for word in parts[1::2]]
-    return "".join(re.escape(text) + word for text, word in zip(parts[::2], [*words, ""], strict=True))
+def raises(head: str) -> list[tuple[str, str]]:
+    """The lines under ``Raises:`` of the head of a function, each as its SQLSTATE and what follows it; ``what`` for the errors of
+    other functions that are passed on."""
+    _, _, block = head.partition("Raises:\n")
+    found = re.findall(r"^  (\S.*(?:\n   +.*)*(?:\n  (?!\d|what)\S.*)*)", block, re.MULTILINE)
+    lines = (" ".join(one.split()).partition(" ") for one in found)
+    return [(kind, text) for kind, _, text in lines]
 
 
-def _page_facts(page: str) -> Iterator[str]:
-    for entry in re.split(r"^#{1,3} ", page, flags=re.MULTILINE)[1:]:
-        heading, _, text = entry.partition("\n")
-        name = heading.strip("` ")
-        if not re.fullmatch(r"(?:fn_|v_|gate_)\w+", name):
-            continue
-        yield name
-        for signature in re.findall(rf"^```text\n(dot\.{name}\(.*?)^```", text, re.MULTILINE | re.DOTALL):
-            yield f"{name}: {' '.join(signature.split()).replace('( ', '(').replace(' )', ')')}"
-        arguments = []
-        for columns, cells in _rows(text):
-            if columns == ARGUMENTS:
-                yield f"{name}: argument {cells[0]} {cells[1]}, {cells[2]}"
-                arguments.append(cells[0].removeprefix("p_"))
-            elif columns == COLUMNS:
-                yield f"{name}: column {cells[0]} {cells[1]}"
-            elif columns == ERRORS:
-                constraints = cells[1].replace("<argument>", f"<{'|'.join(arguments)}>").split(", ")
-                yield from (f"{name}: raises {cells[0]} {constraint}" for constraint in constraints if constraint)
-        for roles in re.findall(r"\*\*Role\.\*\* (.*)$", text, re.MULTILINE):
-            yield from (f"{name}: role {role}" for role in re.findall(r"`(\w+)`", roles.partition("**")[0]))
+def head(path: Path) -> str:
+    """The comment that a file of ``sql/functions`` begins with, without ``--``; empty where there is no such file."""
+    if not path.exists():
+        return ""
+    text, _, _ = path.read_text(encoding="utf-8").partition("create or replace")
+    return "\n".join(line.removeprefix("--").removeprefix(" ") for line in text.splitlines() if line.startswith("--"))
 
 
-def _rows(text: str) -> Iterator[tuple[tuple[str, ...], list[str]]]:
-    """The rows of the tables of an entry, each with the names of its table's columns; without backticks."""
-    columns: tuple[str, ...] = ()
-    for line in text.splitlines():
-        if not line.startswith("|"):
-            columns = ()
-            continue
-        cells = [cell.strip().replace("`", "") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
-        if not columns:
-            columns = tuple(cells)
-        elif set(line) - set("|-: "):
-            yield columns, cells
-
-
-def _catalog_facts(url: str) -> Iterator[str]:
+def _catalog(url: str) -> tuple[list[Function], list[dict[str, Any]]]:
+    files = {path.stem: path for path in (ROOT / "sql" / "functions").rglob("*.sql")}
     with psycopg.connect(url, row_factory=dict_row) as connection:
-        functions = {function["name"]: function for function in connection.execute(_FUNCTIONS)}
+        described = connection.execute(_FUNCTIONS).fetchall()
         views = connection.execute(_VIEWS).fetchall()
-    for view in views:
-        yield view["name"]
-        yield from (f"{view['name']}: column {pair}" for pair in _pairs(view))
-        yield from (f"{view['name']}: role {role}" for role in view["roles"])
-    for name, function in functions.items():
-        yield name
-        yield from (f"{name}: role {role}" for role in function["roles"])
-        yield from _signature_facts(function)
-        if not name.startswith("fn_host_"):  # each raises the same, which their section says once
-            yield from (f"{name}: raises {error}" for error in _errors(name, functions))
+    return [_function(one, files.get(one["name"], Path("api/none"))) for one in described], views
 
 
-def _pairs(described: dict[str, Any]) -> list[str]:
-    return [f"{name} {kind}" for name, kind in zip(described["names"] or (), described["types"], strict=True)]
-
-
-def _signature_facts(function: dict[str, Any]) -> Iterator[str]:
-    name, pairs = function["name"], _pairs(function)
-    modes = function["modes"] or ["i"] * len(pairs)
+def _function(described: dict[str, Any], file: Path) -> Function:
+    pairs = [f"{name} {kind}" for name, kind in zip(described["names"] or (), described["types"], strict=True)]
+    modes = described["modes"] or ["i"] * len(pairs)
     given = [pair for pair, mode in zip(pairs, modes, strict=True) if mode == "i"]
-    returned = [pair for pair, mode in zip(pairs, modes, strict=True) if mode == "o"]
-    defaults = [_default(expression) for expression in function["defaults"]]
-    arguments = ", ".join(
-        f"{pair}{default and ' default ' + default}" for pair, default in zip(given, defaults, strict=True)
+    return Function(
+        name=described["name"],
+        kind=file.parent.name,
+        arguments=[pair + _default(one) for pair, one in zip(given, described["defaults"], strict=True)],
+        columns=[pair for pair, mode in zip(pairs, modes, strict=True) if mode != "i"],
+        result=described["result"],
+        is_set=described["is_set"],
+        roles=described["roles"],
+        comment=described["comment"] or "",
+        head=head(file),
     )
-    result = f"({', '.join(returned)})" if returned else function["result"]
-    yield f"{name}: dot.{name}({arguments}) returns {'setof ' if function['is_set'] else ''}{result}"
-    if set(function["roles"]) - _OWNERS:
-        yield from (
-            f"{name}: argument {pair}, {default or 'required'}" for pair, default in zip(given, defaults, strict=True)
-        )
-        yield from (f"{name}: column {pair}" for pair in returned)
 
 
 def _default(expression: str | None) -> str:
     """A default as it is written in ``sql/``: ``null`` instead of ``NULL::text``."""
-    return re.sub(r"::[\w ]+$", "", expression or "").replace("NULL", "null")
+    return f" default {re.sub(r'::[a-z ]+$', '', expression).replace('NULL', 'null')}" if expression else ""
 
 
-def _errors(name: str, functions: dict[str, dict[str, Any]]) -> set[str]:
-    """SQLSTATE and constraint of what a function raises, and of what the functions that it calls raise; the bridge aside.
-
-    The observe functions have long entries of their own: an internal function that passes calls on to them names them.
-    """
-    return _raised(name, functions, () if set(functions[name]["roles"]) - _OWNERS else ("fn_process_",))
-
-
-def raised_by_itself(url: str) -> dict[str, tuple[set[str], set[str]]]:
-    """Of each function that a role may call: SQLSTATE and constraint of what it raises without the other functions that a role may
-    call, and which of those it calls."""
-    with psycopg.connect(url, row_factory=dict_row) as connection:
-        functions = {function["name"]: function for function in connection.execute(_FUNCTIONS)}
-    api = {name for name, function in functions.items() if set(function["roles"]) - _OWNERS}
-    return {
-        name: (
-            _raised(name, functions, tuple(api - {name})),
-            _closure(functions[name]["definition"], functions, lambda callee: callee in api) - {name},
-        )
-        for name in api
-    }
+def _chapters(docs: Path) -> dict[str, dict[str, str]]:
+    """Of each file of the reference its entries, in their order: name and text."""
+    found: dict[str, dict[str, str]] = {}
+    for path in sorted((docs / CHAPTERS).glob("*.md")):
+        parts = re.split(r"^## ", path.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+        entries = {heading: text for heading, _, text in (part.partition("\n") for part in parts)}
+        found[path.name] = {name: text for name, text in entries.items() if f"<!-- facts: {name} -->\n" in text}
+    return found
 
 
-def _raised(name: str, functions: dict[str, dict[str, Any]], apart: tuple[str, ...]) -> set[str]:
-    definition = functions[name]["definition"]
-    apart += ("fn_host_", "fn_input_refuse")
-    called = _closure(definition, functions, lambda callee: not callee.startswith(apart))
-    errors = set()
-    for function in (functions[callee] for callee in {name, *called}):
-        definition = function["definition"]
-        for found in _RAISE.finditer(definition):
-            constraint = ("%s" if found["variable"] else "") + found["name"]
-            errors.add(f"{_sqlstate(found['condition'])} {constraint.replace('%s', '<word>')}")
-        problems = set(_INPUT.findall(definition))
-        arguments = tuple(argument.removeprefix("p_") for argument in function["names"] or ())
-        for callee in _closure(definition, functions, lambda name: name.endswith("_input_problem")):
-            shared = _INPUT.findall(functions[callee]["definition"])
-            problems |= {problem for problem in shared if problem.startswith(arguments)}
-        for table in set(re.findall(r"fn_input_refuse\('(\w+)'", definition)):
-            errors |= {f"{'23502' if one.endswith('_not_null') else '23514'} {table}_{one}" for one in problems}
-    return errors
+def _facts(
+    functions: list[Function], views: list[dict[str, Any]], chapters: dict[str, dict[str, str]]
+) -> dict[str, str]:
+    """What each place is filled with."""
+    where = {name: file for file, entries in chapters.items() for name in entries}
+    facts = {one.name: _of_function(one, where) for one in functions} | {one["name"]: _of_view(one) for one in views}
+    comments = {one.name: one.comment for one in functions} | {one["name"]: one["comment"] for one in views}
+    for kind in ("rules", "bridge"):
+        lines = (_in_short(one) for one in functions if one.kind == kind)
+        facts[kind] = f"\n{''.join(lines)}\n"
+    facts["index"] = "\n" + "".join(
+        f"**[{file.removesuffix('.md')}]({file})**\n\n| | |\n|---|---|\n"
+        + "".join(f"| [{name}]({file}#{name}) | {_cell(comments.get(name) or '')} |\n" for name in entries)
+        + "\n"
+        for file, entries in chapters.items()
+        if entries
+    )
+    return facts
 
 
-def _closure(definition: str, functions: dict[str, dict[str, Any]], counts: Callable[[str], bool]) -> set[str]:
-    """The functions that a definition calls, and those that they call, as far as they count."""
-    called: set[str] = set()
-    open_calls = {definition}
-    while open_calls:
-        new = {
-            callee
-            for text in open_calls
-            for callee in _CALL.findall(text)
-            if callee in functions and counts(callee) and callee not in called
-        }
-        called |= new
-        open_calls = {functions[callee]["definition"] for callee in new}
-    return called
+def _of_function(function: Function, where: dict[str, str]) -> str:
+    def linked(text: str) -> str:
+        return re.sub(r"\bfn_\w+", lambda name: f"[{name[0]}]({where.get(name[0], 'README.md')}#{name[0]})", text)
+
+    parts = [f"```text\n{_signature(function)}\n```", _role(function.roles)]
+    if locks := re.search(r"^.*?\bLocks(?::| are) (.*?)(?=\n\n|\nRaises:|\Z)", function.head, re.DOTALL):
+        text = " ".join(locks[1].split())
+        parts.append(f"**Locks.** {text[0].upper()}{text[1:].rstrip('.')}.")
+    rows = []
+    for kind, text in raises(function.head):
+        if kind == "what":
+            rows.append(f"| | {kind} {linked(text)} |")
+        elif _is_constraints(text):
+            rows.append(f"| {kind} | {', '.join(f'`{one}`' for one in text.split(', '))} |")
+        else:
+            rows.append(f"| {kind} | {linked(text)} |")
+    if rows:
+        parts.append("\n".join(["| SQLSTATE | constraint, or cause ([what to do](errors.md)) |", "|---|---|", *rows]))
+    else:
+        parts.append("It raises nothing of its own.")
+    return "\n" + "\n\n".join(parts) + "\n\n"
 
 
-def _sqlstate(condition: str) -> str:
-    """The SQLSTATE of a condition name of PL/pgSQL."""
-    found: type[psycopg.Error] = getattr(psycopg.errors, condition.title().replace("_", ""))
-    return str(found.sqlstate)
+def _signature(function: Function) -> str:
+    """On one line where it fits, else a line for each argument and column."""
+    what = f" returns {'setof ' if function.is_set else ''}"
+    result = f"({', '.join(function.columns)})" if function.columns else function.result
+    line = f"dot.{function.name}({', '.join(function.arguments)}){what}{result}"
+    if len(line) <= 110:
+        return line
+    given = ",\n".join(f"    {one}" for one in function.arguments)
+    if function.columns:
+        result = "(\n" + ",\n".join(f"    {one}" for one in function.columns) + "\n)"
+    return f"dot.{function.name}(\n{given}\n){what}{result}" if given else f"dot.{function.name}(){what}{result}"
+
+
+def _role(roles: list[str]) -> str:
+    return f"**Role.** {', '.join(f'`{role}`' for role in roles) or 'none'}."
+
+
+def _of_view(view: dict[str, Any]) -> str:
+    rows = "".join(f"| `{name}` | `{kind}` | {_cell(comment)} |\n" for name, kind, comment in view["columns"])
+    return f"\n| column | type | meaning |\n|---|---|---|\n{rows}\n{_role(view['roles'])}\n\n"
+
+
+def _in_short(function: Function) -> str:
+    arguments = ", ".join(one.split()[0] for one in function.arguments)
+    role = f" {_role(function.roles)}" if function.roles else ""
+    return f"- `{function.name}({arguments})`: {function.comment}{role}\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _is_constraints(text: str) -> bool:
+    return bool(re.fullmatch(r"[\w<>]+(?:, [\w<>]+)*", text)) and "_" in text
+
+
+def _constraints(function: Function) -> Iterator[tuple[str, str]]:
+    for kind, text in raises(function.head):
+        if kind != "what" and _is_constraints(text):
+            yield from ((kind, one) for one in text.split(", "))
+
+
+def _covers(row: str, constraint: str) -> bool:
+    """Whether a row of ``errors.md`` stands for a constraint of a head: ``<word>`` of the row is any word, but ``<argument>`` is
+    that of the head, so that a constraint with a name of its own needs a row of its own."""
+    parts = re.split(r"(<(?!argument>)\w+>)", row)
+    return bool(
+        re.fullmatch("".join(r"[\w<>]+" if one in parts[1::2] else re.escape(one) for one in parts), constraint)
+    )
+
+
+def _explained(entry: str, kind: str) -> list[str]:
+    return [cells[0] for cells in _rows(entry, kind) if len(cells) == 2]
+
+
+def _rows(text: str, first: str) -> Iterator[list[str]]:
+    """The cells of the rows of each table whose first column has this name; without backticks."""
+    columns: list[str] = []
+    for line in text.splitlines():
+        if not line.startswith("|"):
+            columns = []
+            continue
+        cells = [cell.strip().replace("`", "") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        if not columns:
+            columns = cells
+        elif columns[0] == first and set(line) - set("|-: "):
+            yield cells

@@ -4,10 +4,12 @@ It is pg_dump's text, in an order of its own and without what differs from run t
 signature, attributes, comment and grants; their bodies have files of their own in ``sql/``.
 
     python -m tools.snapshot            upgrades a scratch embedded server and writes the file
-    python -m tools.snapshot --check    the same, and compares; and docs/sql-reference.md with that database
+    python -m tools.snapshot --check    the same, and compares
 
-Both then take the optional amendment there, and write or compare the diff in docs/amendment.md; and the rows of ``sql/drift.sql``
-in ``sql/expected``: those of head, and what differs with the amendment and on PostgreSQL 15, which needs Debian's server.
+Both do the same with all that is generated from that database: the facts in the reference of functions and views
+(``tools/reference.py``), the diff in docs/reference/amendment.md, for which they then take the optional amendment there, and the
+rows of ``sql/drift.sql`` in ``sql/expected``: those of head, and what differs with the amendment and on PostgreSQL 15, which needs
+Debian's server. What is to be written by hand in the reference, ``--check`` tells.
 """
 
 from __future__ import annotations
@@ -184,42 +186,39 @@ def upgrade(url: str, section: str, revision: str = "head") -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line: writes the snapshot, or with ``--check`` compares it and the SQL reference; 1 where either differs."""
+    """Command line: writes all that is generated from the schema, or with ``--check`` compares it; 1 where something differs."""
     parser = argparse.ArgumentParser(prog="snapshot", description="Write or check sql/schema.snapshot.sql.")
-    parser.add_argument("--check", action="store_true", help="compare instead of write, docs/sql-reference.md too")
+    parser.add_argument("--check", action="store_true", help="compare instead of write")
     parser.add_argument("--file", type=Path, default=SNAPSHOT, help="the snapshot (default: sql/schema.snapshot.sql)")
-    parser.add_argument("--page", type=Path, default=reference.PAGE, help="the SQL reference, compared by --check")
     parser.add_argument("--expected", type=Path, default=drift.EXPECTED, help="the folder of the expected rows")
-    parser.add_argument("--amendment-page", type=Path, default=amendment_page.PAGE, help="the page with the diff")
+    parser.add_argument("--docs", type=Path, default=reference.DOCS, help="the folder of the pages")
     given = parser.parse_args(arguments)
     with head() as url:
         current = snapshot_of(url)
-        unwritten = reference.drift(given.page.read_text(encoding="utf-8"), url) if given.check else []
+        pages = reference.pages(given.docs, url)
+        unwritten = reference.missing(given.docs, url)
         upgrade(url, "amendment")
         amended = snapshot_of(url)
-    page = given.amendment_page.read_text(encoding="utf-8")
+    amendment = given.docs / amendment_page.PAGE
+    pages[amendment] = amendment_page.page(amendment.read_text(encoding="utf-8"), current, amended)
     expected = {given.expected / f"{name}.jsonl": text for name, text in expected_rows().items()}
     if not given.check:
         given.expected.mkdir(exist_ok=True)
-        for path, text in expected.items():
+        for path, text in {**expected, **pages, given.file: current}.items():
             path.write_text(text, encoding="utf-8")
-        given.file.write_text(current, encoding="utf-8")
-        given.amendment_page.write_text(amendment_page.page(page, current, amended), encoding="utf-8")
         return 0
     stored = given.file.read_text(encoding="utf-8") if given.file.exists() else ""
     if stored != current:
         print(
             f"{given.file} is not the schema of head: run make snapshot\n{difference(stored, current)}", file=sys.stderr
         )
-    outdated = page != amendment_page.page(page, current, amended)
-    other = [path for path, text in expected.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
-    if other:
-        print(f"not the rows of head: {', '.join(map(str, other))}: run make snapshot", file=sys.stderr)
-    if outdated:
-        print(f"{given.amendment_page} does not show what the amendment changes: run make snapshot", file=sys.stderr)
+    generated = {**expected, **pages}
+    outdated = [path for path, text in generated.items() if not path.exists() or path.read_text("utf-8") != text]
+    for path in outdated:
+        print(f"{path} is not what head makes of it: run make snapshot", file=sys.stderr)
     if unwritten:
-        print("\n".join([f"{given.page} is not the catalog of head:", *unwritten]), file=sys.stderr)
-    return int(stored != current or outdated or bool(unwritten) or bool(other))
+        print("\n".join([f"{given.docs / reference.CHAPTERS} is not complete:", *unwritten]), file=sys.stderr)
+    return int(stored != current or bool(outdated) or bool(unwritten))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Records observations of DOT runs in PostgreSQL, and reads their verdicts. These are the names that a program imports.
 
-``dot-wrapper`` is the command line; ``docs/python.md`` describes the API.
+``dot-wrapper`` is the command line; ``docs/reference/python.md`` describes the API.
 """
 
 from dot_wrapper.client import calls

@@ -1,170 +1,111 @@
-"""The SQL reference has what the catalog has: each kind of drift is seen to be reported, by what to add or to remove."""
+"""The reference has the facts of the catalog, and each kind of drift is seen to be reported."""
 
 from __future__ import annotations
 
 import re
+import shutil
+from pathlib import Path
 
 import pytest
 
 from support import Database
 from support.catalog import query
-from tools.reference import PAGE, drift
+from tools.reference import CHAPTERS, DOCS, ERRORS, missing, pages
 
-TEXT = PAGE.read_text(encoding="utf-8")
-
-# What is changed in one entry of the page: its name, the text, what it becomes, the lines that report it.
-DRIFTS = {
-    "an argument is missing from its table": (
-        ("fn_dot_outbox_ack", r"\| `p_id` .*\n", ""),
-        ["add: fn_dot_outbox_ack: argument p_id bigint, required"],
-    ),
-    "an argument is gone from the database": (
-        ("fn_dot_outbox_ack", r"(?=\| `p_id`)", "| `p_by` | `text` | `null` | who |\n"),
-        ["remove: fn_dot_outbox_ack: argument p_by text, null"],
-    ),
-    "an argument has another type": (
-        ("fn_dot_outbox_ack", r"\| `p_id` \| `bigint`", "| `p_id` | `integer`"),
-        [
-            "add: fn_dot_outbox_ack: argument p_id bigint, required",
-            "remove: fn_dot_outbox_ack: argument p_id integer, required",
-        ],
-    ),
-    "an argument has another default": (
-        ("fn_dot_outbox_poll", r"\| `100` \|", "| `10` |"),
-        [
-            "add: fn_dot_outbox_poll: argument p_limit integer, 100",
-            "remove: fn_dot_outbox_poll: argument p_limit integer, 10",
-        ],
-    ),
-    "a default has become required": (
-        ("fn_process_candidate_define", r"`p_description` \| `text` \| `null`", "`p_description` | `text` | required"),
-        [
-            "add: fn_process_candidate_define: argument p_description text, null",
-            "remove: fn_process_candidate_define: argument p_description text, required",
-        ],
-    ),
-    "the signature has another argument": (
-        ("fn_host_gate_set", r"p_value text\)", "p_value jsonb)"),
-        [
-            "add: fn_host_gate_set: dot.fn_host_gate_set(p_key text, p_value text) returns text",
-            "remove: fn_host_gate_set: dot.fn_host_gate_set(p_key text, p_value jsonb) returns text",
-        ],
-    ),
-    "the signature has another result": (
-        ("fn_preflight_guard", r"returns setof \(", "returns ("),
-        [
-            "add: fn_preflight_guard: dot.fn_preflight_guard() returns setof (check_name text, verdict text, detail text)",
-            "remove: fn_preflight_guard: dot.fn_preflight_guard() returns (check_name text, verdict text, detail text)",
-        ],
-    ),
-    "the signature is missing": (
-        ("fn_is_ref", r"```text\n.*\n```\n", ""),
-        ["add: fn_is_ref: dot.fn_is_ref(p_value text) returns boolean"],
-    ),
-    "a returned column is missing": (
-        ("fn_process_run_observe", r"\| `created` .*\n", ""),
-        ["add: fn_process_run_observe: column created boolean"],
-    ),
-    "a view's column is missing": (
-        ("v_dot_gate", r"\| `is_audited` .*\n", ""),
-        ["add: v_dot_gate: column is_audited boolean"],
-    ),
-    "a view's column is gone from the database": (
-        ("v_dot_gate", r"(?=\| `is_audited`)", "| `note` | `text` | a note |\n"),
-        ["remove: v_dot_gate: column note text"],
-    ),
-    "a view's column has another type": (
-        ("v_dot_outbox", r"\| `lag_seconds` \| `bigint`", "| `lag_seconds` | `interval`"),
-        ["add: v_dot_outbox: column lag_seconds bigint", "remove: v_dot_outbox: column lag_seconds interval"],
-    ),
-    "a grant is missing": (
-        ("fn_process_dot_runtime_execute_enabled", r"`dot_writer`, `dot_reader`", "`dot_writer`"),
-        ["add: fn_process_dot_runtime_execute_enabled: role dot_reader"],
-    ),
-    "a view's grant is missing": (("v_dot_tool", r"`dot_reader`", "nobody"), ["add: v_dot_tool: role dot_reader"]),
-    "a grant is gone from the database": (
-        ("fn_gates_assert", r"\*\*Role\.\*\* none", "**Role.** `dot_writer`"),
-        ["remove: fn_gates_assert: role dot_writer"],
-    ),
-    "a constraint is missing": (
-        ("fn_process_candidate_define", r"\| 23505 .*\n", ""),
-        ["add: fn_process_candidate_define: raises 23505 process_candidate_pair_conflict"],
-    ),
-    "a constraint that a called function raises is missing": (
-        ("fn_process_component_observe", r"\| 23514 \| `lease_fencing_check` .*\n", ""),
-        ["add: fn_process_component_observe: raises 23514 lease_fencing_check"],
-    ),
-    "a constraint of a changing name is missing": (
-        ("fn_process_run_observe", r"\| 23514 \| `gate_.*\n", ""),
-        ["add: fn_process_run_observe: raises 23514 gate_<word>_check"],
-    ),
-    "a constraint is raised by nobody": (
-        ("fn_dot_outbox_ack", r"outbox_cursor_position_fkey", "outbox_cursor_place_fkey"),
-        [
-            "add: fn_dot_outbox_ack: raises 23503 outbox_cursor_position_fkey",
-            "remove: fn_dot_outbox_ack: raises 23503 outbox_cursor_place_fkey",
-        ],
-    ),
-    "a constraint has another SQLSTATE": (
-        ("fn_dot_outbox_ack", r"23514", "23505"),
-        [
-            "add: fn_dot_outbox_ack: raises 23514 outbox_cursor_ahead_check",
-            "remove: fn_dot_outbox_ack: raises 23505 outbox_cursor_ahead_check",
-        ],
-    ),
-    "the refusals of arguments are missing": (
-        ("fn_dot_iu_runtime_lease_release", r"\| 23502 .*\n", ""),
-        [
-            f"add: fn_dot_iu_runtime_lease_release: raises 23502 dot_iu_runtime_lease_{argument}_not_null"
-            for argument in ("holder", "lease_key", "token")
-        ],
-    ),
-    "the refusals of arguments do not cover what is no argument": (
-        ("fn_process_run_observe", r"\| 23514 \| `\w+_reserved_check` .*\n", ""),
-        ["add: fn_process_run_observe: raises 23514 process_run_observation_evidence_ref_reserved_check"],
-    ),
-}
+INTERNAL = Path("internals/functions.md")
 
 
-def entry(name: str) -> str:
-    (found,) = re.findall(rf"^### {name}\n.*?(?=^#|\Z)", TEXT, re.MULTILINE | re.DOTALL)
-    return str(found)
+@pytest.fixture
+def docs(tmp_path: Path) -> Path:
+    """A copy of the pages, to change."""
+    return Path(shutil.copytree(DOCS, tmp_path / "docs"))
+
+
+def outdated(docs: Path, url: str) -> list[str]:
+    """The pages that are not what the catalog makes of them."""
+    return [str(path.relative_to(docs)) for path, text in pages(docs, url).items() if path.read_text("utf-8") != text]
+
+
+def change(page: Path, was: str, becomes: str) -> None:
+    text, times = re.subn(was, becomes, page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert times == 1, was
+    page.write_text(text, encoding="utf-8")
 
 
 def test_the_reference_has_what_the_catalog_has(db: Database) -> None:
-    assert drift(TEXT, db.url_as("owner")) == []
+    assert outdated(DOCS, db.url_as("owner")) == []
+    assert missing(DOCS, db.url_as("owner")) == []
 
 
-def test_each_kind_of_drift_is_reported_by_what_to_add_or_remove(db: Database) -> None:
-    for kind, ((name, was, becomes), reported) in DRIFTS.items():
-        changed, times = re.subn(was, becomes, entry(name))
-        assert times == 1, kind
-        assert drift(TEXT.replace(entry(name), changed), db.url_as("owner")) == reported, kind
+@pytest.mark.parametrize(
+    ("file", "was", "becomes"),
+    [
+        (CHAPTERS / "outbox.md", r"p_limit integer default 100\b", "p_limit integer default 10"),
+        (CHAPTERS / "outbox.md", r"fn_dot_outbox_ack\(p_epoch integer, ", "fn_dot_outbox_ack(p_epoch bigint, "),
+        (CHAPTERS / "gates.md", r"returns setof \(check_name", "returns (check_name"),
+        (CHAPTERS / "gates.md", r"^\| `is_audited` .*\n", ""),
+        (CHAPTERS / "outbox.md", r"^\| `lag_seconds` \| `bigint`", "| `lag_seconds` | `interval`"),
+        (CHAPTERS / "outbox.md", r", `outbox_epoch_system_identifier_not_null` \|\n\| 23503", " |\n| 23503"),
+        (CHAPTERS / "catalogue.md", r"^(\*\*Locks\.\*\* Where it supersedes one), ", r"\1 "),
+        (CHAPTERS / "README.md", r"^\| \[v_dot_gate\].*\n", ""),
+        (INTERNAL, r"^- `fn_is_ref\(p_value\)`.*\n", ""),
+    ],
+)
+def test_a_fact_that_was_changed_by_hand_is_found_and_written_anew(
+    db: Database, docs: Path, file: Path, was: str, becomes: str
+) -> None:
+    before = (docs / file).read_text(encoding="utf-8")
+    change(docs / file, was, becomes)
+    assert outdated(docs, db.url_as("owner")) == [str(file)]
+    assert pages(docs, db.url_as("owner"))[docs / file] == before
 
 
-@pytest.mark.parametrize("name", ["fn_is_run_id", "v_dot_schema_revision"])
-def test_an_entry_that_is_missing_or_that_nothing_stands_for_is_reported(db: Database, name: str) -> None:
-    assert f"add: {name}" in drift(TEXT.replace(entry(name), ""), db.url_as("owner"))
-    ghost = entry(name).replace(name, f"{name}_of_old")
-    reported = drift(TEXT + ghost, db.url_as("owner"))
-    assert f"remove: {name}_of_old" in reported
-    assert all(line.startswith(f"remove: {name}_of_old") for line in reported)
+@pytest.mark.parametrize(
+    ("file", "was", "becomes", "told"),
+    [
+        (CHAPTERS / "outbox.md", r"^\| `p_xact_id` \| .*\n", "", "explain argument p_xact_id of fn_dot_outbox_ack"),
+        (
+            CHAPTERS / "outbox.md",
+            r"^(?=\| `p_xact_id` \| )",
+            "| `p_by` | who |\n",
+            "remove argument p_by of fn_dot_outbox_ack",
+        ),
+        (CHAPTERS / "outbox.md", r"^\| `payload` \| .*\n", "", "explain column payload of fn_dot_outbox_poll"),
+        (CHAPTERS / "trails.md", r"^<!-- facts: v_dot_state -->\n", "", "write an entry: v_dot_state"),
+        (ERRORS, r"^\| 23514 \| `lease_held` .*\n", "", f"explain 23514 lease_held in {ERRORS}"),
+        (ERRORS, r"^(?=\| 23514 \| `lease_held` )", "| 23514 | `lost` | | |\n", f"remove 23514 lost from {ERRORS}"),
+        (
+            ERRORS,
+            r"^\| 23514 \| `process_run_observation_prepared_check` .*\n",
+            "",
+            f"explain 23514 process_run_observation_prepared_check in {ERRORS}",
+        ),
+    ],
+)
+def test_what_is_to_be_written_by_hand_is_told(
+    db: Database, docs: Path, file: Path, was: str, becomes: str, told: str
+) -> None:
+    change(docs / file, was, becomes)
+    assert missing(docs, db.url_as("owner")) == [told]
 
 
-def test_a_new_function_and_a_new_view_are_reported(db: Database) -> None:
+def test_an_entry_of_what_is_gone_is_told(db: Database, docs: Path) -> None:
+    page = docs / CHAPTERS / "outbox.md"
+    page.write_text(f"{page.read_text('utf-8')}\n## fn_of_old\n\n<!-- facts: fn_of_old -->\n<!-- end -->\n", "utf-8")
+    assert missing(docs, db.url_as("owner")) == ["remove the entry: fn_of_old"]
+
+
+def test_a_new_function_and_a_new_view_are_told_and_a_new_grant_and_comment_are_written(
+    db: Database, docs: Path
+) -> None:
     query(
         db.url_as("owner"),
         "set role dot_owner; create function dot.fn_new(p_a text default 'x') returns integer language sql return 1;"
-        " create view dot.v_new as select 1 as one; grant select on dot.v_new to public;"
-        " grant create on schema dot to dot_bridge; set role dot_bridge; create function dot.fn_of_another_owner() returns integer language sql return 1",
+        " create view dot.v_new as select 1 as one; grant select on dot.v_dot_tool to public;"
+        " comment on column dot.v_dot_outbox.depth is 'How deep | it is.'",
     )
-    assert drift(TEXT, db.url_as("owner")) == [
-        "add: fn_new",
-        "add: fn_new: dot.fn_new(p_a text default 'x') returns integer",
-        "add: fn_of_another_owner",
-        "add: fn_of_another_owner: dot.fn_of_another_owner() returns integer",
-        "add: fn_of_another_owner: role PUBLIC",
-        "add: v_new",
-        "add: v_new: column one integer",
-        "add: v_new: role PUBLIC",
-    ]
+    url = db.url_as("owner")
+    assert missing(docs, url) == ["write an entry: fn_new", "write an entry: v_new"]
+    changed = pages(docs, url)
+    assert "**Role.** `PUBLIC`, `dot_cataloguer`, `dot_reader`." in changed[docs / CHAPTERS / "catalogue.md"]
+    assert "| `depth` | `bigint` | How deep \\| it is. |" in changed[docs / CHAPTERS / "outbox.md"]

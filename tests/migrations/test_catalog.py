@@ -15,7 +15,7 @@ from support.catalog import catalog, disagreements, finished, query, start_modul
 from support.servers import fresh_database, server, upgrade
 from tools.amendment_page import PAGE as AMENDMENT_PAGE
 from tools.amendment_page import page as amendment_page
-from tools.reference import PAGE
+from tools.reference import CHAPTERS, DOCS
 from tools.snapshot import SNAPSHOT, difference, dump, normalise, snapshot_of
 
 pytestmark = pytest.mark.usefixtures("client_programs")
@@ -114,26 +114,29 @@ def test_the_snapshot_is_the_schema_of_head(db: Database) -> None:
 def test_the_snapshot_command_writes_what_its_check_accepts_and_says_what_to_do_where_they_differ(
     tmp_path: Path,
 ) -> None:
-    written, amendment = tmp_path / "schema.snapshot.sql", tmp_path / "amendment.md"
-    amendment.write_text(
-        re.sub(r"^```diff\n.*?^```\n", "", AMENDMENT_PAGE.read_text(encoding="utf-8"), flags=re.M | re.S)
-    )
-    files = ("--file", str(written), "--amendment-page", str(amendment))
+    written, docs = tmp_path / "schema.snapshot.sql", tmp_path / "docs"
+    amendment, chapter = docs / AMENDMENT_PAGE, docs / CHAPTERS / "catalogue.md"
+    shutil.copytree(DOCS, docs)
+    generated = re.compile(r"^```diff\n.*?^```\n|^\*\*Role\.\*\* .*?\n", re.MULTILINE | re.DOTALL)
+    for page in (amendment, chapter):
+        page.write_text(generated.sub("", page.read_text(encoding="utf-8")), encoding="utf-8")
+    files = ("--file", str(written), "--docs", str(docs))
     assert finished(start_module("tools.snapshot", *files)) == (0, "")
     assert written.read_text(encoding="utf-8") == SNAPSHOT.read_text(encoding="utf-8"), "run make snapshot"
-    assert amendment.read_text(encoding="utf-8") == AMENDMENT_PAGE.read_text(encoding="utf-8"), "run make snapshot"
+    for page in (amendment, chapter):
+        kept = DOCS / page.relative_to(docs)
+        assert page.read_text(encoding="utf-8") == kept.read_text(encoding="utf-8"), "run make snapshot"
     written.write_text(written.read_text(encoding="utf-8").replace("ENABLE ALWAYS", "DISABLE"), encoding="utf-8")
-    page = tmp_path / "reference.md"
-    page.write_text(PAGE.read_text(encoding="utf-8").replace("### fn_is_ref", "### fn_is_link"), encoding="utf-8")
+    chapter.write_text(chapter.read_text(encoding="utf-8").replace("v_dot_tool", "v_dot_script"), encoding="utf-8")
     amendment.write_text(
         amendment.read_text(encoding="utf-8").replace("'blocked'::text", "'refused'::text"), encoding="utf-8"
     )
-    arguments = ("--check", *files, "--page", str(page))
-    status, printed = finished(start_module("tools.snapshot", *arguments))
+    status, printed = finished(start_module("tools.snapshot", "--check", *files))
     assert (status, "run make snapshot" in printed) == (1, True), printed
-    assert f"{amendment} does not show what the amendment changes" in printed
-    assert "\nadd: fn_is_ref\n" in printed
-    assert "\nremove: fn_is_link\n" in printed
+    for page in (amendment, chapter):
+        assert f"{page} is not what head makes of it" in printed
+    assert "\nwrite an entry: v_dot_tool\n" in printed
+    assert "\nremove the entry: v_dot_script\n" in printed
     assert "-ALTER TABLE dot.event_outbox DISABLE TRIGGER event_outbox_append_only;" in printed
     assert "+ALTER TABLE dot.event_outbox ENABLE ALWAYS TRIGGER event_outbox_append_only;" in printed
 
@@ -143,7 +146,7 @@ def test_the_amendment_s_page_shows_what_it_changes(db: Database) -> None:
         pytest.skip("the snapshot is that of PostgreSQL 18")
     without = snapshot_of(db.url_as("owner"))
     upgrade(db.url, section="amendment")
-    shown = AMENDMENT_PAGE.read_text(encoding="utf-8")
+    shown = (DOCS / AMENDMENT_PAGE).read_text(encoding="utf-8")
     assert amendment_page(shown, without, snapshot_of(db.url_as("owner"))) == shown, "run make snapshot"
     for name in AMENDMENT.sources():
         assert f"+++ amendment/sql/{name}.sql" in shown

@@ -353,7 +353,7 @@ def test_without_the_wrapper_that_is_all_it_says(empty_url: str) -> None:
 
 
 def test_what_the_operations_page_tells_a_dba_to_run_is_legal(db: Database) -> None:
-    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "howto" / "operations.md").read_text(encoding="utf-8")
     statements = [block.text for block in blocks(page) if block.language == "sql"]
     for statement in statements:
         db.connect("superuser").execute(statement.encode())

@@ -43,7 +43,7 @@ from support import (
     value,
 )
 
-SCHEMA = ROOT / "docs" / "observation.schema.json"
+SCHEMA = ROOT / "docs" / "reference" / "observation.schema.json"
 Lines = list[dict[str, Any]]
 
 ENDED = "select pg_terminate_backend(pid) from pg_stat_activity where usename = %s"

@@ -29,7 +29,7 @@ import sys
 import tempfile
 import textwrap
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -78,7 +78,16 @@ class PageError(Exception):
 
 
 class Mismatch(AssertionError):
-    """A block does not do what the page shows; the message has page, line and difference."""
+    """A page says something that is not so.
+
+    Attributes:
+        shown, printed: what the page shows and what was printed in its place; None where a block failed.
+    """
+
+    def __init__(self, message: str, shown: str | None = None, printed: str | None = None) -> None:
+        super().__init__(message)
+        self.shown = shown
+        self.printed = printed
 
 
 @dataclass(frozen=True)
@@ -136,8 +145,11 @@ def _fences(page: str) -> Iterator[tuple[int, str, str, str]]:
         raise PageError(f"line {at}: the fence is not closed")
 
 
-def check(name: str, page: str, session: Session) -> int:
+def check(name: str, page: str, session: Session, differs: Callable[[str, str], None] | None = None) -> int:
     """Runs the blocks of a page and compares; returns how many were run.
+
+    Args:
+        differs: called with what the page shows and what was printed, instead of raising, where a block works and has no ``...``.
 
     Raises:
         Mismatch: a block does not do what the page shows.
@@ -150,6 +162,9 @@ def check(name: str, page: str, session: Session) -> int:
         try:
             session.run(block)
         except Mismatch as mismatch:
+            if differs and mismatch.shown and mismatch.printed and ANY_LINES not in mismatch.shown.splitlines():
+                differs(mismatch.shown, mismatch.printed)
+                continue
             raise Mismatch(f"{name}:{block.line}: ```{block.language}\n{mismatch}") from None
     return len(to_run)
 
@@ -276,7 +291,7 @@ class Session:
         left, right = self._numbered(left, self._shown), self._numbered(right, self._printed)
         if left != right:
             difference = difflib.unified_diff(left, right, "shown on the page", "printed", n=5, lineterm="")
-            raise Mismatch("\n".join(difference))
+            raise Mismatch("\n".join(difference), shown, printed)
 
     def _numbered(self, lines: Sequence[str], numbers: dict[str, int]) -> list[str]:
         def number(uuid: re.Match[str]) -> str:

@@ -125,7 +125,7 @@ def test_every_argument_for_a_survivor_belongs_to_a_mutant(mutants: list[Mutant]
 
 
 def test_the_page_on_proof_has_every_argument() -> None:
-    assert argued() in (ROOT / "docs" / "proof.md").read_text(encoding="utf-8")
+    assert argued() in (ROOT / "docs" / "internals" / "proof.md").read_text(encoding="utf-8")
 
 
 def test_a_sample_of_the_mutants_is_killed() -> None:

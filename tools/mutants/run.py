@@ -308,7 +308,7 @@ def equivalents() -> dict[str, str]:
 
 
 def argued() -> str:
-    """The table of ``docs/proof.md``: why mutants cannot be killed, and of how many and of what that is said."""
+    """The table of ``docs/internals/proof.md``: why mutants cannot be killed, and of how many and of what that is said."""
     entries = tomllib.loads(EQUIVALENT.read_text(encoding="utf-8"))["equivalent"]
     reasons = Counter(one["reason"] for one in entries)
     rows = ["| why no test can kill it | mutants | of |", "|---|---|---|"]
@@ -404,7 +404,9 @@ def main() -> int:
     parser.add_argument("--survivors", action="store_true", help="only mutants that the run of --known did not kill")
     parser.add_argument("--result", type=Path, help="where to write what became of each, as JSON")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that share the mutants")
-    parser.add_argument("--argued", action="store_true", help="print the table of docs/proof.md, and run nothing")
+    parser.add_argument(
+        "--argued", action="store_true", help="print the table of docs/internals/proof.md, and run nothing"
+    )
     parser.add_argument("--share", default="", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.argued:

@@ -1,4 +1,4 @@
-"""The command line, ``dot-wrapper``. ``docs/cli.md`` has each command with its output, its JSON, and the exit codes.
+"""The command line, ``dot-wrapper``. ``docs/reference/cli.md`` has each command with its output, its JSON, and the exit codes.
 
 Each module of this package has one group of commands, as a Typer app of its own.
 """

@@ -1,4 +1,4 @@
-"""The exit codes of `dot-wrapper`; docs/cli.md explains them."""
+"""The exit codes of `dot-wrapper`; docs/reference/cli.md explains them."""
 
 from typing import Final
 

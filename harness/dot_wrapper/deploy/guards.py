@@ -290,7 +290,7 @@ begin
     if exists (select from dot.alembic_version_amendment) then
         raise object_not_in_prerequisite_state using
             message = 'the optional amendment is on: the main line stays where it is',
-            hint = 'Take the amendment back first: alembic -n amendment downgrade base. Where it is in use: docs/amendment.md.',
+            hint = 'Take the amendment back first: alembic -n amendment downgrade base. Where it is in use: docs/reference/amendment.md.',
             constraint = 'amendment_is_on';
     end if;
 end

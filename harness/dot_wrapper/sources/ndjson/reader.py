@@ -1,4 +1,4 @@
-"""Reads one line of an NDJSON file for ``dot-wrapper record``. ``docs/observation.schema.json`` is generated from it.
+"""Reads one line of an NDJSON file for ``dot-wrapper record``. ``docs/reference/observation.schema.json`` is generated from it.
 
 A line is a simulated observation: the content of a file is not evidence of a real run. The database checks the ledger's rules;
 this module checks the form of a line, so that an error names its field.
