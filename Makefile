@@ -10,7 +10,7 @@ PLOT ?= $(VENV)/bench.json
 FORCE ?=
 MUTANTS ?=
 
-.PHONY: run test proof mutants wheel check format bench bench-plots freeze snapshot lock stop clean
+.PHONY: run test proof mutants wheel dbt check format bench bench-plots freeze snapshot lock stop clean
 
 run: $(VENV)/installed
 	@$(BIN)/python -m tools.demo $(if $(INPUT),"$(INPUT)")
@@ -74,6 +74,16 @@ $(VENV)/bench/installed: bench/requirements.lock
 	@$(VENV)/bench/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r bench/requirements.lock
 	@touch $@
 
+# Runs the example for dbt with the real one, in an environment of its own. Binary packages alone: nothing is built, nothing else runs.
+dbt: $(VENV)/installed $(VENV)/dbt/installed
+	$(BIN)/python -m pytest -n 2 -q tests/client/test_dbt_runner.py
+
+$(VENV)/dbt/installed: examples/bakery/requirements.lock
+	@echo "installing dbt into $(VENV)/dbt"
+	@test -x $(VENV)/dbt/bin/python || $(PYTHON) -m venv $(VENV)/dbt
+	@$(VENV)/dbt/bin/python -m pip install -qq --disable-pip-version-check --only-binary :all: --require-hashes -r examples/bakery/requirements.lock
+	@touch $@
+
 # make freeze REV=0005, or REV=a003 of the amendment: keeps the copies of sql/ that a revision applies. FORCE=1 rewrites one before the first release.
 freeze: $(VENV)/installed
 	$(BIN)/python -m tools.frozen freeze $(REV) $(if $(filter 1,$(FORCE)),--force)
@@ -86,6 +96,7 @@ snapshot: $(VENV)/installed
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --upgrade --group dev --extra embedded pyproject.toml -o requirements.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --upgrade --group bench -o bench/requirements.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --upgrade --only-binary :all: --group dbt -o examples/bakery/requirements.lock
 
 stop: $(VENV)/installed
 	$(BIN)/dot-wrapper db stop

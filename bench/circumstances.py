@@ -4,12 +4,17 @@ began on an empty ledger. Each is measured beside what it is compared with, in d
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import psycopg
 
 from bench.operations import BATCH, OPERATIONS, Operation, batch_of, costs, real_header
-from bench.server import Server, connected, cpu_seconds, open_gates
+from bench.server import Connection, Server, connected, cpu_seconds, one, open_gates
+from dot_wrapper.client.caller_path import caller_path
+from dot_wrapper.client.ledger import Ledger
 
+IDS_OF = 100
+"""Runs whose transaction ids are counted."""
 LINES = (150, BATCH, 9_999)
 """Lines of a batch, a candidate for every three of them."""
 SESSION_CALLS = 10_000
@@ -55,6 +60,53 @@ def events(server: Server, rounds: int, calls: int) -> Costs:
         "off": Operation(batch_of(BATCH), rows=BATCH, url=unwanted),
     }
     return costs(unwanted, measured, rounds=rounds, calls=calls)
+
+
+def two_ledgers(server: Server, rounds: int, calls: int) -> Costs:
+    """A run in one call, in a ledger that takes all of them and in two that take turns, in sessions of the same kind."""
+    measured = {
+        name: Operation(OPERATIONS["fn_process_pair_observe"].run, url=server.database(f"ledger_{name}"))
+        for name in ("whole", "first", "second")
+    }
+    found = costs(server.database("costs"), measured, rounds=rounds, calls=calls)
+    halves = zip(found["first"], found["second"], strict=True)
+    return {"one": found["whole"], "two": [(first + second) / 2 for first, second in halves]}
+
+
+def transaction_ids(server: Server) -> dict[str, float]:
+    """Transaction ids that a run uses: as a line of a batch, by the other calls, and as a real run on the caller path."""
+    url = server.database("ids")
+
+    def real(_connection: Connection, times: int) -> None:
+        with Ledger(partial(psycopg.connect, url, autocommit=True)) as ledger:
+            pair = ledger.pair("bench.pair")
+            for _ in range(times):
+                with caller_path(ledger, pair, evidence_type="REAL_RUN", actor="bench", holder="bench") as run:
+                    run.producer("started")
+                    run.producer("completed")
+                    run.verifier("completed")
+
+    ways = {
+        "in a batch of 1,000 lines": lambda connection, times: batch_of(BATCH)(connection, times * 3 // BATCH + 1),
+        "in one call": OPERATIONS["fn_process_pair_observe"].run,
+        "in three calls": OPERATIONS["three observe calls"].run,
+        "a real run on the caller path": real,
+    }
+    used = {}
+    with connected(url) as connection, psycopg.connect(url, autocommit=True) as admin, open_gates(url):
+        for way, record in ways.items():
+            before = _next_id(admin), _runs(admin)
+            record(connection, IDS_OF)
+            used[way] = (_next_id(admin) - before[0]) / (_runs(admin) - before[1])
+    return used
+
+
+def _next_id(admin: Connection) -> int:
+    return int(one(admin, "select pg_snapshot_xmax(pg_current_snapshot())::text::bigint"))
+
+
+def _runs(admin: Connection) -> int:
+    return int(one(admin, "select count(*) from dot.process_run_observation"))
 
 
 def long_session(server: Server, rounds: int, calls: int, done: Callable[[str], None]) -> Costs:

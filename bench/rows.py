@@ -303,6 +303,19 @@ def rate(bench: Bench) -> list[Row]:
     return found
 
 
+@row("ledgers", "a run in two ledgers of one server by turns / in one ledger, in one call")
+def ledgers(bench: Bench) -> Row:
+    found = circumstances.two_ledgers(bench.server, bench.rounds, bench.calls // 2)
+    return ratio_row(ROWS["ledgers"].what, found["two"], found["one"])
+
+
+@row("ids", "transaction ids of a run")
+def ids(bench: Bench) -> Row:
+    found = circumstances.transaction_ids(bench.server)
+    said = ", ".join(f"{used:.3g} {way}" for way, used in found.items())
+    return Row(ROWS["ids"].what, "", said, NO_TARGET, dict(found))
+
+
 @row("wal", "WAL bytes per observation, without page images")
 def wal(bench: Bench) -> Row:
     return Row(ROWS["wal"].what, "", f"{bench.stored.wal_bytes:.0f}", NO_TARGET, {"bytes": bench.stored.wal_bytes})

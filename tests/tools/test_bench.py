@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from bench import __main__ as program
-from bench import growth, load, rows
+from bench import circumstances, growth, load, rows
 from bench.figures import ERROR, MET, MISSED, NOT_MEASURED, SO_FAR, Row, Spread, ratio_row
 from bench.operations import OPERATIONS, REFUSALS, Operation, costs
 from bench.rows import ROWS, Bench, Measurement
@@ -123,6 +123,10 @@ def test_replays_that_write_are_seen(bench: Bench, monkeypatch: pytest.MonkeyPat
     assert isinstance(writing, Row)
     assert writing.verdict == MISSED
     assert writing.figures["rows"] == writing.figures["transaction ids"] == 1000
+
+
+def test_transaction_ids_of_a_run_are_counted(server: Server) -> None:
+    assert list(circumstances.transaction_ids(server).values()) == [2 / 334, 2, 3, 5]
 
 
 def test_multixacts_are_counted(fresh: str) -> None:
