@@ -33,7 +33,7 @@ def doctor(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Look for what is wrong with the database: settings, guards, vacuum, gates, outbox, runs. Exit code 5 where something failed.
+    """Look for what is wrong with the database: settings, guards, vacuum, gates, outbox, runs. Exit code 5 if a check failed.
 
     Example: dot-wrapper doctor --accept fsync --accept full_page_writes
     """

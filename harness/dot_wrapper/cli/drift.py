@@ -28,7 +28,7 @@ def drift(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Compare every definition, right and role of the schema with this software's. Exit code 5 where a guard is another one.
+    """Compare every definition, right and role of the schema with this software's. Exit code 5 if a guard differs.
 
     Example: dot-wrapper drift --json
     """

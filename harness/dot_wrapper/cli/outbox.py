@@ -81,7 +81,7 @@ def ack(
     ],
     as_json: Json = False,
 ) -> None:
-    """Say that everything up to a position, which poll has shown, is delivered.
+    """Acknowledge all events up to a position that poll has shown.
 
     Example: dot-wrapper outbox ack 1 1234 17
     """

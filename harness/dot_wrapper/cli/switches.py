@@ -40,7 +40,7 @@ def gates_show(as_json: Json = False) -> None:
 
 @gates.command("holders")
 def gates_holders(as_json: Json = False) -> None:
-    """List who holds a switch of a gate up now, prepared transactions included.
+    """List the transactions that a gate switch has to wait for now, prepared ones included.
 
     Example: dot-wrapper gates holders
     """
@@ -63,7 +63,7 @@ def gates_set(
     reason: Annotated[str, typer.Option(help="Why, for the audit.")],
     as_json: Json = False,
 ) -> None:
-    """Move a gate, audited. Waits for observations in flight; after it, none that needed the old value commits.
+    """Set a gate, audited. It waits for observations in flight; no later one commits with the old value.
 
     Example: dot-wrapper gates set process_dot_runtime.execute_enabled false --actor ana --reason 'end of trial'
     """
@@ -100,7 +100,7 @@ def preflight_attest(
     check: Annotated[str, typer.Option(help="The check.")] = "fs_snapshot_present",
     as_json: Json = False,
 ) -> None:
-    """Attest a check that SQL cannot make itself. The newest attestation alone decides.
+    """Attest a check that SQL cannot make itself. Only the newest attestation counts.
 
     Example: dot-wrapper preflight attest --actor ana --finding 'snapshot 2026-11-21T02:00'
     """
@@ -130,7 +130,7 @@ def attest(
     finding: Annotated[str, typer.Option(help="What was found, and where.")],
     as_json: Json = False,
 ) -> None:
-    """Attest for the inventory a mechanism that SQL cannot see. The newest attestation of each stands.
+    """Attest a mechanism of the inventory that SQL cannot see. The newest attestation of each counts.
 
     Example: dot-wrapper attest scheduler --absent --actor ana --finding 'no crontab on the two hosts'
     """
