@@ -44,6 +44,7 @@ from support import (
     refused,
     rows,
     value,
+    wait_until,
 )
 
 PROGRAM = Path(sys.executable).parent / "dot-wrapper"
@@ -656,8 +657,7 @@ def test_an_interrupted_rehearsal_gives_its_lease_back_and_says_how_to_go_on(
         )
     watcher = db.connect("owner")
     stuck = "select exists (select from pg_locks where relation = 'dot.process_component_observation'::regclass and not granted)"
-    while not value(watcher, stuck):
-        assert child.poll() is None
+    wait_until(lambda: value(watcher, stuck), unless=lambda: child.poll() is not None)
     assert value(watcher, "select count(*) from dot.v_dot_lease where is_live") == 1
     child.send_signal(sent)
     owner.execute("rollback")

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from alembic import command
 
-from support import refused
+from support import refused, wait_until
 from support.catalog import (
     HEAD,
     catalog,
@@ -323,8 +323,10 @@ def test_downgrade_waits_for_a_write_in_flight_and_then_refuses(cluster: Cluster
         writer.execute(f"set local role dot_owner; {RUN}")
         running = start_alembic("downgrade", "base", url=url)
         waiting = "select pid from pg_stat_activity where wait_event_type = 'Lock' and %s = any (pg_blocking_pids(pid))"
-        while not query(url, waiting, writer.info.backend_pid):
-            assert running.poll() is None, finished(running)
+        wait_until(
+            lambda: query(url, waiting, writer.info.backend_pid),
+            unless=lambda: running.poll() is not None and finished(running),
+        )
         writer.commit()
     status, printed = finished(running)
     assert (status, "would drop rows of dot.process_run_observation" in printed) == (255, True), printed

@@ -41,6 +41,7 @@ from support import (
     row,
     rows,
     value,
+    wait_until,
 )
 
 SCHEMA = ROOT / "docs" / "observation.schema.json"
@@ -368,8 +369,7 @@ def test_a_connection_that_was_opened_again_leaves_nothing_on_standard_error(db:
     stuck = (
         "select exists (select from pg_locks where relation = 'dot.process_run_observation'::regclass and not granted)"
     )
-    while not value(creator, stuck):
-        assert child.poll() is None
+    wait_until(lambda: value(creator, stuck), unless=lambda: child.poll() is not None)
     rows(creator, ENDED, db.login("operator"))  # in the middle of a transaction, which it cannot roll back any more
     owner.execute("rollback")
     _, complaints = child.communicate(timeout=60)

@@ -9,13 +9,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -162,14 +160,6 @@ def shown(session: Connection) -> int:
         return int(value(session, "select count(*) from dot.fn_dot_outbox_poll(10000)"))
     except psycopg.errors.InsufficientPrivilege:
         return -1
-
-
-def wait_until(holds: Callable[[], Any], seconds: float = 30) -> None:
-    """Returns once it holds; fails after some seconds."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it does not come about"
-        time.sleep(0.02)
 
 
 def programs(version: int) -> Path:
