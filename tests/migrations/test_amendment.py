@@ -40,7 +40,8 @@ from support.catalog import (
     version,
 )
 from support.clusters import EMPTIED, KINDS, Cluster, rows_of
-from support.servers import upgrade
+from support.versions import ON_EACH_VERSION
+from tools.scratch import upgrade
 
 TABLE = "alembic_version_amendment"
 LATEST = "a002"
@@ -61,6 +62,7 @@ def everything(url: str) -> tuple[object, ...]:
     return catalog(url), version(url), version(url, TABLE), rows_of(url)
 
 
+@ON_EACH_VERSION
 def test_every_kind_of_login_takes_it_and_gives_it_back_and_nothing_is_left(cluster: Cluster) -> None:
     with_it = None
     for kind in KINDS:

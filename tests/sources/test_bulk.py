@@ -17,7 +17,7 @@ from support import Database, value, wait_until
 
 
 def test_after_an_interrupt_a_statement_that_waits_is_cancelled_and_no_further_chunk_begins(db: Database) -> None:
-    """Without that it would wait for a lock that nobody gives up: for the timeout, which has another message."""
+    """Without that it would wait for a lock that is never given up: for the timeout, which has another message."""
     said: list[str] = []
     begun: list[int] = []
     holder = db.connect("operator")

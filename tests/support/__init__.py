@@ -26,7 +26,7 @@ GATES = (
     "process_dot_runtime.execute_enabled",
     "process_dot_runtime.real_run_enabled",
 )
-WAITS = "select exists (select from pg_locks where pid = %s and not granted)"  # everybody may see that
+WAITS = "select exists (select from pg_locks where pid = %s and not granted)"  # every login may see that
 PAIR, PRODUCER, VERIFIER = "shop.orders", "dot.load_orders", "dot.check_orders"
 
 
@@ -65,7 +65,7 @@ class Database:
         return self.sessions[role]
 
     def url_as(self, who: str) -> str:
-        """The URL for a role, for instance ``operator``, which holds all five, ``nobody``, which holds none, or ``owner``."""
+        """The URL for a role, for instance ``operator``, which holds all five, ``outsider``, which holds none, or ``owner``."""
         return self.server.url_as(self.url, who)
 
     def login(self, who: str) -> str:
@@ -220,7 +220,7 @@ def define_pair(db: Database, code: str = PAIR, producer: str = PRODUCER, verifi
 
 
 def define_pair_as(session: Connection, code: str = PAIR, producer: str = PRODUCER, verifier: str = VERIFIER) -> None:
-    """``define_pair`` in a session of whoever may."""
+    """``define_pair`` in a session that may."""
     for dot in (producer, verifier):
         session.execute("select dot.fn_dot_tool_register(%s)", (dot,))
     session.execute("select dot.fn_process_candidate_define(%s, %s, %s, 'tester')", (code, producer, verifier))
