@@ -10,29 +10,33 @@ PLOT ?= $(VENV)/bench.json
 FORCE ?=
 MUTANTS ?=
 
-.PHONY: run test proof mutants wheel dbt check format bench bench-plots freeze snapshot lock stop clean
+.PHONY: run test quick proof mutants wheel dbt check format bench bench-plots freeze snapshot lock stop clean
 
 run: $(VENV)/installed
 	@$(BIN)/python -m tools.demo $(if $(INPUT),"$(INPUT)")
 
-# The rules, attacks and races on 16, and on 15 where Debian's server is installed; everything on the embedded PostgreSQL 18.
-# With DATABASE_URL: everything on that server, see docs/howto/servers.md.
+# Everything on the embedded PostgreSQL 18; before that what the server's version can change on 16, and on 15 where Debian's server
+# is installed: tests/support/versions.py says what that is. With DATABASE_URL: everything on that server, see docs/howto/servers.md.
 test: $(VENV)/installed
 ifneq ($(origin DATABASE_URL),undefined)
 	$(BIN)/python -m pytest -n 2
 else
-	DOT_TEST_POSTGRES=16 $(BIN)/python -m pytest -n 2 -q tests/sql tests/security tests/races
+	DOT_TEST_POSTGRES=16 $(BIN)/python -m pytest -n 2 -q -m by_version tests/security tests/races tests/sql
 	@if test -x /usr/lib/postgresql/15/bin/postgres; then \
-	    DOT_TEST_POSTGRES=15 $(BIN)/python -m pytest -n 2 -q tests/sql tests/security tests/races; \
-	else echo "PostgreSQL 15 is not tested: Debian's postgresql-15 is not installed"; fi
+	    DOT_TEST_POSTGRES=15 $(BIN)/python -m pytest -n 2 -q -m by_version tests/security tests/races tests/sql; fi
 	$(BIN)/python -m pytest -n 2
 endif
 
+# The rules on 18 alone: for the time in which one writes.
+quick: $(VENV)/installed
+	$(BIN)/python -m pytest -n 2 -q tests/sql
+
 # What tries to break the wrapper, in the large size: random seeds, printed for replay, and .proof.xml for programs. About an hour.
 proof: $(VENV)/installed
-	DOT_PROOF=large $(BIN)/python -m pytest -n 2 -v --durations=20 --junitxml=.proof.xml tests/properties tests/races tests/faults tests/plpgsql
+	DOT_PROOF=large $(BIN)/python -m pytest -n 2 -v --durations=20 --junitxml=.proof.xml tests/properties tests/races tests/faults tests/tools/test_plpgsql.py
 
-# Changes the SQL in every way a guard can be missing or wrong, and fails where no test notices. MUTANTS="--only fn_is_code".
+# Changes the SQL in every way a guard can be missing or wrong, and fails where no test notices. MUTANTS="--only fn_is_code", or
+# MUTANTS="--changed" for some of those in files that the branch has changed.
 mutants: $(VENV)/installed
 	PYTHONPATH=tests $(BIN)/python -m tools.mutants.run --result $(VENV)/mutants.json $(MUTANTS)
 

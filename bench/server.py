@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,8 +14,8 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from dot_wrapper.files import ROOT
 from dot_wrapper.operations import embedded
+from tools import scratch
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -26,14 +23,14 @@ LEDGER = ("process_run_observation", "process_component_observation")
 TEMPLATE = "bench_template"
 
 # It does nothing by itself while it is measured: no checkpoint, no page images, no vacuum; the benchmark vacuums.
-SETTINGS = (
-    "checkpoint_timeout = '1h'",
-    "max_wal_size = '8GB'",
-    "full_page_writes = off",
-    "autovacuum = off",
-    "shared_buffers = '1GB'",
-    "max_parallel_workers_per_gather = 0",  # a worker's CPU is not its leader's
-)
+SETTINGS = """
+checkpoint_timeout = '1h'
+max_wal_size = '8GB'
+full_page_writes = off
+autovacuum = off
+shared_buffers = '1GB'
+max_parallel_workers_per_gather = 0  # a worker's CPU is not its leader's
+"""
 
 
 class NotMeasured(Exception):
@@ -83,24 +80,17 @@ class Server:
 @contextmanager
 def running() -> Iterator[Server]:
     """A settled server with the template, for the length of the block, in a temporary folder."""
-    folder = Path(tempfile.mkdtemp(prefix="dotb"))
-    folder.chmod(0o755)
-    try:
-        with psycopg.connect(embedded.start(folder=folder), autocommit=True) as admin:
-            for setting in SETTINGS:
-                admin.execute(f"alter system set {setting}".encode())
-        embedded.stop(folder=folder)
-        server = Server(embedded.start(folder=folder), folder)
+    with (
+        tempfile.TemporaryDirectory(prefix="dotb") as scripts,
+        scratch.server(base=SETTINGS, parent=tempfile.gettempdir()) as url,  # on a disk, as a user's server
+    ):
+        server = Server(url, Path(scripts))
         _fill(server.database(TEMPLATE, "template1"))
         yield server
-    finally:
-        embedded.stop(folder=folder)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _fill(url: str) -> None:
-    upgrade = [sys.executable, "-m", "alembic", "-c", str(ROOT / "alembic.ini"), "upgrade", "head"]
-    subprocess.run(upgrade, cwd=ROOT, env={**os.environ, "DATABASE_URL": url}, check=True)
+    scratch.upgrade(url)
     with psycopg.connect(url, autocommit=True) as admin:
         for statement in (
             "select dot.fn_dot_tool_register('bench.producer'), dot.fn_dot_tool_register('bench.verifier')",

@@ -37,7 +37,7 @@ def record(url: str) -> None:
     for statement, role in ((OBSERVE_RUN, ""), *((OBSERVE_COMPONENT, role) for role in ROLES)):
         key = "'run-' || md5('k' || i)::uuid" + (f" || ':{role}:completed'" if role else "")
         call = statement.format(run=run, correlation="md5('c' || i)::uuid::text", key=key, role=role)
-        calls.append(f"cross join lateral ({call}) as call_{role}")  # run by run, as everybody records
+        calls.append(f"cross join lateral ({call}) as call_{role}")  # run by run, as writers record
     with connected(url) as connection:
         connection.execute(f"select count(*) from generate_series(1, {PAIRS}) as i {' '.join(calls)}".encode())
 

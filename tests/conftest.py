@@ -1,7 +1,8 @@
 """Fixtures: a server, a template database with the wrapper in it, and a clone of that per test.
 
-Without ``DATABASE_URL`` each test process starts an embedded server of its own. With it that server is used: pytest itself
-prepares it and takes everything back at the end, and xdist's workers only clone.
+Without ``DATABASE_URL`` each test process starts a server of its own. With it that server is used: pytest itself prepares it and
+takes everything back at the end. pytest-postgresql makes the template and the clones; ``support.prepared.with_template`` says
+where it cannot.
 """
 
 from __future__ import annotations
@@ -11,13 +12,16 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from hypothesis import settings
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from pytest_postgresql import factories
 
 from dot_wrapper import cli
 from dot_wrapper.client import database
@@ -25,13 +29,35 @@ from dot_wrapper.client.errors import NoDatabase
 from dot_wrapper.client.ledger import Ledger
 from dot_wrapper.operations import embedded
 from support import Database, DotWrapper, Outcome
-from support.prepared import PREPARED, Prepared, prepared
+from support.prepared import PREPARED, Prepared, prepared, with_template
 from support.servers import server
 from support.sizes import PROFILE
+from support.versions import BY_VERSION
+from tools.missing import missing
+from tools.scratch import database_url, end_sessions, upgrade
 
 settings.load_profile(PROFILE)
 
 _stack = ExitStack()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "by_version: what the server's version can change, see support/versions.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.nodeid.startswith(BY_VERSION):
+            item.add_marker("by_version")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says at the end of a run, where it is seen, that the run was not whole."""
+    if packages := missing():
+        said = (
+            f"NOT INSTALLED, SO NOT TESTED: {', '.join(packages)}. What needs it was skipped; 15 is not tested without."
+        )
+        terminalreporter.write_line(said, red=True, bold=True)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -48,9 +74,49 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         config.stash[PREPARED] = Prepared(**from_controller)
     elif given:
         config.stash[PREPARED] = _stack.enter_context(prepared(given, own=False))
+        if not factories_can(given):
+            config.stash[PREPARED] = with_template(config.stash[PREPARED])
     elif hasattr(config, "workerinput") or not getattr(config.option, "numprocesses", None):
         url = _stack.enter_context(server(int(os.environ.get("DOT_TEST_POSTGRES", "18"))))
         config.stash[PREPARED] = _stack.enter_context(prepared(url, own=True))
+    if PREPARED in config.stash:
+        _tell_factories(config, config.stash[PREPARED])
+
+
+def factories_can(url: str) -> bool:
+    """Whether pytest-postgresql reaches the server, and may do what it does there: see ``support.prepared.with_template``."""
+    parts = conninfo_to_dict(url)
+    if not parts.keys() <= {"host", "port", "user", "password", "dbname"} or "," in str(parts.get("host", "")):
+        return False
+    with psycopg.connect(url) as connection:
+        return connection.execute("select rolsuper from pg_roles where rolname = current_user").fetchone() == (True,)
+
+
+def _tell_factories(config: pytest.Config, server: Prepared) -> None:
+    """What pytest-postgresql would read from its options."""
+    with psycopg.connect(server.url) as connection:
+        config.option.postgresql_host = connection.info.host
+        config.option.postgresql_port = connection.info.port
+        config.option.postgresql_user = connection.info.user
+        config.option.postgresql_password = connection.info.password
+        config.option.postgresql_maintenance_dbname = connection.info.dbname
+    config.option.postgresql_dbname = server.prefix
+
+
+def install(*, host: str, port: int, user: str, dbname: str, password: str | None, **_: object) -> None:
+    """Loads the template."""
+    upgrade(make_conninfo(host=host, port=port, user=user, dbname=dbname, password=password))
+
+
+def amend(*, host: str, port: int, user: str, dbname: str, password: str | None, **_: object) -> None:
+    """Loads the template with the optional amendment, which begins as a copy of the other one."""
+    upgrade(make_conninfo(host=host, port=port, user=user, dbname=dbname, password=password), section="amendment")
+
+
+installed = factories.postgresql_noproc(load=[install])
+amended = factories.postgresql_noproc(load=[amend], depends_on="installed")
+installed_clone = factories.postgresql("installed")
+amended_clone = factories.postgresql("amended")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -65,17 +131,29 @@ def pytest_unconfigure() -> None:
     _stack.close()
 
 
+def _end_sessions(url: str, name: str) -> None:
+    """pytest-postgresql leaves prepared transactions, and then cannot drop the database."""
+    with psycopg.connect(url, autocommit=True) as admin:
+        end_sessions(admin, name)
+
+
 @pytest.fixture
 def db(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> Iterator[Database]:
     """A database of the test's own with the wrapper installed and nothing in it; with the optional amendment where the test says
     so, see ``support.AMENDED`` and ``support.IN_BOTH_STATES``."""
-    prepared_server = pytestconfig.stash[PREPARED]
+    server = pytestconfig.stash[PREPARED]
     amended = getattr(request, "param", False)
-    template = prepared_server.amended_template() if amended else prepared_server.template
-    with prepared_server.database(template) as url:
-        database = Database(url, prepared_server, amended=amended)
+    with ExitStack() as until:
+        if server.template:
+            url = until.enter_context(server.clone(amended=amended))
+        else:
+            connection = request.getfixturevalue("amended_clone" if amended else "installed_clone")
+            name = connection.info.dbname
+            connection.close()  # a test counts the sessions that it opened
+            url = database_url(server.url, name)
+            until.callback(_end_sessions, server.url, name)
+        database = until.enter_context(closing(Database(url, server, amended=amended)))
         yield database
-        database.close()
 
 
 @pytest.fixture

@@ -17,22 +17,17 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-
 from dot_wrapper.client import database
-from dot_wrapper.deploy.transaction import connected
 from dot_wrapper.files import ROOT
 from dot_wrapper.operations import drift, embedded
 from tools import amendment_page, reference
+from tools.missing import missing
+from tools.scratch import fresh_database, server, upgrade
 
 SNAPSHOT = ROOT / "sql" / "schema.snapshot.sql"
 
@@ -122,20 +117,6 @@ def difference(stored: str, current: str) -> str:
     )
 
 
-@contextmanager
-def head() -> Iterator[str]:
-    """A scratch embedded server that is upgraded to head: its URL."""
-    folder = Path(tempfile.mkdtemp(prefix="dotw"))
-    folder.chmod(0o755)
-    try:
-        url = embedded.start(18, folder)
-        upgrade(url, "alembic")
-        yield url
-    finally:
-        embedded.stop(18, folder)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def overlay(before: drift.Rows, after: drift.Rows) -> str:
     """The lines that make rows ``after`` of rows ``before``; null stands for a row that goes."""
     changed = (key for key in sorted(before.keys() | after.keys()) if before.get(key) != after.get(key))
@@ -144,14 +125,10 @@ def overlay(before: drift.Rows, after: drift.Rows) -> str:
 
 def expected_rows() -> dict[str, str]:
     """What each file of ``sql/expected`` has to be. Those of 15 are left out where that server is not installed."""
-    # How a server of 15 is started is known to the tests, which run with it.
-    sys.path.insert(0, str(ROOT / "tests"))
-    from support.servers import DEBIAN_15, fresh_database, server
-
     files: dict[str, str] = {}
     found: dict[str, drift.Rows] = {}
     for version in (18, 15):
-        if version == 15 and not DEBIAN_15.exists():
+        if version == 15 and "postgresql-15" in missing():
             print(
                 "the rows of PostgreSQL 15 are not looked at: Debian's postgresql-15 is not installed", file=sys.stderr
             )
@@ -163,7 +140,7 @@ def expected_rows() -> dict[str, str]:
                 ("not_validated", "amendment", "a001"),
                 ("amended", "amendment", "head"),
             ):
-                upgrade(url, section, revision)
+                upgrade(url, revision, section)
                 with database.connect(url) as connection:
                     found[f"{name}_{version}"] = drift.rows(connection)
         if version == 18:
@@ -178,13 +155,6 @@ def expected_rows() -> dict[str, str]:
     return files
 
 
-def upgrade(url: str, section: str, revision: str = "head") -> None:
-    """`alembic upgrade` of the database at the URL, of the main line or the amendment."""
-    config = Config(str(ROOT / "alembic.ini"), ini_section=section)
-    with connected(url) as config.attributes["connection"]:
-        command.upgrade(config, revision)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: writes all that is generated from the schema, or with ``--check`` compares it; 1 where something differs."""
     parser = argparse.ArgumentParser(prog="snapshot", description="Write or check sql/schema.snapshot.sql.")
@@ -193,11 +163,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--expected", type=Path, default=drift.EXPECTED, help="the folder of the expected rows")
     parser.add_argument("--docs", type=Path, default=reference.DOCS, help="the folder of the pages")
     given = parser.parse_args(arguments)
-    with head() as url:
+    with server() as url:
+        upgrade(url)
         current = snapshot_of(url)
         pages = reference.pages(given.docs, url)
         unwritten = reference.missing(given.docs, url)
-        upgrade(url, "amendment")
+        upgrade(url, section="amendment")
         amended = snapshot_of(url)
     amendment = given.docs / amendment_page.PAGE
     pages[amendment] = amendment_page.page(amendment.read_text(encoding="utf-8"), current, amended)

@@ -89,7 +89,7 @@ def test_why_explains_every_reason_and_names_an_unknown_candidate(db: Database, 
     assert dot_wrapper("why", PAIR, "--json").json["explanations"] == {
         "no_run": "No run of this candidate was ever observed. Record one."
     }
-    unknown = dot_wrapper("why", "nobody.knows")
+    unknown = dot_wrapper("why", "not.known")
     assert (unknown.code, "is no process candidate" in unknown.err) == (cli.REFUSED, True)
 
 
@@ -152,7 +152,7 @@ def test_upgrade_prints_the_script_without_a_database(monkeypatch: pytest.Monkey
 def test_a_login_without_roles_and_a_server_that_is_down_are_told_in_one_line(
     db: Database, monkeypatch: pytest.MonkeyPatch, dot_wrapper: DotWrapper
 ) -> None:
-    for url in (db.url_as("nobody"), "postgresql://x@/x?host=/nonexistent"):
+    for url in (db.url_as("outsider"), "postgresql://x@/x?host=/nonexistent"):
         monkeypatch.setenv("DATABASE_URL", url)
         for command in (("board",), ("rehearse", PAIR), ("gates", "show"), ("upgrade",)):
             outcome = dot_wrapper(*command)

@@ -44,6 +44,7 @@ from support import (
     refused,
     rows,
     value,
+    wait_until,
 )
 
 PROGRAM = Path(sys.executable).parent / "dot-wrapper"
@@ -501,7 +502,7 @@ def test_a_database_that_cannot_serve_says_in_one_line_what_to_do(
     gate = ("gates", "set", "queue.worker.enabled", "true", "--actor", "a", "--reason", "b")
     assert said(*gate).startswith("Connect to the primary")
     assert dot_wrapper("gates", "show").code == 0  # reading is what a standby is for
-    monkeypatch.setenv("DATABASE_URL", db.url_as("nobody"))
+    monkeypatch.setenv("DATABASE_URL", db.url_as("outsider"))
     assert "grant dot_reader to" in said("board")
     assert "grant dot_gatekeeper to" in said(*gate)
     monkeypatch.setenv("DATABASE_URL", empty_url)
@@ -543,7 +544,7 @@ def in_terminal(*arguments: str, **environment: str) -> str:
 def test_colour_and_progress_are_for_terminals_and_no_colour_is_honoured(db: Database) -> None:
     url = db.url_as("operator")
     colour = re.compile(r"\x1b\[[0-9;]*3[0-7]m|\x1b\[38;")
-    refusal = ("why", "nobody.knows")
+    refusal = ("why", "not.known")
     assert colour.search(in_terminal(*refusal, DATABASE_URL=url))
     assert not colour.search(in_terminal(*refusal, DATABASE_URL=url, NO_COLOR="1"))
     assert "DOTs" in in_terminal("catalogue", "define", "examples/catalogue.yaml", "--actor", "a", DATABASE_URL=url)
@@ -613,12 +614,12 @@ def test_no_command_that_asks_the_database_ends_in_a_traceback(
 
 
 def test_a_refusal_is_told_to_programs_too(db: Database, dot_wrapper: DotWrapper) -> None:
-    outcome = dot_wrapper("why", "nobody.knows", "--json")
+    outcome = dot_wrapper("why", "not.known", "--json")
     assert outcome.code == cli.REFUSED
     assert outcome.json == {
         "error": {
             "kind": "refused",
-            "message": "nobody.knows is no process candidate and no run",
+            "message": "not.known is no process candidate and no run",
             "detail": None,
             "hint": "`dot-wrapper board` lists the candidates, `dot-wrapper runs` the runs.",
             "constraint": None,
@@ -632,7 +633,7 @@ def test_a_refusal_is_told_to_programs_too(db: Database, dot_wrapper: DotWrapper
 def test_version_does_not_say_in_step_where_it_may_not_look(
     db: Database, monkeypatch: pytest.MonkeyPatch, dot_wrapper: DotWrapper
 ) -> None:
-    for who in ("writer", "nobody"):
+    for who in ("writer", "outsider"):
         monkeypatch.setenv("DATABASE_URL", db.url_as(who))
         outcome = dot_wrapper("version", "--json")
         assert outcome.code == cli.FAILED
@@ -661,8 +662,7 @@ def test_an_interrupted_rehearsal_gives_its_lease_back_and_says_how_to_go_on(
         )
     watcher = db.connect("owner")
     stuck = "select exists (select from pg_locks where relation = 'dot.process_component_observation'::regclass and not granted)"
-    while not value(watcher, stuck):
-        assert child.poll() is None
+    wait_until(lambda: value(watcher, stuck), unless=lambda: child.poll() is not None)
     assert value(watcher, "select count(*) from dot.v_dot_lease where is_live") == 1
     child.send_signal(sent)
     owner.execute("rollback")

@@ -19,6 +19,7 @@ from dot_wrapper.files import ROOT
 from support import interruptible
 from support.catalog import finished, start_module
 from support.servers import listen_on_tcp, server
+from support.versions import BEFORE_AND_AFTER_16
 
 PASSWORD = "p@ss:w/rd%#? é'\\"  # noqa: S105  of a login that lives as long as the test
 SOME_TESTS = (
@@ -38,7 +39,7 @@ LEFT = {
 
 @dataclass(frozen=True)
 class TheirServer:
-    """Somebody's server on which a login named suite may create databases and roles, and is no superuser."""
+    """A user's server on which a login named suite may create databases and roles, and is no superuser."""
 
     version: int
     admin: psycopg.Connection[dict[str, Any]]
@@ -64,7 +65,7 @@ class TheirServer:
         assert [line for line in skipped if ": needs a superuser: " not in line] == []
 
 
-@pytest.fixture(params=[15, 18], ids="on {}".format)
+@pytest.fixture(params=BEFORE_AND_AFTER_16, ids="on {}".format)
 def theirs(request: pytest.FixtureRequest) -> Iterator[TheirServer]:
     version = request.param
     with server(version) as url:
@@ -78,6 +79,7 @@ def theirs(request: pytest.FixtureRequest) -> Iterator[TheirServer]:
             )
 
 
+@pytest.mark.parametrize("theirs", [18], ids="on {}".format, indirect=True)
 def test_where_the_wrapper_s_roles_are_absent_the_suite_makes_them_and_drops_them(theirs: TheirServer) -> None:
     before = theirs.everything()
     code, printed = theirs.run_tests("-n", "2", *SOME_TESTS)
@@ -108,6 +110,7 @@ def test_where_the_roles_are_there_the_suite_names_the_grants_it_needs_and_with_
     assert theirs.everything() == before
 
 
+@pytest.mark.parametrize("theirs", [18], ids="on {}".format, indirect=True)
 def test_a_login_that_cannot_make_databases_is_told_so_and_an_interrupted_run_leaves_nothing(
     theirs: TheirServer,
 ) -> None:
@@ -122,7 +125,7 @@ def test_a_login_that_cannot_make_databases_is_told_so_and_an_interrupted_run_le
     before = theirs.everything()
     with interruptible():
         running = theirs.start_tests("-n", "2", *SOME_TESTS)
-    clones = "select from pg_database where datname ~ '^dot_test_' and datname !~ '_template$'"
+    clones = "select from pg_database where datname ~ '^dot_test_' and datname !~ '_tmpl$'"
     while not theirs.admin.execute(clones).fetchall():
         assert running.poll() is None, finished(running)
     running.send_signal(signal.SIGINT)

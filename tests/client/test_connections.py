@@ -30,9 +30,11 @@ from dot_wrapper.sources.dbt.reader import read_dbt
 from dot_wrapper.sources.dbt.recorder import ImportSummary, import_dbt
 from support import Database, DotWrapper, define_pair, value
 from support.catalog import HEAD, downgrade, in_process
-from support.prepared import Prepared, prepared
-from support.servers import as_owner, data_directory, free_port, listen_on_tcp, server, upgrade
+from support.prepared import Prepared, prepared, with_template
+from support.servers import data_directory, free_port, listen_on_tcp, server
 from support.strangers import COMMANDS, OWNER, TAKEN, has_taken, take_schema
+from tools.missing import pgbouncer
+from tools.scratch import as_owner, upgrade
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "dbt"
 PASSWORD = "p@ss:w/rd%#? é"  # noqa: S105  of a login that lives as long as these tests
@@ -49,13 +51,13 @@ def listening() -> Iterator[Prepared]:
         with psycopg.connect(made.url, autocommit=True, client_encoding="utf8") as admin:
             login = sql.Identifier(made.logins["operator"][0])
             admin.execute(sql.SQL("alter role {} password {}").format(login, PASSWORD))
-        yield made
+        yield with_template(made)
 
 
 @pytest.fixture
 def db(listening: Prepared) -> Iterator[Database]:
     """A database with the wrapper on that server."""
-    with listening.database(listening.template) as url, closing(Database(url, listening)) as made:
+    with listening.clone() as url, closing(Database(url, listening)) as made:
         yield made
 
 
@@ -207,7 +209,7 @@ def test_what_does_not_connect_is_one_line_and_what_to_do(
 @pytest.fixture(scope="module")
 def pooler(listening: Prepared) -> Iterator[int]:
     """PgBouncer before that server, in transaction mode, with fewer server connections than clients: its port."""
-    program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+    program = pgbouncer()
     if not program:
         pytest.skip("pgbouncer is not installed")
     data, parts, port = data_directory(listening.url), conninfo_to_dict(listening.url), free_port()

@@ -204,7 +204,7 @@ def test_what_cannot_even_be_sent_is_invalid_input(db: Database, ledger: Any) ->
 
 def test_a_login_without_the_role_is_told_so(db: Database, flavor: Flavor) -> None:
     with (
-        flavor.ledger(lambda: flavor.connect(db.url_as("nobody"))) as ledger,
+        flavor.ledger(lambda: flavor.connect(db.url_as("outsider"))) as ledger,
         pytest.raises(errors.NotPermitted) as refused,
     ):
         header(ledger)
@@ -228,7 +228,7 @@ def test_a_server_that_is_not_there_is_unavailable(flavor: Flavor) -> None:
 
 def test_an_unknown_candidate_is_an_unknown_reference(ledger: Any) -> None:
     with pytest.raises(errors.UnknownReference):
-        ledger.pair("nobody.knows")
+        ledger.pair("not.known")
 
 
 def test_the_role_ends_with_the_transaction(db: Database, ledger: Any) -> None:

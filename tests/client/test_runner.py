@@ -129,7 +129,7 @@ def test_a_lease_that_ran_out_stops_the_run_before_the_verifier(
 ) -> None:
     ready_for_real_runs(db)
     monkeypatch.setattr(Run, "renew", lambda _run: False)
-    monkeypatch.setattr(runner, "verify", lambda _output: pytest.fail("somebody else may have the pair"))
+    monkeypatch.setattr(runner, "verify", lambda _output: pytest.fail("another run may have the pair"))
     with pytest.raises(LeaseNotLive):
         runner.execute(ledger, PAIR, "nightly", "today")
 

@@ -46,7 +46,7 @@ class Doomed:
 
 @pytest.fixture
 def doomed(version: int = 18) -> Iterator[Doomed]:
-    with server(version) as url, prepared(url, own=True) as of_tests, of_tests.database(of_tests.template) as url_of_db:
+    with server(version) as url, prepared(url, own=True) as of_tests, of_tests.installed() as url_of_db:
         db = Database(url_of_db, of_tests)
         sockets = str(conninfo_to_dict(url)["host"])
         yield Doomed(db, version, data_directory(url), sockets)
@@ -55,7 +55,7 @@ def doomed(version: int = 18) -> Iterator[Doomed]:
 
 @dataclass
 class Answers:
-    """What the writers were told: the runs and components that were acknowledged, and the calls that nobody answered."""
+    """What the writers were told: the runs and components that were acknowledged, and the calls that got no answer."""
 
     runs: dict[str, uuid.UUID] = field(default_factory=dict)
     components: dict[str, uuid.UUID] = field(default_factory=dict)
@@ -154,7 +154,7 @@ def test_what_was_acknowledged_is_there_once_and_whole(doomed: Doomed) -> None:
         )
         of_events = [one["of_row"] for one in rows(owner, events, of_round)]
         assert sorted(of_events) == sorted(of_rows)
-        # A call that nobody answered is made again with its key, and ends in one row, whatever had become of it.
+        # A call without an answer is made again with its key, and ends in one row, whatever had become of it.
         with Ledger(connect) as ledger:
             for key in answers.unanswered:
                 observe(ledger, answers, key)

@@ -61,7 +61,7 @@ class Knife:
             def __exit__(self, *error: Any) -> Any:
                 handled = self.outer.__exit__(*error)
                 if error[0] is None and knife.reached("commit"):
-                    self.connection.close()  # it has committed, and nobody is told
+                    self.connection.close()  # it has committed, and the caller is not told
                     raise psycopg.OperationalError("the connection was lost before the answer")
                 return handled
 

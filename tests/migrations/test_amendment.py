@@ -3,7 +3,6 @@ a script, stopped half-way, and beside writers."""
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,7 @@ from support import (
     refused,
     rows,
     value,
+    wait_until,
     waiting,
 )
 from support.catalog import (
@@ -40,7 +40,8 @@ from support.catalog import (
     version,
 )
 from support.clusters import EMPTIED, KINDS, Cluster, rows_of
-from support.servers import upgrade
+from support.versions import ON_EACH_VERSION
+from tools.scratch import upgrade
 
 TABLE = "alembic_version_amendment"
 LATEST = "a002"
@@ -61,6 +62,7 @@ def everything(url: str) -> tuple[object, ...]:
     return catalog(url), version(url), version(url, TABLE), rows_of(url)
 
 
+@ON_EACH_VERSION
 def test_every_kind_of_login_takes_it_and_gives_it_back_and_nothing_is_left(cluster: Cluster) -> None:
     with_it = None
     for kind in KINDS:
@@ -244,8 +246,9 @@ def test_a_write_in_flight_is_waited_for_before_it_is_given_back(db: Database) -
     blocked = (
         "select exists (select from pg_locks where not granted and relation = 'dot.process_run_observation'::regclass)"
     )
-    while not value(db.session("owner"), blocked):
-        assert running.poll() is None, finished(running)
+    wait_until(
+        lambda: value(db.session("owner"), blocked), unless=lambda: running.poll() is not None and finished(running)
+    )
     writer.execute("commit")
     status, printed = finished(running)
     assert (status, "1 runs and 0 components" in printed) == (255, True), printed
@@ -270,9 +273,7 @@ def test_a_command_that_was_overtaken_between_its_revisions_does_nothing_more_an
     oid = value(watcher, "select oid from pg_database where datname = current_database()")
 
     def wait_for(number: int) -> None:
-        deadline = time.monotonic() + 60
-        while value(watcher, waiters, oid) < number:
-            assert time.monotonic() < deadline
+        wait_until(lambda: value(watcher, waiters, oid) >= number, 60)
 
     first.execute(lock)
     overtaken = start_alembic("-n", "amendment", "upgrade", "head", url=db.url)

@@ -25,14 +25,16 @@ from support.catalog import (
     finished,
     psql,
     query,
+    run_alembic,
     start_alembic,
     start_module,
     upgrade_script,
     version,
 )
-from support.servers import owner_url, upgrade
+from support.servers import owner_url
 from tools import frozen
 from tools.frozen import FrozenSqlError, freeze, manifest, problems, release, released
+from tools.scratch import upgrade
 
 NAME = "functions/rules/fn_is_ref"
 OTHER = "functions/rules/fn_is_line"
@@ -324,7 +326,8 @@ class Checkout:
 
     def revision(self, number: str, *names: str) -> None:
         """Adds a revision from the template and lists the files it applies."""
-        self.alembic("revision", "--rev-id", number, "-m", "change a function")
+        done = run_alembic("revision", "--rev-id", number, "-m", "change a function", root=self.root)
+        assert done[0] == 0, done
         path = self.root / "migrations" / "versions" / f"{number}_change_a_function.py"
         applies = "APPLIES: tuple[str, ...] = ()"
         text = path.read_text(encoding="utf-8")
@@ -390,7 +393,7 @@ def test_a_grant_that_a_revision_adds_or_takes_out_goes_and_comes_back_with_its_
     others = re.sub(r"^grant (execute|select) on [^;]*;.*\n", "", text[revoked.end() :], flags=re.MULTILINE)
     source.write_text(text[: revoked.end()] + granted + others, encoding="utf-8")
     checkout.revision("0005", name)
-    assert checkout.frozen_sql("freeze", "0005") == (0, "")
+    freeze(checkout.tree, "0005", [name])
 
     checkout.alembic("upgrade", "head", url=empty_url)
     assert granted_by(checkout.tree)[name.rpartition("/")[2]] == {"dot_relay"}
@@ -419,7 +422,7 @@ def test_a_later_revision_goes_beneath_the_amendment_where_it_says_so_and_replac
     checkout.revision("0005", name)
     if says_so:
         append(tmp_path / "migrations" / "versions" / "0005_change_a_function.py", "\nWITH_AMENDMENT = True\n")
-    assert checkout.frozen_sql("freeze", "0005") == (0, "")
+    freeze(checkout.tree, "0005", [name])
     online = finished(start_alembic("upgrade", "head", url=empty_url, root=tmp_path))
     script = checkout.alembic("upgrade", f"{HEAD}:0005", "--sql")
     owner = owner_url(empty_url)

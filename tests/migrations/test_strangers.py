@@ -27,8 +27,9 @@ from support.catalog import (
     upgrade_script,
 )
 from support.clusters import ROLES_DROP_SQL, ROLES_SQL, Cluster
-from support.servers import database_url, upgrade
 from support.strangers import COMMANDS, OWNER, TAKEN, give_back, has_taken, take_schema
+from support.versions import first_on_15
+from tools.scratch import database_url, upgrade
 
 # Where the stranger's names come before pg_catalog's, or are a closer match.
 WAYS = ("public", "a schema of the login's name", "a path of the database", "a path of the login in the database")
@@ -56,7 +57,7 @@ def taken(cluster: Cluster) -> Iterator[Callable[[str], str]]:
     query(cluster.url, "alter role postgres reset all")
 
 
-@pytest.mark.parametrize("way", WAYS)
+@first_on_15("way", WAYS)
 def test_no_command_hands_the_rights_of_its_login_over(
     cluster: Cluster,
     taken: Callable[[str], str],
@@ -151,7 +152,7 @@ FOREIGN = {
 }
 
 
-@pytest.mark.parametrize("what", FOREIGN)
+@first_on_15("what", FOREIGN)
 def test_what_a_stranger_made_of_the_schema_is_neither_read_nor_called(
     cluster: Cluster, what: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -30,12 +30,14 @@ from support.catalog import (
     in_process,
     psql,
     query,
+    run_alembic,
     start_alembic,
     upgrade_script,
     version,
 )
 from support.clusters import Cluster
-from support.servers import server, upgrade
+from support.servers import server
+from tools.scratch import upgrade
 
 NOT_REACHED = "postgresql://x@/x?host=/nonexistent"
 
@@ -66,7 +68,7 @@ def test_alembic_without_a_database_stops_and_names_the_four_places(
     monkeypatch.delenv("DATABASE_URL", raising=False)
     monkeypatch.setenv("PGHOST", "/nonexistent")
     monkeypatch.setenv("DOT_WRAPPER_HOME", str(tmp_path))
-    code, printed = finished(start_alembic("-n", section, *words, url=""))
+    code, printed = run_alembic("-n", section, *words)
     assert (code, "Traceback" in printed) == (255, False), printed
     for place in ('config.attributes["connection"]', "-x url=", "sqlalchemy.url", "DATABASE_URL"):
         assert place in printed
@@ -197,18 +199,18 @@ def test_what_is_no_connection_is_refused_in_a_sentence(given: object, monkeypat
 @pytest.mark.parametrize("section", ["alembic", "amendment"])
 def test_commands_that_look_or_stamp_answer_on_an_empty_and_on_an_installed_database(empty: str, section: str) -> None:
     for words in (("heads",), ("history",), ("show", "head"), ("branches",)):
-        assert finished(start_alembic("-n", section, *words, url=NOT_REACHED))[0] == 0, words
+        assert run_alembic("-n", section, *words, url=NOT_REACHED)[0] == 0, words
     for words in (("stamp", "head"), ("ensure_version",)):
-        code, printed = finished(start_alembic("-n", section, *words, url=empty))
+        code, printed = run_alembic("-n", section, *words, url=empty)
         assert (code, "the wrapper is not installed" in printed, "Traceback" in printed) == (255, True, False), printed
-    assert finished(start_alembic("-n", section, "current", url=empty)) == (0, "")
+    assert run_alembic("-n", section, "current", url=empty) == (0, "")
     upgrade(empty)
     if section == "amendment":
         upgrade(empty, section=section)
     for words in (("current",), ("history", "-i"), ("stamp", "head"), ("ensure_version",)):
-        code, printed = finished(start_alembic("-n", section, *words, url=empty))
+        code, printed = run_alembic("-n", section, *words, url=empty)
         assert (code, "Traceback" in printed) == (0, False), (words, printed)
-    code, printed = finished(start_alembic("-n", section, "check", url=empty))
+    code, printed = run_alembic("-n", section, "check", url=empty)
     assert (code, "dot-wrapper drift" in printed, "Traceback" in printed) == (255, True, False), printed
 
 

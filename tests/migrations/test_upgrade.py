@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from alembic import command
 
-from support import refused
+from support import refused, wait_until
 from support.catalog import (
     HEAD,
     catalog,
@@ -24,7 +24,8 @@ from support.catalog import (
 )
 from support.clusters import EMPTIED, KINDS, ROLES_DROP_SQL, ROLES_SQL, Cluster, rows_of
 from support.prepared import OWN_ROLES
-from support.servers import database_url, upgrade
+from support.versions import ON_EACH_VERSION
+from tools.scratch import database_url, upgrade
 
 
 def physical(url: str) -> list[dict[str, object]]:
@@ -42,6 +43,7 @@ def has_schema(url: str) -> bool:
     return query(url, "select nspname from pg_namespace where nspname = 'dot'") != []
 
 
+@ON_EACH_VERSION
 def test_every_kind_of_login_installs_takes_back_and_installs_again_the_same_catalog(cluster: Cluster) -> None:
     whole = None
     for kind in KINDS:
@@ -71,6 +73,7 @@ def test_every_kind_of_login_installs_takes_back_and_installs_again_the_same_cat
         assert cluster.owners() == granted, kind
 
 
+@ON_EACH_VERSION
 def test_the_script_run_through_psql_gives_the_catalog_of_the_online_upgrade(cluster: Cluster) -> None:
     online = cluster.database()
     upgrade(online)
@@ -323,8 +326,10 @@ def test_downgrade_waits_for_a_write_in_flight_and_then_refuses(cluster: Cluster
         writer.execute(f"set local role dot_owner; {RUN}")
         running = start_alembic("downgrade", "base", url=url)
         waiting = "select pid from pg_stat_activity where wait_event_type = 'Lock' and %s = any (pg_blocking_pids(pid))"
-        while not query(url, waiting, writer.info.backend_pid):
-            assert running.poll() is None, finished(running)
+        wait_until(
+            lambda: query(url, waiting, writer.info.backend_pid),
+            unless=lambda: running.poll() is not None and finished(running),
+        )
         writer.commit()
     status, printed = finished(running)
     assert (status, "would drop rows of dot.process_run_observation" in printed) == (255, True), printed

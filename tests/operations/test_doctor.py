@@ -31,7 +31,8 @@ from support import (
 )
 from support.catalog import downgrade
 from support.documents import blocks
-from support.servers import as_owner, data_directory, upgrade
+from support.servers import data_directory
+from tools.scratch import as_owner, upgrade
 
 OF_THE_TEST_SERVER = {"fsync", "full_page_writes", "synchronous_commit", "databases"}
 """What is wrong with every server that the tests start: it may lose its data, and its databases share the tests' logins."""
@@ -163,7 +164,7 @@ def test_a_transaction_without_an_id_holds_nothing_back(db: Database) -> None:
 
 
 def test_what_a_login_may_not_see_is_hidden_and_not_ok(db: Database) -> None:
-    hidden = found(db.url_as("nobody"))
+    hidden = found(db.url_as("outsider"))
     assert {check for check, (one, *_) in hidden.items() if one.level == "hidden"} == {
         "schema",
         "transactions",
@@ -318,7 +319,7 @@ def test_a_run_whose_lease_ran_out_is_a_warning_with_its_candidate(db: Database)
     (run,), (lease,) = findings["runs"], findings["leases"]
     assert (run.level, run.figure) == ("warn", "of the latest real runs 1 stale, 0 without an end for 86400 s")
     assert (lease.level, lease.figure) == ("warn", f"expired under a run: {PAIR}")
-    acquire(writer)  # somebody else goes on: the old run stays stale, and no lease is over
+    acquire(writer)  # another holder goes on: the old run stays stale, and no lease is over
     findings = found(db.url_as("reader"))
     assert [findings[check][0].level for check in ("runs", "leases")] == ["warn", "ok"]
 

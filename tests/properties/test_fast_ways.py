@@ -136,7 +136,7 @@ def pairs(draw: st.DrawFn) -> dict[str, Any]:
 def ways(db: Database) -> Iterator[tuple[Database, Database]]:
     """The database as it is, and its twin, in which everything goes one by one."""
     superuser = db.connect("superuser")
-    with db.server.database(db.server.template) as url:
+    with db.server.installed() as url:
         slow = Database(url, db.server)
         try:
             for one in (db, slow):
@@ -209,7 +209,7 @@ def answered(session: Connection, kind: str, what: Any) -> Any:
     ]
 
 
-@settings(max_examples=size(200, 2000))
+@settings(max_examples=size(70, 2000))
 @given(drawn=batches(), atomic=st.booleans(), events=st.booleans())
 def test_a_batch_comes_to_what_its_lines_come_to_one_by_one(
     ways: tuple[Database, Database], drawn: list[list[dict[str, Any]]], atomic: bool, events: bool
@@ -219,7 +219,7 @@ def test_a_batch_comes_to_what_its_lines_come_to_one_by_one(
     assert fast == slow
 
 
-@settings(max_examples=size(200, 6000))
+@settings(max_examples=size(70, 6000))
 @given(drawn=st.lists(pairs(), min_size=1, max_size=3), events=st.booleans())
 def test_a_pair_comes_to_what_its_three_calls_come_to(
     ways: tuple[Database, Database], drawn: list[dict[str, Any]], events: bool

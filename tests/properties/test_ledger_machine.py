@@ -117,7 +117,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @precondition(lambda self: not self.twin.holds_latch)
     @rule(pair=pair, holder=holder)
     def make_ready(self, pair: int, holder: str) -> None:
-        """All that a REAL_RUN needs, unless somebody else has the lease."""
+        """All that a REAL_RUN needs, unless another holder has the lease."""
         for gate in GATES:
             if not model.is_open(self.twin.committed, gate):
                 self.twin.set_gate(gate, "true")
@@ -189,7 +189,7 @@ class LedgerMachine(RuleBasedStateMachine):
         )
         self.observe("run", who, arguments)
 
-    # --- Observations as anybody makes them ---
+    # --- Observations as every writer makes them ---
 
     @rule(
         who=who,

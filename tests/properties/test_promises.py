@@ -307,7 +307,7 @@ def test_a_run_above_a_simulation_gets_in_only_where_each_gate_it_needs_is_exact
     stored = [text if is_there else None for text, is_there in zip(values, present, strict=True)]
     needed = GATES if evidence_type == "REAL_RUN" else GATES[:2]
     closed = [gate for gate, text in zip(needed, stored, strict=False) if text != "true"]
-    # A gate with a value that is neither true nor false blocks in preflight, whichever gate it is.
+    # A gate with a value that is neither true nor false blocks in preflight, for each gate.
     unreadable = any(text not in ("true", "false") for text in stored)
     run_id = uuid.uuid4()
     try:

@@ -1,4 +1,4 @@
-"""One key, many sessions (I1, I2, I4): one row, everybody is answered with it, and no answer is ever empty.
+"""One key, many sessions (I1, I2, I4): one row, each session is answered with it, and no answer is ever empty.
 
 The naive version, one statement that inserts or selects, answers nothing at all in the same interleaving.
 """

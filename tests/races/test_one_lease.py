@@ -57,7 +57,7 @@ def test_a_rival_of_an_acquisition_in_flight_never_gets_it_too(db: Database, lev
     first.execute(f"begin isolation level {level}")
     assert take(first, "a") == 1
     with refused("55P03"):
-        take(second, "b")  # the row does not exist for B yet: nobody can say whose it will be
+        take(second, "b")  # the row does not exist for B yet: whose it will be is not decided
     first.execute(end)
     assert take(second, "b") == (None if end == "commit" else 1)
 

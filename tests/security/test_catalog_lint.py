@@ -80,7 +80,7 @@ RULES = {
     "a definer function fixes its search_path, first of its settings": f"""
         select p.proname {FUNCTIONS} and p.prosecdef
             and p.proconfig[1] is distinct from 'search_path=pg_catalog, pg_temp'""",
-    "a function that somebody calls or that crosses to the host is definer, and no other is": f"""
+    "a function that a login calls or that crosses to the host is definer, and no other is": f"""
         select p.proname {FUNCTIONS} and p.prosecdef <> (
             starts_with(p.proname, 'fn_host_')
             or p.proname = 'fn_event_outbox_refuse' -- which crosses back, from the host's table to the cursor
@@ -89,7 +89,7 @@ RULES = {
                 where a.grantee not in (p.proowner, 'dot_owner'::regrole, 'dot_bridge'::regrole)
             )
         )""",
-    "a function of a trigger or a CHECK, which runs under anybody's settings, fixes its search_path or is kept parsed": f"""
+    "a function of a trigger or a CHECK, which runs under any login's settings, fixes its search_path or is kept parsed": f"""
         select p.proname {FUNCTIONS} and p.prosqlbody is null
             and (p.prorettype = 'trigger'::regtype or exists (
                 select from pg_depend d where d.refobjid = p.oid and d.refclassid = 'pg_proc'::regclass
@@ -189,7 +189,7 @@ RULES = {
         select c.relname from pg_class c where c.relnamespace = 'dot'::regnamespace and c.relkind in ('r', 'S')
             and c.relowner <> 'dot_owner'::regrole
         union all select n.nspname from pg_namespace n where n.nspname = 'dot' and n.nspowner <> 'dot_owner'::regrole""",
-    "a domain has one constraint, named after it and valid, and nobody else may use it": """
+    "a domain has one constraint, named after it and valid, and only the owner may use it": """
         select t.typname from pg_type t
         where t.typnamespace = 'dot'::regnamespace and t.typtype = 'd' and (
             t.typowner <> 'dot_owner'::regrole
@@ -201,7 +201,7 @@ RULES = {
                 select array_agg(r.conname::text) from pg_constraint r where r.contypid = t.oid and r.contype <> 'n'
             ) is distinct from array[t.typname || '_check']
         )""",
-    "a view shows the types below the domains, which nobody else may use": """
+    "a view shows the types below the domains, which only the owner may use": """
         select c.relname || '.' || a.attname from pg_class c join pg_attribute a on a.attrelid = c.oid
             join pg_type t on t.oid = a.atttypid
         where c.relnamespace = 'dot'::regnamespace and c.relkind = 'v' and t.typtype = 'd'""",
@@ -250,13 +250,13 @@ RULES = {
         union all
         select t.typname from pg_type t where t.typnamespace = 'dot'::regnamespace and t.typtype = 'd'
             and t.typcollation not in (0, 'pg_catalog."C"'::regcollation)""",
-    "nobody may hand a right on": """
+    "no role may hand a right on": """
         select c.relname from pg_class c, aclexplode(c.relacl) a
         where c.relnamespace = 'dot'::regnamespace and a.is_grantable and a.grantee <> c.relowner
         union all
         select p.proname from pg_proc p, aclexplode(p.proacl) a
         where p.pronamespace = 'dot'::regnamespace and a.is_grantable and a.grantee <> p.proowner""",
-    "new functions of the owner are nobody else's, and no other default privilege exists": """
+    "new functions of the owner are the owner's alone, and no other default privilege exists": """
         select 'granted to ' || a.grantee::regrole from pg_default_acl d, aclexplode(d.defaclacl) a
         where a.grantee <> 'dot_owner'::regrole or d.defaclrole <> 'dot_owner'::regrole or d.defaclobjtype <> 'f'
         union all
@@ -284,27 +284,27 @@ BREACHES: list[tuple[str, str, str]] = [
         "fn_host_gate_value",
     ),
     (
-        "a function that somebody calls or that crosses to the host is definer, and no other is",
+        "a function that a login calls or that crosses to the host is definer, and no other is",
         "alter function dot.fn_preflight_guard() security invoker",
         "fn_preflight_guard",
     ),
     (
-        "a function that somebody calls or that crosses to the host is definer, and no other is",
+        "a function that a login calls or that crosses to the host is definer, and no other is",
         "alter function dot.fn_gates_assert(text, boolean) security definer set search_path = pg_catalog, pg_temp",
         "fn_gates_assert",
     ),
     (
-        "a function that somebody calls or that crosses to the host is definer, and no other is",
+        "a function that a login calls or that crosses to the host is definer, and no other is",
         "grant execute on function dot.fn_gates_assert(text, boolean) to dot_writer",
         "fn_gates_assert",
     ),
     (
-        "a function of a trigger or a CHECK, which runs under anybody's settings, fixes its search_path or is kept parsed",
+        "a function of a trigger or a CHECK, which runs under any login's settings, fixes its search_path or is kept parsed",
         "alter function dot.fn_append_only_refuse() set search_path = pg_catalog",
         "fn_append_only_refuse",
     ),
     (
-        "a function of a trigger or a CHECK, which runs under anybody's settings, fixes its search_path or is kept parsed",
+        "a function of a trigger or a CHECK, which runs under any login's settings, fixes its search_path or is kept parsed",
         "alter function dot.fn_is_run_status(text, jsonb) reset search_path",
         "fn_is_run_status",
     ),
@@ -499,12 +499,12 @@ BREACHES: list[tuple[str, str, str]] = [
         "word",
     ),
     (
-        "a view shows the types below the domains, which nobody else may use",
+        "a view shows the types below the domains, which only the owner may use",
         "create view dot.v_forged as select r.actor from dot.process_run_observation as r",
         "v_forged.actor",
     ),
     *(
-        ("a domain has one constraint, named after it and valid, and nobody else may use it", breach, named)
+        ("a domain has one constraint, named after it and valid, and only the owner may use it", breach, named)
         for breach, named in (
             ("create domain dot.word as text", "word"),
             ("alter domain dot.code drop constraint code_check", "code"),
@@ -581,17 +581,17 @@ BREACHES: list[tuple[str, str, str]] = [
         )
     ),
     (
-        "nobody may hand a right on",
+        "no role may hand a right on",
         "grant select on dot.v_dot_gate to dot_reader with grant option",
         "v_dot_gate",
     ),
     (
-        "new functions of the owner are nobody else's, and no other default privilege exists",
+        "new functions of the owner are the owner's alone, and no other default privilege exists",
         "alter default privileges for role dot_owner grant execute on functions to public",
         "missing",
     ),
     (
-        "new functions of the owner are nobody else's, and no other default privilege exists",
+        "new functions of the owner are the owner's alone, and no other default privilege exists",
         "alter default privileges for role dot_owner in schema dot grant select on tables to dot_reader",
         "granted to dot_reader",
     ),

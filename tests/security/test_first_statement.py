@@ -23,8 +23,9 @@ from dot_wrapper import cli
 from dot_wrapper.client import database
 from dot_wrapper.client.ledger import AsyncLedger, Ledger
 from support.catalog import HEAD, downgrade, in_process
-from support.servers import data_directory, fresh_database, server, upgrade
+from support.servers import data_directory, server
 from support.strangers import COMMANDS
+from tools.scratch import fresh_database, upgrade
 
 PIN = "set local search_path = pg_catalog, pg_temp"
 # What looks nothing up.
@@ -40,10 +41,8 @@ LINE = re.compile(
 def logging() -> Iterator[tuple[str, Path]]:
     """A database on a server that logs every statement, and the log."""
     settings = "log_statement = all\nlog_line_prefix = '@%a|%p|%v| '\n"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DOT_TEST_SETTINGS", settings)
-        with server(18) as url:
-            yield fresh_database(url, "u_main"), data_directory(url) / "log"
+    with server(18, settings) as url:
+        yield fresh_database(url, "u_main"), data_directory(url) / "log"
 
 
 def unpinned(log: Path, run: Callable[[], object]) -> list[str]:

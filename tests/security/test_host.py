@@ -25,7 +25,7 @@ from support import (
     waiting,
 )
 from support.catalog import query
-from support.servers import upgrade
+from tools.scratch import upgrade
 
 
 def host_trigger(owner: Connection, table: str, body: str, when: str = "insert or update") -> None:
@@ -186,7 +186,7 @@ def test_a_replay_in_an_old_snapshot_that_holds_the_gates_is_named_by_the_switch
 
 def test_an_upgrade_into_a_schema_that_somebody_else_prepared_is_refused(db: Database, empty_url: str) -> None:
     with psycopg.connect(empty_url, autocommit=True) as creator:
-        creator.execute(f"create schema dot authorization {db.login('nobody')}")
+        creator.execute(f"create schema dot authorization {db.login('outsider')}")
     with pytest.raises(Refused, match="does not belong to dot_owner"):
         upgrade(empty_url)
 

@@ -107,7 +107,7 @@ HOST_TABLES = {
     "universal_edges",
 }
 
-# What the bridge holds on host tables, whole or by column. On anything else, and for anybody else, nothing.
+# What the bridge holds on host tables, whole or by column. On anything else, and for any other role, nothing.
 BRIDGE_RIGHTS = {
     *(("dot_config", None, right) for right in ("SELECT", "INSERT", "UPDATE")),
     ("dot_iu_command_catalog", None, "SELECT"),
@@ -134,9 +134,9 @@ RELATIONS = (
 
 
 @pytest.fixture
-def nobody(db: Database) -> Iterator[Connection]:
+def outsider(db: Database) -> Iterator[Connection]:
     """A login without any role."""
-    with psycopg.connect(db.url_as("nobody"), autocommit=True, row_factory=dict_row) as connection:
+    with psycopg.connect(db.url_as("outsider"), autocommit=True, row_factory=dict_row) as connection:
         yield connection
 
 
@@ -171,7 +171,7 @@ def refused_on(connection: Connection, statement: str, is_view: bool) -> None:
 def test_each_function_is_executable_by_exactly_the_roles_of_the_design(db: Database) -> None:
     owner = db.session("owner")
     logins = {f"dot_{role}": db.login(role) for role in ROLES}
-    roles = ["dot_owner", "dot_bridge", db.login("nobody"), *MAY_EXECUTE, *logins.values()]
+    roles = ["dot_owner", "dot_bridge", db.login("outsider"), *MAY_EXECUTE, *logins.values()]
     functions = rows(owner, FUNCTIONS)
     assert set().union(*MAY_EXECUTE.values()) < {one["name"] for one in functions}
     wrong = {}
@@ -189,10 +189,10 @@ def test_each_function_is_executable_by_exactly_the_roles_of_the_design(db: Data
 
 
 def test_a_call_of_a_function_that_is_not_the_roles_own_is_refused_and_its_own_is_let_in(
-    db: Database, nobody: Connection
+    db: Database, outsider: Connection
 ) -> None:
     functions = rows(db.session("owner"), FUNCTIONS)
-    sessions = {f"dot_{role}": db.session(role) for role in ROLES} | {"nobody": nobody}
+    sessions = {f"dot_{role}": db.session(role) for role in ROLES} | {"outsider": outsider}
     wrong = []
     for role, session in sessions.items():
         for function in functions:
@@ -260,7 +260,7 @@ def test_public_holds_nothing_anywhere_and_new_functions_give_it_nothing(db: Dat
     assert held == []
     owner.execute("create function dot.fn_forgot() returns integer language sql return 1")
     may = "select has_function_privilege(%s, 'dot.fn_forgot()', 'execute')"
-    assert value(owner, may, db.login("nobody")) is False
+    assert value(owner, may, db.login("outsider")) is False
 
 
 def test_a_reader_reads_every_view_and_no_table_and_changes_nothing(db: Database) -> None:
@@ -276,9 +276,9 @@ def test_a_reader_reads_every_view_and_no_table_and_changes_nothing(db: Database
             refused_on(reader, statement, relation["is_view"])
 
 
-def test_another_role_reads_the_views_of_its_work_and_nothing_else(db: Database, nobody: Connection) -> None:
+def test_another_role_reads_the_views_of_its_work_and_nothing_else(db: Database, outsider: Connection) -> None:
     relations = rows(db.session("owner"), RELATIONS)
-    sessions = {role: db.session(role) for role in ROLES if role != "reader"} | {"nobody": nobody}
+    sessions = {role: db.session(role) for role in ROLES if role != "reader"} | {"outsider": outsider}
     for role, session in sessions.items():
         for relation in relations:
             if relation["name"] in MAY_SELECT.get(f"dot_{role}", ()):
@@ -339,9 +339,9 @@ def told_of_arguments(owner: Connection, function: str, definitions: dict[str, s
     return told
 
 
-def test_no_login_becomes_the_owner_or_another_role(db: Database, nobody: Connection) -> None:
-    sessions = {role: db.session(role) for role in ROLES} | {"nobody": nobody}
-    superuser = value(nobody, "select rolname from pg_roles where oid = 10")
+def test_no_login_becomes_the_owner_or_another_role(db: Database, outsider: Connection) -> None:
+    sessions = {role: db.session(role) for role in ROLES} | {"outsider": outsider}
+    superuser = value(outsider, "select rolname from pg_roles where oid = 10")
     for mine, session in sessions.items():
         for role in ("owner", "bridge", *ROLES):
             if role != mine:
@@ -400,7 +400,7 @@ def test_the_bridge_cannot_reach_the_ledger(db: Database) -> None:
     assert ledger_counts(db) == before
 
 
-# What a trigger of the host's on a host table may try: it runs as whoever writes that table.
+# What a trigger of the host's on a host table may try: it runs as the login that writes that table.
 REACHES = (
     "delete from dot.process_run_observation",
     "truncate dot.process_component_observation",

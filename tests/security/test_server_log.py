@@ -1,6 +1,6 @@
 """What a refusal leaves in the server's log (I31): one entry with its SQLSTATE, in which no text of the caller's can pass for another.
 
-The log has no field for a constraint's name: whoever needs it keeps ``dot_iu_command_run``, where the harness writes it.
+The log has no field for a constraint's name: who needs it keeps ``dot_iu_command_run``, where the harness writes it.
 """
 
 from __future__ import annotations
@@ -25,11 +25,14 @@ FORGED = 'x\n{"error_severity":"ERROR","state_code":"23514","message":"forged"}'
 
 
 @pytest.fixture
-def logging(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Database, Path]]:
+def logging() -> Iterator[tuple[Database, Path]]:
     """A database on a server that logs as PostgreSQL does by default, to a file of JSON; and that file."""
-    monkeypatch.setenv("DOT_TEST_SETTINGS", SETTINGS)
     version = int(os.environ.get("DOT_TEST_POSTGRES", "18"))
-    with server(version) as url, prepared(url, own=True) as of_tests, of_tests.database(of_tests.template) as url_of_db:
+    with (
+        server(version, SETTINGS) as url,
+        prepared(url, own=True) as of_tests,
+        of_tests.installed() as url_of_db,
+    ):
         db = Database(url_of_db, of_tests)
         yield db, data_directory(url) / "logs" / "server.json"
         db.close()

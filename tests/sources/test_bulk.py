@@ -13,11 +13,11 @@ from dot_wrapper.client import database
 from dot_wrapper.client.errors import StatementCancelled
 from dot_wrapper.client.ledger import Ledger
 from dot_wrapper.sources.bulk import in_parallel
-from support import Database, value
+from support import Database, value, wait_until
 
 
 def test_after_an_interrupt_a_statement_that_waits_is_cancelled_and_no_further_chunk_begins(db: Database) -> None:
-    """Without that it would wait for a lock that nobody gives up: for the timeout, which has another message."""
+    """Without that it would wait for a lock that is never given up: for the timeout, which has another message."""
     said: list[str] = []
     begun: list[int] = []
     holder = db.connect("operator")
@@ -27,8 +27,8 @@ def test_after_an_interrupt_a_statement_that_waits_is_cancelled_and_no_further_c
     def store(chunk: Sequence[int]) -> None:
         begun.extend(chunk)
         if chunk == [0]:
-            while not value(holder, "select exists (select from pg_locks where locktype = 'advisory' and not granted)"):
-                pass
+            queued = "select exists (select from pg_locks where locktype = 'advisory' and not granted)"
+            wait_until(lambda: value(holder, queued))
             raise KeyboardInterrupt
         try:
             ledger.transaction("dot_writer", waits, repeatable=True)

@@ -158,7 +158,7 @@ def test_conflicts_are_named_and_the_others_kept(db: Database, dot_wrapper: DotW
         f"code,producer_dot_code,verifier_dot_code\n{pairs}\n"
         "bakery.orders,bakery.bake_plan,bakery.check_plan\n"
         "self.made,bakery.bake_plan,bakery.bake_plan\n"
-        "not.known,bakery.bake_plan,bakery.nobody\n"
+        "not.known,bakery.bake_plan,bakery.unknown\n"
         "not legal,bakery.bake_plan,bakery.check_plan\n",
     )
     outcome = dot_wrapper("catalogue", "define", str(file), "--actor", "ana", "--json")

@@ -1,4 +1,4 @@
-"""`dot-wrapper record`: what a line may say, that one bad line costs nobody else, and that a restart ends in the same ledger."""
+"""`dot-wrapper record`: what a line may say, that one bad line costs no other line, and that a restart ends in the same ledger."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ from support import (
     row,
     rows,
     value,
+    wait_until,
 )
 
 SCHEMA = ROOT / "docs" / "reference" / "observation.schema.json"
@@ -231,7 +232,7 @@ def test_what_the_database_refuses_is_told_by_line_and_field_and_the_others_are_
         (run_line(idempotency_key="good", occurred_at="2026-11-21T09:30:00Z"), "occurred_at", "23505"),
         (run_line(idempotency_key="f", process_run_id=str(uuid.UUID(int=0))), "process_run_id", "23514"),
         (run_line(idempotency_key="good", output_ref="s3://other"), "output_ref", "23505"),
-        (component_line(idempotency_key="nobody"), "process_run_id", "23503"),
+        (component_line(idempotency_key="unknown"), "process_run_id", "23503"),
         (component_line(idempotency_key="good", correlation_id="other"), "correlation_id", "23514"),
         (component_line("verifier", idempotency_key="good", dot_code=PRODUCER), "dot_code", "23514"),
     ]
@@ -368,8 +369,7 @@ def test_a_connection_that_was_opened_again_leaves_nothing_on_standard_error(db:
     stuck = (
         "select exists (select from pg_locks where relation = 'dot.process_run_observation'::regclass and not granted)"
     )
-    while not value(creator, stuck):
-        assert child.poll() is None
+    wait_until(lambda: value(creator, stuck), unless=lambda: child.poll() is not None)
     rows(creator, ENDED, db.login("operator"))  # in the middle of a transaction, which it cannot roll back any more
     owner.execute("rollback")
     _, complaints = child.communicate(timeout=60)

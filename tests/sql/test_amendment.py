@@ -29,7 +29,7 @@ from support import (
 )
 from support.catalog import downgrade
 from support.ledgers import store_candidate, store_component, store_run
-from support.servers import upgrade
+from tools.scratch import upgrade
 
 EVIDENCE_TYPES = ("SIMULATED_DRY_RUN", "DRY_RUN", "REAL_RUN")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from support import (
     GATES,
@@ -258,7 +259,7 @@ def test_a_switch_names_whoever_locks_the_latch_and_says_where_no_backend_does(d
 
 def test_a_switch_that_gives_up_names_no_backend_of_another_database(db: Database) -> None:
     """A copied database has the same oids, and pg_locks shows the whole server's: the hint would end a stranger's backend."""
-    with db.server.database(db.server.template) as twin_url:
+    with db.server.database(str(conninfo_to_dict(db.url)["dbname"])) as twin_url:
         twin = Database(twin_url, db.server)
         holding = []
         for database in (db, twin):

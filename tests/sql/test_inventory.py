@@ -30,7 +30,7 @@ ANSWERS = (
     "emits_events",
 )
 
-# Document 02, row by row: the answers, the verdict, the basis. What SQL cannot see is not known before somebody attests it.
+# Document 02, row by row: the answers, the verdict, the basis. What SQL cannot see is not known before it is attested.
 MEASURED: dict[str, tuple[tuple[str | None, ...], str, str]] = {
     AGENT: (
         ("declared only", "no wiring", "no plan mode", "unbounded", "no", "no"),

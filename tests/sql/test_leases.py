@@ -23,6 +23,7 @@ from support import (
     refused,
     row,
     value,
+    wait_until,
     waiting,
 )
 
@@ -308,8 +309,7 @@ def test_a_token_lower_than_the_header_s_is_fenced_off(db: Database) -> None:
         with refused("23514", "lease_fencing_check"):
             observe_component(writer, run_id, "producer", lease_token=1)
     assert ledger_counts(db) == before
-    while token != acquire(writer):
-        pass
+    wait_until(lambda: token == acquire(writer))
     assert observe_component(writer, real, "producer", lease_token=token)["created"]
 
 
@@ -337,8 +337,7 @@ def test_an_observation_in_flight_is_ordered_before_the_theft_of_its_lease(db: D
         observe = partial(observe_component, holder, observe()["process_run_id"], "producer", lease_token=1)
     holder.execute("begin")
     observe()
-    while not value(owner, "select expires_at <= clock_timestamp() from dot.dot_iu_runtime_lease"):
-        pass
+    wait_until(lambda: value(owner, "select expires_at <= clock_timestamp() from dot.dot_iu_runtime_lease"))
     with ThreadPoolExecutor(1) as pool:
         theft = waiting(thief, partial(take, thief, "thief"), pool, db)
         holder.execute("commit")
@@ -374,8 +373,7 @@ def test_a_lease_that_runs_out_while_an_observation_waits_for_it_is_over(db: Dat
     assert renew(rival, 1) is True
     with ThreadPoolExecutor(1) as pool:
         late = waiting(writer, partial(observe_run, writer, evidence_type="REAL_RUN", lease_token=1), pool, db)
-        while not value(owner, "select expires_at <= clock_timestamp() from dot.dot_iu_runtime_lease"):
-            pass
+        wait_until(lambda: value(owner, "select expires_at <= clock_timestamp() from dot.dot_iu_runtime_lease"))
         rival.execute("rollback")
         with refused("23514", "lease_live_check"):
             late.result()

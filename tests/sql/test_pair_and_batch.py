@@ -233,7 +233,7 @@ def test_a_batch_says_of_each_line_what_became_of_it(db: Database, writer: Conne
             part_line(stored_before, "producer", correlation_id="corr-2"),
             part_line(stored_before, "producer", dot_code=VERIFIER),
             part_line(stored_before, "producer", lease_token=7),
-            part_line(stored_before, "nobody"),
+            part_line(stored_before, "stranger"),
             part_line(stored_before, "producer", evidence_type="SIMULATED_DRY_RUN"),
             header_line(uuid.uuid4(), correlation_id=None),
         ],
@@ -446,7 +446,7 @@ def test_the_components_of_a_batch_go_on_with_the_run_that_their_header_was_stor
 
 
 def test_of_lines_under_one_key_the_first_is_stored(db: Database, writer: Connection) -> None:
-    for attempt in range(10):  # whichever way their run ids sort
+    for attempt in range(10):  # in both orders of their run ids
         runs = [uuid.uuid4() for _ in range(3)]
         lines = [header_line(run, idempotency_key=f"key-{attempt}") for run in runs]
         lines += [part_line(run, "producer", idempotency_key=f"key-{attempt}:p") for run in runs]

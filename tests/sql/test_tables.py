@@ -1,4 +1,4 @@
-"""What the tables refuse by themselves, whoever writes: the owner's hand is held where a function's argument would be."""
+"""What the tables refuse by themselves, for every login: the owner's hand is held where a function's argument would be."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ GATES = (
     "process_dot_runtime.execute_enabled",
     "process_dot_runtime.real_run_enabled",
 )
-WAITS = "select exists (select from pg_locks where pid = %s and not granted)"  # everybody may see that
+WAITS = "select exists (select from pg_locks where pid = %s and not granted)"  # every login may see that
 PAIR, PRODUCER, VERIFIER = "shop.orders", "dot.load_orders", "dot.check_orders"
 
 
@@ -65,7 +65,7 @@ class Database:
         return self.sessions[role]
 
     def url_as(self, who: str) -> str:
-        """The URL for a role, for instance ``operator``, which holds all five, ``nobody``, which holds none, or ``owner``."""
+        """The URL for a role, for instance ``operator``, which holds all five, ``outsider``, which holds none, or ``owner``."""
         return self.server.url_as(self.url, who)
 
     def login(self, who: str) -> str:
@@ -202,9 +202,13 @@ def poll(relay: Connection, limit: int = 100) -> list[dict[str, Any]]:
 def poll_until(relay: Connection, number: int) -> list[dict[str, Any]]:
     """Polls until that many events are shown: any older transaction of the whole server, such
     as an ANALYZE or another test's, holds them back."""
-    deadline = time.monotonic() + 20
-    while len(events := poll(relay)) < number:
-        assert time.monotonic() < deadline, events
+    events: list[dict[str, Any]] = []
+
+    def shown() -> bool:
+        events[:] = poll(relay)
+        return len(events) >= number
+
+    wait_until(shown)
     assert len(events) == number
     return events
 
@@ -216,7 +220,7 @@ def define_pair(db: Database, code: str = PAIR, producer: str = PRODUCER, verifi
 
 
 def define_pair_as(session: Connection, code: str = PAIR, producer: str = PRODUCER, verifier: str = VERIFIER) -> None:
-    """``define_pair`` in a session of whoever may."""
+    """``define_pair`` in a session that may."""
     for dot in (producer, verifier):
         session.execute("select dot.fn_dot_tool_register(%s)", (dot,))
     session.execute("select dot.fn_process_candidate_define(%s, %s, %s, 'tester')", (code, producer, verifier))
@@ -271,14 +275,28 @@ def refused(sqlstate: str, constraint: str | None = None, saying: str | None = N
         assert saying in said, said
 
 
+def wait_until(holds: Callable[[], Any], seconds: float = 30, *, unless: Callable[[], Any] = bool) -> None:
+    """Returns once the condition holds. It fails after some seconds, and at once where ``unless`` holds.
+
+    It asks a hundred times a second: without a pause it would take the processor from what it waits for.
+    """
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert not (other := unless()), f"it will not come about: {other}"
+        assert time.monotonic() < deadline, "it does not come about"
+        time.sleep(0.01)
+
+
 def waiting(connection: Connection, call: Callable[[], Any], pool: ThreadPoolExecutor, db: Database) -> Future[Any]:
     """Starts the call in a thread and returns once its backend waits for a lock."""
     connection.execute("set statement_timeout = '20s'")  # a wait that never ends fails the test instead of hanging it
     future = pool.submit(call)
     pid = connection.info.backend_pid
     with db.connect("owner") as watcher:
-        while not value(watcher, WAITS, pid):
-            assert not future.done(), f"the call did not wait: {future.exception() or future.result()}"
+        wait_until(
+            lambda: value(watcher, WAITS, pid),
+            unless=lambda: future.done() and f"the call did not wait: {future.exception() or future.result()}",
+        )
     return future
 
 

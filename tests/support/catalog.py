@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import psycopg
 import pytest
 import sqlalchemy.exc
 from alembic import command
-from alembic.config import Config
+from alembic.config import CommandLine, Config
 from psycopg.rows import dict_row
 
 from dot_wrapper.deploy.frozen_sql import FrozenSql
@@ -82,6 +82,24 @@ def server_errors() -> Iterator[None]:
         assert isinstance(error.__cause__, sqlalchemy.exc.DBAPIError)
         assert error.__cause__.orig
         raise error.__cause__.orig from None
+
+
+def run_alembic(*arguments: str, url: str = "", root: Path = ROOT) -> tuple[int, str]:
+    """Runs alembic's command line in this process, as quickly as a function: its exit code, and what it prints."""
+    printed = io.StringIO()
+    program = CommandLine()
+    options = program.parser.parse_args(["-c", str(root / "alembic.ini"), *arguments])
+    config = Config(
+        options.config[0], ini_section=options.name, cmd_opts=options, stdout=printed, output_buffer=printed
+    )
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed), redirect_stderr(printed):
+        if url:
+            patch.setenv("DATABASE_URL", url)
+        try:
+            program.run_cmd(config, options)
+        except SystemExit as left:
+            return int(left.code or 0) & 255, printed.getvalue()
+    return 0, printed.getvalue()
 
 
 def start_alembic(*arguments: str, url: str, root: Path = ROOT) -> subprocess.Popen[str]:

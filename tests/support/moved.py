@@ -9,13 +9,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import psycopg
 from psycopg import sql
@@ -24,10 +22,10 @@ from psycopg.rows import dict_row
 
 from dot_wrapper.client import database
 from dot_wrapper.files import ROOT
-from dot_wrapper.operations import doctor, embedded
+from dot_wrapper.operations import doctor
 from support import GATES, PAIR, Connection, define_pair_as, observe_component, observe_run, poll_until, rows, value
 from support.documents import Block, Session, blocks
-from support.servers import DEBIAN_15, as_owner, database_url, drop_database
+from tools.scratch import as_owner, database_url, drop_database, parent_folder, programs
 
 PAGE = ROOT / "docs" / "howto" / "moving.md"
 
@@ -164,19 +162,6 @@ def shown(session: Connection) -> int:
         return -1
 
 
-def wait_until(holds: Callable[[], Any], seconds: float = 30) -> None:
-    """Returns once it holds; fails after some seconds."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it does not come about"
-        time.sleep(0.02)
-
-
-def programs(version: int) -> Path:
-    """The folder of a server's programs."""
-    return DEBIAN_15 if version == 15 else embedded.bin_folder(version)
-
-
 @dataclass(frozen=True)
 class Server:
     """A server of the tests' own."""
@@ -280,7 +265,7 @@ def copy(mover: Mover, login: str | None = None, *, with_roles: bool = True) -> 
 @contextmanager
 def folder_of(owner: Path) -> Iterator[Path]:
     """A folder of the user whose folder it is: where that user may make another data directory. Its path is short, for sockets."""
-    folder = Path(tempfile.mkdtemp(prefix="dotw", dir=os.environ.get("DOT_TEST_FOLDER", "/tmp")))  # noqa: S108
+    folder = Path(tempfile.mkdtemp(prefix="dotw", dir=parent_folder()))
     folder.chmod(0o755)
     if os.geteuid() == 0:
         shutil.chown(folder, owner.owner())
@@ -301,7 +286,3 @@ def act_as_server_user(folder: Path, version: int, *names: str) -> None:
             program += ["-w", "-o", f"-h '' -k {folder}"]
         (shims / name).write_text(f'#!/bin/sh\nexec {shlex.join(program)} "$@"\n')
         (shims / name).chmod(0o755)
-
-
-def run_as_server_user(folder: Path, program: Path, *arguments: str) -> None:
-    subprocess.run([*as_owner(folder), str(program), *arguments], cwd="/", check=True, capture_output=True)

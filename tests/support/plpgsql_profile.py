@@ -17,8 +17,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from support.prepared import PREPARED, Prepared
-from support.servers import database_url
+from support.prepared import PREPARED, Prepared, with_template
+from tools.scratch import database_url
 
 TESTS = ("tests/sql", "tests/security", "tests/races")
 PROFILE = """
@@ -69,7 +69,8 @@ class Profiler:
     runs: Counter[Statement]
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        server = session.config.stash[PREPARED]
+        server = with_template(session.config.stash[PREPARED])
+        assert server.template
         with psycopg.connect(database_url(server.url, server.template)) as connection:
             connection.execute("create extension plpgsql_check")
         profiled = Profiled(**{one.name: getattr(server, one.name) for one in fields(server)})

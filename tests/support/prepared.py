@@ -1,4 +1,4 @@
-"""A server made ready for the tests, and all of it taken back: a template database with the wrapper, and a login per role.
+"""A server made ready for the tests, and all of it taken back: the wrapper's roles, and a login per role.
 
 The server is one of the tests' own, or that of ``DATABASE_URL``. What is made has random names; nothing else is touched.
 """
@@ -10,7 +10,7 @@ import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import psycopg
@@ -19,20 +19,21 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from dot_wrapper.files import ROOT
-from support.servers import drop_database, fresh_database, owner_url, upgrade
+from support.servers import owner_url
+from tools.scratch import drop_database, fresh_database, upgrade
 
 ROLES = ("writer", "cataloguer", "gatekeeper", "relay", "reader")
 OWN_ROLES = ("dot_reader", "dot_relay", "dot_gatekeeper", "dot_cataloguer", "dot_writer", "dot_bridge", "dot_owner")
 
 # The test logins, and the roles that each of them holds.
-LOGINS: dict[str, tuple[str, ...]] = {**{role: (role,) for role in ROLES}, "operator": ROLES, "nobody": ()}
+LOGINS: dict[str, tuple[str, ...]] = {**{role: (role,) for role in ROLES}, "operator": ROLES, "outsider": ()}
 
 Admin = psycopg.Connection[tuple[Any, ...]]
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A server with a template database and the test logins. Its names and passwords are random, so that they are nobody's."""
+    """A server with the test logins, whose names and passwords are random."""
 
     url: str
     """The login that made all of it: a superuser on a server of the tests' own, on any other perhaps not."""
@@ -42,8 +43,8 @@ class Prepared:
     """How the name of each database begins that the tests make."""
     logins: dict[str, tuple[str, str]] = field(repr=False)
     """Name and password of each test login."""
-    template: str
-    """The database that tests clone."""
+    template: str | None = None
+    """The database that ``clone`` copies: see ``with_template``. None where pytest-postgresql makes the tests' databases."""
 
     def url_as(self, url: str, who: str) -> str:
         """The URL of the same database for a test login, or for ``owner``: the creator acting as dot_owner."""
@@ -51,14 +52,6 @@ class Prepared:
             return owner_url(url)
         name, password = self.logins[who]
         return make_conninfo(url, user=name, password=password)
-
-    def amended_template(self) -> str:
-        """A copy of the template in which the optional amendment is on: each test process makes its own when it first needs it."""
-        name = f"{self.template}_{os.environ.get('PYTEST_XDIST_WORKER', 'own')}_amended"
-        if (os.getpid(), name) not in _AMENDED:
-            upgrade(fresh_database(self.url, name, self.template), section="amendment")
-            _AMENDED.add((os.getpid(), name))
-        return name
 
     @contextmanager
     def database(self, template: str = "template1") -> Iterator[str]:
@@ -68,6 +61,43 @@ class Prepared:
             yield fresh_database(self.url, name, template)
         finally:
             drop_database(self.url, name)
+
+    @contextmanager
+    def clone(self, *, amended: bool = False) -> Iterator[str]:
+        """A copy of the template for the length of the block: its URL, as the creator."""
+        assert self.template
+        with self.database(_amended(self) if amended else self.template) as url:
+            yield url
+
+    @contextmanager
+    def installed(self) -> Iterator[str]:
+        """A database for the length of the block with the wrapper installed in it now: its URL, as the creator."""
+        with self.database() as url:
+            upgrade(url)
+            yield url
+
+
+def with_template(server: Prepared) -> Prepared:
+    """The server with a template of our own, for what pytest-postgresql does not do:
+
+    - It carries host, port, user and password, and no other part of a connection string.
+    - It ends every session in a database before it copies or drops it. A login that is no superuser may not do that to
+      autovacuum's.
+    - The mutation run copies a template that it has changed, and other runs look into each database before it goes.
+    """
+    template = f"{server.prefix}_template"
+    upgrade(fresh_database(server.url, template))
+    return replace(server, template=template)
+
+
+def _amended(server: Prepared) -> str:
+    """A copy of the template in which the optional amendment is on: each test process makes its own when it first needs it."""
+    name = f"{server.template}_{os.environ.get('PYTEST_XDIST_WORKER', 'own')}_amended"
+    if (os.getpid(), name) not in _AMENDED:
+        assert server.template
+        upgrade(fresh_database(server.url, name, server.template), section="amendment")
+        _AMENDED.add((os.getpid(), name))
+    return name
 
 
 # By process, because a fork may have another template of the same name.
@@ -87,11 +117,11 @@ def prepared(url: str, *, own: bool) -> Iterator[Prepared]:
     token = secrets.token_hex(4)
     # A password that breaks whatever puts a connection string together by hand.
     logins = {who: (f"t_{token}_{who}", f"{secrets.token_urlsafe()} @:/?#%'\\") for who in LOGINS}
-    server = Prepared(url, own, f"dot_test_{token}", logins, f"dot_test_{token}_template")
+    server = Prepared(url, own, f"dot_test_{token}", logins)
     with _connected(url, "DATABASE_URL") as admin:
         had_roles = _demand_rights(admin)
     try:
-        _fill(server)
+        _make_logins(server)
         yield server
     finally:
         _remove(server, with_roles=not had_roles)
@@ -160,21 +190,21 @@ def _demand_rights(admin: Admin) -> bool:
     return True
 
 
-def _fill(server: Prepared) -> None:
-    """The template database and the logins."""
-    template = fresh_database(server.url, server.template)
-    upgrade(template)
-    with psycopg.connect(server.url, autocommit=True) as admin:
-        if not _may_act_as_owner(admin):  # the upgrade made the role just now, and gave the right back
-            admin.execute(_grant_of_owner(admin, "current_user"))
-        for who, (name, password) in server.logins.items():
-            login = sql.Identifier(name)
-            admin.execute(sql.SQL("create role {} login password {}").format(login, password))
-            for role in LOGINS[who]:
-                admin.execute(sql.SQL("grant {} to {}").format(sql.Identifier(f"dot_{role}"), login))
-            # So the creator can see and end the login's sessions.
-            admin.execute(sql.SQL("grant {} to current_user").format(login))
-    _connected(server.url_as(template, "nobody"), "a new login with a password is not let in, see pg_hba.conf").close()
+def _make_logins(server: Prepared) -> None:
+    """The wrapper's roles where they are missing, and the test logins."""
+    with server.database() as url:
+        with psycopg.connect(url, autocommit=True) as admin:
+            admin.execute((ROOT / "sql" / "roles.sql").read_bytes())
+            if not _may_act_as_owner(admin):  # the role was made just now
+                admin.execute(_grant_of_owner(admin, "current_user"))
+            for who, (name, password) in server.logins.items():
+                login = sql.Identifier(name)
+                admin.execute(sql.SQL("create role {} login password {}").format(login, password))
+                for role in LOGINS[who]:
+                    admin.execute(sql.SQL("grant {} to {}").format(sql.Identifier(f"dot_{role}"), login))
+                # So the creator can see and end the login's sessions.
+                admin.execute(sql.SQL("grant {} to current_user").format(login))
+        _connected(server.url_as(url, "outsider"), "a new login with a password is not let in, see pg_hba.conf").close()
 
 
 def _remove(server: Prepared, *, with_roles: bool) -> None:
@@ -182,6 +212,7 @@ def _remove(server: Prepared, *, with_roles: bool) -> None:
     with psycopg.connect(server.url, autocommit=True) as admin:
         databases = admin.execute("select datname from pg_database where starts_with(datname, %s)", (server.prefix,))
         for (name,) in databases.fetchall():
+            admin.execute(sql.SQL("alter database {} is_template false").format(sql.Identifier(name)))
             drop_database(server.url, name)
         for name, _ in server.logins.values():
             admin.execute(sql.SQL("drop role if exists {}").format(sql.Identifier(name)))

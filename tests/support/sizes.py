@@ -25,7 +25,7 @@ _common: dict[str, Any] = {
     "deadline": None,
     "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 }
-settings.register_profile("fixed", derandomize=True, database=None, max_examples=150, **_common)
+settings.register_profile("fixed", derandomize=True, database=None, max_examples=50, **_common)
 settings.register_profile("random", print_blob=True, max_examples=2000, **_common)
 settings.register_profile("large", database=None, print_blob=True, max_examples=5000, **_common)
 

@@ -12,7 +12,7 @@ import psycopg
 
 from dot_wrapper.files import ROOT
 from support.catalog import downgrade_script, query, upgrade_script
-from support.servers import database_url
+from tools.scratch import database_url
 
 COMMANDS = (
     ("upgrade",),

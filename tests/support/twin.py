@@ -58,7 +58,7 @@ class Twin:
     gates, event types and the attestation, is put back by the owner.
 
     ``writer`` may have a transaction open, in which each call has a savepoint of its own, as a careful program does it;
-    ``operator``, another login, commits each call at once and waits 20 ms for nobody.
+    ``operator``, another login, commits each call at once and waits 20 ms for no other.
     """
 
     def __init__(self, db: Database, *, second: model.Candidate | None = None) -> None:
@@ -311,7 +311,7 @@ class Twin:
         )
 
     def edit_gate(self, gate: str, value: str | None) -> None:
-        """Somebody stores what the function would refuse."""
+        """A login stores what the function would refuse."""
         self.tick()
         self._store_gate(gate, value)
         self._add("owner", model.Gate(gate, value))

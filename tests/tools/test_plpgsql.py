@@ -15,13 +15,13 @@ import psycopg
 import pytest
 
 from dot_wrapper.files import ROOT
-from support.servers import DEBIAN_15, fresh_database, server, upgrade
+from support.servers import server
 from support.sizes import LARGE
-
-EXTENSION = Path("/usr/share/postgresql/15/extension/plpgsql_check.control")
+from tools.missing import missing
+from tools.scratch import fresh_database, upgrade
 
 pytestmark = pytest.mark.skipif(
-    not (DEBIAN_15.exists() and EXTENSION.exists()),
+    not {"postgresql-15", "postgresql-15-plpgsql-check"}.isdisjoint(missing()),
     reason="needs Debian's postgresql-15 with postgresql-15-plpgsql-check",
 )
 

@@ -1,7 +1,8 @@
-"""Runs the tests against each mutant of the SQL, and fails where one survives that is not argued to be equivalent.
+"""Runs the tests against each mutant of the SQL, and fails where one survives that is not known to be equivalent.
 
 ``make mutants`` runs all of them; ``--every 100`` a sample, chosen by the mutants' ids; ``--only WORD`` those of one object or
-operator. The tests are collected once. Each mutant is made in a copy of the upgraded template database; a forked child clones
+operator; ``--changed`` at most ``AT_MOST`` of those in files of ``sql/`` that differ from where the branch left main, or on main
+from the parent commit, and where no file differs the sample of the tests. The tests are collected once. Each mutant is made in a copy of the upgraded template database; a forked child clones
 that for its tests, those first that are likeliest to notice, and stops at the first that fails. A mutant survives when none
 does. A kill is behaviour: the snapshot of the schema is no test here, and the catalog lint is asked about attributes and rights
 alone.
@@ -14,7 +15,6 @@ import inspect
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -34,14 +34,21 @@ import pytest
 from _pytest.runner import runtestprotocol
 
 from dot_wrapper.files import ROOT
-from support.prepared import PREPARED, Prepared
-from support.servers import database_url, drop_database, fresh_database
+from support.prepared import PREPARED, Prepared, with_template
 from tools.mutants.find import ATTRIBUTES, Mutant, find, unchanged
+from tools.scratch import database_url, drop_database, fresh_database
 
 TESTS = ("tests/sql", "tests/security", "tests/races", "tests/properties")
 LINT = "tests/security/test_catalog_lint.py"
 TABLES = "tests/sql/test_tables.py"
 EQUIVALENT = ROOT / "tools" / "mutants" / "equivalent.toml"
+
+# The sample that the tests run, one in so many, with the test that killed each last time: it is asked first.
+SAMPLE = 900
+KILLERS = ROOT / "tools" / "mutants" / "sample.json"
+
+# How many mutants of changed files fit into three minutes of two processors.
+AT_MOST = 200
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,8 @@ class Run:
     only: str
     result: Path | None
     known: Path | None
+    objects: frozenset[str] | None = None
+    """The functions and views whose mutants are run; None where it is those of all."""
     killers: dict[str, str] = field(default_factory=dict)
     """By the id of a mutant the test that killed it in an earlier run."""
     kills: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -104,25 +113,27 @@ class Run:
         if session.testsfailed:
             raise session.Interrupted("the tests cannot be collected")
         items = [item for item in session.items if isinstance(item, pytest.Function) and "db" in item.fixturenames]
-        server = session.config.stash[PREPARED]
+        server = with_template(session.config.stash[PREPARED])
+        assert server.template
         if self.known:
             self._remember(self.known)
         mutants = find(database_url(server.url, server.template))
-        argued = equivalents()
-        stale = argued.keys() - {mutant.id for mutant in mutants}
+        equivalent = equivalents()
+        stale = equivalent.keys() - {mutant.id for mutant in mutants}
         chosen = [
             mutant
             for mutant in mutants
-            if mutant.id not in argued
+            if mutant.id not in equivalent
             and int(mutant.id, 16) % self.every == 0
             and int(mutant.id, 16) // self.every % self.share[1] == self.share[0]
             and not (self.survivors and mutant.id in self.killers)
             and self.only in f"{mutant.object} {mutant.operator} {mutant.id}"
+            and (self.objects is None or mutant.object in self.objects)
         ]
-        print(
-            f"\n{len(mutants)} mutants, {len(argued)} of them argued to be equivalent; {len(chosen)} to run", flush=True
-        )
-        if self.every == 1 and (self.known or not self.only):
+        if self.objects is not None:
+            chosen = sorted(chosen, key=lambda mutant: mutant.id)[: AT_MOST // self.share[1]]
+        print(f"\n{len(mutants)} mutants, {len(equivalent)} of them equivalent; {len(chosen)} to run", flush=True)
+        if self.every == 1 and self.objects is None and (self.known or not self.only):
             unknown = [item for item in items if item.nodeid not in self.seconds]
             if unknown:
                 self._baseline(unknown, session.config, server)
@@ -135,7 +146,7 @@ class Run:
                 if self.result and len(verdicts) % 50 == 0:
                     self.result.write_text(self._learnt(verdicts), encoding="utf-8")
         finally:
-            session.testsfailed = report(verdicts, len(argued), sorted(stale))
+            session.testsfailed = report(verdicts, len(equivalent), sorted(stale))
             if self.result:
                 self.result.write_text(self._learnt(verdicts), encoding="utf-8")
         return True
@@ -207,6 +218,7 @@ class Run:
     def _tested(self, sql: str, items: Sequence[pytest.Function], config: pytest.Config, server: Prepared) -> Verdict:
         started = time.monotonic()
         mutated = f"{server.prefix}_mutant"
+        assert server.template
         url = fresh_database(server.url, mutated, server.template)
         try:
             with psycopg.connect(url) as connection:
@@ -245,7 +257,7 @@ class Run:
             with os.fdopen(report_to, "w") as lines:
                 for item in items:
                     print(json.dumps({"test": item.nodeid}), file=lines, flush=True)
-                    # Whoever waits for ever has noticed too.
+                    # A test that waits for ever has noticed too.
                     signal.alarm(max(20, int(5 * self.seconds.get(item.nodeid, 1))))
                     started = time.monotonic()
                     reports = runtestprotocol(item, log=False, nextitem=None)
@@ -307,7 +319,7 @@ def equivalents() -> dict[str, str]:
     return {one["id"]: one["reason"] for one in tomllib.loads(EQUIVALENT.read_text(encoding="utf-8"))["equivalent"]}
 
 
-def argued() -> str:
+def equivalent_table() -> str:
     """The table of ``docs/internals/proof.md``: why mutants cannot be killed, and of how many and of what that is said."""
     entries = tomllib.loads(EQUIVALENT.read_text(encoding="utf-8"))["equivalent"]
     reasons = Counter(one["reason"] for one in entries)
@@ -332,7 +344,7 @@ def say(mutant: Mutant, verdict: Verdict, at: int, of: int) -> None:
     )
 
 
-def report(verdicts: dict[Mutant, Verdict], argued: int, stale: list[str]) -> int:
+def report(verdicts: dict[Mutant, Verdict], equivalent: int, stale: list[str]) -> int:
     """Prints the summary and returns how much is wrong."""
     table = Counter((mutant.operator, verdict.how) for mutant, verdict in verdicts.items())
     print(f"\n{'operator':28} {'mutants':>8} {'killed':>8} {'survived':>8}")
@@ -346,13 +358,32 @@ def report(verdicts: dict[Mutant, Verdict], argued: int, stale: list[str]) -> in
     first = sum(verdict.tests <= 5 for verdict in verdicts.values())
     spent = sum(verdict.seconds for verdict in verdicts.values())
     if verdicts:
-        print(f"{first} within five tests; {spent / len(verdicts):.2f} s per mutant; {argued} argued to be equivalent")
+        print(f"{first} within five tests; {spent / len(verdicts):.2f} s per mutant; {equivalent} equivalent")
     survivors = [mutant for mutant, verdict in verdicts.items() if verdict.how == "survived"]
     for mutant in survivors:
         print(f"SURVIVED {mutant.id} {described(mutant)}")
     for one in stale:
         print(f"STALE {one} of {EQUIVALENT.name} is no mutant any more")
     return len(survivors) + len(stale)
+
+
+def changed() -> frozenset[str]:
+    """The functions and views whose files differ from where the branch left main, or on main from the parent commit. Edits that
+    are not committed count."""
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+        return "" if done.returncode else done.stdout
+
+    head = git("rev-parse", "HEAD")
+    bases = (git("merge-base", "HEAD", main) for main in ("main", "origin/main"))
+    base = next((one for one in bases if one not in ("", head)), None) or git("rev-parse", "--verify", "HEAD~1")
+    if not base:
+        return frozenset()
+    folders = ("sql/functions", "sql/views")
+    names = git("diff", "--name-only", base.strip(), "--", *folders)
+    names += git("ls-files", "--others", "--exclude-standard", "--", *folders)
+    return frozenset(Path(name).stem for name in names.splitlines())
 
 
 def in_parallel(given: argparse.Namespace, arguments: list[str]) -> int:
@@ -395,6 +426,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--every", type=int, default=1, help="one mutant of this many")
     parser.add_argument("--only", default="", help="mutants whose object, operator or id has this text")
+    parser.add_argument("--changed", action="store_true", help="some of the files that the branch has changed")
     parser.add_argument(
         "--tests", type=int, help="ask the so many likeliest tests alone: a first look at who may survive"
     )
@@ -405,22 +437,24 @@ def main() -> int:
     parser.add_argument("--result", type=Path, help="where to write what became of each, as JSON")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that share the mutants")
     parser.add_argument(
-        "--argued", action="store_true", help="print the table of docs/internals/proof.md, and run nothing"
+        "--equivalent", action="store_true", help="print the table of docs/internals/proof.md, and run nothing"
     )
     parser.add_argument("--share", default="", help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.argued:
-        print(argued(), end="")
+    if given.equivalent:
+        print(equivalent_table(), end="")
         return 0
     os.environ.pop("DATABASE_URL", None)  # a server of its own: it is not a mutant's place elsewhere
-    memory = Path("/dev/shm")  # noqa: S108 - where a clone costs a quarter of what it costs on a disk
-    if memory.is_dir() and shutil.disk_usage(memory).free > 2 << 30:
-        os.environ.setdefault("DOT_TEST_FOLDER", str(memory))
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a run that is ended early reports what it has
     if given.workers > 1 and not given.share:
         return in_parallel(given, sys.argv[1:])
     share, shares = map(int, (given.share or "0/1").split("/"))
-    plugin = Run(given.every, (share, shares), given.tests, given.survivors, given.only, given.result, given.known)
+    objects = changed() if given.changed else None
+    if given.changed and not objects:  # the sample
+        objects, given.every, given.known = None, SAMPLE, given.known or KILLERS
+    plugin = Run(
+        given.every, (share, shares), given.tests, given.survivors, given.only, given.result, given.known, objects
+    )
     return pytest.main(["-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--tb=no", *TESTS], plugins=[plugin])
 
 

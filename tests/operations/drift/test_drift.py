@@ -18,7 +18,8 @@ from dot_wrapper.operations.schema import Amendment
 from support import IN_BOTH_STATES, Database, DotWrapper, rows
 from support.catalog import psql
 from support.prepared import PREPARED
-from support.servers import VERSIONS, database_url, fresh_database, server, upgrade
+from support.servers import server
+from tools.scratch import VERSIONS, database_url, fresh_database, upgrade
 
 pytestmark = pytest.mark.usefixtures("_own_server")
 
@@ -46,7 +47,7 @@ def test_a_fresh_database_differs_in_nothing(db: Database, dot_wrapper: DotWrapp
 
 def test_psql_prints_the_rows_that_the_harness_prints(db: Database, dot_wrapper: DotWrapper) -> None:
     db.connect("owner").execute("comment on table dot.event_outbox is 'naïve\n\"quoted\" \\ tab\t'")
-    program = [str(embedded.bin_folder() / "psql"), "-X", "-qAt", "-v", "ON_ERROR_STOP=1", "-d", db.url_as("nobody")]
+    program = [str(embedded.bin_folder() / "psql"), "-X", "-qAt", "-v", "ON_ERROR_STOP=1", "-d", db.url_as("outsider")]
     printed = subprocess.run(
         [*program, "-f", str(ROOT / "sql" / "drift.sql")], capture_output=True, text=True, check=True
     )
@@ -101,7 +102,7 @@ def test_settings_of_a_session_or_a_role_change_no_row(db: Database) -> None:
 
 
 def test_functions_of_a_stranger_are_not_called(db: Database) -> None:
-    """Whoever owns the database puts functions where an unqualified name is looked up first."""
+    """The owner of the database puts functions where an unqualified name is looked up first."""
     creator = db.connect("superuser")
     creator.execute("create function public.format(text, text) returns text language sql as $$ select 'mine' $$")
     creator.execute("create function public.pg_get_viewdef(oid) returns text language sql as $$ select 'mine' $$")

@@ -10,10 +10,12 @@ import pytest
 
 from dot_wrapper.operations import drift
 from dot_wrapper.operations.drift_cures import Context, cure
-from support.servers import VERSIONS, fresh_database, server, upgrade
+from support.servers import server
+from support.versions import BEFORE_AND_AFTER_16
+from tools.scratch import fresh_database, upgrade
 
 
-@pytest.fixture(scope="module", params=VERSIONS, ids="on {}".format)
+@pytest.fixture(scope="module", params=BEFORE_AND_AFTER_16, ids="on {}".format)
 def superuser(request: pytest.FixtureRequest) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
     """A superuser in a database with head."""
     with server(request.param) as url:

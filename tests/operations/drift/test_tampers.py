@@ -12,8 +12,9 @@ import pytest
 from dot_wrapper.files import ROOT
 from dot_wrapper.operations import drift
 from dot_wrapper.operations.drift import Difference
-from support.servers import VERSIONS, fresh_database, server, upgrade
+from support.servers import server
 from support.tampers import ALL, Tamper
+from tools.scratch import VERSIONS, fresh_database, upgrade
 
 
 @contextmanager
@@ -69,11 +70,20 @@ def problem(superuser: psycopg.Connection[tuple[object, ...]], tamper: Tamper) -
         return f"left: {left} by {cures}" if left else None
 
 
+def of_each_kind(tampers: list[Tamper]) -> list[Tamper]:
+    """Those that not every server knows, and one of each kind of row and level: what is compared is the same on each server, how
+    a server tells of a kind of object is not."""
+    kinds = {(tamper.told.split(" ")[0], tamper.level): tamper for tamper in reversed(tampers)}
+    return [tamper for tamper in tampers if len(tamper.versions) < 4 or tamper in kinds.values()]
+
+
 @pytest.mark.parametrize("version", [*VERSIONS, 17])
 def test_every_tamper_is_told_and_put_back(version: int) -> None:
     with installed(version) as superuser:
         assert drift.examine(superuser).differences == ()
         tried = [tamper for tamper in ALL if version in tamper.versions]
+        if version != 18:
+            tried = of_each_kind(tried)
         problems = {tamper.name: found for tamper in tried if (found := problem(superuser, tamper)) is not None}
         assert problems == {}
         assert drift.examine(superuser).differences == ()

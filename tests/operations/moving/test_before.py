@@ -13,8 +13,9 @@ import pytest
 from dot_wrapper.client import database
 from dot_wrapper.files import ROOT
 from dot_wrapper.operations import drift
-from support.moved import PAGE, Server, connect, fill, findings, programs
-from support.servers import fresh_database, server, upgrade
+from support.moved import PAGE, Server, connect, fill, findings
+from support.servers import server
+from tools.scratch import fresh_database, programs, upgrade
 
 
 @pytest.fixture(scope="module", params=[15, 18])

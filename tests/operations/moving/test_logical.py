@@ -9,13 +9,14 @@ import pytest
 
 from support import observe_run, poll, poll_until
 from support.moved import OTHER_PAIR, Mover, Server, acquire, connect, fill, findings, look, observe_real, safe
-from support.servers import fresh_database, server, upgrade
+from support.servers import server
+from tools.scratch import fresh_database, upgrade
 
 
 @pytest.fixture
-def servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Server, Server]]:
-    monkeypatch.setenv("DOT_TEST_SETTINGS", "wal_level = logical\nsynchronous_commit = on\n")
-    with server(15) as old, server(18) as new:
+def servers() -> Iterator[tuple[Server, Server]]:
+    settings = "wal_level = logical\nsynchronous_commit = on\n"
+    with server(15, settings) as old, server(18, settings) as new:
         upgrade(fresh_database(old, "shop"))
         fill(Server(15, old).url("shop"))
         yield Server(15, old), Server(18, new)

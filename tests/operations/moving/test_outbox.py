@@ -14,7 +14,8 @@ from dot_wrapper.client import database
 from dot_wrapper.operations.restored import Report, restore
 from support import Connection, observe_run, poll, poll_until, rows, value
 from support.moved import Mover, Server, connect, copy, fill, look
-from support.servers import fresh_database, server, upgrade
+from support.servers import server
+from tools.scratch import fresh_database, upgrade
 
 
 @pytest.fixture(scope="module")

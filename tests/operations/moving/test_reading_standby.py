@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from support import PAIR, Connection, observe_run, refused, rows, value
-from support.moved import connect, fill, folder_of, programs, run_as_server_user
-from support.servers import data_directory, database_url, fresh_database, server, upgrade
+from support.moved import connect, fill, folder_of
+from support.servers import data_directory, server
+from tools.scratch import database_url, fresh_database, programs, run_as_owner, upgrade
 
 VERSION = 18
 
@@ -29,18 +30,18 @@ def pair_of_servers() -> Iterator[tuple[str, str]]:
         with folder_of(data_directory(superuser)) as folder:
             data = folder / "standby"
             here = programs(VERSION)
-            run_as_server_user(
+            run_as_owner(
                 folder,
                 here / "pg_basebackup",
                 *("--dbname", superuser, "--pgdata", str(data), "--write-recovery-conf", "--checkpoint", "fast"),
             )
             log = str(folder / "log")
             options = f"-h '' -k {folder}"
-            run_as_server_user(folder, here / "pg_ctl", "-w", "-D", str(data), "-l", log, "-o", options, "start")
+            run_as_owner(folder, here / "pg_ctl", "-w", "-D", str(data), "-l", log, "-o", options, "start")
             try:
                 yield primary, database_url(f"postgresql://postgres@/?host={folder}", "shop")
             finally:
-                run_as_server_user(folder, here / "pg_ctl", "-D", str(data), "-m", "immediate", "stop")
+                run_as_owner(folder, here / "pg_ctl", "-D", str(data), "-m", "immediate", "stop")
 
 
 def views(session: Connection) -> list[str]:

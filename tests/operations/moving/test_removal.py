@@ -9,7 +9,8 @@ import pytest
 
 from support import rows
 from support.moved import Mover, Server, connect, fill
-from support.servers import fresh_database, server, upgrade
+from support.servers import server
+from tools.scratch import fresh_database, upgrade
 
 
 @pytest.fixture(params=[15, 18])

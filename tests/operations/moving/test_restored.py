@@ -27,7 +27,8 @@ from support import (
     value,
 )
 from support.moved import OTHER_PAIR, Mover, Server, connect, copy, fill, findings, look, safe
-from support.servers import fresh_database, server, upgrade
+from support.servers import server
+from tools.scratch import fresh_database, upgrade
 
 
 def restored(url: str) -> Report:
@@ -245,7 +246,7 @@ def test_rights_owners_and_triggers_are_put_back(db: Database, done: str) -> Non
 
 def test_a_login_without_rights_is_told_which_it_takes(db: Database, command: Callable[..., Outcome]) -> None:
     before = look(db.url) if db.server.own else None
-    for who in ("operator", "nobody"):
+    for who in ("operator", "outsider"):
         outcome = command(who=who)
         assert outcome.code == 1
         assert "grant dot_owner to" in outcome.err

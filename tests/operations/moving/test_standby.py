@@ -5,19 +5,9 @@ from __future__ import annotations
 import pytest
 
 from support import observe_run, poll_until
-from support.moved import (
-    Mover,
-    Server,
-    act_as_server_user,
-    connect,
-    fill,
-    folder_of,
-    look,
-    programs,
-    run_as_server_user,
-    safe,
-)
-from support.servers import data_directory, database_url, fresh_database, server, upgrade
+from support.moved import Mover, Server, act_as_server_user, connect, fill, folder_of, look, safe
+from support.servers import data_directory, server
+from tools.scratch import database_url, fresh_database, programs, run_as_owner, upgrade
 
 
 @pytest.mark.parametrize("version", [15, 18])
@@ -40,4 +30,4 @@ def test_a_standby_and_its_promotion(version: int) -> None:
                     observe_run(session)
                     assert len(poll_until(session, 4)) == 4
             finally:
-                run_as_server_user(folder, programs(version) / "pg_ctl", "-D", str(new), "-m", "immediate", "stop")
+                run_as_owner(folder, programs(version) / "pg_ctl", "-D", str(new), "-m", "immediate", "stop")

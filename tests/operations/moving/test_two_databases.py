@@ -12,7 +12,8 @@ from dot_wrapper.client import database
 from dot_wrapper.operations.doctor import Finding, examine
 from support import define_pair_as, observe_run
 from support.moved import Mover, Server, connect
-from support.servers import fresh_database, server, upgrade
+from support.servers import server
+from tools.scratch import fresh_database, upgrade
 
 
 @pytest.fixture(params=[15, 18])

@@ -5,20 +5,9 @@ from __future__ import annotations
 import pytest
 
 from support import Connection, observe_run, poll_until, value
-from support.moved import (
-    Mover,
-    Server,
-    act_as_server_user,
-    connect,
-    fill,
-    findings,
-    folder_of,
-    look,
-    programs,
-    run_as_server_user,
-    safe,
-)
-from support.servers import data_directory, database_url, fresh_database, server, socket_folder, upgrade
+from support.moved import Mover, Server, act_as_server_user, connect, fill, findings, folder_of, look, safe
+from support.servers import data_directory, server, socket_folder
+from tools.scratch import database_url, fresh_database, programs, run_as_owner, upgrade
 
 
 def identity(session: Connection) -> int:
@@ -37,7 +26,7 @@ def test_pg_upgrade_to_18(version: int) -> None:
         data, sockets = data_directory(superuser), socket_folder(superuser)
         with folder_of(data) as folder:
             new = folder / "new"
-            run_as_server_user(
+            run_as_owner(
                 folder, programs(18) / "initdb", "-D", str(new), "-U", "postgres", "--auth=trust", "--encoding=UTF8",
                 "--no-sync", "--no-data-checksums",
             )  # fmt: skip
@@ -55,10 +44,10 @@ def test_pg_upgrade_to_18(version: int) -> None:
                     assert identity(session) != was
                     observe_run(session)
                     assert len(poll_until(session, 4)) == 4
-                run_as_server_user(folder, programs(18) / "pg_ctl", "-w", "-D", str(new), "-m", "immediate", "stop")
+                run_as_owner(folder, programs(18) / "pg_ctl", "-w", "-D", str(new), "-m", "immediate", "stop")
             finally:  # which the server's own end expects
                 options = f"-h '' -k {sockets}"
                 log = str(data / "again.log")
-                run_as_server_user(
+                run_as_owner(
                     data, programs(version) / "pg_ctl", "-w", "-D", str(data), "-l", log, "-o", options, "start"
                 )
