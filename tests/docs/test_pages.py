@@ -37,7 +37,8 @@ def test_every_block_of_a_page_does_what_the_page_shows(
 
     def write(shown: str, printed: str) -> None:
         """``DOT_PAGES=write`` puts what was printed into the page."""
-        written.append(written[-1].replace(shown.strip("\n"), printed.strip("\n")))
+        before, after = (f"\n{one.strip(chr(10))}\n```" for one in (shown, printed))
+        written.append(written[-1].replace(before, after))
         (ROOT / page).write_text(written[-1], encoding="utf-8")
 
     differs = write if os.environ.get("DOT_PAGES") == "write" else None
