@@ -39,9 +39,9 @@ def main() -> int:
 
 
 def _import(target: Path) -> int:
-    """A conflict is told and is no reason to stop: everything else was recorded."""
+    """A conflict, or a part that could not be used, is told and is no reason to stop: everything else was recorded."""
     code = _show("import", "dbt", _relative(target))
-    return 0 if code == cli.REFUSED else code
+    return 0 if code in (cli.REFUSED, cli.PARTLY) else code
 
 
 def _rehearse() -> int:
