@@ -292,7 +292,7 @@ class TestResults:
             ({**event("NodeFinished"), "data": None}, "data.node_info: it is missing"),
             (event("NodeFinished", node_info={}, run_result={}), "data.node_info.unique_id: it is missing"),
             (event("NodeFinished", node_info={"unique_id": TEST}), "data.run_result: it is missing"),
-            (finished(invocation_id=None), "info.invocation_id: Input should be a valid string, found None"),
+            *((finished(invocation_id=one), "info.invocation_id: it is missing") for one in (None, "")),
         ],
     )
     def test_an_event_of_another_shape_costs_itself(self, tmp_path: Path, bad: Json, place: str) -> None:

@@ -24,10 +24,6 @@ class _Event(BaseModel):
     data: Any = None
 
 
-class _Invoked(BaseModel):
-    invocation_id: str = Field(min_length=1)
-
-
 class _NodeInfo(BaseModel):
     unique_id: str = Field(min_length=1)
 
@@ -71,9 +67,11 @@ class Log:
         if event.info.name != "NodeFinished":
             self._command(event.info.invocation_id, data)
             return
-        invoked = validated(_Invoked, {"invocation_id": event.info.invocation_id}, f"{place}: info", leave_out)
+        if not event.info.invocation_id:
+            leave_out(f"{place}: info.invocation_id", "it is missing")
+            return
         finished = validated(_Finished, data, f"{place}: data", leave_out)
-        if invoked is None or finished is None:
+        if finished is None:
             return
         run = finished.run_result
         names = {"status": "status", "failures": "num_failures", "timing": "timing_info"}
@@ -81,7 +79,7 @@ class Log:
         given["unique_id"] = finished.node_info.unique_id
         reported = validated(Reported, given, f"{place}: data.run_result", leave_out)
         if reported is not None:
-            yield place, invoked.invocation_id, result_of(reported)
+            yield place, event.info.invocation_id, result_of(reported)
 
     def _command(self, invocation_id: str | None, data: dict[str, Any]) -> None:
         if invocation_id is None:
@@ -90,9 +88,8 @@ class Log:
         if isinstance(data.get("args"), dict):
             found = command_of(data["args"])
             self.commands[invocation_id] = Command(before.which or found.which, before.empty or found.empty)
-        elif isinstance(
-            data.get("command"), str
-        ):  # what dbt says itself, for instance `dbt build`, `cli docs generate`
+        elif isinstance(data.get("command"), str):
+            # What dbt says itself, for instance `dbt build`, `cli docs generate`.
             found_which = which_of(data["command"].split()[1:])
             self.commands[invocation_id] = Command(found_which or before.which, before.empty)
 
