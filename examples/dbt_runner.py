@@ -26,7 +26,7 @@ from dot_wrapper.client.caller_path import Refs, Run, caller_path
 from dot_wrapper.client.calls import Role, Status
 from dot_wrapper.client.errors import DotWrapperError, InputError, LeaseNotLive, Refusal
 from dot_wrapper.client.ledger import Ledger
-from dot_wrapper.sources.dbt.reader import WRAPPER_STATUS
+from dot_wrapper.sources.dbt.results import WRAPPER_STATUS
 
 LEASE_SECONDS: Final = 60
 """How long the lease outlives a runner that was killed."""

@@ -19,7 +19,7 @@ from psycopg.conninfo import make_conninfo
 
 from dot_wrapper import cli
 from dot_wrapper.cli.output import print_error, say
-from dot_wrapper.cli.session import open_ledger
+from dot_wrapper.cli.session import database_url, open_ledger
 from dot_wrapper.files import ROOT
 from dot_wrapper.operations import embedded
 
@@ -36,7 +36,7 @@ def main() -> int:
     )
     target: Path | None = parser.parse_args().input
     if target is not None:
-        return cli.run(("upgrade",)) or cli.run(("import", "dbt", str(target)))
+        return project(target)
     try:
         url = own_database()
     except embedded.EmbeddedServerError as error:
@@ -46,6 +46,26 @@ def main() -> int:
         f"A demonstration, in database {DATABASE} of the embedded PostgreSQL. Your dbt project: make run INPUT=path/to/target"
     )
     return demonstrate(url)
+
+
+def project(target: Path) -> int:
+    """Imports a dbt project and shows how it is: the counts, what failed or warned first, and what to do next."""
+    code = cli.run(("upgrade",))
+    if code:
+        return code
+    os.environ["DATABASE_URL"] = database_url()  # so that the embedded server is named once
+    code = cli.run(("import", "dbt", str(target)))
+    if code not in (cli.DONE, cli.PARTLY):
+        return code
+    say("")
+    if shown := cli.run(("board", "--limit", "8")):
+        return shown
+    say(
+        "next: dot-wrapper why CANDIDATE says what a pair lacks; board --wide has the full codes\n"
+        "next: a pair becomes verified by a real run of both: docs/howto/dbt.md\n"
+        "next: dot-wrapper board --state failed, dot-wrapper runs, dot-wrapper inventory"
+    )
+    return code
 
 
 def own_database() -> str:

@@ -27,7 +27,8 @@ from dot_wrapper.client import database
 from dot_wrapper.client.caller_path import caller_path
 from dot_wrapper.client.ledger import Ledger
 from dot_wrapper.sources.dbt.reader import read_dbt
-from dot_wrapper.sources.dbt.recorder import ImportSummary, import_dbt
+from dot_wrapper.sources.dbt.recorder import import_dbt
+from dot_wrapper.sources.dbt.summary import ImportSummary
 from support import Database, DotWrapper, define_pair, value
 from support.catalog import HEAD, downgrade, in_process
 from support.prepared import Prepared, prepared, with_template

@@ -31,14 +31,14 @@ from dot_wrapper.cli import (
     switches,
     verdicts,
 )
-from dot_wrapper.cli.exit_codes import BAD_INPUT, DONE, FAILED, FOUND, INTERRUPTED, REFUSED, TERMINATED
+from dot_wrapper.cli.exit_codes import BAD_INPUT, DONE, FAILED, FOUND, INTERRUPTED, PARTLY, REFUSED, TERMINATED
 from dot_wrapper.cli.output import Format, print_error, print_json
 from dot_wrapper.client import database
 from dot_wrapper.client.errors import DotWrapperError, InputError, NotInstalled, Refusal, from_database
 from dot_wrapper.operations.drift import standing
 from dot_wrapper.operations.embedded import EmbeddedServerError
 
-__all__ = ["BAD_INPUT", "DONE", "FAILED", "FOUND", "REFUSED", "app", "main", "run"]
+__all__ = ["BAD_INPUT", "DONE", "FAILED", "FOUND", "PARTLY", "REFUSED", "app", "main", "run"]
 
 app = typer.Typer(
     name="dot-wrapper",

@@ -8,5 +8,6 @@ BAD_INPUT: Final = 2
 REFUSED: Final = 3
 NOT_VERIFIED: Final = 4
 FOUND: Final = 5
+PARTLY: Final = 8
 INTERRUPTED: Final = 130
 TERMINATED: Final = 143

@@ -8,24 +8,28 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from itertools import islice
 from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, BinaryIO, Final
 
 import typer
 
-from dot_wrapper.cli.exit_codes import REFUSED
-from dot_wrapper.cli.output import Json, byte_progress, print_error, print_json, print_rows, progress_bar, say
+from dot_wrapper.cli.exit_codes import PARTLY, REFUSED
+from dot_wrapper.cli.output import Json, byte_progress, counted, print_error, print_json, print_rows, progress_bar, say
 from dot_wrapper.cli.session import open_ledger
 from dot_wrapper.client.caller_path import caller_path
 from dot_wrapper.client.errors import InputError
 from dot_wrapper.sources.dbt.reader import read_dbt
-from dot_wrapper.sources.dbt.recorder import ACTOR, ImportSummary, import_dbt
+from dot_wrapper.sources.dbt.recorder import ACTOR, import_dbt
+from dot_wrapper.sources.dbt.summary import ImportSummary
 from dot_wrapper.sources.ndjson.reader import json_schema
 from dot_wrapper.sources.ndjson.recorder import RefusedLine, record
 
 REFUSALS_IN_JSON: Final = 1000
 """Refused lines in the JSON summary. Standard error has all of them, and a file can have millions."""
+LINES_OF_A_KIND: Final = 20
+"""Lines of one kind below the figures of an import. The JSON summary has all."""
 
 app = typer.Typer()
 imports = typer.Typer(no_args_is_help=True, help="Record what another tool ran, as simulated runs.")
@@ -39,17 +43,29 @@ def dbt(
     results: Annotated[
         Path | None, typer.Option(help="run_results.json or a structured log, where it lies elsewhere.")
     ] = None,
+    producer: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TEST=NODE", help="Which node a test is of, where dbt does not say; may be given again."),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Import nothing where a part of the input would be left out.")
+    ] = False,
     actor: Annotated[str, typer.Option(help="Who records this.")] = ACTOR,
     as_json: Json = False,
 ) -> None:
     """Record a dbt invocation: nodes as DOTs, tests and what they test as candidates, results as simulated runs.
 
-    The input is read and checked whole before anything is stored. The same input again records nothing; a run that is recorded with
-    other results is a conflict: it is named, the others are kept, and the exit code is 3.
+    The input is read whole before anything is stored. What cannot be used is left out and listed, the rest is imported, and the exit
+    code is 8. The same input again records nothing; a run that is recorded with other results is a conflict: it is named, the others
+    are kept, and the exit code is 3.
+
+    A test over several nodes is of the one that --producer or the entry dot.producer of its meta names, else it is in no candidate.
 
     Example: dot-wrapper import dbt examples/dbt
     """
-    given = read_dbt(target_dir, manifest=manifest, results=results)
+    given = read_dbt(
+        target_dir, manifest=manifest, results=results, producers=_producers(producer or []), strict=strict
+    )
     total = len(given.nodes) + len(given.pairs) + len(given.runs)
     with open_ledger() as ledger, progress_bar(total) as progress:
         summary = import_dbt(ledger, given, actor=actor, progress=progress)
@@ -59,6 +75,19 @@ def dbt(
         _print_summary(summary)
     if summary.conflicts:
         raise typer.Exit(REFUSED)
+    if summary.left_out_number:
+        raise typer.Exit(PARTLY)
+
+
+def _producers(options: list[str]) -> dict[str, str]:
+    producers = {}
+    for option in options:
+        # A name may have the sign in it, for instance orders:id>=1; one of a node hardly does.
+        test, sign, node = option.rpartition("=")
+        if not sign or not test or not node:
+            raise InputError(f"--producer {option}: give a test and its node as TEST=NODE")
+        producers[test] = node
+    return producers
 
 
 def _print_summary(summary: ImportSummary) -> None:
@@ -66,28 +95,72 @@ def _print_summary(summary: ImportSummary) -> None:
         ("DOTs", summary.dots, _new(summary.dots_created, summary.dots_updated)),
         ("candidates", summary.candidates, _new(summary.candidates_created)),
         ("runs", summary.runs, _new(summary.runs_created)),
-        (
-            "  correlated pairs",
-            summary.correlated_pairs,
-            f"{summary.verifiers_passed} passed, {summary.verifiers_failed} failed"
-            + (f", {summary.verifiers_skipped} skipped" if summary.verifiers_skipped else ""),
-        ),
+        ("  correlated pairs", summary.correlated_pairs, summary.verifiers),
+        ("  both skipped", summary.both_skipped, ""),
         ("  producer only", summary.producer_only, ""),
-        ("  verifier only", summary.verifier_only, ""),
+        ("  verifier only", summary.verifier_only, summary.verifiers_alone),
         ("candidates never observed", summary.never_observed, ""),
-        ("results that belong to no pair", summary.unpaired_results, ""),
+        ("results of nodes", summary.results, summary.nodes),
+        ("  that belong to no pair", summary.unpaired_results, ""),
+        ("tests over several nodes", len(summary.several), ""),
         ("tests on something that is no node", len(summary.sourceless_tests), ""),
+        ("DOTs that left the project", len(summary.retired), _new(summary.dots_retired) if summary.retired else ""),
     ]
+    rare = {"  both skipped", "tests over several nodes", "DOTs that left the project"}
     print_rows(
-        [{"what": what, "found": found, "recorded": recorded} for what, found, recorded in rows],
+        [
+            {"what": what, "found": found, "recorded": recorded}
+            for what, found, recorded in rows
+            if found or what not in rare
+        ],
         {"what": "import", "found": "found", "recorded": ""},
     )
-    for unique_id in summary.paths_left_out:
-        say(f"left out: the path of {unique_id} is not one line of printable ASCII of at most 1,024 bytes")
-    for conflict in summary.conflicts:
-        say(f"conflict: {conflict.what}: {conflict.reason}")
+    for line in _remarks(summary):
+        say(line)
     if summary.nothing_new:
         say("nothing new")
+
+
+def _remarks(summary: ImportSummary) -> Iterator[str]:
+    """What the figures do not say."""
+    if not summary.has_results:
+        yield "no results yet: run `dbt build`" + (
+            f"; {summary.text_log} is no structured log, which dbt writes with `--log-format-file json`"
+            if summary.text_log
+            else ""
+        )
+    for command in summary.executed_nothing:
+        alone = "" if summary.invocations else ": the catalogue alone was imported"
+        yield f"{command} executed nothing{alone}"
+    if summary.nodes.failed:
+        failed, skipped = summary.nodes.failed, summary.nodes.skipped
+        yield f"dbt failed: {failed} of {counted(summary.results, 'node')} failed, {skipped} skipped"
+    if summary.never_correlated:
+        yield (
+            "no invocation has both parts of a pair: `dbt run` and then `dbt test` are two; "
+            "`dbt build`, or a runner, correlates them"
+        )
+    yield from _first(
+        f"over several nodes: {test}: {', '.join(nodes)}; name the one with --producer or dot.producer in its meta"
+        for test, nodes in summary.several.items()
+    )
+    for one in summary.successors:
+        yield f"pair changed: {one.test} is of {one.producer}: {one.candidate} supersedes {one.supersedes}"
+    yield from _first(f"left the project: {code}" for code in summary.retired)
+    yield from _first(f"renamed: {name} is {code}" for code, name in summary.renamed.items())
+    for part in summary.left_out:
+        yield f"left out: {part}"
+    if summary.left_out_number > len(summary.left_out):
+        yield f"left out: {summary.left_out_number - len(summary.left_out)} more"
+    for conflict in summary.conflicts:
+        yield f"conflict: {conflict.what}: {conflict.reason}"
+
+
+def _first(lines: Iterator[str]) -> Iterator[str]:
+    yield from islice(lines, LINES_OF_A_KIND)
+    more = sum(1 for _ in lines)
+    if more:
+        yield f"and {more} more, see --json"
 
 
 def _new(created: int, updated: int = 0) -> str:

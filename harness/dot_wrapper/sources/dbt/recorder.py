@@ -1,4 +1,4 @@
-"""Records what dbt ran: nodes as DOTs, tests with the node they are attached to as candidates, invocations as runs.
+"""Records what dbt ran: nodes as DOTs, tests with the node they are of as candidates, invocations as runs.
 
 The files are a report of runs that the wrapper did not gate, so every observation is SIMULATED_DRY_RUN and no import can make a
 candidate verified. A run is stored in one transaction with its components, or not at all.
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from threading import Lock
@@ -24,9 +24,22 @@ from dot_wrapper.client.calls import Observation, ObservedRun, Role
 from dot_wrapper.client.errors import PayloadMismatch, Refusal
 from dot_wrapper.client.ledger import Ledger
 from dot_wrapper.sources.bulk import chunk_by_chunk, in_parallel, pipelined
-from dot_wrapper.sources.dbt.reader import WRAPPER_STATUS, AttachedTest, DbtInput, Node, PairRun, Result
+from dot_wrapper.sources.dbt.chains import place_in, stored_chains
+from dot_wrapper.sources.dbt.documents import instant
+from dot_wrapper.sources.dbt.manifest import AttachedTest
+from dot_wrapper.sources.dbt.names import code_of, line_of
+from dot_wrapper.sources.dbt.reader import DbtInput
+from dot_wrapper.sources.dbt.results import WRAPPER_STATUS, Result
+from dot_wrapper.sources.dbt.runs import PairRun
+from dot_wrapper.sources.dbt.summary import Conflict, ImportSummary, Successor
+from dot_wrapper.text import escape_control_characters
 
 ACTOR: Final = "dbt-import"
+ENGINE: Final = "dbt"
+RETIRED: Final = "retired"
+"""The ``trigger_type`` of a DOT that the project does not have any more: nothing starts it."""
+NAME_LENGTH: Final = 1000
+"""Characters of a name in the evidence of a result, which may have 8 KB in all."""
 RUNS_PER_TRANSACTION: Final = 1000
 """With their components at most 3,000 observations; the batch function takes 10,000."""
 
@@ -36,53 +49,14 @@ Progress = Callable[[str, int], None]
 
 
 class Dot(TypedDict, total=False):
-    """The arguments of ``register_dot`` for a node."""
+    """The arguments of ``register_dot``."""
 
     code: Required[str]
-    category: str
+    category: str | None
     execution_engine: str
+    script_path: str | None
     file_path: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Conflict:
-    """An item that was refused, and why; ``fields`` names the fields that differ from the stored payload."""
-
-    what: str
-    reason: str
-    fields: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
-class ImportSummary:
-    """What an import found and what it recorded."""
-
-    dots: int
-    candidates: int
-    runs: int
-    never_observed: int
-    unpaired_results: int
-    invocations: int
-    correlated_pairs: int = 0
-    verifiers_passed: int = 0
-    verifiers_failed: int = 0
-    verifiers_skipped: int = 0
-    producer_only: int = 0
-    verifier_only: int = 0
-    dots_created: int = 0
-    dots_updated: int = 0
-    candidates_created: int = 0
-    runs_created: int = 0
-    components_created: int = 0
-    conflicts: list[Conflict] = field(default_factory=list)
-    paths_left_out: list[str] = field(default_factory=list)
-    sourceless_tests: tuple[str, ...] = ()
-
-    @property
-    def nothing_new(self) -> bool:
-        """Whether the database already held all of it."""
-        created = self.dots_created + self.dots_updated + self.candidates_created + self.runs_created
-        return created + self.components_created == 0 and not self.conflicts
+    trigger_type: str
 
 
 def import_dbt(
@@ -100,27 +74,24 @@ def import_dbt(
         DbtInputError: the file of results has changed since it was read. What was committed stays here too.
     """
     done = progress or (lambda _what, _count: None)
-    summary = ImportSummary(
-        dots=len(given.nodes),
-        candidates=len(given.pairs),
-        runs=len(given.runs),
-        never_observed=len(given.pairs),
-        unpaired_results=given.unpaired_results,
-        invocations=len(given.invocation_ids),
-        sourceless_tests=given.sourceless_tests,
-        paths_left_out=[node.unique_id for node in given.nodes if not _is_storable(node.path)],
-    )
-    recorder = _Recorder(summary, actor)
+    summary = ImportSummary.of(given)
+    recorder = _Recorder(summary, actor, given.generated_at)
+    standing = ledger.transaction("dot_cataloguer", partial(_standing, given=given), repeatable=True)
     store_dots = partial(recorder.store, ledger, "dot_cataloguer", _register)
     for count in chunk_by_chunk(
-        map(_dot, given.nodes), store_dots, lambda dot, why: recorder.refused(f"DOT {dot['code']}", why)
+        _dots(given, standing), store_dots, lambda dot, why: recorder.refused(f"DOT {dot['code']}", why)
     ):
         done("DOTs", count)
+    summary.retired = [dot["code"] for dot in standing.left]
+    store_retired = partial(recorder.store, ledger, "dot_cataloguer", _retire)
+    for _ in chunk_by_chunk(standing.left, store_retired, lambda dot, why: recorder.refused(f"DOT {dot['code']}", why)):
+        pass
     store_tests = partial(recorder.store, ledger, "dot_cataloguer", recorder.define)
     for count in chunk_by_chunk(
         given.pairs, store_tests, lambda test, why: recorder.refused(f"candidate {test.code}", why)
     ):
         done("candidates", count)
+    summary.successors = list(recorder.successors.values())
     with closing(ledger.another()) as other:
         ledgers = (ledger, other)
 
@@ -129,23 +100,99 @@ def import_dbt(
                 one.cancel()
 
         for count in in_parallel(
-            _counted(given.runs, summary),
+            summary.counted(given.runs),
             [partial(recorder.store, one, "dot_writer", recorder.record) for one in ledgers],
-            lambda run, why: recorder.refused(f"{run.pair.code}, run {run.correlation_id}", why),
+            lambda run, why: recorder.refused(f"{recorder.candidate(run.pair)}, run {run.correlation_id}", why),
             size=RUNS_PER_TRANSACTION,
             cancel=cancel,
         ):
             done("runs", count)
+    for outcome, count in given.runs.outcomes.items():
+        summary.nodes.add(outcome, count)
     return summary
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """The catalogue's DOTs of the project before an import, where the project says its name.
+
+    Attributes:
+        is_older: whether a newer manifest of the project was imported before, as far as the candidates' times say.
+        active: their codes, without those that are retired.
+        left: those that the manifest does not have, as far as it is the newest.
+    """
+
+    is_older: bool = False
+    active: frozenset[str] = frozenset()
+    left: tuple[Dot, ...] = ()
+
+
+def _standing(connection: psycopg.Connection[Any], given: DbtInput) -> _Standing:
+    if not given.project:
+        return _Standing()
+    ((newest,),) = connection.execute(
+        "select max(source_time) from dot.v_process_candidate where split_part(verifier_dot_code, '.', 2) = %s",
+        (given.project,),
+    ).fetchall()
+    is_older = None not in (newest, given.generated_at) and newest > given.generated_at
+    rows = connection.execute(
+        """
+        select dot_code, category, script_path, file_path, trigger_type is not distinct from %s
+        from dot.v_dot_tool
+        where execution_engine = %s and split_part(dot_code, '.', 2) = %s
+        order by dot_code
+        """,
+        (RETIRED, ENGINE, given.project),
+    ).fetchall()
+    known = {code_of(name) for name in given.known}
+    left = [
+        Dot(
+            code=code,
+            category=category,
+            execution_engine=ENGINE,
+            script_path=script_path,
+            file_path=file_path,
+            trigger_type=RETIRED,
+        )
+        for code, category, script_path, file_path, _ in rows
+        if code not in known
+    ]
+    active = frozenset(code for code, *_, is_retired in rows if not is_retired)
+    # A manifest without nodes is more likely broken than the end of a project.
+    return _Standing(is_older, active, () if is_older or not given.nodes else tuple(left))
+
+
+def _dots(given: DbtInput, standing: _Standing) -> Iterator[Dot]:
+    """What to register: of an older manifest the DOTs that no newer one has, as retired."""
+    for node in given.nodes:
+        dot = Dot(
+            code=node.code,
+            category=code_of(node.resource_type),
+            execution_engine=ENGINE,
+            # What a person would search for, where the code is not the name itself.
+            script_path=None if node.code == node.unique_id else line_of(node.unique_id),
+            file_path=line_of(node.path),
+        )
+        if not standing.is_older:
+            yield dot
+        elif node.code not in standing.active:
+            yield {**dot, "trigger_type": RETIRED}
 
 
 class _Recorder:
     """Stores items of an import and counts in its summary what was created and refused."""
 
-    def __init__(self, summary: ImportSummary, actor: str) -> None:
+    def __init__(self, summary: ImportSummary, actor: str, time: datetime | None) -> None:
         self._summary = summary
         self._actor = actor
+        self._time = time
         self._counting = Lock()
+        self._candidates: dict[str, str] = {}  # where it is not that of the test
+        self.successors: dict[str, Successor] = {}  # by their code: a transaction may be made twice
+
+    def candidate(self, pair: AttachedTest) -> str:
+        """The code of the candidate that a pair is recorded under."""
+        return self._candidates.get(pair.code, pair.code)
 
     def store(
         self,
@@ -164,11 +211,32 @@ class _Recorder:
                 setattr(self._summary, figure, getattr(self._summary, figure) + count)
 
     def define(self, connection: psycopg.Connection[Any], tests: Sequence[AttachedTest]) -> Counter[str]:
-        made = (calls.define_candidate(test.code, test.producer, test.verifier, self._actor) for test in tests)
-        return Counter(candidates_created=sum(pipelined(connection, made)))
+        chains = stored_chains(connection, tests)
+        placed = [(test, place_in(chains.get(test.code, ()), test, self._time)) for test in tests]
+        new = [(test, place) for test, place in placed if not place.is_defined]
+        made = (
+            calls.define_candidate(
+                place.code,
+                test.producer_code,
+                test.verifier_code,
+                self._actor,
+                None if test.code == test.verifier else line_of(f"dbt test {test.verifier}"),
+                supersedes=place.supersedes,
+                source_time=place.source_time,
+            )
+            for test, place in new
+        )
+        created = pipelined(connection, made)
+        self._candidates |= {test.code: place.code for test, place in placed if place.code != test.code}
+        self.successors |= {
+            place.code: Successor(test.verifier, test.producer, place.code, place.supersedes)
+            for (test, place), is_new in zip(new, created, strict=True)
+            if is_new and place.supersedes is not None
+        }
+        return Counter(candidates_created=sum(created))
 
     def record(self, connection: psycopg.Connection[Any], runs: Sequence[PairRun]) -> Counter[str]:
-        observations = [one for run in runs for one in _observations(run, self._actor)]
+        observations = [one for run in runs for one in _observations(run, self.candidate(run.pair), self._actor)]
         (lines,) = pipelined(connection, [calls.batch(observations, atomic=True)])
         return Counter(
             f"{'runs' if isinstance(line.observed, ObservedRun) else 'components'}_created"
@@ -182,42 +250,21 @@ class _Recorder:
         self._summary.conflicts.append(Conflict(what, reason, fields))
 
 
-def _dot(node: Node) -> Dot:
-    path = node.path if _is_storable(node.path) else None
-    return Dot(code=node.unique_id, category=node.resource_type, execution_engine="dbt", file_path=path)
-
-
 def _register(connection: psycopg.Connection[Any], dots: Sequence[Dot]) -> Counter[str]:
     outcomes = pipelined(connection, (calls.register_dot(**dot) for dot in dots))
     return Counter(dots_created=outcomes.count("created"), dots_updated=outcomes.count("updated"))
 
 
-def _counted(runs: Iterable[PairRun], summary: ImportSummary) -> Iterator[PairRun]:
-    """Yields the runs, and counts each in the summary."""
-    observed: set[str] = set()
-    for run in runs:
-        if run.pair.code not in observed:
-            observed.add(run.pair.code)
-            summary.never_observed -= 1
-        if run.verifier is None:
-            summary.producer_only += 1
-        elif run.producer is None:
-            summary.verifier_only += 1
-        else:
-            summary.correlated_pairs += 1
-            status = WRAPPER_STATUS[run.verifier.status]
-            summary.verifiers_passed += status == "completed"
-            summary.verifiers_failed += status == "failed"
-            summary.verifiers_skipped += status == "skipped"
-        yield run
+def _retire(connection: psycopg.Connection[Any], dots: Sequence[Dot]) -> Counter[str]:
+    return Counter(dots_retired=_register(connection, dots)["dots_updated"])
 
 
-def _observations(run: PairRun, actor: str) -> Iterator[Observation]:
+def _observations(run: PairRun, candidate: str, actor: str) -> Iterator[Observation]:
     run_id = uuid7()
     began = [_first_time(result.started_at, result.finished_at) for result in (run.producer, run.verifier) if result]
     yield calls.observe_run(
-        process_candidate_code=run.pair.code,
-        dot_code=run.pair.producer,
+        process_candidate_code=candidate,
+        dot_code=run.pair.producer_code,
         process_run_id=run_id,
         correlation_id=run.correlation_id,
         evidence_type="SIMULATED_DRY_RUN",
@@ -228,14 +275,14 @@ def _observations(run: PairRun, actor: str) -> Iterator[Observation]:
         occurred_at=min(filter(None, began), default=None),
     )
     parts: tuple[tuple[Role, str, Result | None], ...] = (
-        ("producer", run.pair.producer, run.producer),
-        ("verifier", run.pair.verifier, run.verifier),
+        ("producer", run.pair.producer_code, run.producer),
+        ("verifier", run.pair.verifier_code, run.verifier),
     )
     for role, dot_code, result in parts:
         if result is not None:
             status = WRAPPER_STATUS[result.status]
             yield calls.observe_component(
-                process_candidate_code=run.pair.code,
+                process_candidate_code=candidate,
                 dot_code=dot_code,
                 process_run_id=run_id,
                 correlation_id=run.correlation_id,
@@ -243,33 +290,26 @@ def _observations(run: PairRun, actor: str) -> Iterator[Observation]:
                 status=status,
                 actor=actor,
                 idempotency_key=calls.component_key(run.idempotency_key, role, status),
-                evidence_ref=_evidence(result),
+                evidence_ref=_evidence(result, dot_code),
                 occurred_at=_first_time(result.finished_at, result.started_at),
             )
 
 
-def _evidence(result: Result) -> dict[str, object]:
-    times = {"started_at": result.started_at, "finished_at": result.finished_at}
+def _evidence(result: Result, dot_code: str) -> dict[str, object]:
+    name = escape_control_characters(result.unique_id[:NAME_LENGTH])
+    optional = {
+        "unique_id": None if result.unique_id == dot_code else name,
+        "started_at": result.started_at,
+        "finished_at": result.finished_at,
+    }
     return {
         "source": "dbt",
         "status": result.status,
         "failures": result.failures,
-        **{name: time for name, time in times.items() if time is not None},
+        **{key: value for key, value in optional.items() if value is not None},
     }
 
 
 def _first_time(*texts: str | None) -> datetime | None:
     """The first of dbt's texts that is a time with a zone. Any other text is stored in the evidence only."""
-    for text in filter(None, texts):
-        try:
-            time = datetime.fromisoformat(text)
-        except ValueError:
-            continue
-        if time.utcoffset() is not None:
-            return time
-    return None
-
-
-def _is_storable(path: str | None) -> bool:
-    """Whether the catalogue takes a path (``dot.fn_is_line``): none, or one line of printable ASCII of at most 1,024 bytes."""
-    return path is None or (len(path) <= 1024 and path.isascii() and path.isprintable() and not path.isspace())
+    return next(filter(None, map(instant, texts)), None)
