@@ -58,7 +58,7 @@ def project(target: Path) -> int:
     if code not in (cli.DONE, cli.PARTLY):
         return code
     say("")
-    if shown := cli.run(("board", "--limit", "8")):
+    if shown := cli.run(("board", "--limit", "5")):
         return shown
     say(
         "next: dot-wrapper why CANDIDATE says what a pair lacks; board --wide has the full codes\n"

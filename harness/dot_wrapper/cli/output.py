@@ -46,6 +46,9 @@ DBT_KINDS = frozenset(
 )
 """What a code of a dbt node begins with."""
 
+SHORT = 40
+"""Characters of a short name: two lines of a column on a terminal of 80."""
+
 
 @dataclass(slots=True)
 class Format:
@@ -126,12 +129,15 @@ def age(time: datetime) -> str:
 
 
 def short_name(code: str) -> str:
-    """The name that people know a DOT or candidate by: of dbt's ``test.PROJECT.NAME.HASH`` the name, of any other code all of it."""
+    """The name that people know a DOT or candidate by, in at most ``SHORT`` characters.
+
+    Of dbt's ``test.PROJECT.NAME.HASH`` it is the name, of any other code all of it.
+    """
     kind, *parts = code.split(".")
-    if kind not in DBT_KINDS or len(parts) < 2:
-        return code
-    named = parts[1:2] if kind == "test" else parts[1:]
-    return ".".join(named)
+    name = code
+    if kind in DBT_KINDS and len(parts) > 1:
+        name = ".".join(parts[1:2] if kind == "test" else parts[1:])
+    return name if len(name) <= SHORT else f"{name[: SHORT - 1]}…"
 
 
 @contextmanager
