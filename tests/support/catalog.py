@@ -127,7 +127,7 @@ def start_module(module: str, *arguments: str, url: str = "", root: Path = ROOT)
 def finished(process: subprocess.Popen[str]) -> tuple[int, str]:
     """Waits for a program: its exit code, and what it printed."""
     with process:
-        printed, _ = process.communicate(timeout=120)
+        printed, _ = process.communicate(timeout=300)
     return process.returncode, printed
 
 
