@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from dot_wrapper import cli
-from dot_wrapper.cli.output import say
+from dot_wrapper.cli.output import open_streams, say
 from dot_wrapper.cli.session import database_url, open_ledger
 from dot_wrapper.client.errors import DotWrapperError
 from dot_wrapper.files import ROOT
@@ -26,6 +26,7 @@ ACTOR: Final = "demonstration"
 
 def main() -> int:
     """Runs the demonstration; the exit code of the first command that failed."""
+    open_streams()
     parser = argparse.ArgumentParser(prog="make run", description="Run the main job on a dbt target directory.")
     parser.add_argument("input", nargs="?", type=Path, default=ROOT / "examples" / "dbt")
     target: Path = parser.parse_args().input

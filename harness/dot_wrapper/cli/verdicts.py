@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dot_wrapper.cli.output import Json, counted, local, print_json, print_rows, say
+from dot_wrapper.cli.output import Json, counted, print_json, print_rows, say, utc
 from dot_wrapper.cli.runs import OfCandidate, run_by_id, summary_of, verdict_of_run
 from dot_wrapper.cli.session import open_ledger
 from dot_wrapper.client.errors import UnknownReference
@@ -115,10 +115,10 @@ def _print_candidate(verdict: dict[str, Any]) -> None:
     if verdict["superseded_by"]:
         say(f"superseded by {verdict['superseded_by']}: it takes simulations only")
     if verdict["latest_real_run_id"]:
-        say(f"latest real run: {verdict['latest_real_run_id']} at {local(verdict['latest_real_run_at'])}")
+        say(f"latest real run: {verdict['latest_real_run_id']} at {utc(verdict['latest_real_run_at'])}")
     if verdict["last_verified_run_id"] and not verdict["verified"]:
         say(
-            f"last verified run: {verdict['last_verified_run_id']} at {local(verdict['last_verified_at'])};"
+            f"last verified run: {verdict['last_verified_run_id']} at {utc(verdict['last_verified_at'])};"
             " a newer one is not"
         )
 

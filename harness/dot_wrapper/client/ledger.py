@@ -25,7 +25,7 @@ from psycopg.rows import dict_row
 
 from dot_wrapper.client import calls, database
 from dot_wrapper.client.calls import Call, Observation, ObservedLine, Parameters, Steps
-from dot_wrapper.client.errors import DatabaseUnavailable, LedgerInUse, from_database, is_retryable
+from dot_wrapper.client.errors import DatabaseUnavailable, LedgerInUse, from_database, is_retryable, is_stale_plan
 
 ATTEMPTS: Final = 5
 FIRST_PAUSE: Final = 0.05  # seconds before the second attempt; doubled for each further one
@@ -218,6 +218,8 @@ class Ledger:
                 lost = self._connection is not None and self._connection.closed
                 if lost:
                     self._connection, may_repeat, was_sent = None, repeatable, True
+                elif is_stale_plan(error):
+                    self.close()
                 time.sleep(_pause(error, attempt, attempts, role, may_repeat=may_repeat, was_sent=was_sent))
         raise AssertionError("the last attempt returns or raises")
 
@@ -357,6 +359,8 @@ class AsyncLedger:
                 lost = self._connection is not None and self._connection.closed
                 if lost:
                     self._connection, may_repeat, was_sent = None, repeatable, True
+                elif is_stale_plan(error):
+                    await self.close()
                 await asyncio.sleep(_pause(error, attempt, attempts, role, may_repeat=may_repeat, was_sent=was_sent))
         raise AssertionError("the last attempt returns or raises")
 
