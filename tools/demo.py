@@ -18,7 +18,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from dot_wrapper import cli
-from dot_wrapper.cli.output import print_error, say
+from dot_wrapper.cli.output import open_streams, print_error, say
 from dot_wrapper.cli.session import database_url, open_ledger
 from dot_wrapper.files import ROOT
 from dot_wrapper.operations import embedded
@@ -30,6 +30,7 @@ ACTOR: Final = "demonstration"
 
 def main() -> int:
     """Imports a project or demonstrates; the exit code of the first command that failed."""
+    open_streams()
     parser = argparse.ArgumentParser(prog="make run", description="Run the main job on a dbt target directory.")
     parser.add_argument(
         "input", nargs="?", type=Path, help="a dbt target directory; the demonstration where it is left out"

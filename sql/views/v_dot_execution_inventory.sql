@@ -98,7 +98,7 @@ select
     'no',
     jsonb_build_object('command_runs', c.command_runs, 'refused', c.refused_runs, 'plan', c.plan_runs),
     'measured',
-    'IU-COMMAND layer, not DOT layer — wrong grain',
+    'IU-COMMAND layer, not DOT layer: wrong grain',
     null, null, null
 from commands as c
 cross join grain as g

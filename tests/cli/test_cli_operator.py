@@ -643,7 +643,7 @@ def test_version_does_not_say_in_step_where_it_may_not_look(
     assert dot_wrapper("version", "--json").json["in_step"] is True
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_an_interrupted_rehearsal_gives_its_lease_back_and_says_how_to_go_on(
     db: Database, sent: signal.Signals, code: int
 ) -> None:

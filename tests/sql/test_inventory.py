@@ -44,7 +44,7 @@ MEASURED: dict[str, tuple[tuple[str | None, ...], str, str]] = {
     ),
     COMMANDS: (
         ("LIVE (55 rows)", "NO", "YES", "YES", "YES", "no"),
-        "IU-COMMAND layer, not DOT layer — wrong grain",
+        "IU-COMMAND layer, not DOT layer: wrong grain",
         "measured",
     ),
     QUEUE: (("table LIVE; worker off", "partial", "n/a", "n/a", "n/a", "n/a"), "OFF", "measured"),

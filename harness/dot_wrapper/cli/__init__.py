@@ -5,7 +5,6 @@ Each module of this package has one group of commands, as a Typer app of its own
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import signal
@@ -31,8 +30,18 @@ from dot_wrapper.cli import (
     switches,
     verdicts,
 )
-from dot_wrapper.cli.exit_codes import BAD_INPUT, DONE, FAILED, FOUND, INTERRUPTED, PARTLY, REFUSED, TERMINATED
-from dot_wrapper.cli.output import Format, print_error, print_json
+from dot_wrapper.cli.exit_codes import (
+    BAD_INPUT,
+    DONE,
+    FAILED,
+    FOUND,
+    HUNG_UP,
+    INTERRUPTED,
+    PARTLY,
+    REFUSED,
+    TERMINATED,
+)
+from dot_wrapper.cli.output import Format, open_streams, print_error, print_json
 from dot_wrapper.client import database
 from dot_wrapper.client.errors import DotWrapperError, InputError, NotInstalled, Refusal, from_database
 from dot_wrapper.operations.drift import standing
@@ -58,7 +67,7 @@ def run(arguments: Sequence[str]) -> int:
         app(list(arguments), prog_name="dot-wrapper", obj=chosen)
     except SystemExit as end:  # Typer ends every command with it, successful or not
         code = end.code if isinstance(end.code, int) else DONE if end.code is None else FAILED
-        if code in (INTERRUPTED, TERMINATED):
+        if code in (HUNG_UP, INTERRUPTED, TERMINATED):
             print_error("interrupted: what was committed stays, and the same command goes on from there")
         return code
     except InputError as error:
@@ -84,16 +93,14 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def main() -> None:
-    """Entry point of ``dot-wrapper``. A character that the terminal cannot show is printed as its escape."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    """Entry point of ``dot-wrapper``."""
+    open_streams()
     # psycopg logs lost connections. The error that follows reports them, or a retry has succeeded.
     logging.getLogger("psycopg").addHandler(logging.NullHandler())
-    logging.getLogger("dot_wrapper").addHandler(
-        logging.StreamHandler()
-    )  # warnings: a call is repeated, so there is a wait
-    signal.signal(signal.SIGTERM, _terminated)
+    logging.getLogger("dot_wrapper").addHandler(logging.StreamHandler())  # a call is repeated: the user waits
+    signal.signal(signal.SIGTERM, _end)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup has it ignored
+        signal.signal(signal.SIGHUP, _end)
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()
@@ -105,9 +112,11 @@ def main() -> None:
     sys.exit(code)
 
 
-def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
+def _end(number: int, _frame: FrameType | None) -> NoReturn:
     """Unwinds the stack, so that a lease is released."""
-    raise SystemExit(TERMINATED)
+    if hasattr(signal, "SIGHUP"):  # a closed terminal sends it more than once, and must not end the release
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    raise SystemExit(128 + number)
 
 
 def _failed(error: DotWrapperError, chosen: Format) -> int:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from dot_wrapper.cli.exit_codes import REFUSED
-from dot_wrapper.cli.output import Json, counted, print_json, print_rows, progress_bar, say
+from dot_wrapper.cli.output import Json, counted, print_json, print_rows, progress_bar, say, utc
 from dot_wrapper.cli.session import open_ledger
 from dot_wrapper.sources.catalogue.reader import read_catalogue
 from dot_wrapper.sources.catalogue.recorder import define as define_entries
@@ -68,11 +68,12 @@ def _described(candidate: Mapping[str, Any]) -> Iterator[str]:
         "max_age": "verified for {}",
         "supersedes": "supersedes {}",
         "superseded_by": "superseded by {}",
-        "source_time": "made of what is of {:%Y-%m-%d %H:%M:%S %Z}",
+        "source_time": "made of what is of {}",
     }
     for name, text in templates.items():
         if candidate[name]:
-            yield text.format(candidate[name])
+            value = candidate[name]
+            yield text.format(utc(value) if name == "source_time" else value)
 
 
 @commands.command("define")

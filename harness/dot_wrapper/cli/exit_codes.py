@@ -9,5 +9,6 @@ REFUSED: Final = 3
 NOT_VERIFIED: Final = 4
 FOUND: Final = 5
 PARTLY: Final = 8
+HUNG_UP: Final = 129
 INTERRUPTED: Final = 130
 TERMINATED: Final = 143

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
+import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -57,6 +61,52 @@ class Format:
     as_json: bool = False
 
 
+class _UntilTheReaderLeaves(io.FileIO):
+    """A file descriptor whose output is dropped once it cannot be read any more: the pipe's reader has ended (``| head -1``), or the
+    terminal is closed. What the command does, and its exit code, do not depend on who reads."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(descriptor, "wb", closefd=False)
+        self._is_terminal = self.isatty()
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            if error.errno != errno.EPIPE and not (error.errno == errno.EIO and self._is_terminal):
+                raise
+            _to_null(self.fileno())
+            return len(data)
+
+
+def open_streams() -> None:
+    """Makes standard output and standard error of this process survive their readers. One that is closed from the start is dropped; a
+    character that the terminal cannot show is printed as its escape."""
+    for descriptor, name in ((1, "stdout"), (2, "stderr")):
+        stream = getattr(sys, name)
+        if stream is None:
+            _to_null(descriptor)
+        raw = _UntilTheReaderLeaves(descriptor)
+        unbuffered = stream is not None and stream.write_through
+        # Unbuffered, the interpreter has the raw stream as the buffer, as here.
+        buffer: Any = raw if unbuffered else io.BufferedWriter(raw)
+        opened = io.TextIOWrapper(
+            buffer,
+            encoding=stream and stream.encoding,
+            errors="backslashreplace",
+            line_buffering=stream is not None and stream.line_buffering,
+            write_through=unbuffered,
+        )
+        setattr(sys, name, opened)
+
+
+def _to_null(descriptor: int) -> None:
+    null = os.open(os.devnull, os.O_WRONLY)
+    if null != descriptor:
+        os.dup2(null, descriptor)
+        os.close(null)
+
+
 def _choose_json(context: typer.Context, as_json: bool) -> bool:
     context.obj.as_json = as_json
     return as_json
@@ -66,7 +116,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a tabl
 
 
 def print_json(value: object) -> None:
-    """Prints one JSON document on standard output; times in ISO 8601, ids as text."""
+    """Prints one JSON document on standard output; times in ISO 8601 and UTC, ids as text."""
     typer.echo(json.dumps(value, indent=2, default=_jsonable))
 
 
@@ -114,9 +164,11 @@ def counted(count: int, thing: str) -> str:
     return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
-def local(time: datetime) -> str:
-    """A time without its zone, in the zone of this machine."""
-    return time.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+def utc(time: datetime | str, precision: str = "seconds") -> str:
+    """A time in UTC, which it says. What is no time of Python's comes as PostgreSQL's text, in UTC as well, see ``client.database``."""
+    if isinstance(time, str):
+        return time
+    return f"{time.astimezone(UTC).replace(tzinfo=None).isoformat(' ', precision)} UTC"
 
 
 def age(time: datetime) -> str:
@@ -171,7 +223,7 @@ def _cell(value: object) -> str:
         case bool():
             return "yes" if value else "no"
         case datetime():
-            return local(value)
+            return utc(value)
         case list():
             return ", ".join(map(_cell, value))
         case dict():
@@ -181,4 +233,4 @@ def _cell(value: object) -> str:
 
 
 def _jsonable(value: object) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
+    return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else str(value)

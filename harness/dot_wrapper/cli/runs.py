@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from operator import eq, ge, lt
 from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 import typer
 
-from dot_wrapper.cli.output import Json, counted, local, print_json, print_rows, say
+from dot_wrapper.cli.output import Json, counted, print_json, print_rows, say, utc
 from dot_wrapper.cli.session import open_ledger
 from dot_wrapper.client.calls import EvidenceType
 from dot_wrapper.client.errors import InputError, UnknownReference
@@ -105,8 +105,8 @@ def runs(
             {
                 "run": f"{run['process_run_id']}\n{run['process_candidate_code']}",
                 "state": f"{run['end_state']}\n{GRADES[run['evidence_type']]}",
-                "at": f"{local(run['observed_at'])}\n{run['actor']}"
-                + (f"\n{local(run['occurred_at'])}" if run["occurred_at"] else ""),
+                "at": f"{utc(run['observed_at'])}\n{run['actor']}"
+                + (f"\n{utc(run['occurred_at'])}" if run["occurred_at"] else ""),
             }
             for run in found
         ],
@@ -172,7 +172,7 @@ def _print_run(run: dict[str, Any]) -> None:
     print_rows(
         [
             {
-                "at": f"{local(row['observed_at'])}.{row['observed_at'].microsecond // 1000:03}",
+                "at": utc(row["observed_at"], "milliseconds"),
                 "what": row.get("component_role", "header"),
                 "status": row["status"],
             }
@@ -269,7 +269,8 @@ def _time(option: str, given: str | None) -> datetime | None:
     if given is None:
         return None
     try:
-        return datetime.fromisoformat(given).astimezone()
+        time = datetime.fromisoformat(given.removesuffix(" UTC"))  # as it is printed
+        return time if time.tzinfo else time.replace(tzinfo=UTC)
     except (ValueError, OverflowError) as error:
         raise InputError(
             f"{option}: {given!a} is no time; write for instance 2026-11-21 or 2026-11-21T14:30"

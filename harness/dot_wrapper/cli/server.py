@@ -149,7 +149,8 @@ def psql(context: typer.Context) -> None:
     """
     _warn_if_database_url()
     program = embedded.bin_folder() / "psql"
-    os.execv(program, [str(program), embedded.start(), *context.args])  # noqa: S606  psql replaces this process
+    arguments = [str(program), embedded.start(), *context.args]
+    os.execve(program, arguments, embedded.without_libpq_settings(os.environ))  # noqa: S606  psql replaces this process
 
 
 def _warn_if_database_url() -> None:

@@ -26,8 +26,13 @@ def connect() -> psycopg.Connection[tuple[Any, ...]]:
 
 
 def database_url() -> str:
-    """``DATABASE_URL``; when it is not set, the URL of the embedded server, which is started if it does not run."""
-    return embedded.start() if _is_embedded() else database.conninfo()
+    """``DATABASE_URL``; when it is not set, the URL of the embedded server, which is started if it does not run. Then the variables by
+    which libpq is told where and how to connect do not count: they are meant for another server, and leave this process."""
+    if not _is_embedded():
+        return database.conninfo()
+    for name in os.environ.keys() - embedded.without_libpq_settings(os.environ).keys():
+        del os.environ[name]
+    return embedded.start()
 
 
 def open_ledger() -> Ledger:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from dot_wrapper.cli.output import Json, counted, print_json, print_rows, say
+from dot_wrapper.cli.output import Json, counted, print_json, print_rows, say, utc
 from dot_wrapper.cli.session import open_ledger
 
 app = typer.Typer()
@@ -119,7 +119,7 @@ def preflight_attest(
     if as_json:
         print_json({"check_name": check, "verdict": verdict, "expires_at": expires_at})
     else:
-        say(f"{check}: {verdict} until {expires_at:%Y-%m-%d %H:%M:%S %Z}")
+        say(f"{check}: {verdict} until {utc(expires_at)}")
 
 
 @app.command()
@@ -143,4 +143,4 @@ def attest(
     if as_json:
         print_json({"mechanism": mechanism, "present": present, "attested_at": attested_at})
     else:
-        say(f"{mechanism}: {'present' if present else 'absent'}, attested at {attested_at:%Y-%m-%d %H:%M:%S %Z}")
+        say(f"{mechanism}: {'present' if present else 'absent'}, attested at {utc(attested_at)}")

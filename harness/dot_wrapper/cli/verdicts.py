@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from dot_wrapper.cli.output import Json, age, counted, local, print_json, print_rows, say, short_name
+from dot_wrapper.cli.output import Json, age, counted, print_json, print_rows, say, short_name, utc
 from dot_wrapper.cli.runs import GRADES, OfCandidate, run_by_id, summary_of, verdict_of_run
 from dot_wrapper.cli.session import open_ledger
 from dot_wrapper.client.errors import UnknownReference
@@ -104,7 +104,7 @@ def _shown(row: dict[str, Any], wide: bool) -> dict[str, str]:
     return {
         "name": f"{name(row['process_candidate_code'])}\n  of {name(row['producer_dot_code'])}",
         "seen": f"{row['last_seen']}{failures}\nby {row['actor']}" if row["last_seen"] else "never",
-        "when": f"{local(row['ran_at'])}\n{GRADES[row['last_seen_as']]}" if row["ran_at"] else "",
+        "when": f"{utc(row['ran_at'])}\n{GRADES[row['last_seen_as']]}" if row["ran_at"] else "",
         "verdict": "\n".join(filter(None, (verdict, ", ".join(remarks)))),
     }
 
@@ -173,10 +173,10 @@ def _print_candidate(verdict: dict[str, Any]) -> None:
         say(f"superseded by {verdict['superseded_by']}: it takes simulations only")
     if verdict["latest_real_run_id"]:
         at = verdict["latest_real_run_at"]
-        say(f"latest real run: {verdict['latest_real_run_id']} at {local(at)}, {age(at)}")
+        say(f"latest real run: {verdict['latest_real_run_id']} at {utc(at)}, {age(at)}")
     if verdict["last_verified_run_id"] and not verdict["verified"]:
         at = verdict["last_verified_at"]
-        say(f"last verified run: {verdict['last_verified_run_id']} at {local(at)}, {age(at)}; a newer one is not")
+        say(f"last verified run: {verdict['last_verified_run_id']} at {utc(at)}, {age(at)}; a newer one is not")
 
 
 @app.command()

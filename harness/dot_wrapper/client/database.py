@@ -14,6 +14,8 @@ from typing import Any, Final
 
 import psycopg
 from psycopg import sql
+from psycopg.abc import Buffer
+from psycopg.types.datetime import TimestamptzLoader
 
 from dot_wrapper.client.errors import ForeignSchema, NoDatabase
 
@@ -26,8 +28,35 @@ they would run with the rights of this login. SET itself looks up no name."""
 # A foreign schema of that name would run foreign code, which can leave a role that is set for a transaction.
 _IS_OURS: Final = "not exists (select from pg_namespace n where n.nspname = 'dot' and n.nspowner is distinct from to_regrole('dot_owner'))"
 
+FORMATS: Final = ", ".join(
+    f"pg_catalog.set_config('{name}', '{value}', true)"
+    for name, value in {
+        "DateStyle": "ISO, MDY",
+        "IntervalStyle": "postgres",
+        "TimeZone": "UTC",
+        "bytea_output": "hex",
+        "extra_float_digits": "1",
+        "array_nulls": "on",
+        "transform_null_equals": "off",
+        "quote_all_identifiers": "off",
+    }.items()
+)
+"""How values are sent, in every transaction of ours, whatever the database or the login has set: what psycopg reads, with nothing
+lost, and times in UTC. For the transaction alone, because a session may be a pooler's. What a SELECT is made of."""
+
 # Sent as one query, which is one transaction.
 _BACKEND: Final = f"{PIN}; select pg_catalog.pg_backend_pid()"
+
+
+class _Time(TimestamptzLoader):
+    """A host's tables may hold times that Python has none for: ``infinity``, or a year outside 1 to 9999. They come as PostgreSQL's text,
+    in UTC."""
+
+    def load(self, data: Buffer) -> Any:
+        try:
+            return super().load(data)
+        except psycopg.DataError:
+            return bytes(data).decode()
 
 
 def conninfo() -> str:
@@ -69,6 +98,7 @@ def connect(url: str | None = None, application_name: str = "dot-wrapper") -> ps
         connection = psycopg.connect(
             _target(url), autocommit=True, client_encoding="utf8", application_name=application_name
         )
+    connection.adapters.register_loader("timestamptz", _Time)
     try:
         if not is_direct(connection):
             connection.prepare_threshold = None
@@ -84,6 +114,7 @@ async def connect_async(url: str | None = None) -> psycopg.AsyncConnection[tuple
         connection = await psycopg.AsyncConnection.connect(
             _target(url), autocommit=True, client_encoding="utf8", application_name="dot-wrapper"
         )
+    connection.adapters.register_loader("timestamptz", _Time)
     try:
         if not await is_direct_async(connection):
             connection.prepare_threshold = None
@@ -136,7 +167,7 @@ async def is_direct_async(connection: AsyncConnection) -> bool:
 def reading(connection: psycopg.Connection[Any]) -> Iterator[psycopg.Connection[Any]]:
     """One read-only transaction as the login itself."""
     with connection.transaction():
-        connection.execute(f"{PIN}; set transaction read only")
+        connection.execute(f"{PIN}; set transaction read only; select {FORMATS}")
         yield connection
 
 
@@ -166,8 +197,8 @@ async def transaction_async(connection: AsyncConnection, role: str) -> AsyncIter
 def _as_role(role: str) -> sql.Composed:
     return sql.SQL(
         "{}; set local role {}; select {}, case current_setting('synchronous_commit')"
-        " when 'off' then set_config('synchronous_commit', 'on', true) end"
-    ).format(sql.SQL(PIN), sql.Identifier(role), sql.SQL(_IS_OURS))
+        " when 'off' then set_config('synchronous_commit', 'on', true) end, {}"
+    ).format(sql.SQL(PIN), sql.Identifier(role), sql.SQL(_IS_OURS), sql.SQL(FORMATS))
 
 
 def _require_own_schema(cursor: psycopg.Cursor[Any] | psycopg.AsyncCursor[Any]) -> None:

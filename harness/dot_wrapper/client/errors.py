@@ -247,8 +247,14 @@ def _differing(detail: str | None) -> tuple[str, ...]:
     return tuple(found.group(1).split(", ")) if found else ()
 
 
+def is_stale_plan(error: psycopg.Error) -> bool:
+    """Whether what the session has prepared may be out of date (0A000, "cached plan must not change result type"): the schema was
+    upgraded meanwhile. Nothing was done, and another session prepares anew."""
+    return error.sqlstate == "0A000"
+
+
 def is_retryable(error: psycopg.Error) -> bool:
-    """Whether the same call may succeed when it is repeated: 40001, 40P01, or a lost connection."""
+    """Whether the same call may succeed when it is repeated: 40001, 40P01, a plan that is out of date, or a lost connection."""
     if error.sqlstate is None:
         return isinstance(error, psycopg.OperationalError)  # the connection was lost or refused
-    return error.sqlstate in ("40001", "40P01") or error.sqlstate.startswith(("08", "57P"))
+    return error.sqlstate in ("40001", "40P01") or is_stale_plan(error) or error.sqlstate.startswith(("08", "57P"))

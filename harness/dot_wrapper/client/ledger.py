@@ -29,7 +29,14 @@ from psycopg.rows import dict_row
 
 from dot_wrapper.client import calls, database
 from dot_wrapper.client.calls import Call, Observation, ObservedLine, Parameters, Steps
-from dot_wrapper.client.errors import DatabaseUnavailable, InputError, LedgerInUse, from_database, is_retryable
+from dot_wrapper.client.errors import (
+    DatabaseUnavailable,
+    InputError,
+    LedgerInUse,
+    from_database,
+    is_retryable,
+    is_stale_plan,
+)
 from dot_wrapper.client.steps import drive, drive_async
 
 if TYPE_CHECKING:
@@ -143,6 +150,8 @@ class _Calls(Generic[C]):
                     may_repeat = self._connected_once
                     if self._connection is not None and self._connection.closed:
                         may_repeat, was_sent = repeatable, True
+                    elif self._connection is not None and is_stale_plan(error):
+                        yield self._connection.close
                     may_repeat = may_repeat and time.monotonic() < end
                     seconds = _pause(error, attempt, role, may_repeat=may_repeat, was_sent=was_sent)
                 finally:

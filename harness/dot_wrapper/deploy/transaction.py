@@ -22,7 +22,7 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from dot_wrapper.client.database import PIN, connect_for_alembic, libpq
+from dot_wrapper.client.database import FORMATS, PIN, connect_for_alembic, libpq
 from dot_wrapper.client.errors import READ_ONLY_HINT, NoDatabase
 from dot_wrapper.deploy.frozen_sql import statement
 from dot_wrapper.deploy.guards import (
@@ -294,7 +294,7 @@ from (
 
 
 def _in_the_way(connection: Connection) -> str | None:
-    connection.exec_driver_sql(PIN)
+    connection.exec_driver_sql(f"{PIN}; select {FORMATS}")
     found: str | None = connection.execute(_IN_THE_WAY).scalar()
     connection.rollback()
     return found

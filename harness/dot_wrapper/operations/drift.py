@@ -172,7 +172,7 @@ def beside(connection: psycopg.Connection[Any]) -> Report:
     context = Context(connection.info.server_version, connection.info.dbname, state.amendment)
     try:
         with connection.transaction(force_rollback=True):
-            connection.execute(f"{database.PIN}; set local lock_timeout = '5s'")
+            connection.execute(f"{database.PIN}; set local lock_timeout = '5s'; select {database.FORMATS}")
             live = rows(connection)
             for text in (TRUST, _MAY_RENAME, "alter schema dot rename to dot_live_beside_head", "reset role"):
                 connection.execute(text.encode())

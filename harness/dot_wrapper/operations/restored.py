@@ -105,7 +105,7 @@ def restore(
 
 def _restore(connection: psycopg.Connection[Any], actor: str, reason: str, dry_run: bool) -> Report:
 
-    for text in (database.PIN, SETTINGS, TRUST, QUEUE, GIVE_UP_EARLY):
+    for text in (database.PIN, f"select {database.FORMATS}", SETTINGS, TRUST, QUEUE, GIVE_UP_EARLY):
         connection.execute(_statement(text))
     (standby,) = _select(connection, "select pg_is_in_recovery() as is_one")
     if standby["is_one"]:
