@@ -46,6 +46,7 @@ def test_a_command_that_executes_gives_runs(tmp_path: Path, which: str) -> None:
         ({"which": "build", "empty": True}, "dbt build --empty"),
         ({"which": "run", "empty": True}, "dbt run --empty"),
         ({"invocation_command": "dbt compile --select a"}, "dbt compile"),
+        ({"empty": True}, "dbt with --empty"),
     ],
 )
 def test_another_gives_the_catalogue_alone(tmp_path: Path, args: Json, said: str) -> None:
@@ -55,6 +56,16 @@ def test_another_gives_the_catalogue_alone(tmp_path: Path, args: Json, said: str
         assert (len(read.nodes), len(read.pairs)) == (2, 1)
         assert (list(read.runs), len(read.runs), read.results, read.invocation_ids) == ([], 0, 0, ())
         assert (read.executed_nothing, read.left_out) == ((said,), ())
+
+
+def test_what_it_reports_of_nodes_that_are_none_is_not_looked_at(tmp_path: Path) -> None:
+    inline = run_result("sql_operation.shop.inline_query", status="success")
+    project(tmp_path, manifest_of(), run_results_of(inline, args={"which": "show"}))
+    assert read_dbt(tmp_path).left_out == ()
+    (tmp_path / "target" / "run_results.json").unlink()
+    one, other = (finished("model.shop.gone", name) for name in ("01-a", "02-b"))
+    write(tmp_path / "logs" / "dbt.jsonl", lines_of(one, arguments("dbt compile"), other, arguments("dbt run", "02-b")))
+    assert [one.place for one in read_dbt(tmp_path).left_out] == ["line 3"]
 
 
 @pytest.mark.parametrize("empty", [False, None])
@@ -67,7 +78,7 @@ def test_without_a_command_tests_that_were_compiled_say_that_nothing_ran(tmp_pat
     project(tmp_path, manifest_of(), run_results_of(*COMPILED))
     read = read_dbt(tmp_path)
     assert (len(read.runs), read.left_out) == (0, ())
-    assert read.executed_nothing == ("a command that compiled tests, as `dbt compile` does,",)
+    assert read.executed_nothing == ("a command that compiles tests, as `dbt compile` does,",)
     project(tmp_path, manifest_of(), run_results_of(*RESULTS))
     assert len(read_dbt(tmp_path).runs) == 1
 

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.skipif(not DATA.exists(), reason="the inputs are not be
         ("09_dbt_parse_then_import", cli.DONE, 1, 0, "no results yet: run `dbt build`"),
         ("10_docs_generate_last", cli.DONE, 1, 0, "dbt docs generate executed nothing"),
         ("11_warn_reported_as_passed", cli.DONE, 1, 1, "1 warned"),
-        ("14_json_log_with_a_warning_line", cli.PARTLY, 1, 1, "dbt.log: line 2: no event of a structured log"),
+        ("14_json_log_with_a_warning_line", cli.PARTLY, 1, 1, "dbt.log: line 2: no event of dbt's structured log"),
         ("16_unit_test_is_no_pair", cli.DONE, 2, 2, "dbt failed: 1 of 3 nodes failed, 2 skipped"),
     ],
 )

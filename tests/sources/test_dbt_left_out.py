@@ -274,7 +274,7 @@ class TestResults:
         around = lines_of(finished(MODEL, status="success")).encode(), lines_of(finished()).encode()
         write(tmp_path / "logs" / "dbt.log", around[0] + b"\n" + line + b"\n" + around[1])
         read, left = left_out_of(tmp_path)
-        assert left == ["line 3: no event of a structured log: no JSON of dbt"]
+        assert left == ["line 3: no event of dbt's structured log"]
         (run,) = read.runs
         assert run.producer
         assert run.verifier

@@ -123,7 +123,7 @@ def _print_summary(summary: ImportSummary) -> None:
 
 def _remarks(summary: ImportSummary) -> Iterator[str]:
     """What the figures do not say."""
-    if not summary.has_results:
+    if not (summary.results or summary.executed_nothing or summary.left_out_number):
         yield "no results yet: run `dbt build`" + (
             f"; {summary.text_log} is no structured log, which dbt writes with `--log-format-file json`"
             if summary.text_log
@@ -146,7 +146,7 @@ def _remarks(summary: ImportSummary) -> Iterator[str]:
     )
     for one in summary.successors:
         yield f"pair changed: {one.test} is of {one.producer}: {one.candidate} supersedes {one.supersedes}"
-    yield from _first(f"left the project: {code}" for code in summary.retired)
+    yield from _first(f"retired: {code} left the project" for code in summary.retired)
     yield from _first(f"renamed: {name} is {code}" for code, name in summary.renamed.items())
     for part in summary.left_out:
         yield f"left out: {part}"

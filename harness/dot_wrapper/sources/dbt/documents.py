@@ -71,6 +71,11 @@ class LeftOutList:
         if len(self.entries) < LISTED:
             self.entries.append(one)
 
+    def extend(self, others: LeftOutList) -> None:
+        for one in others.entries:
+            self.add(one)
+        self.number += others.number - len(others.entries)
+
     def of(self, file: object) -> LeaveOut:
         return lambda place, reason: self.add(LeftOut(str(file), place, reason))
 

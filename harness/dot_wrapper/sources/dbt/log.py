@@ -111,6 +111,4 @@ def _event(line: str | bytes) -> _Event | None:
 
 
 def _no_event(first: int, last: int) -> tuple[str, str]:
-    return (
-        f"line {first}" if first == last else f"lines {first} to {last}"
-    ), "no event of a structured log: no JSON of dbt"
+    return (f"line {first}" if first == last else f"lines {first} to {last}"), "no event of dbt's structured log"

@@ -7,14 +7,14 @@ that finished at least one of the two is one run of that pair.
 from __future__ import annotations
 
 import os.path
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from pydantic_core import from_json
 
-from dot_wrapper.sources.dbt.documents import DbtInputError, LeaveOut, LeftOut, LeftOutList, encoding_of
+from dot_wrapper.sources.dbt.documents import DbtInputError, LeftOut, LeftOutList, encoding_of
 from dot_wrapper.sources.dbt.log import Log
 from dot_wrapper.sources.dbt.manifest import TESTS, AttachedTest, Node, read_manifest
 from dot_wrapper.sources.dbt.results import Command, Result, read_run_results
@@ -85,7 +85,9 @@ def read_dbt(
             counted.add(invocation_id, result.unique_id)
     except OSError as error:
         raise DbtInputError(f"{error.filename or target_dir}: cannot be read: {error.strerror}") from error
-    executing = {name: one for name, one in counted.invocations.items() if reported.executes(name, left_out)}
+    executing = {name: one for name, one in counted.invocations.items() if reported.executes(name)}
+    for unusable in reported.unusable():
+        left_out.extend(unusable)
     if strict and left_out.number:
         more = f"; {left_out.number} such places in all" if left_out.number > 1 else ""
         raise DbtInputError(f"{left_out.entries[0]}{more}")
@@ -127,31 +129,19 @@ class _Reported:
         self._held: list[tuple[str, Result]] = []
         self._log: Log | None = None
         self._commands: dict[str, Command] = {}
-        # Tests with a result that says that they were compiled, by invocation.
-        self._compiled: dict[str, LeftOutList] = {}
+        # By invocation: what is left out of it where it executed nodes, and whether it reports tests as compiled.
+        self._unusable: dict[str, LeftOutList] = {}
+        self._compiled: set[str] = set()
         self.text_log: Path | None = None
 
     def first(self, left_out: LeftOutList) -> Iterator[tuple[str, Result]]:
         """Invocation and result, in the order read."""
         if self._path is None:
             return
-        leave_out = left_out.of(self._path)
         if _is_log(self._path) if self._named else self._path.name != "run_results.json":
-            self._log = Log(self._path)
-            self._commands = self._log.commands
-            problems = LeftOutList()
-            yield from self._of_manifest(self._log.results(problems.of(self._path)), problems.of(self._path))
-            if problems.number and not self._log.events:
-                if self._named:
-                    raise DbtInputError(
-                        f"{self._path}: {problems.entries[0].place}: not a structured log; {_HOW_TO_LOG}"
-                    )
-                self.text_log = self._path
-                return
-            for one in problems.entries:
-                left_out.add(one)
-            left_out.number += problems.number - len(problems.entries)
+            yield from self._first_of_log(self._path, left_out)
             return
+        leave_out = left_out.of(self._path)
         try:
             invocation_id, command, results = read_run_results(self._path, leave_out)
         except DbtInputError as error:
@@ -160,48 +150,56 @@ class _Reported:
             leave_out("", str(error).removeprefix(f"{self._path}: "))
             return
         self._commands[invocation_id] = command
-        self._held = list(self._of_manifest(((place, invocation_id, one) for place, one in results), leave_out))
+        self._held = list(self._of_manifest(((place, invocation_id, one) for place, one in results), self._leave_out))
         yield from self._held
+
+    def _first_of_log(self, path: Path, left_out: LeftOutList) -> Iterator[tuple[str, Result]]:
+        self._log = Log(path)
+        self._commands = self._log.commands
+        lines = LeftOutList()
+        yield from self._of_manifest(self._log.results(lines.of(path)), self._leave_out)
+        if self._log.events or not lines.number:
+            left_out.extend(lines)
+        elif self._named:
+            raise DbtInputError(f"{path}: {lines.entries[0].place}: not a structured log; {_HOW_TO_LOG}")
+        else:
+            self.text_log = path
 
     def again(self) -> Iterable[tuple[str, Result]]:
         """The same once more."""
         if self._log is None:
             return self._held
-        return self._of_manifest(self._log.results(lambda _place, _reason: None), lambda _place, _reason: None)
+        return self._of_manifest(self._log.results(lambda *_: None), lambda *_: None)
 
-    def executes(self, invocation_id: str, left_out: LeftOutList) -> bool:
-        """Whether an invocation executed its nodes. One that did, and reports tests that were compiled, has these left out."""
-        compiled = self._compiled.get(invocation_id)
+    def executes(self, invocation_id: str) -> bool:
+        """Whether an invocation executed its nodes. Where its command is not known, compiled tests say that it did not."""
         executes = self._commands.get(invocation_id, Command()).executes
-        if executes is None:
-            return compiled is None
-        if executes and compiled:
-            for one in compiled.entries:
-                left_out.add(one)
-        return executes
+        return invocation_id not in self._compiled if executes is None else executes
 
-    def executed_nothing(self) -> Iterator[str]:
+    def unusable(self) -> Iterator[LeftOutList]:
+        """What is left out of the invocations that executed nodes."""
+        return (one for invocation_id, one in self._unusable.items() if self.executes(invocation_id))
+
+    def executed_nothing(self) -> list[str]:
         """The commands of the invocations that executed nothing, each once."""
-        commands = {str(one) for one in self._commands.values() if one.executes is False}
-        for invocation_id in self._compiled:
-            if self._commands.get(invocation_id, Command()).executes is None:
-                commands.add("a command that compiled tests, as `dbt compile` does,")
-        yield from sorted(commands)
+        nothing = [one for one in (*self._commands, *self._compiled) if not self.executes(one)]
+        return sorted({str(self._commands.get(one, Command())) for one in nothing})
+
+    def _leave_out(self, invocation_id: str, place: str, reason: str) -> None:
+        self._unusable.setdefault(invocation_id, LeftOutList()).of(self._path)(place, reason)
 
     def _of_manifest(
-        self, results: Iterable[tuple[str, str, Result]], leave_out: LeaveOut
+        self, results: Iterable[tuple[str, str, Result]], leave_out: Callable[[str, str, str], None]
     ) -> Iterator[tuple[str, Result]]:
         for place, invocation_id, result in results:
-            kind = self._kinds.get(result.unique_id)
+            name, kind = result.unique_id, self._kinds.get(result.unique_id)
             if kind is None:
-                leave_out(
-                    place,
-                    f"{result.unique_id} is not in {self._manifest}: results and manifest must be of the same state of the project",
-                )
+                same = "results and manifest must be of the same state of the project"
+                leave_out(invocation_id, place, f"{name} is not in {self._manifest}: {same}")
             elif kind in TESTS and result.status == "success":
                 # A test that ran has status pass, warn, fail or error: counting this would record a verification that did not happen.
-                reason = f"{result.unique_id} has status 'success': the test was compiled, not run"
-                self._compiled.setdefault(invocation_id, LeftOutList()).of(self._path)(place, reason)
+                self._compiled.add(invocation_id)
+                leave_out(invocation_id, place, f"{name} has status 'success': the test was compiled, not run")
             else:
                 yield invocation_id, result
 

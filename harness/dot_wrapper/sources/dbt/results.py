@@ -56,9 +56,10 @@ class Command:
         return False if self.empty else None if self.which is None else self.which in EXECUTING
 
     def __str__(self) -> str:
-        words = {"generate": "docs generate", "freshness": "source freshness"}
-        which = self.which or ""
-        return f"dbt {words.get(which, which)}{' --empty' if self.empty else ''}"
+        if self.which is None and not self.empty:
+            return "a command that compiles tests, as `dbt compile` does,"
+        words = {None: "with", "generate": "docs generate", "freshness": "source freshness"}
+        return f"dbt {words.get(self.which, self.which)}{' --empty' if self.empty else ''}"
 
 
 def command_of(args: Mapping[str, Any]) -> Command:

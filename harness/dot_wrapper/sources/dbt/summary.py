@@ -69,7 +69,6 @@ class ImportSummary:
     results: int
     unpaired_results: int
     invocations: int
-    has_results: bool
     text_log: str | None
     executed_nothing: tuple[str, ...]
     several: Mapping[str, tuple[str, ...]]
@@ -105,7 +104,6 @@ class ImportSummary:
             results=given.results,
             unpaired_results=given.unpaired_results,
             invocations=len(given.invocation_ids),
-            has_results=given.results_path is not None and given.text_log is None,
             text_log=None if given.text_log is None else str(given.text_log),
             executed_nothing=given.executed_nothing,
             several=given.several,
