@@ -43,7 +43,7 @@ def board(
         return
     for row in rows:
         row |= _shown(row, wide)
-    columns = {"name": "candidate", "seen": "last seen", "when": "when", "verdict": "verified"}
+    columns = {"name": "candidate", "seen": "last seen", "when": "when, UTC", "verdict": "verified"}
     if wide:
         columns |= {"simulated_runs": "sim", "dry_runs": "dry", "real_runs": "real"}
     print_rows(rows, columns, unfolded="when")
@@ -93,7 +93,7 @@ def _board(
 def _shown(row: dict[str, Any], wide: bool) -> dict[str, str]:
     """The cells of a row of the board, two lines each."""
     name = str if wide else short_name
-    failures = f", {counted(row['failures'], 'failure')}" if row["failures"] else ""
+    failures = f" ({row['failures']})" if row["failures"] else ""
     # What follows from the columns beside it is not said again.
     remarks = [word for word in row["reasons"] if word not in ("no_run", "no_real_run")] + row["caveats"]
     if row["superseded_by"]:
@@ -104,7 +104,7 @@ def _shown(row: dict[str, Any], wide: bool) -> dict[str, str]:
     return {
         "name": f"{name(row['process_candidate_code'])}\n  of {name(row['producer_dot_code'])}",
         "seen": f"{row['last_seen']}{failures}\nby {row['actor']}" if row["last_seen"] else "never",
-        "when": f"{utc(row['ran_at'])}\n{GRADES[row['last_seen_as']]}" if row["ran_at"] else "",
+        "when": f"{utc(row['ran_at'])[:16]}\n{GRADES[row['last_seen_as']]}" if row["ran_at"] else "",
         "verdict": "\n".join(filter(None, (verdict, ", ".join(remarks)))),
     }
 
