@@ -29,6 +29,7 @@ COMMANDS = (
     ("leases",),
     ("board",),
     ("why", "bakery.orders"),
+    ("require", "bakery.orders"),
     ("inventory",),
     ("funnel",),
     ("attest", "scheduler", "--absent", "--actor", "a", "--finding", "f"),

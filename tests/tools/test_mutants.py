@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from dot_wrapper.files import ROOT
 from support import Database
+from tools.mutants import run
 from tools.mutants.find import Mutant, find, unchanged
 from tools.mutants.run import KILLERS, SAMPLE, Verdict, equivalent_table, equivalents, report
 
@@ -122,6 +124,39 @@ def test_every_argument_for_a_survivor_belongs_to_a_mutant(mutants: list[Mutant]
 
 def test_the_page_on_proof_has_every_argument() -> None:
     assert equivalent_table() in (ROOT / "docs" / "internals" / "proof.md").read_text(encoding="utf-8")
+
+
+def test_the_changed_files_are_those_since_the_branch_left_main_or_since_the_parent_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "ROOT", tmp_path)
+    assert run.changed() == set(), "no repository"
+    views = tmp_path / "sql" / "views"
+    views.mkdir(parents=True)
+
+    def git(*arguments: str) -> None:
+        plain = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+        who = ("-c", "user.name=tester", "-c", "user.email=tester@example.org")
+        subprocess.run(["git", *who, *arguments], cwd=tmp_path, env=plain, check=True, capture_output=True)
+
+    def commit(name: str, text: str) -> None:
+        (views / f"{name}.sql").write_text(text)
+        git("add", "--all")
+        git("commit", "--quiet", "--message", name)
+
+    git("init", "--quiet", "--initial-branch=main")
+    commit("v_a", "1")
+    assert run.changed() == set(), "no parent"
+    commit("v_b", "1")
+    assert run.changed() == {"v_b"}
+    git("checkout", "--quiet", "-b", "branch")
+    commit("v_a", "2")
+    commit("v_c", "1")
+    assert run.changed() == {"v_a", "v_c"}
+    (views / "v_c.sql").unlink()
+    (views / "v_d.sql").write_text("1")
+    (tmp_path / "sql" / "roles.sql").write_text("1")
+    assert run.changed() == {"v_a", "v_d"}
 
 
 def test_a_sample_of_the_mutants_is_killed() -> None:
