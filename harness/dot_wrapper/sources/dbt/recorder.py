@@ -10,11 +10,10 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from threading import Lock
-from typing import Any, Final, Required, TypedDict, TypeVar
+from typing import Any, Final, TypeVar
 
 import psycopg
 from uuid_utils.compat import uuid7
@@ -26,8 +25,9 @@ from dot_wrapper.client.ledger import Ledger
 from dot_wrapper.sources.bulk import chunk_by_chunk, in_parallel, pipelined
 from dot_wrapper.sources.dbt.chains import place_in, stored_chains
 from dot_wrapper.sources.dbt.documents import instant
+from dot_wrapper.sources.dbt.dots import dots_of, register, retire, standing_of
 from dot_wrapper.sources.dbt.manifest import AttachedTest
-from dot_wrapper.sources.dbt.names import code_of, line_of
+from dot_wrapper.sources.dbt.names import line_of
 from dot_wrapper.sources.dbt.reader import DbtInput
 from dot_wrapper.sources.dbt.results import WRAPPER_STATUS, Result
 from dot_wrapper.sources.dbt.runs import PairRun
@@ -35,9 +35,6 @@ from dot_wrapper.sources.dbt.summary import Conflict, ImportSummary, Successor
 from dot_wrapper.text import escape_control_characters
 
 ACTOR: Final = "dbt-import"
-ENGINE: Final = "dbt"
-RETIRED: Final = "retired"
-"""The ``trigger_type`` of a DOT that the project does not have any more: nothing starts it."""
 NAME_LENGTH: Final = 1000
 """Characters of a name in the evidence of a result, which may have 8 KB in all."""
 RUNS_PER_TRANSACTION: Final = 1000
@@ -46,17 +43,6 @@ RUNS_PER_TRANSACTION: Final = 1000
 T = TypeVar("T")
 Progress = Callable[[str, int], None]
 """Called with what is being imported and how many were done since the last call."""
-
-
-class Dot(TypedDict, total=False):
-    """The arguments of ``register_dot``."""
-
-    code: Required[str]
-    category: str | None
-    execution_engine: str
-    script_path: str | None
-    file_path: str | None
-    trigger_type: str
 
 
 def import_dbt(
@@ -76,14 +62,14 @@ def import_dbt(
     done = progress or (lambda _what, _count: None)
     summary = ImportSummary.of(given)
     recorder = _Recorder(summary, actor, given.generated_at)
-    standing = ledger.transaction("dot_cataloguer", partial(_standing, given=given), repeatable=True)
-    store_dots = partial(recorder.store, ledger, "dot_cataloguer", _register)
+    standing = ledger.transaction("dot_cataloguer", partial(standing_of, given=given), repeatable=True)
+    store_dots = partial(recorder.store, ledger, "dot_cataloguer", register)
     for count in chunk_by_chunk(
-        _dots(given, standing), store_dots, lambda dot, why: recorder.refused(f"DOT {dot['code']}", why)
+        dots_of(given, standing), store_dots, lambda dot, why: recorder.refused(f"DOT {dot['code']}", why)
     ):
         done("DOTs", count)
     summary.retired = [dot["code"] for dot in standing.left]
-    store_retired = partial(recorder.store, ledger, "dot_cataloguer", _retire)
+    store_retired = partial(recorder.store, ledger, "dot_cataloguer", retire)
     for _ in chunk_by_chunk(standing.left, store_retired, lambda dot, why: recorder.refused(f"DOT {dot['code']}", why)):
         pass
     store_tests = partial(recorder.store, ledger, "dot_cataloguer", recorder.define)
@@ -110,73 +96,6 @@ def import_dbt(
     for outcome, count in given.runs.outcomes.items():
         summary.nodes.add(outcome, count)
     return summary
-
-
-@dataclass(frozen=True, slots=True)
-class _Standing:
-    """The catalogue's DOTs of the project before an import, where the project says its name.
-
-    Attributes:
-        is_older: whether a newer manifest of the project was imported before, as far as the candidates' times say.
-        active: their codes, without those that are retired.
-        left: those that the manifest does not have, as far as it is the newest.
-    """
-
-    is_older: bool = False
-    active: frozenset[str] = frozenset()
-    left: tuple[Dot, ...] = ()
-
-
-def _standing(connection: psycopg.Connection[Any], given: DbtInput) -> _Standing:
-    if not given.project:
-        return _Standing()
-    ((newest,),) = connection.execute(
-        "select max(source_time) from dot.v_process_candidate where split_part(verifier_dot_code, '.', 2) = %s",
-        (given.project,),
-    ).fetchall()
-    is_older = None not in (newest, given.generated_at) and newest > given.generated_at
-    rows = connection.execute(
-        """
-        select dot_code, category, script_path, file_path, trigger_type is not distinct from %s
-        from dot.v_dot_tool
-        where execution_engine = %s and split_part(dot_code, '.', 2) = %s
-        order by dot_code
-        """,
-        (RETIRED, ENGINE, given.project),
-    ).fetchall()
-    known = {code_of(name) for name in given.known}
-    left = [
-        Dot(
-            code=code,
-            category=category,
-            execution_engine=ENGINE,
-            script_path=script_path,
-            file_path=file_path,
-            trigger_type=RETIRED,
-        )
-        for code, category, script_path, file_path, _ in rows
-        if code not in known
-    ]
-    active = frozenset(code for code, *_, is_retired in rows if not is_retired)
-    # A manifest without nodes is more likely broken than the end of a project.
-    return _Standing(is_older, active, () if is_older or not given.nodes else tuple(left))
-
-
-def _dots(given: DbtInput, standing: _Standing) -> Iterator[Dot]:
-    """What to register: of an older manifest the DOTs that no newer one has, as retired."""
-    for node in given.nodes:
-        dot = Dot(
-            code=node.code,
-            category=code_of(node.resource_type),
-            execution_engine=ENGINE,
-            # What a person would search for, where the code is not the name itself.
-            script_path=None if node.code == node.unique_id else line_of(node.unique_id),
-            file_path=line_of(node.path),
-        )
-        if not standing.is_older:
-            yield dot
-        elif node.code not in standing.active:
-            yield {**dot, "trigger_type": RETIRED}
 
 
 class _Recorder:
@@ -248,15 +167,6 @@ class _Recorder:
         fields = refusal.fields if isinstance(refusal, PayloadMismatch) else ()
         reason = re.sub(r"^line \d+: ", "", refusal.reason)  # a line of the batch, whose numbers are not shown
         self._summary.conflicts.append(Conflict(what, reason, fields))
-
-
-def _register(connection: psycopg.Connection[Any], dots: Sequence[Dot]) -> Counter[str]:
-    outcomes = pipelined(connection, (calls.register_dot(**dot) for dot in dots))
-    return Counter(dots_created=outcomes.count("created"), dots_updated=outcomes.count("updated"))
-
-
-def _retire(connection: psycopg.Connection[Any], dots: Sequence[Dot]) -> Counter[str]:
-    return Counter(dots_retired=_register(connection, dots)["dots_updated"])
 
 
 def _observations(run: PairRun, candidate: str, actor: str) -> Iterator[Observation]:
