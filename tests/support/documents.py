@@ -51,9 +51,10 @@ _TEMPORARY = "|".join(sorted({"/tmp", re.escape(tempfile.gettempdir())}))  # noq
 NORMALISED: tuple[tuple[str, re.Pattern[str], str], ...] = (
     (
         "a point in time, as ISO, psql or the harness print it",
-        re.compile(r"\b\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d+)?(?: ?UTC|Z|[+-]\d\d(?::?\d\d)?)?"),
+        re.compile(r"\b\d{4}-\d\d-\d\d[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?: ?UTC|Z|[+-]\d\d(?::?\d\d)?)?"),
         "<time>",
     ),
+    ("how long ago that is", re.compile(r"\b\d+ (?:s|min|h|d) ago\b"), "<age>"),
     ("a path in the temporary folder", re.compile(rf"(?:{_TEMPORARY})/[\w.@+/-]*"), "<temporary path>"),
     ("a port", re.compile(r"\b(port[= ]|localhost:|127\.0\.0\.1:)\d+"), r"\1<port>"),
     ("the width of a table's rule", re.compile(r"-{3,}"), "---"),
