@@ -187,11 +187,12 @@ class TestChanges:
         summary = imported(ledger, second)
         assert (summary.retired, summary.dots_retired) == ([OTHER, TEST], 2)
         assert imported(ledger, second).nothing_new
-        retired = {code for code, dot in catalogue(db).items() if dot["trigger_type"] == "retired"}
+        retired = {code for code, dot in catalogue(db).items() if dot["category"].startswith("retired.")}
         assert (retired, catalogue(db)[OTHER]["file_path"]) == ({OTHER, TEST}, "models/c.sql")
         assert imported(ledger, first).nothing_new  # an older manifest says nothing of today
         assert imported(ledger, third).retired == []
-        assert {dot["trigger_type"] for dot in catalogue(db).values()} == {None}
+        assert {dot["category"] for dot in catalogue(db).values()} == {"model", "test"}
+        assert {dot["trigger_type"] for dot in catalogue(db).values()} == {None}, "which the inventory counts"
 
     def test_so_also_where_the_older_manifest_comes_later(self, db: Database, ledger: Ledger, tmp_path: Path) -> None:
         whole = {MODEL: node(original_file_path="old.sql"), TEST: node("test", attached_node=MODEL), OTHER: node()}
@@ -199,7 +200,7 @@ class TestChanges:
         imported(ledger, project(tmp_path / "2", manifest_of(later, generated_at=DAYS[1])))
         assert imported(ledger, project(tmp_path / "1", manifest_of(whole, generated_at=DAYS[0]))).retired == []
         dots = catalogue(db)
-        assert {code for code, dot in dots.items() if dot["trigger_type"] == "retired"} == {OTHER, TEST}
+        assert {code for code, dot in dots.items() if dot["category"].startswith("retired.")} == {OTHER, TEST}
         assert dots[MODEL]["file_path"] == "models/orders.sql"
 
     def test_another_project_and_a_bad_entry_have_not_left(self, ledger: Ledger, tmp_path: Path) -> None:

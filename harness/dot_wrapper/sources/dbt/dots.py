@@ -15,8 +15,8 @@ from dot_wrapper.sources.dbt.names import code_of, line_of
 from dot_wrapper.sources.dbt.reader import DbtInput
 
 ENGINE: Final = "dbt"
-RETIRED: Final = "retired"
-"""The ``trigger_type`` of a DOT that the project does not have any more: nothing starts it."""
+RETIRED: Final = "retired."
+"""What the category of a DOT begins with that the project does not have any more."""
 
 
 class Dot(TypedDict, total=False):
@@ -27,7 +27,6 @@ class Dot(TypedDict, total=False):
     execution_engine: str
     script_path: str | None
     file_path: str | None
-    trigger_type: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ def standing_of(connection: psycopg.Connection[Any], given: DbtInput) -> Standin
     is_older = None not in (newest, given.generated_at) and newest > given.generated_at
     rows = connection.execute(
         """
-        select dot_code, category, script_path, file_path, trigger_type is not distinct from %s
+        select dot_code, category, script_path, file_path, coalesce(starts_with(category, %s), false)
         from dot.v_dot_tool
         where execution_engine = %s and split_part(dot_code, '.', 2) = %s
         order by dot_code
@@ -67,13 +66,12 @@ def standing_of(connection: psycopg.Connection[Any], given: DbtInput) -> Standin
     left = [
         Dot(
             code=code,
-            category=category,
+            category=category if is_retired else f"{RETIRED}{category}",
             execution_engine=ENGINE,
             script_path=script_path,
             file_path=file_path,
-            trigger_type=RETIRED,
         )
-        for code, category, script_path, file_path, _ in rows
+        for code, category, script_path, file_path, is_retired in rows
         if code not in known
     ]
     active = frozenset(code for code, *_, is_retired in rows if not is_retired)
@@ -95,7 +93,7 @@ def dots_of(given: DbtInput, standing: Standing) -> Iterator[Dot]:
         if not standing.is_older:
             yield dot
         elif node.code not in standing.active:
-            yield {**dot, "trigger_type": RETIRED}
+            yield {**dot, "category": f"{RETIRED}{dot['category']}"}
 
 
 def register(connection: psycopg.Connection[Any], dots: Sequence[Dot]) -> Counter[str]:
