@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from dot_wrapper.client.caller_path import Refs, Run, caller_path
+from dot_wrapper import Refs, Run, caller_path
 from dot_wrapper.client.calls import Role, Status
 from dot_wrapper.client.errors import DotWrapperError, InputError, LeaseNotLive, Refusal
 from dot_wrapper.client.ledger import Ledger

@@ -4,8 +4,8 @@
 --     psql -X -qAt -v ON_ERROR_STOP=1 -d DATABASE -f sql/drift.sql > found
 --     diff sql/expected/head.jsonl found
 -- The expected rows are those of PostgreSQL 16 and later without the amendment; beside them lies what
--- differs on 15 and with it. A host may have roles, publications and the like of its own: docs/reference/cli.md says
--- how bad a row is.
+-- differs on 15 and with it. A host may have roles, publications and the like of its own:
+-- docs/reference/cli.md says how bad a row is.
 begin transaction read only;
 set local search_path = pg_catalog, pg_temp;
 -- The text of a view waits for a transaction that holds its tables ACCESS EXCLUSIVE, and other sessions

@@ -20,6 +20,8 @@ from psycopg.conninfo import make_conninfo
 from dot_wrapper import cli
 from dot_wrapper.cli.output import open_streams, print_error, say
 from dot_wrapper.cli.session import database_url, open_ledger
+from dot_wrapper.client import database
+from dot_wrapper.client.errors import NoDatabase
 from dot_wrapper.files import ROOT
 from dot_wrapper.operations import embedded
 
@@ -30,12 +32,17 @@ ACTOR: Final = "demonstration"
 
 def main() -> int:
     """Imports a project or demonstrates; the exit code of the first command that failed."""
-    open_streams()
     parser = argparse.ArgumentParser(prog="make run", description="Run the main job on a dbt target directory.")
     parser.add_argument(
         "input", nargs="?", type=Path, help="a dbt target directory; the demonstration where it is left out"
     )
     target: Path | None = parser.parse_args().input
+    if os.environ.get("DATABASE_URL") is not None:
+        try:
+            database.conninfo()
+        except NoDatabase as error:
+            print_error(f"error: {error.message}")
+            return cli.FAILED
     if target is not None:
         return project(target)
     try:
@@ -118,4 +125,5 @@ def _show(*command: str) -> int:
 
 
 if __name__ == "__main__":
+    open_streams()
     sys.exit(main())

@@ -4,7 +4,7 @@
 """
 
 from dot_wrapper.client import calls
-from dot_wrapper.client.caller_path import AsyncRun, Run, async_caller_path, caller_path
+from dot_wrapper.client.caller_path import AsyncRun, Refs, Run, async_caller_path, caller_path
 from dot_wrapper.client.calls import (
     BegunRun,
     EvidenceType,
@@ -84,6 +84,7 @@ __all__ = [
     "PayloadMismatch",
     "PreflightBlocked",
     "ReadOnlyDatabase",
+    "Refs",
     "Refusal",
     "RetryExhausted",
     "Role",

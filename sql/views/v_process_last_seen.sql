@@ -45,7 +45,8 @@ left join lateral (
         -- Of the row in which the verifier ended, of which there is one at most.
         (
             array_agg(k.evidence_ref::jsonb) filter (
-                where k.component_role = 'verifier' and k.status not in ('observed', 'step_started', 'blocked')
+                where k.component_role = 'verifier'
+                    and k.status not in ('observed', 'step_started', 'blocked')
             )
         )[1] as evidence
     from dot.process_component_observation as k

@@ -4,6 +4,7 @@ printed, and no command ends in a traceback."""
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 import uuid
 from collections.abc import Iterator
@@ -106,7 +107,8 @@ def printed(dot_wrapper: DotWrapper, run: uuid.UUID) -> dict[tuple[str, ...], tu
         for words in (command, (*command, "--json")):
             outcome = dot_wrapper(*words)
             assert outcome.code in (cli.DONE, cli.FOUND), (words, outcome)
-            found[words] = (outcome.code, "" if command == ("drift",) else outcome.out)
+            aged = re.sub(r"\b\d+ (?:s|min|h|d) ago\b", "<age>", outcome.out)
+            found[words] = (outcome.code, "" if command == ("drift",) else re.sub(" +", " ", aged))
             if words == ("drift", "--json"):
                 assert outcome.json["drift"] == 0
     return found

@@ -49,6 +49,8 @@ FIRST_PAUSE: Final = 0.05
 """Seconds before the second attempt; doubled for each further one, up to ``LONGEST_PAUSE``."""
 LONGEST_PAUSE: Final = 2.0
 MOST_RETRY_SECONDS: Final = 86_400
+QUIET_ATTEMPTS: Final = 3
+"""Attempts after which a further one is a warning in the log: the server has been away for a third of a second."""
 
 _log = logging.getLogger("dot_wrapper")
 
@@ -445,8 +447,8 @@ def _pause(error: psycopg.Error, attempt: int, role: str, *, may_repeat: bool, w
         if isinstance(failure, DatabaseUnavailable):
             failure.was_sent = was_sent
         raise failure from error
-    # A conflict with another session is ordinary; a server that is away is something an operator wants to know.
-    level = logging.DEBUG if error.sqlstate in ("40001", "40P01") else logging.WARNING
+    # A conflict and a connection that is opened again are ordinary; that a server stays away is something to know.
+    level = logging.WARNING if attempt >= QUIET_ATTEMPTS and error.sqlstate not in ("40001", "40P01") else logging.INFO
     _log.log(level, "repeating a call as %s after %s", role, error.sqlstate or "a lost connection")
     longest = min(FIRST_PAUSE * 2.0 ** min(attempt, 10), LONGEST_PAUSE)
     return longest * random.uniform(0.5, 1.5)  # noqa: S311  not a secret

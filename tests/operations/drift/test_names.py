@@ -153,7 +153,9 @@ def test_a_guard_that_is_there_by_name_alone_is_told(
 
 
 def test_a_role_s_name_of_another_encoding_blinds_nothing(superuser: psycopg.Connection[tuple[object, ...]]) -> None:
-    superuser.execute("create database latin template template0 encoding latin1 lc_collate 'C' lc_ctype 'C'")
+    superuser.execute(
+        "create database latin template template0 encoding latin1 locale_provider libc lc_collate 'C' lc_ctype 'C'"
+    )
     with psycopg.connect(superuser.info.dsn, dbname="latin", autocommit=True, client_encoding="utf8") as other:
         other.execute('create role "café"; grant dot_reader to "café"')
     try:
