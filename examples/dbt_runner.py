@@ -22,10 +22,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from dot_wrapper import Refs, Run, caller_path
-from dot_wrapper.client.calls import Role, Status
-from dot_wrapper.client.errors import DotWrapperError, InputError, LeaseNotLive, Refusal
-from dot_wrapper.client.ledger import Ledger
+from dot_wrapper import (
+    DotWrapperError,
+    InputError,
+    LeaseNotLive,
+    Ledger,
+    Refs,
+    Refusal,
+    Role,
+    Run,
+    Status,
+    caller_path,
+)
 from dot_wrapper.sources.dbt.results import WRAPPER_STATUS
 
 LEASE_SECONDS: Final = 60
