@@ -26,7 +26,6 @@ ACTOR: Final = "demonstration"
 
 def main() -> int:
     """Runs the demonstration; the exit code of the first command that failed."""
-    open_streams()
     parser = argparse.ArgumentParser(prog="make run", description="Run the main job on a dbt target directory.")
     parser.add_argument("input", nargs="?", type=Path, default=ROOT / "examples" / "dbt")
     target: Path = parser.parse_args().input
@@ -84,4 +83,5 @@ def _show(*command: str) -> int:
 
 
 if __name__ == "__main__":
+    open_streams()
     sys.exit(main())
