@@ -270,7 +270,7 @@ def _time(option: str, given: str | None) -> datetime | None:
         return None
     try:
         time = datetime.fromisoformat(given.removesuffix(" UTC"))  # as it is printed
-        return time if time.tzinfo else time.replace(tzinfo=UTC)
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise InputError(
             f"{option}: {given!a} is no time; write for instance 2026-11-21 or 2026-11-21T14:30"

@@ -371,7 +371,8 @@ def _asked(data: Path, url: str, sockets: Path, pid: int) -> _Running | None:
             if hasattr(socket, "SO_PEERCRED"):  # on Linux the system knows which process listens
                 with socket.fromfd(connection.fileno(), socket.AF_UNIX, socket.SOCK_STREAM) as peer:
                     size = struct.calcsize("3i")
-                    pid = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))[0]
+                    listens = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))[0]
+                pid = listens or pid  # 0 where the process is another container's
     except psycopg.Error as error:
         raise EmbeddedServerError(f"the server in {data} answers, and lets no connection in: {error}") from error
     return _Running(url, pid, sockets) if Path(found).exists() and Path(found).samefile(data) else None
