@@ -51,7 +51,7 @@ def execute(ledger: Ledger, candidate: str, actor: str, key: str) -> Run:
             ended["producer"] = output.as_uri()
         output_uri = ended["producer"]
         if output_uri is not None and "verifier" not in ended:
-            # A long DOT keeps its lease. Where that is over, somebody else may have the pair: nothing more is invoked.
+            # A long DOT keeps its lease. Where that is over, another process may have the pair: nothing more is invoked.
             if not run.renew():
                 raise LeaseNotLive(f"the lease of {candidate} ran out before the verifier")
             passed = verify(Path(unquote(urlparse(output_uri).path)))

@@ -285,7 +285,7 @@ comment on column dot.dot_config_audit.session_actor is 'The database login that
 comment on column dot.dot_config_audit.reason is 'Why it was done.';
 create index dot_config_audit_key_idx on dot.dot_config_audit (key, audit_id desc);
 
--- What SQL cannot see of the mechanisms that could execute a DOT, attested by somebody who looked.
+-- What SQL cannot see of the mechanisms that could execute a DOT, as a person who looked attests it.
 create table dot.dot_mechanism_attestation (
     attestation_id bigint not null,
     attested_at timestamptz not null,

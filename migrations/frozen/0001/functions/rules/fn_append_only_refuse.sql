@@ -1,4 +1,4 @@
--- The trigger behind every append-only table: refuses UPDATE, DELETE and TRUNCATE for everybody, the owner
+-- The trigger behind every append-only table: refuses UPDATE, DELETE and TRUNCATE of any login, the owner
 -- included. Raises restrict_violation (23001), constraint `<table>_append_only`.
 create or replace function dot.fn_append_only_refuse()
 returns trigger

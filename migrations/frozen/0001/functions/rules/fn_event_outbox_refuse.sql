@@ -1,5 +1,5 @@
 -- The trigger behind event_outbox: refuses UPDATE, and DELETE of what was not acknowledged or is not seven
--- days old, for everybody, the owner included. Definer, because the bridge deletes, and the cursor is the
+-- days old, by any login, the owner included. Definer, because the bridge deletes, and the cursor is the
 -- wrapper's: the bridge has no right on it.
 -- Raises restrict_violation (23001), constraint event_outbox_append_only.
 create or replace function dot.fn_event_outbox_refuse()

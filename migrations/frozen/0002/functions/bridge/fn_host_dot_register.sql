@@ -22,7 +22,7 @@ begin
             message = 'a bridge function runs as dot_bridge alone',
             constraint = 'bridge_definer_check';
     end if;
-    -- Asked first without a lock, and again below by whoever had to wait for another registration.
+    -- Asked first without a lock, and again below by a session that waited for another registration.
     if exists (
         select from dot.dot_tools t
         where t.code = p_code
