@@ -321,8 +321,9 @@ def test_validating_holds_no_lock_that_a_writer_waits_for(db: Database) -> None:
 
 
 def test_the_words_come_under_a_short_exclusive_lock_that_a_long_transaction_cannot_hold_up_for_ever(
-    db: Database,
+    db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("dot_wrapper.deploy.transaction.PATIENCE", 2.0)
     define_pair(db)
     script = upgrade_script("a001", "amendment")
     writer = db.session("writer")
