@@ -18,8 +18,10 @@ from support import (
     observe_run,
     ready_for_real_runs,
     row,
+    rows,
 )
 
+OTHER = "shop.stock"
 MONDAY, TUESDAY = datetime(2026, 3, 2, tzinfo=UTC), datetime(2026, 3, 3, tzinfo=UTC)
 
 
@@ -90,3 +92,15 @@ def test_a_candidate_without_a_run_was_never_seen_and_a_real_run_counts_like_any
     assert (last_seen(db)["outcome"], last_seen(db)["evidence_type"]) == ("open", "REAL_RUN")
     writer.execute("select dot.fn_dot_iu_runtime_lease_release(%s, 'tester', %s::bigint)", (f"dot_exec:{PAIR}", token))
     assert last_seen(db)["outcome"] == "awaits_verifier"
+
+
+def test_a_run_of_another_candidate_with_the_same_id_is_another_run(db: Database) -> None:
+    define_pair(db)
+    define_pair(db, OTHER)
+    writer = db.session("writer")
+    run_id = observe_run(writer)["process_run_id"]
+    observe_component(writer, run_id, "verifier")
+    observe_run(writer, process_candidate_code=OTHER, process_run_id=run_id)
+    observe_component(writer, run_id, "verifier", process_candidate_code=OTHER, status="failed")
+    seen = rows(db.session("reader"), "select process_candidate_code, outcome from dot.v_process_last_seen order by 1")
+    assert [tuple(one.values()) for one in seen] == [(PAIR, "passed"), (OTHER, "failed")]
