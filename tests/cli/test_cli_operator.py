@@ -231,6 +231,9 @@ def test_what_a_verdict_leaves_open_is_told_wherever_it_is_shown(db: Database, d
 
     run_id = verified(operator, "s3://today")
     assert dot_wrapper("board", "--json").json[0]["independently_verified"] is True
+    assert value(db.session("reader"), "select explanations from dot.v_process_board") == {}, (
+        "nothing is to be explained"
+    )
     assert "1 candidate, 1 verified, 1 of them independently" in dot_wrapper("board").out
     for subject in (PAIR, run_id):
         assert ": verified independently\n" in dot_wrapper("why", subject).out
