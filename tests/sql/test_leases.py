@@ -313,6 +313,20 @@ def test_a_token_lower_than_the_header_s_is_fenced_off(db: Database) -> None:
     assert observe_component(writer, real, "producer", lease_token=token)["created"]
 
 
+def test_a_new_run_is_fenced_off_by_the_highest_token_that_is_stored(db: Database) -> None:
+    ready_for_real_runs(db)
+    writer, owner = db.connect("writer"), db.connect("owner")
+    low = acquire(writer)
+    observe_run(writer, evidence_type="REAL_RUN", lease_token=low)
+    high = acquire(writer)
+    observe_run(writer, evidence_type="REAL_RUN", lease_token=high)
+    owner.execute("update dot.dot_iu_runtime_lease set token = %s", (low,))  # as if restored from an older copy
+    before = ledger_counts(db)
+    with refused("23514", "lease_fencing_check"):
+        observe_run(writer, evidence_type="REAL_RUN", lease_token=low)
+    assert ledger_counts(db) == before
+
+
 def test_a_crashed_run_is_resumed_under_a_new_lease(db: Database) -> None:
     ready_for_real_runs(db)
     crashed = db.connect("writer")
