@@ -160,6 +160,17 @@ def test_a_wait_ends_when_the_run_in_flight_is_verified_or_cannot_be_any_more(
     assert (answer.missing, answer.in_flight) == (("verifier_not_completed",), False)
 
 
+def test_a_wait_ends_at_once_where_one_candidate_cannot_be_verified_any_more(ready: Database, ledger: Ledger) -> None:
+    with caller_path(ledger, ledger.pair(OTHER), evidence_type="REAL_RUN", actor="ci") as run:
+        run.producer("failed")
+
+    def waits(count: int) -> None:
+        raise AssertionError(f"it waits for {count}, and the answer is known")
+
+    answers = require.await_verdicts(ledger, require.Demand([PAIR, OTHER]), timedelta(minutes=1), waits)
+    assert [(one.candidate, one.in_flight) for one in answers] == [(PAIR, True), (OTHER, False)]
+
+
 def test_the_board_shows_what_was_last_seen_failed_first(ready: Database, dot_wrapper: DotWrapper) -> None:
     define_pair(ready, "shop.alpha")
     writer = ready.session("writer")
