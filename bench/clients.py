@@ -1,11 +1,21 @@
-"""Many clients at once, by pgbench: transactions per second, and multixacts used on what all of them touch."""
+"""What clients do: many at once, by pgbench, and what a call through ``Ledger`` costs the client beside psycopg alone."""
 
 from __future__ import annotations
 
 import re
+import time
+import uuid
+from collections.abc import Callable
+from functools import partial
+
+import psycopg
+from psycopg.conninfo import make_conninfo
 
 from bench.operations import OBSERVE_COMPONENT, OBSERVE_PAIR, OBSERVE_RUN, ROLES
 from bench.server import Server, next_multixact, open_gates
+from dot_wrapper.client import calls as described
+from dot_wrapper.client import database
+from dot_wrapper.client.ledger import Ledger
 
 CLIENTS = (1, 4, 16)
 HOT_CLIENTS = 8
@@ -61,3 +71,50 @@ def multixacts(server: Server, url: str, evidence_type: str, calls: int) -> int:
             f"--transactions={calls // HOT_CLIENTS}",
         )
         return next_multixact(url) - before
+
+
+def processor_of_the_client(server: Server, rounds: int, calls: int) -> dict[str, list[float]]:
+    """Microseconds of the client's processor of one and the same call: by ``Ledger`` for a login that inherits the role and for one
+    that must set it, and by psycopg alone as the former."""
+    url = server.database("client")
+    urls = {name: make_conninfo(url, user=f"bench_{name}") for name in ("inherits", "sets")}
+    with psycopg.connect(url, autocommit=True) as admin:
+        for name, option in (("inherits", "inherit"), ("sets", "noinherit")):
+            admin.execute(f"drop role if exists bench_{name}")
+            admin.execute(f"create role bench_{name} login {option} in role dot_writer")
+
+    def observed() -> described.Call[described.ObservedRun]:
+        return described.observe_run(
+            process_candidate_code="bench.pair",
+            dot_code="bench.producer",
+            process_run_id=uuid.uuid4(),
+            correlation_id="bench",
+            evidence_type="SIMULATED_DRY_RUN",
+            status="started",
+            actor="bench",
+            idempotency_key=str(uuid.uuid4()),
+        )
+
+    with (
+        psycopg.connect(urls["inherits"], autocommit=True) as bare,
+        Ledger(partial(database.connect, urls["inherits"])) as inherits,
+        Ledger(partial(database.connect, urls["sets"])) as sets,
+    ):
+
+        def alone() -> None:
+            call = observed()
+            call.answer(bare.execute(call.query, call.parameters).fetchall())
+
+        ways: dict[str, Callable[[], object]] = {
+            "psycopg": alone,
+            "inherits": lambda: inherits.run(observed()),
+            "sets": lambda: sets.run(observed()),
+        }
+        found: dict[str, list[float]] = {name: [] for name in ways}
+        for _ in range(rounds + 1):
+            for name, make in ways.items():
+                before = time.process_time()
+                for _ in range(calls):
+                    make()
+                found[name].append((time.process_time() - before) / calls * 1e6)
+    return {name: costs[1:] for name, costs in found.items()}  # the first round connects and prepares

@@ -303,6 +303,15 @@ def rate(bench: Bench) -> list[Row]:
     return found
 
 
+@row("client", "client CPU of a header by Ledger, login inherits the role / psycopg alone")
+def client(bench: Bench) -> list[Row]:
+    found = clients.processor_of_the_client(bench.server, bench.rounds, bench.calls // 2)
+    return [
+        ratio_row(ROWS["client"].what, found["inherits"], found["psycopg"], at_most=1.5),
+        ratio_row("the same, login sets the role / psycopg alone", found["sets"], found["psycopg"]),
+    ]
+
+
 @row("ledgers", "a run in two ledgers of one server by turns / in one ledger, in one call")
 def ledgers(bench: Bench) -> Row:
     found = circumstances.two_ledgers(bench.server, bench.rounds, bench.calls // 2)

@@ -275,6 +275,12 @@ def test_several_clients_import_and_rehearse_through_a_smaller_pool_and_no_role_
     for left in [psycopg.connect(url, prepare_threshold=None) for _ in range(POOL)]:
         who = left.execute("select current_user, current_setting('role')").fetchone()
         assert who == (db.login("operator"), "none")
+        assert (
+            left.execute(
+                "select name, setting from pg_settings where source = 'session' and name <> 'application_name'"
+            ).fetchall()
+            == []
+        )
         assert left.execute("select name from pg_prepared_statements").fetchall() == []
         db.opened.append(left)  # type: ignore[arg-type]
     backends = "select count(*) from pg_stat_activity where usename = %s and datname = current_database()"

@@ -7,18 +7,20 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from dot_wrapper.client import calls, database, errors
 from dot_wrapper.client.caller_path import AsyncRun, Run
-from dot_wrapper.client.calls import Pair
+from dot_wrapper.client.calls import Call, Pair
 from dot_wrapper.client.ledger import AsyncLedger, Ledger
 from support import GATES, PAIR, PRODUCER, VERIFIER, Database, acquire, define_pair, ready_for_real_runs, rows, value
 from support.flavors import Flavor
+from support.prepared import PREPARED
 
 
 @pytest.fixture
@@ -240,12 +242,62 @@ def test_the_role_ends_with_the_transaction(db: Database, ledger: Any) -> None:
     assert (inside, after) == ({"role": "dot_writer"}, (db.login("operator"),))
 
 
+LOGIN: Call[tuple[str, str]] = Call(
+    "dot_writer", "select current_user::text, current_setting('synchronous_commit')", (), lambda rows: rows[0]
+)
+
+
 @pytest.mark.parametrize(("given", "expected"), [("off", "on"), ("local", "local"), ("on", "on")])
-def test_an_acknowledged_write_is_durable_whatever_the_session_says(db: Database, given: str, expected: str) -> None:
-    with database.connect(db.url_as("operator")) as connection:
-        connection.execute(psycopg.sql.SQL("set synchronous_commit = {}").format(given))
-        with database.transaction(connection, "dot_writer"):
-            assert connection.execute("show synchronous_commit").fetchone() == (expected,)
+def test_an_acknowledged_write_is_durable_whatever_the_session_says(
+    db: Database, flavor: Flavor, given: str, expected: str
+) -> None:
+    url = make_conninfo(db.url_as("operator"), options=f"-c synchronous_commit={given}")
+    with database.connect(url) as own, psycopg.connect(url, autocommit=True) as plain:
+        for connection in (own, plain):
+            with database.transaction(connection, "dot_writer"):
+                assert connection.execute("show synchronous_commit").fetchone() == (expected,)
+        assert plain.execute("show synchronous_commit").fetchone() == (given,)
+    with flavor.ledger(lambda: flavor.connect(url)) as ledger:
+        assert ledger.run(LOGIN) == (db.login("operator"), expected)
+
+
+def test_a_call_is_made_as_its_role_where_the_login_does_not_inherit_it_or_has_every_right(
+    db: Database, flavor: Flavor, subtests: pytest.Subtests
+) -> None:
+    login = psycopg.sql.Identifier(db.login("operator"))
+    with db.connect("superuser") as admin:
+        admin.execute(psycopg.sql.SQL("alter role {} noinherit").format(login))
+        if admin.info.server_version >= 160000:  # where a grant says it
+            admin.execute(psycopg.sql.SQL("grant dot_writer to {} with inherit false").format(login))
+    try:
+        for who, url in (("operator", db.url_as("operator")), ("owner", db.url_as("owner")), ("superuser", db.url)):
+            connect = partial(flavor.connect, url)
+            with subtests.test(who), flavor.ledger(connect) as ledger:
+                assert ledger.run(LOGIN)[0] == "dot_writer"
+    finally:
+        with db.connect("superuser") as admin:
+            admin.execute(psycopg.sql.SQL("alter role {} inherit").format(login))
+            if admin.info.server_version >= 160000:
+                admin.execute(psycopg.sql.SQL("grant dot_writer to {} with inherit true").format(login))
+
+
+def test_a_session_that_found_no_schema_does_not_call_a_foreign_one(
+    pytestconfig: pytest.Config, db: Database, flavor: Flavor
+) -> None:
+    with pytestconfig.stash[PREPARED].database() as empty:
+        name = conninfo_to_dict(empty)["dbname"]
+        url = make_conninfo(db.url_as("operator"), dbname=name)
+        with flavor.ledger(lambda: flavor.connect(url)) as ledger:
+            with pytest.raises(errors.NotInstalled):
+                ledger.preflight()
+            with psycopg.connect(empty, autocommit=True) as admin:
+                admin.execute(
+                    "create schema dot; create function dot.fn_preflight_guard(out check_name text, out verdict text, out detail text)"
+                    " language sql as 'select null, null, null'"
+                )
+                admin.execute("grant usage on schema dot to public")
+            with pytest.raises(errors.ForeignSchema):
+                ledger.preflight()
 
 
 class Flaky:

@@ -162,18 +162,13 @@ def test_no_setting_of_a_database_or_a_login_changes_what_is_stored_or_printed(
     else:
         set_all(db, who, SETTINGS)
     assert printed(dot_wrapper, full) == expected
-    with Ledger(lambda: database.connect(db.url_as("operator"))) as another:
-        assert value_of_session(another) == "German, DMY"
-        assert stored_by(db, another, "after") == stored
-
-
-def value_of_session(ledger: Ledger) -> str:
-    """The DateStyle that the login's session has outside the ledger's transactions."""
-    ledger.preflight()
-    assert ledger._connection
-    found = ledger._connection.execute("show DateStyle").fetchone()
-    assert found
-    return str(found[0])
+    url = db.url_as("operator")
+    with psycopg.connect(url, autocommit=True, client_encoding="utf8") as plain:  # as a pool lends them
+        assert plain.execute("show DateStyle").fetchone() == ("German, DMY",)
+        assert stored_by(db, Ledger(lambda: plain), "plain") == stored
+        assert plain.execute("show DateStyle").fetchone() == ("German, DMY",)
+    with Ledger(lambda: database.connect(url)) as own:
+        assert stored_by(db, own, "own") == stored
 
 
 def test_a_ledger_on_asyncio_reads_times_too(db: Database, full: uuid.UUID) -> None:

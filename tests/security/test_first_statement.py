@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 import pytest
 from alembic import command
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from sqlalchemy import create_engine
 from typer.main import get_command
 
@@ -28,6 +28,7 @@ from support.strangers import COMMANDS
 from tools.scratch import fresh_database, upgrade
 
 PIN = "set local search_path = pg_catalog, pg_temp"
+OF_THE_SESSION = "set search_path = pg_catalog, pg_temp;"
 # What looks nothing up.
 SILENT = re.compile(
     r"(begin|commit|rollback|savepoint|release|show|deallocate|discard|set session|start transaction)\b", re.IGNORECASE
@@ -45,22 +46,27 @@ def logging() -> Iterator[tuple[str, Path]]:
         yield fresh_database(url, "u_main"), data_directory(url) / "log"
 
 
-def unpinned(log: Path, run: Callable[[], object]) -> list[str]:
-    """The first statements of the transactions of ours that are not the pin, while something runs."""
+def logged(log: Path, run: Callable[[], object]) -> Iterator[tuple[str, str, str]]:
+    """What our connections send while something runs: backend, transaction, text."""
     before = log.stat().st_size
     run()
     with log.open(encoding="utf-8") as lines:
         lines.seek(before)
-        seen: dict[tuple[str, str], str] = {}
         for line in lines:
             found = LINE.match(line.rstrip("\n"))
             if found is None or not found["application"].startswith("dot-wrapper"):
                 continue
-            text = found["text"] or next(lines, "").strip()
-            if not SILENT.match(text.strip()):
-                seen.setdefault((found["backend"], found["transaction"]), text.strip())
+            yield found["backend"], found["transaction"], (found["text"] or next(lines, "")).strip()
+
+
+def unpinned(log: Path, run: Callable[[], object]) -> list[str]:
+    """The first statements of the transactions of ours that are not the pin, while something runs."""
+    seen: dict[tuple[str, str], str] = {}
+    for backend, transaction, text in logged(log, run):
+        if not SILENT.match(text):
+            seen.setdefault((backend, transaction), text)
     assert seen, "nothing was logged"
-    return [text for text in seen.values() if not text.lower().startswith(PIN)]
+    return [text for text in seen.values() if not text.lower().startswith((PIN, OF_THE_SESSION))]
 
 
 def test_each_command_that_reaches_a_database_is_in_the_list() -> None:
@@ -135,3 +141,24 @@ def test_a_statement_without_the_pin_is_seen(logging: tuple[str, Path]) -> None:
             connection.execute("set local search_path = pg_catalog, pg_temp")
 
     assert unpinned(log, forgets) == ["select pg_backend_pid()"]
+
+
+def test_a_call_of_a_login_that_inherits_the_role_is_one_statement_in_a_pinned_session(
+    logging: tuple[str, Path],
+) -> None:
+    url, log = logging
+    upgrade(url)
+    with psycopg.connect(url, autocommit=True) as admin:
+        admin.execute(
+            "create role u_inherits login in role dot_writer; create role u_sets login noinherit in role dot_writer"
+        )
+    sent = {}
+    for login in ("u_inherits", "u_sets"):
+        with Ledger(partial(database.connect, make_conninfo(url, user=login))) as ledger:
+            connecting = [text for *_, text in logged(log, ledger.preflight)]
+            sent[login] = [text for *_, text in logged(log, ledger.preflight)]
+        pinned, session = connecting[:2]
+        assert pinned.startswith(PIN)
+        assert session.startswith(OF_THE_SESSION)
+    assert sent["u_inherits"] == ["select check_name, verdict, detail from dot.fn_preflight_guard()"]
+    assert len(sent["u_sets"]) == 4

@@ -5,13 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
-import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,7 +22,7 @@ from dot_wrapper.files import ROOT
 from dot_wrapper.operations import doctor
 from support import GATES, PAIR, Connection, define_pair_as, observe_component, observe_run, poll_until, rows, value
 from support.documents import Block, Session, blocks
-from tools.scratch import as_owner, database_url, drop_database, parent_folder, programs
+from tools.scratch import as_owner, database_url, drop_database, programs
 
 PAGE = ROOT / "docs" / "howto" / "moving.md"
 
@@ -260,19 +257,6 @@ def copy(mover: Mover, login: str | None = None, *, with_roles: bool = True) -> 
     subprocess.run(
         [done / "pg_restore", *every, f"--dbname={target}", dump], check=bool(every), stderr=subprocess.DEVNULL
     )
-
-
-@contextmanager
-def folder_of(owner: Path) -> Iterator[Path]:
-    """A folder of the user whose folder it is: where that user may make another data directory. Its path is short, for sockets."""
-    folder = Path(tempfile.mkdtemp(prefix="dotw", dir=parent_folder()))
-    folder.chmod(0o755)
-    if os.geteuid() == 0:
-        shutil.chown(folder, owner.owner())
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def act_as_server_user(folder: Path, version: int, *names: str) -> None:

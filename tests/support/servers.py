@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import signal
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +17,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from tools import scratch
-from tools.scratch import programs, run_as_owner
+from tools.scratch import parent_folder, programs, run_as_owner
 
 
 @contextmanager
@@ -26,6 +28,34 @@ def server(version: int, settings: str = "") -> Iterator[str]:
             yield url
     except scratch.NotInstalled as missing:
         pytest.skip(str(missing))
+
+
+@contextmanager
+def folder_of(owner: Path) -> Iterator[Path]:
+    """A folder of the user whose folder it is: where that user may make another data directory. Its path is short, for sockets."""
+    folder = Path(tempfile.mkdtemp(prefix="dotw", dir=parent_folder()))
+    folder.chmod(0o755)
+    if os.geteuid() == 0:
+        shutil.chown(folder, owner.owner())
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def standby_of(version: int, primary: str) -> Iterator[tuple[str, Path]]:
+    """A standby that streams from a server of ours: the URL of its superuser, and its data folder."""
+    with folder_of(data_directory(primary)) as folder:
+        data, here = folder / "standby", programs(version)
+        copying = ("--dbname", primary, "--pgdata", str(data), "--write-recovery-conf", "--checkpoint", "fast")
+        run_as_owner(folder, here / "pg_basebackup", *copying)
+        options = f"-h '' -k {folder}"
+        run_as_owner(folder, here / "pg_ctl", "-w", "-D", str(data), "-l", str(folder / "log"), "-o", options, "start")
+        try:
+            yield f"postgresql://postgres@/postgres?host={folder}", data
+        finally:
+            run_as_owner(folder, here / "pg_ctl", "-D", str(data), "-m", "immediate", "stop")
 
 
 def data_directory(url: str) -> Path:

@@ -34,6 +34,10 @@ from dot_wrapper.client.ledger import AsyncLedger, Ledger
 
 LEASE_SECONDS: Final = 300
 
+_left_behind: dict[tuple[str, str | None], str] = {}
+"""The holders of leases that this process could not release, by candidate and idempotency key: the next path with that key takes the
+lease again as the same holder, and does not wait for its end."""
+
 T = TypeVar("T")
 
 
@@ -47,7 +51,7 @@ class Options(_Required, total=False):
 
     ``evidence_type`` is never changed: when a gate is off, DRY_RUN and REAL_RUN are refused, and SIMULATED_DRY_RUN is not affected.
     ``holder`` holds the lease, by default a name unique to this path: paths with the same holder take the lease from each other. The
-    same ``idempotency_key`` continues the same run. ``lease_seconds`` is 1 to 3,600, by default ``LEASE_SECONDS``. ``mint`` makes the
+    same ``idempotency_key`` continues the same run; after a path that lost the server it also takes over its lease, in the same process. ``lease_seconds`` is 1 to 3,600, by default ``LEASE_SECONDS``. ``mint`` makes the
     ids. ``occurred_at``, with a time zone, and the key ``attempt`` of ``evidence_ref`` are as for ``Ledger.observe_run``.
     """
 
@@ -104,8 +108,11 @@ class _Path:
         self.pair = pair
         self.evidence_type: EvidenceType = options["evidence_type"]
         self.actor = options["actor"]
-        self.holder = options.get("holder") or f"path-{uuid7().hex[-12:]}"
         self.idempotency_key = options.get("idempotency_key")
+        given = options.get("holder")
+        taken_over = None if given else _left_behind.pop((pair.code, self.idempotency_key), None)
+        self.holder = given or taken_over or f"path-{uuid7().hex[-12:]}"
+        self._takes_over = taken_over is not None
         self.steps: list[Step] = []
         self._options = options
 
@@ -120,6 +127,8 @@ class _Path:
             # If the answer was lost or not awaited, the lease may have been taken.
             if not isinstance(error, DotWrapperError) or (isinstance(error, DatabaseUnavailable) and error.was_sent):
                 yield from self._abandon(error)
+            elif self._takes_over:
+                self._leave_behind()
             raise
         self.process_run_id, self.correlation_id = begun.observed.process_run_id, begun.observed.correlation_id
         self.created = begun.observed.created
@@ -178,7 +187,13 @@ class _Path:
             if token is not None:
                 yield from calls.release_lease(self.pair.code, self.holder, token)
         except DotWrapperError as release:
+            self._leave_behind()
             error.add_note(f"and the lease was not released, it runs out by itself: {release.message}")
+
+    def _leave_behind(self) -> None:
+        """Keeps the holder for the next path with the same key."""
+        if self.idempotency_key is not None:
+            _left_behind[self.pair.code, self.idempotency_key] = self.holder
 
     def _logged(self, steps: Steps[T]) -> Steps[T]:
         """Makes some steps, and logs a refusal. The caller gets the refusal even if it cannot be logged."""
@@ -304,10 +319,10 @@ async def async_caller_path(ledger: AsyncLedger, pair: Pair, **options: Unpack[O
     await ledger.walk(run._enter())
     try:
         yield run
+        await _complete(ledger.walk(run._leave()))
     except BaseException as error:
         await _complete(ledger.walk(run._abandon(error)))
         raise
-    await _complete(ledger.walk(run._leave()))
 
 
 async def _complete(last: Coroutine[Any, Any, None]) -> None:

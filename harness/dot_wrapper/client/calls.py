@@ -56,7 +56,7 @@ class Call(Generic[T_co]):
     """
 
     role: str
-    query: sql.Composed | LiteralString
+    query: bytes | LiteralString
     parameters: Parameters
     answer: Callable[[Rows], T_co]
     repeatable: bool = False
@@ -396,17 +396,19 @@ _BATCH_TYPES: Final[Mapping[str, LiteralString]] = {
     "lease_token": "bigint",
     "occurred_at": "timestamptz",
 }
-_BATCH_STATEMENT: Final = sql.SQL(
-    "select * from dot.fn_process_observe_batch({}, p_atomic => {}) order by line"
-).format(
-    sql.SQL(", ").join(
-        # Binary, because escaping arrays of text or JSON takes a third of the client's time.
-        sql.SQL("{} => {}::{}[]").format(
-            sql.Identifier(f"p_{name}"), sql.Placeholder(name, format=PyFormat.BINARY), sql.SQL(kind)
-        )
-        for name, kind in _BATCH_TYPES.items()
-    ),
-    sql.Placeholder("atomic"),
+_BATCH_STATEMENT: Final = (
+    sql.SQL("select * from dot.fn_process_observe_batch({}, p_atomic => {}) order by line")
+    .format(
+        sql.SQL(", ").join(
+            # Binary, because escaping arrays of text or JSON takes a third of the client's time.
+            sql.SQL("{} => {}::{}[]").format(
+                sql.Identifier(f"p_{name}"), sql.Placeholder(name, format=PyFormat.BINARY), sql.SQL(kind)
+            )
+            for name, kind in _BATCH_TYPES.items()
+        ),
+        sql.Placeholder("atomic"),
+    )
+    .as_bytes()
 )
 
 
@@ -678,12 +680,17 @@ def _function(
 
 
 @cache
-def _statement(function: str, arguments: tuple[str, ...]) -> sql.Composed:
-    return sql.SQL("select * from dot.{}({})").format(
-        sql.Identifier(function),
-        sql.SQL(", ").join(
-            sql.SQL("{} => {}").format(sql.Identifier(f"p_{name}"), sql.Placeholder(name)) for name in arguments
-        ),
+def _statement(function: str, arguments: tuple[str, ...]) -> bytes:
+    """Bytes, because psycopg would put a composed statement together again for each call."""
+    return (
+        sql.SQL("select * from dot.{}({})")
+        .format(
+            sql.Identifier(function),
+            sql.SQL(", ").join(
+                sql.SQL("{} => {}").format(sql.Identifier(f"p_{name}"), sql.Placeholder(name)) for name in arguments
+            ),
+        )
+        .as_bytes()
     )
 
 

@@ -9,7 +9,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 from typing import Any, Final
 
 import psycopg
@@ -28,24 +34,53 @@ they would run with the rights of this login. SET itself looks up no name."""
 # A foreign schema of that name would run foreign code, which can leave a role that is set for a transaction.
 _IS_OURS: Final = "not exists (select from pg_namespace n where n.nspname = 'dot' and n.nspowner is distinct from to_regrole('dot_owner'))"
 
-FORMATS: Final = ", ".join(
-    f"pg_catalog.set_config('{name}', '{value}', true)"
-    for name, value in {
-        "DateStyle": "ISO, MDY",
-        "IntervalStyle": "postgres",
-        "TimeZone": "UTC",
-        "bytea_output": "hex",
-        "extra_float_digits": "1",
-        "array_nulls": "on",
-        "transform_null_equals": "off",
-        "quote_all_identifiers": "off",
-    }.items()
-)
+_FORMATS: Final = {
+    "DateStyle": "ISO, MDY",
+    "IntervalStyle": "postgres",
+    "TimeZone": "UTC",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+    "array_nulls": "on",
+    "transform_null_equals": "off",
+    "quote_all_identifiers": "off",
+}
+FORMATS: Final = ", ".join(f"pg_catalog.set_config('{name}', '{value}', true)" for name, value in _FORMATS.items())
 """How values are sent, in every transaction of ours, whatever the database or the login has set: what psycopg reads, with nothing
 lost, and times in UTC. For the transaction alone, because a session may be a pooler's. What a SELECT is made of."""
 
 # Sent as one query, which is one transaction.
 _BACKEND: Final = f"{PIN}; select pg_catalog.pg_backend_pid()"
+
+# The same for a whole session, which no pooler lends to another client; and the roles that its login has without SET ROLE. A
+# superuser and the owner have every right: their calls are made as the one role that each needs.
+_SESSION: Final = "; ".join(
+    (
+        "set search_path = pg_catalog, pg_temp",
+        "select set_config('synchronous_commit', case setting when 'off' then 'on' else setting end, false)"
+        " from pg_settings where name = 'synchronous_commit'",
+        "select " + ", ".join(f"set_config('{name}', '{value}', false)" for name, value in _FORMATS.items()),
+        "select r.rolname from pg_namespace as n"
+        " join pg_roles as r on starts_with(r.rolname, 'dot_') and pg_has_role(r.oid, 'usage')"
+        " where n.nspname = 'dot' and n.nspowner = to_regrole('dot_owner') and not pg_has_role(n.nspowner, 'usage')",
+    )
+)
+
+
+class Session(psycopg.Connection[tuple[Any, ...]]):
+    """A connection of the wrapper's own.
+
+    Attributes:
+        inherited: the wrapper's roles whose calls may be made as the login itself, each as one statement. The session then has the
+            settings that ``transaction`` makes otherwise. Empty where a pooler is in between, and for the owner and superusers.
+    """
+
+    inherited: frozenset[str] = frozenset()
+
+
+class AsyncSession(psycopg.AsyncConnection[tuple[Any, ...]]):
+    """``Session`` for asyncio."""
+
+    inherited: frozenset[str] = frozenset()
 
 
 class _Time(TimestamptzLoader):
@@ -87,7 +122,7 @@ def libpq(url: str, source: str) -> str:
     return re.sub(r"^postgres(ql)?\+\w+://", "postgresql://", url)
 
 
-def connect(url: str | None = None, application_name: str = "dot-wrapper") -> psycopg.Connection[tuple[Any, ...]]:
+def connect(url: str | None = None, application_name: str = "dot-wrapper") -> Session:
     """Opens a connection in autocommit mode: each block of ``transaction`` is one transaction, and none stays open.
 
     Raises:
@@ -95,33 +130,43 @@ def connect(url: str | None = None, application_name: str = "dot-wrapper") -> ps
         psycopg.OperationalError: the server cannot be reached.
     """
     with _as_operational_error():
-        connection = psycopg.connect(
+        session = Session.connect(
             _target(url), autocommit=True, client_encoding="utf8", application_name=application_name
         )
-    connection.adapters.register_loader("timestamptz", _Time)
+    session.adapters.register_loader("timestamptz", _Time)
     try:
-        if not is_direct(connection):
-            connection.prepare_threshold = None
+        if is_direct(session):
+            cursor = session.execute(_SESSION)
+            while cursor.nextset():
+                pass
+            session.inherited = frozenset(name for name, *_ in cursor.fetchall())
+        else:
+            session.prepare_threshold = None
     except psycopg.Error:
-        connection.close()
+        session.close()
         raise
-    return connection
+    return session
 
 
-async def connect_async(url: str | None = None) -> psycopg.AsyncConnection[tuple[Any, ...]]:
+async def connect_async(url: str | None = None) -> AsyncSession:
     """``connect`` for asyncio."""
     with _as_operational_error():
-        connection = await psycopg.AsyncConnection.connect(
+        session = await AsyncSession.connect(
             _target(url), autocommit=True, client_encoding="utf8", application_name="dot-wrapper"
         )
-    connection.adapters.register_loader("timestamptz", _Time)
+    session.adapters.register_loader("timestamptz", _Time)
     try:
-        if not await is_direct_async(connection):
-            connection.prepare_threshold = None
+        if await is_direct_async(session):
+            cursor = await session.execute(_SESSION)
+            while cursor.nextset():
+                pass
+            session.inherited = frozenset(name for name, *_ in await cursor.fetchall())
+        else:
+            session.prepare_threshold = None
     except psycopg.Error:
-        await connection.close()
+        await session.close()
         raise
-    return connection
+    return session
 
 
 def _target(url: str | None) -> str:
@@ -192,6 +237,20 @@ async def transaction_async(connection: AsyncConnection, role: str) -> AsyncIter
     async with connection.transaction():
         _require_own_schema(await connection.execute(_as_role(role)))
         yield connection
+
+
+def transaction_of_call(connection: psycopg.Connection[Any], role: str) -> AbstractContextManager[object]:
+    """``transaction`` for one statement, which is sent alone where the session allows it."""
+    return nullcontext() if _is_inherited(connection, role) else transaction(connection, role)
+
+
+def transaction_of_call_async(connection: AsyncConnection, role: str) -> AbstractAsyncContextManager[object]:
+    """``transaction_of_call`` for asyncio."""
+    return nullcontext() if _is_inherited(connection, role) else transaction_async(connection, role)
+
+
+def _is_inherited(connection: psycopg.Connection[Any] | AsyncConnection, role: str) -> bool:
+    return isinstance(connection, Session | AsyncSession) and connection.autocommit and role in connection.inherited
 
 
 def _as_role(role: str) -> sql.Composed:

@@ -1,5 +1,7 @@
 """Typed calls of the wrapper's functions: one method per function, one transaction per call, as the one role it needs.
 
+A login that inherits this role, on a connection of the ledger's own, makes the call as itself and in one statement.
+
 The database checks every rule. This module adds types (``dot_wrapper.client.calls``), exceptions (``dot_wrapper.client.errors``) and a
 bounded retry of what is safe to repeat: serialization failures, deadlocks, and lost connections if the call has an idempotency key.
 
@@ -130,7 +132,7 @@ class _Calls(Generic[C]):
         role: str,
         *,
         repeatable: bool,
-        once: bool,
+        once: bool = False,
     ) -> Operations[Any]:
         """Makes a transaction, and again after what is safe to repeat; connects before it and gives the connection back after it."""
         if not self._in_use.acquire(blocking=False):
@@ -259,12 +261,13 @@ class Ledger(_Calls[psycopg.Connection[Any]]):
 
     def run(self, call: Call[T]) -> T:
         """Makes one call in a transaction of its own."""
-        rows = self.transaction(
-            call.role,
-            lambda connection: connection.execute(call.query, call.parameters).fetchall(),
-            repeatable=call.repeatable,
-        )
-        return call.answer(rows)
+
+        def make(connection: psycopg.Connection[Any]) -> list[tuple[Any, ...]]:
+            with database.transaction_of_call(connection, call.role):
+                return connection.execute(call.query, call.parameters).fetchall()
+
+        operations = self._attempts(make, time.sleep, call.role, repeatable=call.repeatable)
+        return call.answer(drive(operations, lambda operation: operation()))
 
     def walk(self, steps: Steps[T]) -> T:
         """Makes the calls of a sequence one after the other, each in a transaction of its own; returns the sequence's result."""
@@ -367,10 +370,12 @@ class AsyncLedger(_Calls[psycopg.AsyncConnection[Any]]):
     async def run(self, call: Call[T]) -> T:
         """Makes one call in a transaction of its own."""
 
-        async def work(connection: psycopg.AsyncConnection[Any]) -> list[tuple[Any, ...]]:
-            return await (await connection.execute(call.query, call.parameters)).fetchall()
+        async def make(connection: psycopg.AsyncConnection[Any]) -> list[tuple[Any, ...]]:
+            async with database.transaction_of_call_async(connection, call.role):
+                return await (await connection.execute(call.query, call.parameters)).fetchall()
 
-        return call.answer(await self.transaction(call.role, work, repeatable=call.repeatable))
+        operations = self._attempts(make, asyncio.sleep, call.role, repeatable=call.repeatable)
+        return call.answer(await drive_async(operations, lambda operation: operation()))
 
     async def walk(self, steps: Steps[T]) -> T:
         """Makes the calls of a sequence one after the other, each in a transaction of its own; returns the sequence's result."""

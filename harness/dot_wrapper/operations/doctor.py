@@ -239,8 +239,8 @@ order by 3, 1
 
 
 def _settings(database: _Database) -> Iterator[Finding]:
-    """The settings of this session, and those stored for a database or a role."""
-    here = _rows(database, "select name, setting from pg_settings where name = any(%s)", list(SETTINGS))
+    """The settings that a session of this login begins with, and those stored for a database or a role."""
+    here = _rows(database, "select name, reset_val as setting from pg_settings where name = any(%s)", list(SETTINGS))
     places: dict[str, list[tuple[str, str]]] = {one["name"]: [("", one["setting"])] for one in here}
     for one in _rows(database, _SET_APART):
         if one["name"] in places:

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from support import PAIR, Connection, observe_run, refused, rows, value, wait_until
-from support.moved import connect, fill, folder_of
-from support.servers import data_directory, server
-from tools.scratch import database_url, fresh_database, programs, run_as_owner, upgrade
+from support.moved import connect, fill
+from support.servers import server, standby_of
+from tools.scratch import database_url, fresh_database, upgrade
 
 VERSION = 18
 
@@ -27,21 +27,8 @@ def pair_of_servers() -> Iterator[tuple[str, str]]:
         primary = fresh_database(superuser, "shop")
         upgrade(primary)
         fill(primary)
-        with folder_of(data_directory(superuser)) as folder:
-            data = folder / "standby"
-            here = programs(VERSION)
-            run_as_owner(
-                folder,
-                here / "pg_basebackup",
-                *("--dbname", superuser, "--pgdata", str(data), "--write-recovery-conf", "--checkpoint", "fast"),
-            )
-            log = str(folder / "log")
-            options = f"-h '' -k {folder}"
-            run_as_owner(folder, here / "pg_ctl", "-w", "-D", str(data), "-l", log, "-o", options, "start")
-            try:
-                yield primary, database_url(f"postgresql://postgres@/?host={folder}", "shop")
-            finally:
-                run_as_owner(folder, here / "pg_ctl", "-D", str(data), "-m", "immediate", "stop")
+        with standby_of(VERSION, superuser) as (standby, _data):
+            yield primary, database_url(standby, "shop")
 
 
 def views(session: Connection) -> list[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from support import observe_run, poll_until
-from support.moved import Mover, Server, act_as_server_user, connect, fill, folder_of, look, safe
-from support.servers import data_directory, server
+from support.moved import Mover, Server, act_as_server_user, connect, fill, look, safe
+from support.servers import data_directory, folder_of, server
 from tools.scratch import database_url, fresh_database, programs, run_as_owner, upgrade
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from support import Connection, observe_run, poll_until, value
-from support.moved import Mover, Server, act_as_server_user, connect, fill, findings, folder_of, look, safe
-from support.servers import data_directory, server, socket_folder
+from support.moved import Mover, Server, act_as_server_user, connect, fill, findings, look, safe
+from support.servers import data_directory, folder_of, server, socket_folder
 from tools.scratch import database_url, fresh_database, programs, run_as_owner, upgrade
 
 
