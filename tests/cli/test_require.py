@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
@@ -133,7 +134,7 @@ def test_a_wait_ends_when_the_run_in_flight_is_verified_or_cannot_be_any_more(
     monkeypatch.setattr(require, "LOOK_AGAIN_SECONDS", 0.05)
     looked = threading.Event()
 
-    def awaited(end: Callable[[Run], object]) -> list[require.Answer]:
+    def awaited(end: Callable[[Run], object]) -> Sequence[require.Answer]:
         """What a wait answers while a runner ends the run after the wait has looked once."""
         looked.clear()
         started = threading.Event()
@@ -148,9 +149,8 @@ def test_a_wait_ends_when_the_run_in_flight_is_verified_or_cannot_be_any_more(
         thread = threading.Thread(target=runner)
         thread.start()
         assert started.wait(30)
-        answers = require.await_verdicts(
-            ledger, require.Demand([PAIR]), timedelta(seconds=60), lambda _count: looked.set()
-        )
+        look = partial(require.examine, ledger, require.Demand([PAIR]))
+        answers = require.await_verdicts(look, timedelta(seconds=60), lambda _count: looked.set())
         thread.join(30)
         return answers
 
@@ -167,7 +167,8 @@ def test_a_wait_ends_at_once_where_one_candidate_cannot_be_verified_any_more(rea
     def waits(count: int) -> None:
         raise AssertionError(f"it waits for {count}, and the answer is known")
 
-    answers = require.await_verdicts(ledger, require.Demand([PAIR, OTHER]), timedelta(minutes=1), waits)
+    look = partial(require.examine, ledger, require.Demand([PAIR, OTHER]))
+    answers = require.await_verdicts(look, timedelta(minutes=1), waits)
     assert [(one.candidate, one.in_flight) for one in answers] == [(PAIR, True), (OTHER, False)]
 
 

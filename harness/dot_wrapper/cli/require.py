@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
 
 import typer
 
-from dot_wrapper.cli.exit_codes import NOT_VERIFIED
+from dot_wrapper.cli.exit_codes import DONE, NOT_VERIFIED
+from dot_wrapper.cli.ledgers import DatabaseUrls, LedgersFile, open_ledgers
 from dot_wrapper.cli.output import Json, age, counted, print_error, print_json, say, stderr
-from dot_wrapper.cli.session import open_ledger
 from dot_wrapper.client.errors import InputError
-from dot_wrapper.operations.require import Demand, await_verdicts
+from dot_wrapper.operations.require import Answer, Demand, assert_found, await_verdicts, examine
 
 _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3_600, "d": 86_400}
 
@@ -32,11 +32,14 @@ def require(
     max_age: Annotated[str | None, typer.Option(help="Verified no longer ago than this: 90s, 10m, 24h, 7d.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Without a caveat.")] = False,
     wait: Annotated[str | None, typer.Option(help="Wait at most so long for a run that is in flight: 10m.")] = None,
+    database_urls: DatabaseUrls = None,
+    ledgers_file: LedgersFile = None,
     as_json: Json = False,
 ) -> None:
     """Exit with 0 where each candidate is verified, else with 4 and one line for each that is not, with its reasons.
 
-    A simulated run verifies nothing. A candidate that does not exist is exit code 3, and a list without any is 2.
+    A simulated run verifies nothing. A candidate that does not exist is exit code 3, and a list without any is 2. A candidate that
+    several ledgers have must be verified in each of them.
 
     Example: dot-wrapper require bakery.orders --max-age 24h --strict
     """
@@ -50,23 +53,35 @@ def require(
         strict=strict,
     )
     patience = _duration("--wait", wait) if wait else timedelta()
-    with open_ledger() as ledger:
-        answers = await_verdicts(ledger, demand, patience, _say_waiting)
+    with open_ledgers(database_urls, ledgers_file) as ledgers:
+
+        def look() -> list[Answer]:
+            found = ledgers.ask(lambda ledger: examine(ledger, demand))
+            return [replace(one, ledger=name) for name, answers in found for one in answers]
+
+        answers = await_verdicts(look, patience, _say_waiting)
+    if not ledgers.failures:
+        assert_found(demand, answers)
     missing = [one for one in answers if one.missing]
     if as_json:
-        print_json([asdict(one) | {"verified": not one.missing} for one in answers])
+        print_json([_row(one) for one in answers] + ledgers.failed())
     else:
         for one in missing:
+            of = f"{one.ledger}: " if one.ledger else ""
             instead = f" (require {one.superseded_by})" if one.superseded_by else ""
             since = f", verified {age(one.verified_at)}" if one.verified_at else ""
-            say(f"{one.candidate}: {', '.join(one.missing)}{instead}{since}")
+            say(f"{of}{one.candidate}: {', '.join(one.missing)}{instead}{since}")
         oldest = min((one.verified_at for one in answers if one.verified_at), default=None)
         say(
             f"{counted(len(answers), 'candidate')}, {len(answers) - len(missing)} verified"
             + (f", the oldest {age(oldest)}" if oldest and not missing else "")
         )
-    if missing:
-        raise typer.Exit(NOT_VERIFIED)
+    ledgers.end(NOT_VERIFIED if missing else DONE)
+
+
+def _row(answer: Answer) -> dict[str, object]:
+    row = asdict(answer) | {"verified": not answer.missing}
+    return {name: value for name, value in row.items() if name != "ledger" or value}
 
 
 def _say_waiting(count: int) -> None:

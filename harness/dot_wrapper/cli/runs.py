@@ -10,6 +10,7 @@ from uuid import UUID
 
 import typer
 
+from dot_wrapper.cli.ledgers import DatabaseUrls, LedgersFile, labelled, open_ledgers
 from dot_wrapper.cli.output import Json, counted, print_json, print_rows, say, utc
 from dot_wrapper.cli.session import open_ledger
 from dot_wrapper.client.calls import EvidenceType
@@ -44,6 +45,8 @@ def runs(
     parent: Annotated[UUID | None, typer.Option(help="Runs that this run is the parent of.")] = None,
     after: Annotated[UUID | None, typer.Option(help="The next page: runs older than this one.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many, the newest first.")] = 50,
+    database_urls: DatabaseUrls = None,
+    ledgers_file: LedgersFile = None,
     as_json: Json = False,
 ) -> None:
     """List runs, the newest first: candidate, evidence type, where it stands, when it was observed and occurred, by whom.
@@ -89,21 +92,25 @@ def runs(
         .order_by(run.observed_at.desc(), run.process_run_id.desc())
         .limit(limit)
     )
-    with open_ledger() as ledger:
+    with open_ledgers(database_urls, ledgers_file) as ledgers:
         if after is not None:
-            last = run_by_id(ledger, str(after), candidate)
+            last = next((run for _, run in ledgers.ask(lambda one: run_by_id(one, str(after), candidate)) if run), None)
             if last is None:
                 raise UnknownReference(f"{after} is no run", hint="`dot-wrapper runs` lists the runs.")
             query = query.where(tuple_(run.observed_at, run.process_run_id) < (last["observed_at"], after))
-        found = ledger.select(query)
+        pages = ledgers.ask(lambda ledger: ledger.select(query))
+    found = [labelled(name, row) for name, page in pages for row in page]
+    found = sorted(found, key=lambda row: (row["observed_at"], row["process_run_id"]), reverse=True)[:limit]
     if as_json:
-        print_json(found)
+        print_json(found + ledgers.failed())
+        ledgers.end()
         return
     # Seven columns are too wide for a terminal: related ones share one.
     print_rows(
         [
             {
-                "run": f"{run['process_run_id']}\n{run['process_candidate_code']}",
+                "run": f"{run['process_run_id']}\n{run['process_candidate_code']}"
+                + (f"\nin {run['ledger']}" if ledgers.are_named else ""),
                 "state": f"{run['end_state']}\n{GRADES[run['evidence_type']]}",
                 "at": f"{utc(run['observed_at'])}\n{run['actor']}"
                 + (f"\n{utc(run['occurred_at'])}" if run["occurred_at"] else ""),
@@ -115,6 +122,7 @@ def runs(
     )
     more = f", and perhaps more: --after {found[-1]['process_run_id']}" if len(found) == limit else ""
     say(f"{counted(len(found), 'run')}{more}")
+    ledgers.end()
 
 
 @app.command()

@@ -42,11 +42,17 @@ def open_ledger() -> Ledger:
         NotInstalled: the database is at another revision, or has no wrapper.
     """
     _name_embedded_server()
-    return Ledger(_connect_to_schema)
+    return Ledger(lambda: connect_to_schema(database_url()))
 
 
-def _connect_to_schema() -> psycopg.Connection[Any]:
-    connection = database.connect(database_url())
+def connect_to_schema(url: str) -> psycopg.Connection[Any]:
+    """Connects to a database whose schema is at the revision of this software.
+
+    Raises:
+        NotInstalled: the database is at another revision, or has no wrapper.
+        psycopg.OperationalError: the server cannot be reached.
+    """
+    connection = database.connect(url)
     try:
         schema.require(connection)
     except BaseException:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Any, Literal
 
 import typer
 
+from dot_wrapper.cli.ledgers import DatabaseUrls, LedgersFile, labelled, open_ledgers
 from dot_wrapper.cli.output import Json, age, counted, print_json, print_rows, say, short_name, utc
 from dot_wrapper.cli.runs import GRADES, OfCandidate, run_by_id, summary_of, verdict_of_run
 from dot_wrapper.cli.session import open_ledger
@@ -28,6 +30,8 @@ def board(
     superseded: Annotated[bool, typer.Option("--superseded", help="Those too that another candidate follows.")] = False,
     wide: Annotated[bool, typer.Option("--wide", help="Full codes and run counts, for a wide terminal.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="At most so many.")] = 20,
+    database_urls: DatabaseUrls = None,
+    ledgers_file: LedgersFile = None,
     as_json: Json = False,
 ) -> None:
     """List the candidates: what was last seen of each, simulated or not, and whether it is verified by its latest real run.
@@ -36,14 +40,18 @@ def board(
 
     Example: dot-wrapper board --state failed --model orders
     """
-    with open_ledger() as ledger:
-        rows, total = _board(ledger, state, model, superseded, limit)
+    with open_ledgers(database_urls, ledgers_file) as ledgers:
+        boards = ledgers.ask(lambda ledger: _board(ledger, state, model, superseded, limit))
+    rows = sorted((labelled(name, row) for name, (page, _) in boards for row in page), key=_rank)[:limit]
+    total = sum((Counter(counts) for _, (_, counts) in boards), Counter())
     if as_json:
-        print_json(rows)
+        print_json(rows + ledgers.failed())
+        ledgers.end()
         return
     for row in rows:
         row |= _shown(row, wide)
-    columns = {"name": "candidate", "seen": "last seen", "when": "when, UTC", "verdict": "verified"}
+    columns = {"ledger": "ledger"} if ledgers.are_named else {}
+    columns |= {"name": "candidate", "seen": "last seen", "when": "when, UTC", "verdict": "verified"}
     if wide:
         columns |= {"simulated_runs": "sim", "dry_runs": "dry", "real_runs": "real"}
     print_rows(rows, columns, unfolded="when")
@@ -51,6 +59,14 @@ def board(
     say(f"{counted(total['candidates'], 'candidate')}, {total['verified']} verified{independently}")
     if total["candidates"] > len(rows):
         say(f"and {total['candidates'] - len(rows)} more: --limit, --state, --model")
+    ledgers.end()
+
+
+def _rank(row: dict[str, Any]) -> tuple[object, ...]:
+    """The order of a board, as of the query of one: first what needs to be looked at."""
+    seen = row["last_seen"]
+    first = ("failed", "warned", "skipped")
+    return first.index(seen) if seen in first else len(first), seen is None, seen or "", row["process_candidate_code"]
 
 
 def _board(

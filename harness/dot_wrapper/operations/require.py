@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -69,6 +69,7 @@ class Answer:
         missing: what keeps it from being accepted, as words of ``v_process_reason``, ``too_old`` or ``superseded``; empty where it is.
         verified_at: when the verifier completed; None where it did not.
         in_flight: whether a run may still bring what is missing.
+        ledger: whose candidate it is, where several ledgers are asked.
     """
 
     candidate: str
@@ -78,15 +79,11 @@ class Answer:
     verified_at: datetime | None
     superseded_by: str | None
     in_flight: bool
+    ledger: str | None = None
 
 
 def examine(ledger: Ledger, demand: Demand) -> list[Answer]:
-    """How each candidate of a demand stands now.
-
-    Raises:
-        UnknownReference: a named candidate does not exist.
-        InputError: no candidate is meant at all, so that an empty list is never taken for a verdict.
-    """
+    """How each candidate of a demand that this ledger has stands now."""
     found = ledger.select(
         _VERDICTS,
         {
@@ -96,13 +93,6 @@ def examine(ledger: Ledger, demand: Demand) -> list[Answer]:
             "max_age": demand.max_age,
         },
     )
-    unknown = sorted(set(demand.candidates or ()) - {one["process_candidate_code"] for one in found})
-    if unknown:
-        raise UnknownReference(
-            f"{', '.join(unknown)}: no such process candidate", hint="`dot-wrapper board` lists the candidates."
-        )
-    if not found:
-        raise InputError("no candidate is meant: nothing was looked at")
     answers = []
     for one in found:
         missing = list(one["reasons"])
@@ -123,21 +113,37 @@ def examine(ledger: Ledger, demand: Demand) -> list[Answer]:
     return answers
 
 
+def assert_found(demand: Demand, answers: Sequence[Answer]) -> None:
+    """Checks that the answers, of all ledgers that were asked, are about what was demanded.
+
+    Raises:
+        UnknownReference: a named candidate does not exist.
+        InputError: no candidate is meant at all, so that an empty list is never taken for a verdict.
+    """
+    unknown = sorted(set(demand.candidates or ()) - {one.candidate for one in answers})
+    if unknown:
+        raise UnknownReference(
+            f"{', '.join(unknown)}: no such process candidate", hint="`dot-wrapper board` lists the candidates."
+        )
+    if not answers:
+        raise InputError("no candidate is meant: nothing was looked at")
+
+
 def await_verdicts(
-    ledger: Ledger, demand: Demand, wait: timedelta, waiting: Callable[[int], None] = lambda _count: None
-) -> list[Answer]:
-    """``examine``, repeated while a run of a candidate that is not accepted is in flight, or none has begun, for at most ``wait``.
+    look: Callable[[], Sequence[Answer]], wait: timedelta, waiting: Callable[[int], None] = lambda _count: None
+) -> Sequence[Answer]:
+    """Looks, and again while a run of a candidate that is not accepted is in flight, or none has begun, for at most ``wait``.
 
     Args:
         waiting: called before each pause with the number of candidates that are waited for.
     """
     end = time.monotonic() + wait.total_seconds()
     while True:
-        answers = examine(ledger, demand)
+        answers = look()
         awaited = [one for one in answers if one.missing and one.in_flight]
         settled = [one for one in answers if one.missing and not one.in_flight]
         left = end - time.monotonic()
         if not awaited or settled or left <= 0:
-            return [replace(one, in_flight=one.in_flight and bool(one.missing)) for one in answers]
+            return answers
         waiting(len(awaited))
         time.sleep(min(LOOK_AGAIN_SECONDS, left))
