@@ -4,7 +4,16 @@
 """
 
 from dot_wrapper.client import calls
-from dot_wrapper.client.caller_path import AsyncRun, Refs, Run, async_caller_path, caller_path
+from dot_wrapper.client.caller_path import (
+    AsyncRun,
+    Part,
+    Refs,
+    Run,
+    async_caller_path,
+    async_take_up,
+    caller_path,
+    take_up,
+)
 from dot_wrapper.client.calls import (
     BegunRun,
     EvidenceType,
@@ -46,9 +55,12 @@ from dot_wrapper.client.errors import (
     RetryExhausted,
     StatementCancelled,
     Superseded,
+    Transient,
     UnknownReference,
 )
 from dot_wrapper.client.ledger import AsyncLedger, Ledger
+from dot_wrapper.client.reads import EndedPart, StoredRun, Verdict
+from dot_wrapper.client.run_pair import Outcome, async_run_pair, run_pair
 
 __all__ = [
     "AppendOnlyViolation",
@@ -59,6 +71,7 @@ __all__ = [
     "DefinitionConflict",
     "DotWrapperError",
     "DuplicateObservation",
+    "EndedPart",
     "EvidenceType",
     "ForeignSchema",
     "GateClosed",
@@ -80,7 +93,9 @@ __all__ = [
     "ObservedPair",
     "ObservedRun",
     "OtherOutput",
+    "Outcome",
     "Pair",
+    "Part",
     "PayloadMismatch",
     "PreflightBlocked",
     "ReadOnlyDatabase",
@@ -92,11 +107,18 @@ __all__ = [
     "RunStatus",
     "StatementCancelled",
     "Status",
+    "StoredRun",
     "Superseded",
+    "Transient",
     "UnknownReference",
+    "Verdict",
     "async_caller_path",
+    "async_run_pair",
+    "async_take_up",
     "caller_path",
     "calls",
     "connect",
     "connect_async",
+    "run_pair",
+    "take_up",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
 from typing import Any
 
 import psycopg
@@ -13,9 +13,10 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from dot_wrapper.client import database
-from dot_wrapper.client.caller_path import async_caller_path, caller_path
+from dot_wrapper.client.caller_path import Part, async_caller_path, async_take_up, caller_path, take_up
 from dot_wrapper.client.calls import Pair
 from dot_wrapper.client.ledger import AsyncLedger, Ledger
+from dot_wrapper.client.run_pair import Outcome, async_run_pair, run_pair
 
 Connect = Callable[[], Any]
 """Opens a connection of the flavor: returns it, or on asyncio an awaitable of it."""
@@ -33,6 +34,12 @@ class Waiting:
 
     def caller_path(self, ledger: Any, pair: Pair, **options: Any) -> AbstractContextManager[Any]:
         return caller_path(ledger, pair, **options)
+
+    def take_up(self, ledger: Any, candidate: str, **options: Any) -> AbstractContextManager[Any]:
+        return take_up(ledger, candidate, **options)
+
+    def run_pair(self, ledger: Any, candidate: str, **options: Any) -> Outcome:
+        return run_pair(ledger, candidate, **options)
 
     @contextmanager
     def engine(self, **options: Any) -> Iterator[Any]:
@@ -72,17 +79,23 @@ class Asyncio:
         finally:
             ledger.close()
 
-    @contextmanager
-    def caller_path(self, ledger: Any, pair: Pair, **options: Any) -> Iterator[Any]:
-        path = async_caller_path(ledger.awaited, pair, **options)
-        run = _Awaiting(self._runner.run(_result(path.__aenter__())), self._runner)
-        try:
-            yield run
-        except BaseException as error:
-            if not self._runner.run(_result(path.__aexit__(type(error), error, error.__traceback__))):
-                raise
-        else:
-            self._runner.run(_result(path.__aexit__(None, None, None)))
+    def caller_path(self, ledger: Any, pair: Pair, **options: Any) -> AbstractContextManager[Any]:
+        return _entered(async_caller_path(ledger.awaited, pair, **options), self._runner)
+
+    def take_up(self, ledger: Any, candidate: str, **options: Any) -> AbstractContextManager[Any]:
+        return _entered(async_take_up(ledger.awaited, candidate, **options), self._runner)
+
+    def run_pair(
+        self, ledger: Any, candidate: str, *, produce: Callable[..., Any], verify: Callable[..., Any], **options: Any
+    ) -> Outcome:
+        async def awaited_produce(run: Any) -> Any:
+            return produce(run)
+
+        async def awaited_verify(part: Part) -> Any:
+            return verify(part)
+
+        pair = async_run_pair(ledger.awaited, candidate, produce=awaited_produce, verify=awaited_verify, **options)
+        return self._runner.run(pair)
 
     @contextmanager
     def engine(self, **options: Any) -> Iterator[Any]:
@@ -120,6 +133,8 @@ class _Awaiting:
 
         def call(*arguments: Any, **options: Any) -> Any:
             result = found(*arguments, **options)
+            if isinstance(result, AbstractAsyncContextManager):
+                return _entered(result, self._runner)
             return self._runner.run(result) if inspect.iscoroutine(result) else result
 
         return call
@@ -132,6 +147,19 @@ class _Awaiting:
             return await _result(work(connection))
 
         return self._runner.run(self.awaited.transaction(role, awaited, **options))
+
+
+@contextmanager
+def _entered(path: AbstractAsyncContextManager[Any], runner: asyncio.Runner) -> Iterator[Any]:
+    """An asynchronous context manager as its synchronous twin."""
+    entered = runner.run(_result(path.__aenter__()))
+    try:
+        yield entered if isinstance(entered, Part) else _Awaiting(entered, runner)
+    except BaseException as error:
+        if not runner.run(_result(path.__aexit__(type(error), error, error.__traceback__))):
+            raise
+    else:
+        runner.run(_result(path.__aexit__(None, None, None)))
 
 
 async def _result(value: Any) -> Any:

@@ -21,6 +21,7 @@ from psycopg.types.json import Jsonb
 from psycopg.types.numeric import Int4
 
 from dot_wrapper.client.errors import DotWrapperError, InvalidInput, UnknownReference, of_sqlstate
+from dot_wrapper.client.steps import Pause
 
 EvidenceType = Literal["SIMULATED_DRY_RUN", "DRY_RUN", "REAL_RUN"]
 Status = Literal["prepared", "started", "completed", "failed", "skipped"]
@@ -38,8 +39,8 @@ Rows = Sequence[tuple[Any, ...]]
 Parameters = Mapping[str, object] | tuple[object, ...]
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
-Steps = Generator["Call[Any]", Any, T]
-"""Calls that depend on each other: yields each, is sent its answer or thrown its refusal, and returns the result of all."""
+Steps = Generator["Call[Any] | Pause", Any, T]
+"""Calls that depend on each other, and pauses: yields each, is sent its answer or thrown its refusal, returns the result of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class Call(Generic[T_co]):
     answer: Callable[[Rows], T_co]
     repeatable: bool = False
 
-    def __iter__(self) -> Generator[Call[Any], Any, T_co]:
+    def __iter__(self) -> Steps[T_co]:
         """Allows ``answer = yield from call`` in a sequence of steps."""
         answer: T_co = yield self
         return answer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Final
 
 import psycopg
@@ -50,6 +51,10 @@ class Refusal(DotWrapperError):
     """The wrapper refused the call; nothing was stored."""
 
 
+class Transient(DotWrapperError):
+    """The same call may succeed later without a change: what an orchestrator may retry. With the same key nothing is stored twice."""
+
+
 class InvalidInput(Refusal):
     """An argument is outside its domain (23514, 22xxx)."""
 
@@ -74,8 +79,15 @@ class LeaseNotLive(Refusal):
     """The lease token is missing, stale or lower than the run's (23514, ``lease_live_check``, ``lease_fencing_check``)."""
 
 
-class LeaseHeld(Refusal):
-    """A live different holder has the lease of the candidate (23514, ``lease_held``)."""
+class LeaseHeld(Refusal, Transient):
+    """A live different holder has the lease of the candidate (23514, ``lease_held``).
+
+    Attributes:
+        holder: who has it, and ``expires_at`` until when it lasts if it is not renewed; None where that could not be read.
+    """
+
+    holder: str | None = None
+    expires_at: datetime | None = None
 
 
 class NotTheWriter(Refusal):
@@ -129,7 +141,7 @@ class ReadOnlyDatabase(DotWrapperError):
     """The server is a standby, or the session or database is read-only (25006)."""
 
 
-class LockTimeout(DotWrapperError):
+class LockTimeout(Transient):
     """A lock was not granted in time (55P03). DETAIL of a gate switch names the backends that hold it."""
 
 
@@ -141,7 +153,7 @@ class LedgerInUse(DotWrapperError):
     """The ledger is making another call, or its connection is in a transaction; nothing was sent."""
 
 
-class RetryExhausted(DotWrapperError):
+class RetryExhausted(Transient):
     """Every retry ended in a serialization failure or a deadlock (40001, 40P01)."""
 
 
@@ -153,7 +165,7 @@ class ForeignSchema(DotWrapperError):
     """Schema ``dot`` belongs to another role than the wrapper's; nothing in it was read or called."""
 
 
-class DatabaseUnavailable(DotWrapperError):
+class DatabaseUnavailable(Transient):
     """The server cannot be reached, or the connection was lost (08xxx, 57Pxx, or no SQLSTATE at all).
 
     Attributes:

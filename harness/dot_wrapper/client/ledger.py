@@ -29,7 +29,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
 
-from dot_wrapper.client import calls, database
+from dot_wrapper.client import calls, database, reads
 from dot_wrapper.client.calls import Call, Observation, ObservedLine, Parameters, Steps
 from dot_wrapper.client.errors import (
     DatabaseUnavailable,
@@ -39,7 +39,7 @@ from dot_wrapper.client.errors import (
     is_retryable,
     is_stale_plan,
 )
-from dot_wrapper.client.steps import drive, drive_async
+from dot_wrapper.client.steps import Pause, drive, drive_async
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine, Select
@@ -110,6 +110,7 @@ class _Calls(Generic[C]):
     define_candidate = _Method(calls.define_candidate)
     pair = _Method(calls.pair)
     call = _Method(calls.call)
+    awaiting_verifier = _Method(reads.awaiting_verifier)
 
     def __init__(
         self, connect: Callable[[], Any], give_back: Callable[[C], Any] | None, retry_seconds: float | None
@@ -271,7 +272,7 @@ class Ledger(_Calls[psycopg.Connection[Any]]):
 
     def walk(self, steps: Steps[T]) -> T:
         """Makes the calls of a sequence one after the other, each in a transaction of its own; returns the sequence's result."""
-        return drive(steps, self.run)
+        return drive(steps, lambda step: time.sleep(step.seconds) if isinstance(step, Pause) else self.run(step))
 
     def transaction(
         self,
@@ -379,7 +380,9 @@ class AsyncLedger(_Calls[psycopg.AsyncConnection[Any]]):
 
     async def walk(self, steps: Steps[T]) -> T:
         """Makes the calls of a sequence one after the other, each in a transaction of its own; returns the sequence's result."""
-        return await drive_async(steps, self.run)
+        return await drive_async(
+            steps, lambda step: asyncio.sleep(step.seconds) if isinstance(step, Pause) else self.run(step)
+        )
 
     async def transaction(
         self,

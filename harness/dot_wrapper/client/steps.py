@@ -7,10 +7,22 @@ or thrown its exception, and returns the result of the whole. The two functions 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 S = TypeVar("S")
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A step that waits so many seconds."""
+
+    seconds: float
+
+    def __iter__(self) -> Generator[Pause, Any, None]:
+        """Allows ``yield from Pause(1)``."""
+        yield self
 
 
 def drive(steps: Generator[S, Any, T], perform: Callable[[S], Any]) -> T:
