@@ -15,6 +15,7 @@ from bench.operations import OBSERVE_COMPONENT, OBSERVE_PAIR, OBSERVE_RUN, ROLES
 from bench.server import Server, next_multixact, open_gates
 from dot_wrapper.client import calls as described
 from dot_wrapper.client import database
+from dot_wrapper.client.caller_path import caller_path
 from dot_wrapper.client.ledger import Ledger
 
 CLIENTS = (1, 4, 16)
@@ -74,26 +75,15 @@ def multixacts(server: Server, url: str, evidence_type: str, calls: int) -> int:
 
 
 def processor_of_the_client(server: Server, rounds: int, calls: int) -> dict[str, list[float]]:
-    """Microseconds of the client's processor of one and the same call: by ``Ledger`` for a login that inherits the role and for one
-    that must set it, and by psycopg alone as the former."""
+    """Microseconds of the client's processor: of a header by psycopg alone, by ``Ledger`` for a login that inherits the role, and for one
+    that must set it; and of a whole run in one call and by ``caller_path``, both for the former."""
     url = server.database("client")
     urls = {name: make_conninfo(url, user=f"bench_{name}") for name in ("inherits", "sets")}
     with psycopg.connect(url, autocommit=True) as admin:
         for name, option in (("inherits", "inherit"), ("sets", "noinherit")):
             admin.execute(f"drop role if exists bench_{name}")
-            admin.execute(f"create role bench_{name} login {option} in role dot_writer")
-
-    def observed() -> described.Call[described.ObservedRun]:
-        return described.observe_run(
-            process_candidate_code="bench.pair",
-            dot_code="bench.producer",
-            process_run_id=uuid.uuid4(),
-            correlation_id="bench",
-            evidence_type="SIMULATED_DRY_RUN",
-            status="started",
-            actor="bench",
-            idempotency_key=str(uuid.uuid4()),
-        )
+            admin.execute(f"create role bench_{name} login {option} in role dot_writer, dot_reader")
+        admin.execute("select dot.fn_preflight_attest('fs_snapshot_present', 'PASS', 3600, 'bench', 'none is needed')")
 
     with (
         psycopg.connect(urls["inherits"], autocommit=True) as bare,
@@ -102,13 +92,20 @@ def processor_of_the_client(server: Server, rounds: int, calls: int) -> dict[str
     ):
 
         def alone() -> None:
-            call = observed()
+            call = _header()
             call.answer(bare.execute(call.query, call.parameters).fetchall())
+
+        def path() -> None:
+            with caller_path(inherits, _PAIR, evidence_type="SIMULATED_DRY_RUN", actor="bench") as run:
+                run.producer("completed")
+                run.verifier("completed")
 
         ways: dict[str, Callable[[], object]] = {
             "psycopg": alone,
-            "inherits": lambda: inherits.run(observed()),
-            "sets": lambda: sets.run(observed()),
+            "inherits": lambda: inherits.run(_header()),
+            "sets": lambda: sets.run(_header()),
+            "pair": lambda: inherits.run(_whole_run()),
+            "path": path,
         }
         found: dict[str, list[float]] = {name: [] for name in ways}
         for _ in range(rounds + 1):
@@ -118,3 +115,33 @@ def processor_of_the_client(server: Server, rounds: int, calls: int) -> dict[str
                     make()
                 found[name].append((time.process_time() - before) / calls * 1e6)
     return {name: costs[1:] for name, costs in found.items()}  # the first round connects and prepares
+
+
+_PAIR = described.Pair("bench.pair", "bench.producer", "bench.verifier")
+
+
+def _header() -> described.Call[described.ObservedRun]:
+    return described.observe_run(
+        process_candidate_code=_PAIR.code,
+        dot_code=_PAIR.producer_dot_code,
+        process_run_id=uuid.uuid4(),
+        correlation_id="bench",
+        evidence_type="SIMULATED_DRY_RUN",
+        status="started",
+        actor="bench",
+        idempotency_key=str(uuid.uuid4()),
+    )
+
+
+def _whole_run() -> described.Call[described.ObservedPair]:
+    return described.observe_pair(
+        process_candidate_code=_PAIR.code,
+        producer_dot_code=_PAIR.producer_dot_code,
+        verifier_dot_code=_PAIR.verifier_dot_code,
+        process_run_id=uuid.uuid4(),
+        correlation_id="bench",
+        evidence_type="SIMULATED_DRY_RUN",
+        producer_status="completed",
+        verifier_status="completed",
+        actor="bench",
+    )

@@ -309,6 +309,7 @@ def client(bench: Bench) -> list[Row]:
     return [
         ratio_row(ROWS["client"].what, found["inherits"], found["psycopg"], at_most=1.5),
         ratio_row("the same, login sets the role / psycopg alone", found["sets"], found["psycopg"]),
+        ratio_row("client CPU of a run by caller_path / in one call", found["path"], found["pair"], at_most=2.0),
     ]
 
 

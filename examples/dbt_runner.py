@@ -36,12 +36,6 @@ from dot_wrapper import (
 )
 from dot_wrapper.sources.dbt.results import WRAPPER_STATUS
 
-LEASE_SECONDS: Final = 60
-"""How long the lease outlives a runner that was killed."""
-
-RENEWED_EVERY: Final = LEASE_SECONDS / 3
-"""Seconds between two renewals of the lease while dbt runs."""
-
 COMMANDS: Final = {"model": "run", "seed": "seed", "snapshot": "snapshot", "test": "test"}
 """dbt's command for each kind of node."""
 
@@ -67,7 +61,7 @@ class Dbt:
         command = [self.program, *arguments(unique_id), "--target-path", str(folder), "--log-path", str(folder)]
         with subprocess.Popen(command, cwd=self.project, stdin=subprocess.DEVNULL, stdout=sys.stderr) as process:
             try:
-                keep_lease(run, process)
+                wait(run, process)
             except BaseException:
                 process.kill()
                 raise
@@ -90,20 +84,19 @@ def arguments(unique_id: str) -> list[str]:
     return [COMMANDS[kind], "--select", selection, *only, "--write-json"]
 
 
-def keep_lease(run: Run, process: subprocess.Popen[bytes]) -> None:
-    """Waits for the process.
+def wait(run: Run, process: subprocess.Popen[bytes]) -> None:
+    """Waits for the process, for as long as the run may go on.
 
     Raises:
-        LeaseNotLive: another start may have the pair from now on.
+        LeaseNotLive: another start may have the pair from now on, or a gate was closed.
     """
-    while True:
-        if not run.renew(LEASE_SECONDS):
-            raise LeaseNotLive(f"the lease of {run.pair.code} ran out while dbt ran")
+    while not run.lost.is_set():
         try:
-            process.wait(timeout=RENEWED_EVERY)
+            process.wait(timeout=1)
         except subprocess.TimeoutExpired:
             continue
         return
+    raise LeaseNotLive(f"the run of {run.pair.code} was to end while dbt ran")
 
 
 def outcome(folder: Path, unique_id: str) -> tuple[Status, Refs]:
@@ -145,47 +138,23 @@ def execute(ledger: Ledger, dbt: Dbt, candidate: str, actor: str, key: str) -> R
     pair = ledger.pair(candidate)
     for unique_id in (pair.producer_dot_code, pair.verifier_dot_code):
         arguments(unique_id)
-    with caller_path(
-        ledger, pair, evidence_type="REAL_RUN", actor=actor, idempotency_key=key, lease_seconds=LEASE_SECONDS
-    ) as run:
-        output_ref = part(dbt, run, "producer", pair.producer_dot_code, None)
-        if output_ref is not None:
-            part(dbt, run, "verifier", pair.verifier_dot_code, output_ref)
+    with caller_path(ledger, pair, evidence_type="REAL_RUN", actor=actor, idempotency_key=key) as run:
+        part(dbt, run, "producer", pair.producer_dot_code)
+        part(dbt, run, "verifier", pair.verifier_dot_code)
     return run
 
 
-def part(dbt: Dbt, run: Run, role: Role, unique_id: str, input_ref: str | None) -> str | None:
-    """Does one part of a run, unless it has ended already; its output where it completed."""
-    end = recorded_end(run, role)
-    if end is None:
-        record = run.producer if role == "producer" else run.verifier
-        if record("started", input_ref=input_ref).created:
-            dbt.invoke(run, role, unique_id)
-        status, refs = outcome(dbt.folder(run, role), unique_id)
-        refs["input_ref"] = input_ref
-        record(status, **refs)
-        end = recorded_end(run, role)
-    return end["output_ref"] if end and end["status"] == "step_completed" else None
-
-
-def recorded_end(run: Run, role: Role) -> dict[str, str | None] | None:
-    """The status and output with which a part has ended; None where it has not."""
-    rows = run.ledger.select(
-        "select status, output_ref from dot.v_process_run_component where process_candidate_code = %s"
-        " and process_run_id = %s and component_role = %s and status in ('step_completed', 'failed', 'cancelled')",
-        (run.pair.code, run.process_run_id, role),
-    )
-    return rows[0] if rows else None
-
-
-def verdict(ledger: Ledger, run: Run) -> tuple[bool, list[str]]:
-    """Whether this very run is verified, and why not."""
-    (row,) = ledger.select(
-        "select verified, reasons from dot.v_process_run_verification_v3 where process_candidate_code = %s"
-        " and process_run_id = %s",
-        (run.pair.code, run.process_run_id),
-    )
-    return row["verified"], row["reasons"]
+def part(dbt: Dbt, run: Run, role: Role, unique_id: str) -> None:
+    """Does one part of a run, where it is still to be done."""
+    if not run.needs(role):
+        return
+    input_ref = run.output_ref if role == "verifier" else None
+    record = run.producer if role == "producer" else run.verifier
+    if record("started", input_ref=input_ref).created:
+        dbt.invoke(run, role, unique_id)
+    status, refs = outcome(dbt.folder(run, role), unique_id)
+    refs["input_ref"] = input_ref
+    record(status, **refs)
 
 
 def main() -> int:
@@ -205,15 +174,15 @@ def main() -> int:
         with Ledger() as ledger:
             dbt = Dbt(str(Path(program).absolute()), given.project.absolute())
             run = execute(ledger, dbt, given.candidate, given.actor, given.key)
-            verified, reasons = verdict(ledger, run)
+            verdict = run.verdict()
     except Refusal as refusal:
         print(f"refused: {refusal.message}")
         return 3
     except (DotWrapperError, InputError, OSError) as error:
         print(f"error: {error}")
         return 2
-    print("verified" if verified else f"not verified: {', '.join(reasons)}")
-    return 0 if verified else 1
+    print("verified" if verdict.verified else f"not verified: {', '.join(verdict.reasons)}")
+    return 0 if verdict.verified else 1
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from dot_wrapper.client.caller_path import Run
+from dot_wrapper.client import caller_path
 from dot_wrapper.client.errors import GateClosed, InputError, LeaseNotLive
 from dot_wrapper.client.ledger import Ledger
 from dot_wrapper.files import ROOT
@@ -220,13 +220,13 @@ def test_a_runner_that_is_killed_leaves_no_end_and_dbt_is_not_started_again(db: 
 def test_a_gate_that_is_closed_while_dbt_runs_stops_what_follows(
     db: Database, bakery: Bakery, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keep_lease = dbt_runner.keep_lease
+    wait = dbt_runner.wait
 
     def until_the_gate_is_closed(*given: Any) -> None:
-        keep_lease(*given)
+        wait(*given)
         set_gates(db, "false", GATES[1])
 
-    monkeypatch.setattr(dbt_runner, "keep_lease", until_the_gate_is_closed)
+    monkeypatch.setattr(dbt_runner, "wait", until_the_gate_is_closed)
     with pytest.raises(GateClosed):
         dbt_runner.execute(ledger, bakery.dbt, TEST, "nightly", "today")
     assert components(db) == [("producer", "step_started")]
@@ -251,16 +251,16 @@ def test_a_run_that_loses_its_lease_loses_its_dbt(
     db: Database, bakery: Bakery, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bakery.write(UNENDING)
-    renewed = Run.renew
+    wait = dbt_runner.wait
 
-    def renew(run: Run, seconds: int) -> bool:
-        if is_at_work(bakery):
-            end_the_lease(db)
-        return renewed(run, seconds)
+    def until_the_lease_is_over(*given: Any) -> None:
+        the_dbt_that_runs_the_model(bakery)
+        end_the_lease(db)
+        wait(*given)
 
-    monkeypatch.setattr(dbt_runner, "RENEWED_EVERY", 0.5)
-    monkeypatch.setattr(Run, "renew", renew)
-    with pytest.raises(LeaseNotLive, match="ran out while dbt ran"):
+    monkeypatch.setattr(caller_path, "LEASE_SECONDS", 3)
+    monkeypatch.setattr(dbt_runner, "wait", until_the_lease_is_over)
+    with pytest.raises(LeaseNotLive, match="was to end while dbt ran"):
         dbt_runner.execute(ledger, bakery.dbt, TEST, "nightly", "today")
     assert processes(bakery.project) == []
     assert components(db) == [("producer", "step_started")]

@@ -25,6 +25,7 @@ from support import (
     PRODUCER,
     VERIFIER,
     Database,
+    DotWrapper,
     acquire,
     ready_for_real_runs,
     row,
@@ -248,8 +249,8 @@ def test_an_exception_of_a_path_s_body_ends_the_part_that_was_to_end_next(db: Da
     ]
 
 
-def test_what_a_closed_gate_refused_is_logged_with_all_that_would_have_been_recorded(
-    db: Database, runner: Runner
+def test_what_a_closed_gate_refused_is_shown_beside_the_run_with_all_that_would_have_been_recorded(
+    db: Database, runner: Runner, dot_wrapper: DotWrapper
 ) -> None:
     def path() -> None:
         with runner.path() as run:
@@ -258,13 +259,18 @@ def test_what_a_closed_gate_refused_is_logged_with_all_that_would_have_been_reco
 
     with pytest.raises(GateClosed):
         path()
-    logged = value(db.connect("owner"), "select detail from dot.dot_iu_command_run where run_status = 'refused'")
-    assert (logged["component_role"], logged["status"], logged["output_ref"], logged["evidence_ref"]) == (
+    (run,) = rows(db.connect("reader"), "select process_run_id::text from dot.v_process_run")
+    ((refused,),) = [one.json["refusals"] for one in [dot_wrapper("show", run["process_run_id"], "--json")]]
+    told = refused["detail"]
+    assert (told["component_role"], told["status"], told["output_ref"], told["evidence_ref"]) == (
         "producer",
         "completed",
         "s3://out",
         {"rows": 7},
     )
+    shown = dot_wrapper("show", run["process_run_id"]).out
+    assert "producer completed" in shown
+    assert "output_ref s3://out" in shown
 
 
 def test_a_lease_is_kept_by_a_heartbeat_and_a_renewal_never_shortens_it(db: Database, ledger: Ledger) -> None:

@@ -131,7 +131,7 @@ def show(
     candidate: OfCandidate = None,
     as_json: Json = False,
 ) -> None:
-    """Show all that was recorded of a run: header, components, verdict, what let it in (admission), and the order of events.
+    """Show all that was recorded of a run: header, components, verdict, what let it in (admission), what was refused, the order of events.
 
     Example: dot-wrapper show 0198c0de-0000-7000-8000-000000000001
     """
@@ -145,6 +145,11 @@ def show(
             found,
         )
         found["verdict"] = verdict_of_run(ledger, found)
+        found["refusals"] = ledger.select(
+            "select logged_at, actor, session_actor, detail from dot.v_dot_command_run where run_status = 'refused'"
+            " and logged_at >= %(observed_at)s and detail ->> 'process_run_id' = %(process_run_id)s::text order by logged_at",
+            found,
+        )
     if as_json:
         print_json(found)
     else:
@@ -177,6 +182,12 @@ def _print_run(run: dict[str, Any]) -> None:
     for component in components:
         _print_fields(component["component_role"], component, [key for key in shown if key != "parent_run_id"])
     _print_admission(run["admission"])
+    if run["refusals"]:
+        print_rows(
+            [_refusal(one) for one in run["refusals"]],
+            {"at": "refused", "what": "what", "constraint": "constraint"},
+            title="refused, and not recorded",
+        )
     print_rows(
         [
             {
@@ -189,6 +200,14 @@ def _print_run(run: dict[str, Any]) -> None:
         {"at": "observed", "what": "what", "status": "stored status"},
         title="timeline",
     )
+
+
+def _refusal(logged: dict[str, Any]) -> dict[str, str]:
+    """A refused call of the run, with what it would have recorded."""
+    detail = logged["detail"]
+    said = [f"{detail['component_role']} {detail['status']}"] if "component_role" in detail else []
+    said += [f"{name} {detail[name]}" for name in ("input_ref", "output_ref", "error_ref") if name in detail]
+    return {"at": utc(logged["logged_at"]), "what": "\n".join(said), "constraint": str(detail.get("constraint"))}
 
 
 def _print_fields(title: str, row: dict[str, Any], shown: tuple[str, ...] | list[str]) -> None:
