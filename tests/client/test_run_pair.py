@@ -54,7 +54,7 @@ class Dots:
         self.produced.append(run.process_run_id)
         return self.output(run) if callable(self.output) else self.output
 
-    def verify(self, part: Part) -> Any:
+    def verify(self, _run: Any, part: Part) -> Any:
         self.verified.append(part)
         return self.right(part) if callable(self.right) else self.right
 
@@ -405,7 +405,7 @@ def produce(run):
     sys.stdin.read()
 
 with Ledger() as ledger:
-    run_pair(ledger, sys.argv[1], produce=produce, verify=lambda part: True, actor="nightly", key="today", lease_seconds=2)
+    run_pair(ledger, sys.argv[1], produce=produce, verify=lambda run, part: True, actor="nightly", key="today", lease_seconds=2)
 """
 
 

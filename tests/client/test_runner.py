@@ -29,7 +29,7 @@ def run_example(db: Database, key: str = "today") -> subprocess.CompletedProcess
     )
 
 
-def execute(ledger: Ledger, produce: Callable[[Run], str], verify: Callable[[Part], bool]) -> Outcome:
+def execute(ledger: Ledger, produce: Callable[[Run], str], verify: Callable[[Run, Part], bool]) -> Outcome:
     """What the example does, with other functions."""
     return run_pair(ledger, PAIR, produce=produce, verify=verify, actor="nightly", key="today")
 
@@ -59,7 +59,7 @@ def test_a_gate_that_is_closed_in_the_middle_stops_the_run(db: Database, ledger:
         set_gates(db, "false", gate)
         return runner.produce(run)
 
-    def verify(_: Part) -> bool:
+    def verify(_run: Run, _part: Part) -> bool:
         raise AssertionError("what came next was run")
 
     with pytest.raises(GateClosed) as refused:

@@ -91,8 +91,8 @@ class Asyncio:
         async def awaited_produce(run: Any) -> Any:
             return produce(run)
 
-        async def awaited_verify(part: Part) -> Any:
-            return verify(part)
+        async def awaited_verify(run: Any, part: Part) -> Any:
+            return verify(run, part)
 
         pair = async_run_pair(ledger.awaited, candidate, produce=awaited_produce, verify=awaited_verify, **options)
         return self._runner.run(pair)

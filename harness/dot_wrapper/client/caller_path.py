@@ -43,8 +43,9 @@ from dot_wrapper.client.reads import EndedPart, StoredRun, Verdict
 from dot_wrapper.client.steps import Pause
 
 ROLES: Final[tuple[Role, ...]] = ("producer", "verifier")
-LEASE_SECONDS: Final = 30
-"""The default of a lease: short, because a heartbeat renews it while the body works, and a process that was killed does not."""
+LEASE_SECONDS: Final = 60
+"""The default of a lease, which a heartbeat renews at each third of it. Two thirds outlast a failover of half a minute; a process that was
+killed keeps the pair for no longer than all of it."""
 LOOK_AGAIN_SECONDS: Final = 1.0
 """How long a path pauses before it asks again for a lease that it waits for."""
 

@@ -38,7 +38,7 @@ def run_pair(
     candidate: str,
     *,
     produce: Callable[[Run], str | Part | None],
-    verify: Callable[[Part], bool | Part],
+    verify: Callable[[Run, Part], bool | Part],
     actor: str,
     key: str,
     evidence_type: EvidenceType = "REAL_RUN",
@@ -51,8 +51,8 @@ def run_pair(
 
     Args:
         produce: does the producer's work; gets the run, for its id and for ``run.lost``. It returns the ``output_ref``, or a ``Part``.
-        verify: looks at what was produced: a ``Part`` with ``output_ref`` and evidence, also where another process produced it. It
-            returns whether that is right, or a ``Part``, whose ``input_ref`` is the producer's ``output_ref`` if it names no other.
+        verify: looks at what was produced; gets the run, and a ``Part`` with the producer's ``output_ref`` and evidence, also where another
+            process produced it. It returns whether that is right, or a ``Part``, whose ``input_ref`` is the producer's ``output_ref`` if it names no other.
         attempts: how often to run the pair at most, while a part fails or raises: each time after the first as a run of its own, whose
             parent is the one before. What the ledger refuses is not tried again.
         options: see ``RunOptions``.
@@ -74,7 +74,7 @@ def run_pair(
                 if run.needs("verifier"):
                     with run.part("verifier") as part:
                         part.input_ref = run.output_ref
-                        _fill(part, verify(_produced(run)))
+                        _fill(part, verify(run, _produced(run)))
         except Exception as error:
             if is_last or isinstance(error, DotWrapperError):
                 raise
@@ -90,7 +90,7 @@ async def async_run_pair(
     candidate: str,
     *,
     produce: Callable[[AsyncRun], Awaitable[str | Part | None]],
-    verify: Callable[[Part], Awaitable[bool | Part]],
+    verify: Callable[[AsyncRun, Part], Awaitable[bool | Part]],
     actor: str,
     key: str,
     evidence_type: EvidenceType = "REAL_RUN",
@@ -111,7 +111,7 @@ async def async_run_pair(
                 if run.needs("verifier"):
                     async with run.part("verifier") as part:
                         part.input_ref = run.output_ref
-                        _fill(part, await verify(_produced(run)))
+                        _fill(part, await verify(run, _produced(run)))
         except Exception as error:
             if is_last or isinstance(error, DotWrapperError):
                 raise
