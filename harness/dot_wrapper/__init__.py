@@ -4,16 +4,7 @@
 """
 
 from dot_wrapper.client import calls
-from dot_wrapper.client.caller_path import (
-    AsyncRun,
-    Part,
-    Refs,
-    Run,
-    async_caller_path,
-    async_take_up,
-    caller_path,
-    take_up,
-)
+from dot_wrapper.client.caller_path import AsyncRun, Run, async_caller_path, async_take_up, caller_path, take_up
 from dot_wrapper.client.calls import (
     BegunRun,
     EvidenceType,
@@ -58,12 +49,15 @@ from dot_wrapper.client.errors import (
     Transient,
     UnknownReference,
 )
+from dot_wrapper.client.lease import AsyncLease, Lease, async_hold_lease, hold_lease
 from dot_wrapper.client.ledger import AsyncLedger, Ledger
+from dot_wrapper.client.path import Part, Refs
 from dot_wrapper.client.reads import EndedPart, StoredRun, Verdict
 from dot_wrapper.client.run_pair import Outcome, async_run_pair, run_pair
 
 __all__ = [
     "AppendOnlyViolation",
+    "AsyncLease",
     "AsyncLedger",
     "AsyncRun",
     "BegunRun",
@@ -77,6 +71,7 @@ __all__ = [
     "GateClosed",
     "InputError",
     "InvalidInput",
+    "Lease",
     "LeaseHeld",
     "LeaseNotLive",
     "Ledger",
@@ -113,12 +108,14 @@ __all__ = [
     "UnknownReference",
     "Verdict",
     "async_caller_path",
+    "async_hold_lease",
     "async_run_pair",
     "async_take_up",
     "caller_path",
     "calls",
     "connect",
     "connect_async",
+    "hold_lease",
     "run_pair",
     "take_up",
 ]

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from dot_wrapper.client import caller_path
+from dot_wrapper.client import lease
 from dot_wrapper.client.errors import GateClosed, InputError, LeaseNotLive
 from dot_wrapper.client.ledger import Ledger
 from dot_wrapper.files import ROOT
@@ -258,7 +258,7 @@ def test_a_run_that_loses_its_lease_loses_its_dbt(
         end_the_lease(db)
         wait(*given)
 
-    monkeypatch.setattr(caller_path, "LEASE_SECONDS", 3)
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 3)
     monkeypatch.setattr(dbt_runner, "wait", until_the_lease_is_over)
     with pytest.raises(LeaseNotLive, match="was to end while dbt ran"):
         dbt_runner.execute(ledger, bakery.dbt, TEST, "nightly", "today")

@@ -15,10 +15,12 @@ import psycopg
 import pytest
 
 from dot_wrapper.client import database
-from dot_wrapper.client.caller_path import Part, async_caller_path, caller_path
+from dot_wrapper.client.caller_path import async_caller_path, caller_path
 from dot_wrapper.client.calls import Pair
 from dot_wrapper.client.errors import GateClosed, LeaseHeld, LeaseNotLive, Transient, UnknownReference
+from dot_wrapper.client.lease import async_hold_lease, hold_lease
 from dot_wrapper.client.ledger import AsyncLedger, Ledger
+from dot_wrapper.client.path import Part
 from support import (
     GATES,
     PAIR,
@@ -360,6 +362,30 @@ def test_a_lease_that_another_has_is_waited_for_and_its_holder_is_named(db: Data
     outcome = runner.run(Dots(), wait_seconds=30)
     assert outcome.verified
     assert outcome.run.lease_token > token
+
+
+def test_a_lease_is_held_for_a_block_kept_and_given_back(db: Database, ledger: Ledger) -> None:
+    ready_for_real_runs(db)
+    watcher = db.connect("owner")
+    ends = "select expires_at > %s and clock_timestamp() > %s from dot.dot_iu_runtime_lease"
+    with hold_lease(ledger, PAIR, lease_seconds=1) as lease:
+        first = value(watcher, "select expires_at from dot.dot_iu_runtime_lease")
+        wait_until(lambda: value(watcher, ends, first, first))
+        with ledger.another() as other, pytest.raises(LeaseHeld) as held, hold_lease(other, PAIR):
+            pass
+        assert (held.value.holder, lease.lost.is_set()) == (lease.holder, False)
+        acquire(db.connect("operator"), holder=lease.holder)
+        assert lease.lost.wait(20)
+
+    async def body() -> None:
+        async with AsyncLedger(lambda: database.connect_async(db.url_as("operator"))) as own:
+            async with async_hold_lease(own, PAIR, holder=lease.holder) as first:
+                pass
+            async with async_hold_lease(own, PAIR) as second:
+                assert second.lease_token == first.lease_token + 1
+
+    asyncio.run(body())
+    assert value(watcher, "select expires_at <= clock_timestamp() from dot.dot_iu_runtime_lease")
 
 
 def test_another_login_takes_a_run_up_for_its_verifier_under_its_own_actor(

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from dot_wrapper.client.caller_path import Part, Run
+from dot_wrapper.client.caller_path import Run
 from dot_wrapper.client.errors import GateClosed
 from dot_wrapper.client.ledger import Ledger
+from dot_wrapper.client.path import Part
 from dot_wrapper.client.run_pair import Outcome, run_pair
 from examples import runner
 from support import GATES, PAIR, Database, define_pair, ready_for_real_runs, row, rows, set_gates, value

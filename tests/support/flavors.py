@@ -13,9 +13,10 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from dot_wrapper.client import database
-from dot_wrapper.client.caller_path import Part, async_caller_path, async_take_up, caller_path, take_up
+from dot_wrapper.client.caller_path import async_caller_path, async_take_up, caller_path, take_up
 from dot_wrapper.client.calls import Pair
 from dot_wrapper.client.ledger import AsyncLedger, Ledger
+from dot_wrapper.client.path import Part
 from dot_wrapper.client.run_pair import Outcome, async_run_pair, run_pair
 
 Connect = Callable[[], Any]

@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Unpack
 
-from dot_wrapper.client.caller_path import ROLES, AsyncRun, Part, Run, RunOptions, async_caller_path, caller_path
+from dot_wrapper.client.caller_path import AsyncRun, Run, async_caller_path, caller_path
 from dot_wrapper.client.calls import EvidenceType
 from dot_wrapper.client.errors import DotWrapperError
 from dot_wrapper.client.ledger import AsyncLedger, Ledger
+from dot_wrapper.client.path import ROLES, Part, RunOptions
 from dot_wrapper.client.reads import Verdict
 
 
