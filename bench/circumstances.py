@@ -3,20 +3,27 @@ began on an empty ledger. Each is measured beside what it is compared with, in d
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import partial
+from io import BytesIO
+from typing import BinaryIO
 
 import psycopg
+from uuid_utils.compat import uuid7
 
-from bench.operations import BATCH, OPERATIONS, Operation, batch_of, costs, real_header
-from bench.server import Connection, Server, connected, cpu_seconds, one, open_gates
+from bench.operations import BATCH, OPERATIONS, ROLES, Operation, batch_of, costs, real_header
+from bench.server import Connection, Server, connected, cpu_of, cpu_seconds, one, open_gates
 from dot_wrapper.client.caller_path import caller_path
 from dot_wrapper.client.ledger import Ledger
+from dot_wrapper.sources.ndjson.recorder import RefusedLine, record
 
 IDS_OF = 100
 """Runs whose transaction ids are counted."""
 LINES = (150, BATCH, 9_999)
 """Lines of a batch, a candidate for every three of them."""
+RECORDED = 9_000
+"""Lines of a file that is recorded."""
 SESSION_CALLS = 10_000
 OBSERVE = "fn_process_run_observe"
 
@@ -107,6 +114,53 @@ def _next_id(admin: Connection) -> int:
 
 def _runs(admin: Connection) -> int:
     return int(one(admin, "select count(*) from dot.process_run_observation"))
+
+
+def recorded(server: Server, rounds: int) -> Costs:
+    """A line of an NDJSON file that ``record`` stores, CPU of client and server, and of the client alone; and a row of COPY, CPU of the
+    server. The file has new runs with producer and verifier, and says all that it can of them."""
+    found: Costs = {"line": [], "client": [], "COPY": []}
+    url = server.database("record")
+    with psycopg.connect(url, autocommit=True) as connection, connected(url) as copying:
+        ledger = Ledger(lambda: connection)
+        for number in range(rounds + 1):  # the first one warms the caches
+            client, of_server = cpu_of(connection, partial(record, ledger, _observations(RECORDED), refused=_fail))
+            _, copied = cpu_of(copying, partial(OPERATIONS["COPY"].run, copying, RECORDED // BATCH))
+            if number > 0:
+                found["line"].append((client + of_server) / RECORDED * 1e6)
+                found["client"].append(client / RECORDED * 1e6)
+                found["COPY"].append(copied / RECORDED * 1e6)
+    return found
+
+
+def _observations(lines: int) -> BinaryIO:
+    file = BytesIO()
+    for number in range(lines):
+        if number % 3 == 0:
+            run = str(uuid7())
+        role = (None, *ROLES)[number % 3]
+        said = {
+            "record": "component" if role else "run",
+            "process_candidate_code": "bench.pair",
+            "dot_code": f"bench.{role or 'producer'}",
+            "process_run_id": run,
+            "idempotency_key": f"run-{run}",
+            "correlation_id": run,
+            "evidence_type": "SIMULATED_DRY_RUN",
+            "dry_run": True,
+            "status": "completed" if role else "started",
+            "actor": "bench",
+            "evidence_ref": {"n": 1},
+            "occurred_at": "2026-11-21T14:30:00Z",
+            **({"role": role, "output_ref": "s3://bench/out"} if role else {"input_ref": "s3://bench/in"}),
+        }
+        file.write(json.dumps(said).encode() + b"\n")
+    file.seek(0)
+    return file
+
+
+def _fail(line: RefusedLine) -> None:
+    raise AssertionError(line)
 
 
 def long_session(server: Server, rounds: int, calls: int, done: Callable[[str], None]) -> Costs:

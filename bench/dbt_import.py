@@ -9,11 +9,15 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psycopg
 
-from bench.server import LEDGER, Server, connected, one
+from bench.server import LEDGER, Connection, Server, connected, cpu_of, one
+from dot_wrapper.client.ledger import Ledger
+from dot_wrapper.sources.dbt.reader import read_dbt
+from dot_wrapper.sources.dbt.recorder import import_dbt
 
 TESTS = 200  # of one project, each of a model of its own; an invocation finishes all of both
 
@@ -41,6 +45,28 @@ def imported(server: Server, results: int) -> Imported:
     with connected(url, "postgres") as connection:
         rows = sum(int(one(connection, f"select count(*) from dot.{table}")) for table in LEDGER)
         return Imported(results, rows, seconds, memory, _copy_seconds(url, project))
+
+
+def cpu(server: Server, results: int, rounds: int) -> dict[str, list[float]]:
+    """CPU of client and server for a node result, in microseconds for each round: of an import, of its client, and of COPY of the same
+    rows."""
+    found: dict[str, list[float]] = {"import": [], "client": [], "COPY": []}
+    project = server.folder / "dbt_cpu"
+    _write_project(project, results)
+    for number in range(rounds):
+        url = server.database(f"import_cpu_{number}")
+        with psycopg.connect(url, autocommit=True) as connection:
+            client, of_server = cpu_of(connection, partial(_import, connection, project))
+        _write_rows(url, project)
+        with psycopg.connect(url) as connection:
+            copied = cpu_of(connection, partial(_copy, connection, project))
+        for name, seconds in zip(found, (client + of_server, client, sum(copied)), strict=True):
+            found[name].append(seconds / results * 1e6)
+    return found
+
+
+def _import(connection: Connection, project: Path) -> None:
+    import_dbt(Ledger(lambda: connection), read_dbt(project, results=project / "dbt.jsonl"))
 
 
 def _write_project(folder: Path, results: int) -> None:
@@ -85,16 +111,30 @@ def _run(*arguments: str, url: str) -> float:
 
 def _copy_seconds(url: str, folder: Path) -> float:
     """The rows of the ledger, written to files and then copied from them, durably, in one transaction."""
-    files = {table: folder / f"{table}.copy" for table in LEDGER}
-    with psycopg.connect(url) as connection:
-        for table, file in files.items():
-            with file.open("wb") as out, connection.cursor().copy(f"copy dot.{table} to stdout".encode()) as rows:
-                for row in rows:
-                    out.write(row)
+    _write_rows(url, folder)
     before = time.monotonic()
     with psycopg.connect(url) as connection:
-        for table, file in files.items():
-            with file.open("rb") as rows, connection.cursor().copy(f"copy bench.{table} from stdin".encode()) as into:
-                while part := rows.read(1 << 16):
-                    into.write(part)
+        _copy(connection, folder)
     return time.monotonic() - before
+
+
+def _write_rows(url: str, folder: Path) -> None:
+    with psycopg.connect(url) as connection:
+        for table in LEDGER:
+            with (
+                (folder / table).open("wb") as out,
+                connection.cursor().copy(f"copy dot.{table} to stdout".encode()) as rows,
+            ):
+                for row in rows:
+                    out.write(row)
+
+
+def _copy(connection: Connection, folder: Path) -> None:
+    for table in LEDGER:
+        with (
+            (folder / table).open("rb") as rows,
+            connection.cursor().copy(f"copy bench.{table} from stdin".encode()) as into,
+        ):
+            while part := rows.read(1 << 16):
+                into.write(part)
+    connection.commit()

@@ -473,12 +473,23 @@ def _sequential(plan: growth.Plan) -> str:
     return f", sequential: {', '.join(plan.sequential)}" if plan.sequential else ""
 
 
+@row("record", "a line of a file that is recorded, CPU of client and server / a row of COPY, of the server")
+def record(bench: Bench) -> list[Row]:
+    found = circumstances.recorded(bench.server, bench.rounds)
+    client = Spread.of(found["client"])
+    return [
+        ratio_row(ROWS["record"].what, found["line"], found["COPY"], at_most=80 / 21),
+        Row("of it the client's", "", f"{client.median:.0f} us", NO_TARGET, {"us": client}),
+    ]
+
+
 @row("import", "import of dbt node results / COPY of the same rows, rows per second")
 def dbt(bench: Bench) -> list[Row]:
     results = max(4000, min(bench.size // 20, 1_000_000))
     bench.done(f"importing {results:,} dbt results")
     few, many = (dbt_import.imported(bench.server, number) for number in (results // 10, results))
     share = many.copy_seconds / many.seconds
+    spent = dbt_import.cpu(bench.server, results // 5, bench.rounds)
     figures: dict[str, object] = {"few": few, "many": many}
     said = f"{share:.2f}, {many.results:,} results: {many.rows / many.seconds:,.0f} rows/s"
     growth_of_memory = many.memory_mb / few.memory_mb
@@ -491,6 +502,10 @@ def dbt(bench: Bench) -> list[Row]:
             verdict(growth_of_memory <= 1.10),
             figures,
         ),
+        ratio_row(
+            "import of a result, CPU of client and server / COPY of its rows, the same", spent["import"], spent["COPY"]
+        ),
+        Row("of it the client's", "", f"{Spread.of(spent['client']).median:.0f} us", NO_TARGET, {}),
     ]
 
 

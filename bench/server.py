@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -143,6 +144,13 @@ def open_gates(url: str) -> Iterator[int]:
 def cpu_seconds(connection: Connection) -> float:
     """User and system time of a connection's server process; from schedstat, which counts nanoseconds and not ticks."""
     return int(Path(f"/proc/{connection.info.backend_pid}/schedstat").read_text().split()[0]) / 1e9
+
+
+def cpu_of(connection: Connection, work: Callable[[], object]) -> tuple[float, float]:
+    """User and system time that some work takes in this thread, and in a connection's server process."""
+    before = time.thread_time(), cpu_seconds(connection)
+    work()
+    return time.thread_time() - before[0], cpu_seconds(connection) - before[1]
 
 
 def next_multixact(url: str) -> int:
