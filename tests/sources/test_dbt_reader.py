@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from dot_wrapper.sources.dbt import reader
 from dot_wrapper.sources.dbt.documents import DbtInputError
 from dot_wrapper.sources.dbt.manifest import Node
 from dot_wrapper.sources.dbt.reader import DbtInput, read_dbt
@@ -46,6 +47,12 @@ def project(tmp_path: Path) -> Path:
     """A dbt project with a good manifest and no results."""
     write(tmp_path / "target" / "manifest.json", manifest_of())
     return tmp_path
+
+
+@pytest.fixture
+def unheld(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every log is read again, as one that has too many results to be held."""
+    monkeypatch.setattr(reader, "HELD", 0)
 
 
 def refusal(target_dir: Path, **options: Any) -> str:
@@ -218,6 +225,23 @@ class TestRuns:
         assert sorted(runs) == [("01-one", "warn"), ("02-two", "fail")]
         assert (len(read.runs), read.results, read.unpaired_results, read.invocation_ids) == (2, 4, 0, tuple(ids))
 
+    def test_a_small_log_is_read_once_and_a_large_one_gives_the_same(
+        self, project: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        events = [finished(MODEL, status="success"), finished(), finished(MODEL, "01-two", status="error")]
+        log = write(project / "logs" / "dbt.jsonl", lines_of(*events))
+        reads = []
+        for held in (len(events), len(events) - 1):
+            monkeypatch.setattr(reader, "HELD", held)
+            reads.append(read_dbt(project))
+        small, large = reads
+        assert list(small.runs) == list(large.runs)
+        log.unlink()
+        assert len(list(small.runs)) == 2
+        with pytest.raises(DbtInputError, match="cannot be read any more"):
+            list(large.runs)
+
+    @pytest.mark.usefixtures("unheld")
     def test_a_log_that_grew_gives_the_runs_that_it_held(self, project: Path) -> None:
         log = write(project / "logs" / "dbt.jsonl", lines_of(finished(invocation_id="01-one")))
         read = read_dbt(project)
@@ -225,6 +249,7 @@ class TestRuns:
             more.write(lines_of(finished(invocation_id="02-two"), finished("model.shop.unknown")))
         assert [run.correlation_id for run in read.runs] == ["01-one"]
 
+    @pytest.mark.usefixtures("unheld")
     @pytest.mark.parametrize(
         "now",
         [
@@ -245,6 +270,7 @@ class TestRuns:
         ):
             list(read.runs)
 
+    @pytest.mark.usefixtures("unheld")
     def test_a_log_that_is_gone_by_now_is_an_error(self, project: Path) -> None:
         log = write(project / "logs" / "dbt.jsonl", lines_of(finished()))
         read = read_dbt(project)
@@ -254,6 +280,7 @@ class TestRuns:
         ):
             list(read.runs)
 
+    @pytest.mark.usefixtures("unheld")
     def test_what_a_log_holds_by_now_is_checked_again(self, project: Path) -> None:
         log = write(project / "logs" / "dbt.jsonl", lines_of(finished()))
         read = read_dbt(project)
@@ -276,6 +303,7 @@ class TestRuns:
         assert (len(read.runs), read.results, read.unpaired_results) == (2000, 2000, 0)
         assert peak < 16_000_000  # 14 MB, most of it the manifest; 20 where each node had a byte
 
+    @pytest.mark.usefixtures("unheld")
     def test_the_memory_for_runs_does_not_grow_with_their_number(self, project: Path) -> None:
         def highest(invocations: int) -> int:
             results = (

@@ -32,6 +32,7 @@ _LONE_SURROGATE = re.compile(
 
 # pydantic's own words name the classes below, which a reader of the message does not know.
 _REASONS: Final = {
+    "dataclass_type": "expected an object",
     "dict_type": "expected an object",
     "list_type": "expected a list",
     "missing": "it is missing",
@@ -135,8 +136,10 @@ def validated(model: type[M], value: object, place: str, leave_out: LeaveOut) ->
 
 def instant(text: str | None) -> datetime | None:
     """The time that a text says with its zone; None for any other text."""
+    if not text:
+        return None
     try:
-        time = datetime.fromisoformat(text or "")
+        time = datetime.fromisoformat(text)
     except ValueError:
         return None
     return None if time.utcoffset() is None else time

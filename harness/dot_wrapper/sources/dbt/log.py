@@ -3,34 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from dot_wrapper.sources.dbt.documents import LeaveOut, encoding_of, validated
-from dot_wrapper.sources.dbt.results import Command, Reported, Result, command_of, result_of, which_of
+from dot_wrapper.sources.dbt.results import (
+    Command,
+    Failures,
+    Reported,
+    Result,
+    StatusWord,
+    Step,
+    command_of,
+    result_of,
+    which_of,
+)
 
 _REPORTED: Final = {"NodeFinished", "MainReportArgs", "CommandCompleted"}
 
 
-class _Info(BaseModel):
+@dataclass(slots=True)
+class _Info:
     name: str
     invocation_id: str | None = None
 
 
-class _Event(BaseModel):
+@dataclass(slots=True)
+class _NodeInfo:
+    unique_id: Annotated[str, Field(min_length=1)]
+
+
+@dataclass(slots=True)
+class _RunResult:
+    status: StatusWord
+    num_failures: Failures | None = None
+    timing_info: list[Step] | None = None
+
+
+@dataclass(slots=True)
+class _FinishedNode:
+    node_info: _NodeInfo
+    run_result: _RunResult
+
+
+@dataclass(slots=True)
+class _Event:
+    """An event. The data of a finished node that are not valid are read part by part, so that what is wrong is named."""
+
     info: _Info
-    data: Any = None
-
-
-class _NodeInfo(BaseModel):
-    unique_id: str = Field(min_length=1)
+    data: Annotated[_FinishedNode | Any, Field(union_mode="left_to_right")] = None
 
 
 class _Finished(BaseModel):
     node_info: _NodeInfo
     run_result: dict[str, Any]
+
+
+_EVENT: Final = TypeAdapter(_Event)
 
 
 class Log:
@@ -63,23 +95,15 @@ class Log:
             leave_out(*_no_event(first, last))
 
     def _reported(self, event: _Event, place: str, leave_out: LeaveOut) -> Iterator[tuple[str, str, Result]]:
-        data = event.data if isinstance(event.data, dict) else {}
+        invocation_id, data = event.info.invocation_id, event.data
         if event.info.name != "NodeFinished":
-            self._command(event.info.invocation_id, data)
-            return
-        if not event.info.invocation_id:
+            self._command(invocation_id, data if isinstance(data, dict) else {})
+        elif not invocation_id:
             leave_out(f"{place}: info.invocation_id", "it is missing")
-            return
-        finished = validated(_Finished, data, f"{place}: data", leave_out)
-        if finished is None:
-            return
-        run = finished.run_result
-        names = {"status": "status", "failures": "num_failures", "timing": "timing_info"}
-        given = {name: run[key] for name, key in names.items() if key in run}
-        given["unique_id"] = finished.node_info.unique_id
-        reported = validated(Reported, given, f"{place}: data.run_result", leave_out)
-        if reported is not None:
-            yield place, event.info.invocation_id, result_of(reported)
+        else:
+            result = _result(data, place, leave_out)
+            if result is not None:
+                yield place, invocation_id, result
 
     def _command(self, invocation_id: str | None, data: dict[str, Any]) -> None:
         if invocation_id is None:
@@ -105,9 +129,23 @@ class Log:
 
 def _event(line: str | bytes) -> _Event | None:
     try:
-        return _Event.model_validate_json(line.strip())
+        return _EVENT.validate_json(line.strip())
     except ValidationError:
         return None
+
+
+def _result(data: Any, place: str, leave_out: LeaveOut) -> Result | None:
+    if isinstance(data, _FinishedNode):
+        run = data.run_result
+        return result_of(data.node_info.unique_id, run.status, run.num_failures, run.timing_info)
+    finished = validated(_Finished, data if isinstance(data, dict) else {}, f"{place}: data", leave_out)
+    if finished is None:
+        return None
+    names = {"status": "status", "failures": "num_failures", "timing": "timing_info"}
+    given = {name: finished.run_result[key] for name, key in names.items() if key in finished.run_result}
+    given["unique_id"] = finished.node_info.unique_id
+    reported = validated(Reported, given, f"{place}: data.run_result", leave_out)
+    return None if reported is None else result_of(**dict(reported))
 
 
 def _no_event(first: int, last: int) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 from pydantic_core import from_json
 
@@ -20,6 +21,8 @@ from dot_wrapper.sources.dbt.manifest import TESTS, AttachedTest, Node, read_man
 from dot_wrapper.sources.dbt.results import Command, Result, read_run_results
 from dot_wrapper.sources.dbt.runs import Counted, PairRuns
 
+HELD: Final = 10_000
+"""Results of a log that are held, a few megabytes: those of one with more are read a second time, because it may not fit in memory."""
 _HOW_TO_LOG = "run dbt with `--log-format-file json` (for logs/dbt.log) or `--log-format json`"
 
 
@@ -119,14 +122,14 @@ def read_dbt(
 
 
 class _Reported:
-    """The results of nodes of the manifest. Those of a document are held; a log may be longer than the memory and is read again."""
+    """The results of nodes of the manifest."""
 
     def __init__(self, path: Path | None, kinds: Mapping[str, str], manifest: Path, *, named: bool) -> None:
         self._path = path
         self._kinds = kinds
         self._manifest = manifest
         self._named = named
-        self._held: list[tuple[str, Result]] = []
+        self._held: list[tuple[str, Result]] | None = []
         self._log: Log | None = None
         self._commands: dict[str, Command] = {}
         # By invocation: what is left out of it where it executed nodes, and whether it reports tests as compiled.
@@ -157,7 +160,12 @@ class _Reported:
         self._log = Log(path)
         self._commands = self._log.commands
         lines = LeftOutList()
-        yield from self._of_manifest(self._log.results(lines.of(path)), self._leave_out)
+        held: list[tuple[str, Result]] = []
+        for result in self._of_manifest(self._log.results(lines.of(path)), self._leave_out):
+            if len(held) <= HELD:
+                held.append(result)
+            yield result
+        self._held = held if len(held) <= HELD else None
         if self._log.events or not lines.number:
             left_out.extend(lines)
         elif self._named:
@@ -167,8 +175,8 @@ class _Reported:
 
     def again(self) -> Iterable[tuple[str, Result]]:
         """The same once more."""
-        if self._log is None:
-            return self._held
+        if self._held is not None or self._log is None:
+            return self._held or ()
         return self._of_manifest(self._log.results(lambda *_: None), lambda *_: None)
 
     def executes(self, invocation_id: str) -> bool:

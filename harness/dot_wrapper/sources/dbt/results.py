@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC
@@ -90,10 +90,10 @@ def _is_status(word: str) -> str:
     return word
 
 
-def _canonical(text: str) -> str | None:
+def _canonical(text: str | None) -> str | None:
     """The same time in the same words, which a log may write with fewer digits; text that is no time with a zone stays."""
     time = instant(text)
-    return text or None if time is None else time.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return text if time is None else time.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _count(value: object) -> object:
@@ -102,13 +102,17 @@ def _count(value: object) -> object:
     return value
 
 
-Time = Annotated[str, StringConstraints(max_length=64, pattern=r"^[ -~]*$"), AfterValidator(_canonical)]
+Time = Annotated[str, StringConstraints(max_length=64, pattern=r"^[ -~]*$")]
+StatusWord = Annotated[str, AfterValidator(_is_status)]
 Failures = Annotated[
     int, BeforeValidator(_count), Field(ge=0, le=2**53 - 1)
 ]  # the wrapper's bound for integers in evidence
 
 
-class _Step(BaseModel):
+@dataclass(slots=True)
+class Step:
+    """When a step of a node began and ended, as dbt writes it."""
+
     started_at: Time | None = None
     completed_at: Time | None = None
 
@@ -117,9 +121,9 @@ class Reported(BaseModel):
     """What dbt reports of one node."""
 
     unique_id: str = Field(min_length=1)
-    status: Annotated[str, AfterValidator(_is_status)]
+    status: StatusWord
     failures: Failures | None = None
-    timing: list[_Step] | None = None
+    timing: list[Step] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,15 +137,15 @@ class Result:
     finished_at: str | None
 
 
-def result_of(reported: Reported) -> Result:
+def result_of(unique_id: str, status: str, failures: int | None, timing: Sequence[Step] | None) -> Result:
     """The result of a node; its first step began it and its last one ended it."""
-    steps = reported.timing or []
+    steps = timing or ()
     return Result(
-        unique_id=reported.unique_id,
-        status=reported.status,
-        failures=reported.failures or 0,
-        started_at=next(filter(None, (step.started_at for step in steps)), None),
-        finished_at=next(filter(None, (step.completed_at for step in reversed(steps))), None),
+        unique_id=unique_id,
+        status=status,
+        failures=failures or 0,
+        started_at=_canonical(next(filter(None, (step.started_at for step in steps)), None)),
+        finished_at=_canonical(next(filter(None, (step.completed_at for step in reversed(steps))), None)),
     )
 
 
@@ -167,5 +171,5 @@ def read_run_results(path: Path, leave_out: LeaveOut) -> tuple[str, Command, lis
         place = f"results[{index}]"
         reported = validated(Reported, entry, place, leave_out)
         if reported is not None:
-            results.append((place, result_of(reported)))
+            results.append((place, result_of(**dict(reported))))
     return document.metadata.invocation_id, command_of(document.args), results

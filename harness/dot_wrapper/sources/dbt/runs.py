@@ -17,6 +17,7 @@ from dot_wrapper.sources.dbt.names import CODE_BYTES, code_of
 from dot_wrapper.sources.dbt.results import Result, outcome_of
 
 _KEY_PREFIX: Final = "dbt:"
+_canonical_json: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,7 @@ class PairRun:
             role: result and [result.unique_id, result.status, result.failures]
             for role, result in (("producer", self.producer), ("verifier", self.verifier))
         }
-        canonical = json.dumps(results, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-        return hashlib.sha256(canonical.encode("ascii")).hexdigest()
+        return hashlib.sha256(_canonical_json(results).encode("ascii")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
