@@ -12,7 +12,42 @@ from dot_wrapper.client import errors
 from dot_wrapper.files import ROOT
 
 NAMES = set(
-    ["AsyncLease", "AsyncLedger", "AsyncRun", "BegunRun", "EndedPart", "EvidenceType", "Lease", "Ledger", "Observation", "ObservedComponent", "ObservedLine", "ObservedPair", "ObservedRun", "Outcome", "Pair", "Part", "Refs", "Role", "Run", "RunStatus", "Status", "StoredRun", "Verdict", "async_caller_path", "async_hold_lease", "async_run_pair", "async_take_up", "caller_path", "calls", "connect", "connect_async", "hold_lease", "run_pair", "take_up"]
+    [
+        "AsyncLease",
+        "AsyncLedger",
+        "AsyncRun",
+        "BegunRun",
+        "EndedPart",
+        "EvidenceType",
+        "Lease",
+        "Ledger",
+        "Observation",
+        "ObservedComponent",
+        "ObservedLine",
+        "ObservedPair",
+        "ObservedRun",
+        "Outcome",
+        "Pair",
+        "Part",
+        "Refs",
+        "Role",
+        "Run",
+        "RunStatus",
+        "Status",
+        "StoredRun",
+        "Verdict",
+        "async_caller_path",
+        "async_hold_lease",
+        "async_run_pair",
+        "async_take_up",
+        "caller_path",
+        "calls",
+        "connect",
+        "connect_async",
+        "hold_lease",
+        "run_pair",
+        "take_up",
+    ]
 )
 """Beside the exceptions. A name that is removed or renamed breaks programs."""
 

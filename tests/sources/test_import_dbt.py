@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,9 @@ import pytest
 
 from dot_wrapper.client import database
 from dot_wrapper.client.ledger import Ledger
+from dot_wrapper.sources.bulk import CHUNK
 from dot_wrapper.sources.dbt.reader import read_dbt
-from dot_wrapper.sources.dbt.recorder import RUNS_PER_TRANSACTION, import_dbt
+from dot_wrapper.sources.dbt.recorder import import_dbt
 from dot_wrapper.sources.dbt.summary import ImportSummary
 from support import Database, rows, value
 
@@ -221,9 +221,9 @@ def large_project(folder: Path, pairs: int) -> Path:
 
 def test_a_refused_run_is_named_and_its_chunk_is_kept(db: Database, ledger: Ledger, tmp_path: Path) -> None:
     """One of many runs clashes, in a later chunk than the first: the others are stored, of that one nothing is."""
-    pairs = RUNS_PER_TRANSACTION + 20
+    pairs = CHUNK + 20
     large_project(tmp_path, pairs)
-    clashing = f"test.big.t{RUNS_PER_TRANSACTION + 3}"
+    clashing = f"test.big.t{CHUNK + 3}"
     with db.connect("cataloguer") as cataloguer:
         for dot in ("other.producer", "other.verifier"):
             cataloguer.execute("select dot.fn_dot_tool_register(%s)", (dot,))
@@ -254,8 +254,8 @@ def test_never_half_of_a_pair_when_a_component_is_refused(db: Database, ledger: 
 
 
 def test_an_interrupted_import_goes_on_where_it_stopped(db: Database, tmp_path: Path) -> None:
-    """The server ends the connections after the first batch of runs; the same import again records the rest, none twice."""
-    pairs = 4 * RUNS_PER_TRANSACTION + 20
+    """The server ends the connection after the first chunk of runs; the same import again records the rest, none twice."""
+    pairs = 2 * CHUNK + 20
     given = read_dbt(large_project(tmp_path, pairs))
     opened: list[psycopg.Connection[Any]] = []
 
@@ -265,37 +265,41 @@ def test_an_interrupted_import_goes_on_where_it_stopped(db: Database, tmp_path: 
 
     def kill(what: str, _count: int) -> None:
         if what == "runs":
-            for connection in opened:
-                db.connect("creator").execute("select pg_terminate_backend(%s)", (connection.info.backend_pid,))
+            (connection,) = opened
+            db.connect("creator").execute("select pg_terminate_backend(%s)", (connection.info.backend_pid,))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt), Ledger(connect) as ledger:
         import_dbt(ledger, given, progress=kill)
     reader = db.connect("reader")
-    stored = value(reader, "select count(*) from dot.v_process_run")
-    assert stored in [RUNS_PER_TRANSACTION * batches for batches in range(1, 5)]
+    assert value(reader, "select count(*) from dot.v_process_run") == CHUNK
     with Ledger(connect) as ledger:
         summary = import_dbt(ledger, given)
-    assert (summary.runs_created, summary.conflicts) == (pairs - stored, [])
+    assert (summary.runs_created, summary.conflicts) == (pairs - CHUNK, [])
     assert value(reader, "select count(*) from dot.v_process_run where end_state = 'completed'") == pairs
 
 
-def test_two_batches_are_recorded_in_parallel(db: Database, tmp_path: Path) -> None:
-    """Each connection waits for the other within a transaction: with one alone neither would ever go on."""
-    given = read_dbt(large_project(tmp_path, 2 * RUNS_PER_TRANSACTION))
-    both = threading.Barrier(2, timeout=60)
-
-    class Meeting(psycopg.Connection[Any]):
-        def pipeline(self) -> Any:
-            if self.execute("select current_user").fetchone() == ("dot_writer",):
-                both.wait()
-            return super().pipeline()
-
-    def connect() -> psycopg.Connection[Any]:
-        return Meeting.connect(db.url_as("operator"), autocommit=True)
-
-    with Ledger(connect) as ledger:
-        assert import_dbt(ledger, given).runs_created == 2 * RUNS_PER_TRANSACTION
+def test_of_many_refused_runs_each_is_named_and_the_others_are_kept(
+    db: Database, ledger: Ledger, tmp_path: Path
+) -> None:
+    """Every third run clashes: what was imported before had another result of its verifier."""
+    pairs = CHUNK // 2
+    large_project(tmp_path, pairs)
+    results = json.loads((tmp_path / "run_results.json").read_text())
+    given = results["results"]
+    clashing = [number for number in range(pairs) if number % 3 == 0]
+    results["results"] = [{**given[2 * number + 1], "failures": 7} for number in clashing]
+    (tmp_path / "run_results.json").write_text(json.dumps(results))
+    imported(ledger, tmp_path)
+    (tmp_path / "run_results.json").write_text(json.dumps({**results, "results": given}))
+    summary = imported(ledger, tmp_path)
+    assert [conflict.what for conflict in summary.conflicts] == [
+        f"test.big.t{number}, run 01a2-inv" for number in clashing
+    ]
+    assert {conflict.fields for conflict in summary.conflicts} == {("evidence_ref",)}
+    assert not any(conflict.reason.startswith("line") for conflict in summary.conflicts)
+    kept = pairs - len(clashing)
+    assert (summary.runs_created, summary.components_created) == (kept, 2 * kept)
 
 
 def test_a_path_that_is_no_ascii_is_kept_with_its_characters_escaped(

@@ -18,6 +18,7 @@ from threading import Barrier
 from typing import Any
 
 import jsonschema
+import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,6 +48,7 @@ from support import (
 SCHEMA = ROOT / "docs" / "reference" / "observation.schema.json"
 Lines = list[dict[str, Any]]
 
+WRITES = "select exists (select from pg_stat_activity where usename = %s and backend_xid is not null)"
 ENDED = "select pg_terminate_backend(pid) from pg_stat_activity where usename = %s"
 
 
@@ -70,6 +72,11 @@ def component_line(role: str = "producer", **replaced: object) -> dict[str, Any]
     """A legal component line of the same run."""
     dot_code = PRODUCER if role == "producer" else VERIFIER
     return run_line(record="component", role=role, dot_code=dot_code, status="completed") | replaced
+
+
+def evidence_line(evidence: bytes) -> bytes:
+    """A run line with evidence as it is written."""
+    return json.dumps(run_line(evidence_ref=None)).encode().replace(b"null", evidence)
 
 
 def whole_runs(count: int, **replaced: object) -> Lines:
@@ -181,6 +188,10 @@ def test_a_line_that_a_restart_would_record_twice_is_refused() -> None:
         (b"null", None, "valid dictionary"),
         (b"\xff", None, "not UTF-8"),
         (b'{"record":"run","record":"run"}', None, "duplicate key 'record'"),
+        (evidence_line(b'{"a": 1, "a": 2}'), None, "duplicate key 'a'"),
+        (evidence_line(b'{"a" :1, "b": [{"c": "\\":", "a": 1, "a"\t: 2}]}'), None, "duplicate key 'a'"),
+        (evidence_line(b'{"a": [1.5, 0.10000000000000000555]}'), None, "more digits than can be stored"),
+        (evidence_line(b'{"a": [NaN]}'), None, "not a JSON number"),
         (b'{"record":"pair"}', "record", "run or component"),
         (b"{}", "record", "run or component"),
         (b"[" * 50_000, None, "nested too deeply"),
@@ -215,6 +226,20 @@ def test_a_line_that_is_no_observation_says_why(text: bytes, field: str | None, 
         parse(text)
     assert refused.value.field == field
     assert reason in refused.value.reason
+
+
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        b'{"a" : 1 , "b": {"c": [{"a": "\\":"}]}}',
+        b'{"a": [1.5, -0.0, 1e3, 12345678901234567890]}',
+        b'{"\\u00e9\\ud83d\\ude00": "\xc3\xa9"}',
+        b'{"deep": ' + b"[" * 250 + b"]" * 250 + b"}",
+    ],
+)
+def test_evidence_is_read_as_it_is_written(evidence: bytes) -> None:
+    line = parse(evidence_line(evidence))
+    assert line.evidence_ref == json.loads(evidence)
 
 
 def test_what_the_database_refuses_is_told_by_line_and_field_and_the_others_are_recorded(
@@ -253,6 +278,153 @@ def test_text_that_the_database_cannot_hold_is_a_refused_line(db: Database, ledg
     assert ([one.line for one in told], summary.runs_created) == ([1, 2], 1)
 
 
+def test_a_refused_line_says_what_to_do(db: Database, dot_wrapper: DotWrapper, tmp_path: Path) -> None:
+    define_pair(db)
+    file = tmp_path / "runs.ndjson"
+    file.write_bytes(ndjson([run_line(), run_line(idempotency_key="a", dot_code="dot.unknown"), component_line()]))
+    outcome = dot_wrapper("record", str(file), "--json")
+    hint = "A cataloguer registers it with fn_dot_tool_register."
+    assert outcome.err == f"line 2: dot_code: DOT dot.unknown is not in the catalogue; next: {hint}\n"
+    (refusal,) = outcome.json["refusals"]
+    assert (refusal["sqlstate"], refusal["constraint"], refusal["hint"]) == (
+        "23503",
+        "process_run_observation_dot_code_fkey",
+        hint,
+    )
+    assert (outcome.code, outcome.json["runs_created"], outcome.json["components_created"]) == (cli.REFUSED, 1, 1)
+
+
+@pytest.mark.parametrize("atomic", [False, True])
+def test_a_line_that_cannot_be_sent_costs_no_other_one(db: Database, ledger: Ledger, atomic: bool) -> None:
+    """PostgreSQL refuses a whole statement for a NUL in one element of an array."""
+    define_pair(db)
+    lines = whole_runs(CHUNK // 2)
+    bad = [7, CHUNK + 3]  # both of a producer
+    for index in bad:
+        lines[index]["evidence_ref"] = {"text": "a\0"}
+    summary, told = recorded(ledger, ndjson(lines), atomic=atomic)
+    assert [(one.line, one.sqlstate) for one in told] == [(index + 1, "22P05") for index in bad]
+    assert (summary.runs_created, summary.components_created) == (CHUNK // 2, CHUNK - 2)
+    assert value(db.connect("reader"), "select count(*) from dot.v_process_run") == (0 if atomic else CHUNK // 2)
+
+
+def test_a_line_of_a_known_key_belongs_to_the_run_that_is_stored(db: Database, ledger: Ledger) -> None:
+    """The second recording refuses what the first one refused, under the same name."""
+    define_pair(db)
+    lines = [run_line(), component_line(correlation_id="other"), component_line("verifier")]
+    for created in (1, 0):
+        summary, told = recorded(ledger, ndjson(lines))
+        assert [(one.line, one.field, one.sqlstate) for one in told] == [(2, "correlation_id", "23514")]
+        assert (summary.runs_created, summary.components_created) == (created, created)
+
+
+def test_a_component_of_a_refused_run_names_the_key_and_no_run_id_that_no_line_has(
+    db: Database, ledger: Ledger
+) -> None:
+    define_pair(db)
+    _, told = recorded(ledger, ndjson([run_line(dot_code="dot.unknown"), component_line()]))
+    assert told[1].reason == f"no run of {PAIR} is recorded under key key-1"
+    assert told[1].constraint == "process_component_observation_process_run_id_fkey"
+    assert told[1].hint == "The line of a run comes before those of its components."
+
+
+def test_lines_are_recorded_again_in_any_later_chunk(db: Database, ledger: Ledger) -> None:
+    define_pair(db)
+    lines = whole_runs(CHUNK // 2)
+    summary, told = recorded(ledger, ndjson(lines + lines[::-1] + lines))
+    assert (summary.runs_created, summary.components_created, told) == (CHUNK // 2, CHUNK, [])
+    assert summary.recorded_before == 2 * len(lines)
+    changed = [{**line, "actor": "another"} for line in lines[:3]]
+    _, told = recorded(ledger, ndjson(lines + changed))
+    assert [(one.line, one.field) for one in told] == [(len(lines) + number, "actor") for number in (1, 2, 3)]
+
+
+def named(number: int) -> dict[str, Any]:
+    return {"process_run_id": str(uuid.UUID(int=number + 1)), "idempotency_key": f"key-{number}"}
+
+
+@pytest.mark.parametrize("apart", [0, CHUNK])
+@pytest.mark.parametrize("by", ["process_run_id", "idempotency_key"])
+def test_a_component_before_the_line_of_its_run_is_refused_in_one_chunk_and_in_two(
+    db: Database, ledger: Ledger, by: str, apart: int
+) -> None:
+    define_pair(db)
+    run = {by: named(0)[by], **({} if by == "idempotency_key" else {"idempotency_key": None})}
+    between = [run_line(**named(number)) for number in range(1, apart + 1)]
+    lines = [component_line("verifier", **run), *between, run_line(**run), component_line("producer", **run)]
+    summary, told = recorded(ledger, ndjson(lines))
+    assert [(one.line, one.field, one.sqlstate) for one in told] == [(1, "process_run_id", "23503")]
+    assert (summary.runs_created, summary.components_created) == (apart + 1, 1)
+    # Now it has its run.
+    summary, told = recorded(ledger, ndjson(lines))
+    assert (told, summary.components_created, summary.recorded_before) == ([], 1, apart + 2)
+
+
+@pytest.mark.parametrize("apart", [0, CHUNK])
+def test_a_verifier_is_compared_with_the_producer_before_it_in_one_chunk_and_in_two(
+    db: Database, ledger: Ledger, apart: int
+) -> None:
+    """The batch function alone would store the producer first."""
+    with db.connect("cataloguer") as cataloguer:
+        for dot in (PRODUCER, VERIFIER):
+            cataloguer.execute("select dot.fn_dot_tool_register(%s)", (dot,))
+        define = "select dot.fn_process_candidate_define(%s, %s, %s, 'ana', p_pins_output => true)"
+        cataloguer.execute(define, (PAIR, PRODUCER, VERIFIER))
+    run, between = named(0), [run_line(**named(number)) for number in range(1, apart + 1)]
+    verifier = component_line("verifier", **run, input_ref="s3://out")
+    lines = [run_line(**run), verifier, *between, component_line("producer", **run, output_ref="s3://out"), verifier]
+    summary, told = recorded(ledger, ndjson(lines))
+    assert [(one.line, one.field, one.sqlstate) for one in told] == [(2, "input_ref", "23514")]
+    assert summary.components_created == 2
+
+
+@pytest.mark.parametrize(
+    "key", [lambda _: 0, lambda line: line["record"] == "component", lambda line: line.get("role", "")]
+)
+def test_runs_may_be_told_side_by_side(db: Database, ledger: Ledger, key: Callable[[dict[str, Any]], Any]) -> None:
+    """A run after another, all headers before all components, and role by role."""
+    define_pair(db)
+    count = CHUNK * 2 // 3
+    summary, told = recorded(ledger, ndjson(sorted(whole_runs(count), key=key)))
+    assert (summary.runs_created, summary.components_created, told) == (count, 2 * count, [])
+    states = rows(db.connect("reader"), "select distinct end_state from dot.v_process_run")
+    assert states == [{"end_state": "completed"}]
+
+
+def test_lines_of_several_candidates_stand_in_one_file(db: Database, ledger: Ledger) -> None:
+    define_pair(db)
+    with db.connect("cataloguer") as cataloguer:
+        cataloguer.execute("select dot.fn_process_candidate_define('pair.two', %s, %s, 'ana')", (PRODUCER, VERIFIER))
+    lines = [
+        {**line, "process_candidate_code": code} for line in whole_runs(5) for code in (PAIR, "pair.two", "pair.none")
+    ]
+    summary, told = recorded(ledger, ndjson(lines))
+    assert {(one.field, one.constraint) for one in told} == {
+        ("process_candidate_code", "process_run_observation_process_candidate_code_fkey"),
+        ("process_candidate_code", "process_component_observation_process_candidate_code_fkey"),
+    }
+    assert [one.line for one in told] == list(range(3, len(lines) + 1, 3))
+    assert (summary.runs_created, summary.components_created) == (10, 20)
+    counted = "select process_candidate_code, count(*) from dot.v_process_run where end_state = 'completed' group by 1"
+    assert {tuple(one.values()) for one in rows(db.connect("reader"), counted)} == {(PAIR, 5), ("pair.two", 5)}
+
+
+@pytest.mark.parametrize("atomic", [False, True])
+def test_a_file_of_one_line_more_than_the_batch_function_takes(db: Database, ledger: Ledger, atomic: bool) -> None:
+    define_pair(db)
+    lines = [run_line(idempotency_key=f"key-{number}") for number in range(10_001)]
+    lines[5_000]["dot_code"] = "dot.unknown"
+    summary, told = recorded(ledger, ndjson(lines), atomic=atomic)
+    assert ([one.line for one in told], summary.runs_created, summary.undone) == ([5_001], 10_000, atomic)
+    assert value(db.connect("reader"), "select count(*) from dot.v_process_run") == (0 if atomic else 10_000)
+
+
+@pytest.mark.parametrize("text", [b"", b"\n \n", b"\xef\xbb\xbf"])
+def test_an_empty_file_records_nothing(ledger: Ledger, text: bytes) -> None:
+    for atomic in (False, True):
+        assert recorded(ledger, text, atomic=atomic) == (record.RecordSummary(), [])
+
+
 def test_with_atomic_one_refused_line_undoes_all_and_every_refusal_is_told(db: Database, ledger: Ledger) -> None:
     define_pair(db)
     before = ledger_counts(db)
@@ -273,12 +445,9 @@ def test_with_atomic_a_lost_connection_stores_nothing(db: Database) -> None:
     define_pair(db)
     before = ledger_counts(db)
     creator = db.connect("creator")
-    seen = 0
 
     def cut(_count: int) -> None:
-        nonlocal seen
-        seen += 1
-        if seen == CHUNK + 10:
+        if value(creator, WRITES, db.login("operator")):
             rows(creator, ENDED, db.login("operator"))
 
     with (
@@ -340,16 +509,18 @@ def test_a_recording_that_the_database_stops_says_how_to_go_on(db: Database) -> 
 def test_a_connection_that_is_lost_in_the_middle_is_opened_again(db: Database) -> None:
     define_pair(db)
     creator = db.connect("creator")
-    cuts = 0
+    opened = []
+
+    def connect() -> psycopg.Connection[Any]:
+        opened.append(database.connect(db.url_as("operator")))
+        return opened[-1]
 
     def cut(_count: int) -> None:
-        nonlocal cuts
-        cuts += 1
-        if cuts % CHUNK == 0:
-            rows(creator, ENDED, db.login("operator"))
+        rows(creator, ENDED, db.login("operator"))
 
-    with Ledger(lambda: database.connect(db.url_as("operator"))) as ledger:
+    with Ledger(connect) as ledger:
         summary, told = recorded(ledger, ndjson(whole_runs(CHUNK)), progress=cut)
+    assert len(opened) > 2
     assert (summary.runs_created, summary.components_created, told) == (CHUNK, 2 * CHUNK, [])
     assert len(stored(db)) == 2 * CHUNK
 
@@ -505,6 +676,7 @@ def test_the_command_reads_files_and_standard_input_and_says_what_became_of_them
                 "reason": "it is not JSON: Expecting value at character 1",
                 "sqlstate": None,
                 "constraint": None,
+                "hint": None,
             }
         ],
     }

@@ -189,7 +189,8 @@ def record_lines(
     refusals: list[RefusedLine] = []
 
     def refused(line: RefusedLine) -> None:
-        print_error(f"line {line.line}: {f'{line.field}: ' if line.field else ''}{line.reason}", style="red")
+        field, hint = line.field and f"{line.field}: ", line.hint and f"; next: {line.hint}"
+        print_error(f"line {line.line}: {field or ''}{line.reason}{hint or ''}", style="red")
         if len(refusals) < REFUSALS_IN_JSON:
             refusals.append(line)
 

@@ -20,7 +20,7 @@ from psycopg.adapt import PyFormat
 from psycopg.types.json import Jsonb
 from psycopg.types.numeric import Int4
 
-from dot_wrapper.client.errors import DotWrapperError, InvalidInput, UnknownReference, of_sqlstate
+from dot_wrapper.client.errors import DotWrapperError, InvalidInput, Refusal, UnknownReference, of_sqlstate
 from dot_wrapper.client.steps import Pause
 
 EvidenceType = Literal["SIMULATED_DRY_RUN", "DRY_RUN", "REAL_RUN"]
@@ -397,18 +397,23 @@ _BATCH_TYPES: Final[Mapping[str, LiteralString]] = {
     "lease_token": "bigint",
     "occurred_at": "timestamptz",
 }
-_BATCH_STATEMENT: Final = (
-    sql.SQL("select * from dot.fn_process_observe_batch({}, p_atomic => {}) order by line")
-    .format(
-        sql.SQL(", ").join(
-            # Binary, because escaping arrays of text or JSON takes a third of the client's time.
-            sql.SQL("{} => {}::{}[]").format(
-                sql.Identifier(f"p_{name}"), sql.Placeholder(name, format=PyFormat.BINARY), sql.SQL(kind)
-            )
-            for name, kind in _BATCH_TYPES.items()
-        ),
-        sql.Placeholder("atomic"),
+_BATCH: Final = sql.SQL("dot.fn_process_observe_batch({}, p_atomic => {})").format(
+    sql.SQL(", ").join(
+        # Binary, because escaping arrays of text or JSON takes a third of the client's time.
+        sql.SQL("{} => {}::{}[]").format(
+            sql.Identifier(f"p_{name}"), sql.Placeholder(name, format=PyFormat.BINARY), sql.SQL(kind)
+        )
+        for name, kind in _BATCH_TYPES.items()
+    ),
+    sql.Placeholder("atomic"),
+)
+_BATCH_LINES: Final = sql.SQL("select * from {} order by line").format(_BATCH).as_bytes()
+_BATCH_OTHERS: Final = (
+    sql.SQL(
+        "select line, refused_sqlstate, refused_constraint, refused_message, refused_detail, refused_hint"
+        " from {} where created is not true order by line"
     )
+    .format(_BATCH)
     .as_bytes()
 )
 
@@ -427,14 +432,30 @@ def batch(observations: Sequence[Observation], *, atomic: bool = False) -> Call[
         cannot be sent.
     """
     described = [one.parameters if isinstance(one.parameters, Mapping) else {} for one in observations]
-    parameters: dict[str, object] = {name: [line.get(name) for line in described] for name in _BATCH_TYPES}
     return Call(
         "dot_writer",
-        _BATCH_STATEMENT,
-        {**parameters, "atomic": atomic},
+        _BATCH_LINES,
+        _columns(described, atomic),
         lambda rows: [_observed_line(*row) for row in rows],
         repeatable=all(one.repeatable for one in observations),
     )
+
+
+def batch_of_rows(rows: Sequence[Mapping[str, object]], *, atomic: bool) -> Call[dict[int, Refusal | None]]:
+    """``batch`` of observations that are described by the arguments of their functions, run ids and evidence as text.
+
+    The answer has, by their index, those that were not created: why each was refused, or None where it was stored before.
+    """
+    return Call(
+        "dot_writer",
+        _BATCH_OTHERS,
+        _columns(rows, atomic),
+        lambda others: {line - 1: refused[0] and _refusal(*refused) for line, *refused in others},
+    )
+
+
+def _columns(rows: Sequence[Mapping[str, object]], atomic: bool) -> dict[str, object]:
+    return {**{name: [row.get(name) for row in rows] for name in _BATCH_TYPES}, "atomic": atomic}
 
 
 def _observed_line(
@@ -450,12 +471,18 @@ def _observed_line(
     hint: str | None,
 ) -> ObservedLine:
     if sqlstate is not None:
-        kind = of_sqlstate(sqlstate, constraint)
-        refusal = kind(message or "", sqlstate=sqlstate, constraint=constraint, detail=detail, hint=hint)
-        return ObservedLine(None, refusal)
+        return ObservedLine(None, _refusal(sqlstate, constraint, message, detail, hint))
     if component_id is not None:
         return ObservedLine(ObservedComponent(component_id, bool(created)), None)
     return ObservedLine(ObservedRun(cast(UUID, run_id), cast(str, correlation_id), bool(created)), None)
+
+
+def _refusal(
+    sqlstate: str, constraint: str | None, message: str | None, detail: str | None, hint: str | None
+) -> Refusal:
+    kind = of_sqlstate(sqlstate, constraint)
+    refusal = kind(message or "", sqlstate=sqlstate, constraint=constraint, detail=detail, hint=hint)
+    return cast(Refusal, refusal)  # the batch function tells of class 23 alone
 
 
 # Gates, preflight, lease, command log (role dot_writer)

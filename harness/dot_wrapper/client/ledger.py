@@ -19,7 +19,6 @@ import random
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Iterator
-from contextlib import suppress
 from functools import partial, update_wrapper
 from itertools import count, islice
 from types import MethodType
@@ -221,13 +220,6 @@ class Ledger(_Calls[psycopg.Connection[Any]]):
             self._connection.close()
             self._connection = None
 
-    def cancel(self) -> None:
-        """Cancels the statement that another thread waits for on this ledger: that thread's call raises StatementCancelled."""
-        connection = self._connection
-        if connection is not None and not connection.closed:
-            with suppress(psycopg.Error):  # a lost server runs no statement
-                connection.cancel_safe(timeout=5)
-
     def observe_batch(self, observations: Iterable[Observation], *, atomic: bool = False) -> Iterator[ObservedLine]:
         """Records many observations, described by ``observe_run`` and ``observe_component`` of ``dot_wrapper.client.calls``; yields the
         result of each, in order.
@@ -340,13 +332,6 @@ class AsyncLedger(_Calls[psycopg.AsyncConnection[Any]]):
         if self._connection is not None:
             await self._connection.close()
             self._connection = None
-
-    async def cancel(self) -> None:
-        """Cancels the statement that another task waits for on this ledger: that task's call raises StatementCancelled."""
-        connection = self._connection
-        if connection is not None and not connection.closed:
-            with suppress(psycopg.Error):
-                await connection.cancel_safe(timeout=5)
 
     async def observe_batch(
         self, observations: Iterable[Observation], *, atomic: bool = False

@@ -1,118 +1,101 @@
-"""Stores many items in few transactions. Pipelines calls; a refused item does not affect the others."""
+"""How everything that was read is stored: in chunks, each in one transaction and few statements. A refused item costs no other one."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
-from queue import SimpleQueue
-from threading import Event
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import psycopg
 
+from dot_wrapper.client import calls
 from dot_wrapper.client.calls import Call
 from dot_wrapper.client.errors import Refusal
+from dot_wrapper.client.ledger import Ledger
 
-CHUNK: Final = 250
-"""Items in one transaction: enough to fill the pipeline, few enough to repeat one by one."""
+CHUNK: Final = 1000
+"""Items in one transaction. An item has at most three observations, and the batch function takes 10,000."""
 
 T = TypeVar("T")
+Row = Mapping[str, object]
+"""An observation, by the arguments of its function (``calls.batch_of_rows``)."""
 
 
-def pipelined(connection: psycopg.Connection[Any], made: Iterable[Call[T]]) -> list[T]:
-    """Makes calls in the open transaction, in pipeline mode; returns their answers in order."""
-    with connection.pipeline():
-        sent = [(call, connection.execute(call.query, call.parameters, prepare=True)) for call in made]
-        return [call.answer(cursor.fetchall()) for call, cursor in sent]
+@dataclass(slots=True)
+class Stored(Generic[T]):
+    """What became of some items.
+
+    Attributes:
+        items: how many there were.
+        figures: how many of what were created, by the name of the figure in a summary.
+        refused: the items that were refused, and why.
+    """
+
+    items: int
+    figures: Counter[str] = field(default_factory=Counter)
+    refused: list[tuple[T, Refusal]] = field(default_factory=list)
 
 
-def chunk_by_chunk(
-    items: Iterable[T], store: Callable[[Sequence[T]], None], refused: Callable[[T, Refusal], None]
-) -> Iterator[int]:
-    """Stores items in chunks, one after the other; yields the size of each chunk.
+Work = Callable[[psycopg.Connection[Any], Sequence[T]], Stored[T]]
+"""Stores some items in an open transaction."""
+Store = Callable[[Sequence[T]], Stored[T]]
+"""Stores some items in one transaction. It raises a Refusal, and has stored nothing, where they are all or none or cannot be sent."""
+
+
+def committing(ledger: Ledger, role: str, work: Work[T]) -> Store[T]:
+    """Stores items by some work in a transaction of its own, which may be made twice."""
+    return lambda items: ledger.transaction(role, lambda connection: work(connection, items), repeatable=True)
+
+
+def stored(items: Iterable[T], store: Store[T], summary: object) -> Iterator[Stored[T]]:
+    """Stores items in chunks, one after the other; yields what became of some, once they are stored.
+
+    Where the store refuses a chunk it is given each half of it, and so on, so that an item is refused alone.
 
     Args:
-        store: stores some items, all or none. When it raises a Refusal for a chunk, it is called again for each item of the
-            chunk alone, so that the others are stored.
-        refused: called with each item that was refused alone, and the refusal.
+        summary: what has the figures as attributes. They are added to it.
     """
-    for chunk in _chunks(items, CHUNK):
-        for item, refusal in _refused(chunk, store):
-            refused(item, refusal)
-        yield len(chunk)
-
-
-def in_parallel(
-    items: Iterable[T],
-    stores: Sequence[Callable[[Sequence[T]], None]],
-    refused: Callable[[T, Refusal], None],
-    *,
-    size: int,
-    cancel: Callable[[], None],
-) -> Iterator[int]:
-    """``chunk_by_chunk`` with several stores, each in a thread of its own: while the server works on one chunk, the client
-    prepares another. At most ``len(stores)`` chunks are stored at a time, and one more is prepared.
-
-    Args:
-        size: items in a chunk.
-        cancel: cancels the running statements of all stores; called after an error or an interrupt.
-    """
-    free: SimpleQueue[Callable[[Sequence[T]], None]] = SimpleQueue()
-    for store in stores:
-        free.put(store)
-
-    failed = Event()
-
-    def work(chunk: Sequence[T]) -> list[tuple[T, Refusal]]:
-        store = free.get()
-        try:
-            # After a failure no further chunk is begun: its result is not read.
-            return [] if failed.is_set() else _refused(chunk, store)
-        except BaseException:
-            failed.set()
-            raise
-        finally:
-            free.put(store)
-
-    def ended() -> int:
-        chunk, result = running.popleft()
-        for item, refusal in result.result():
-            refused(item, refusal)
-        return len(chunk)
-
-    running: deque[tuple[Sequence[T], Future[list[tuple[T, Refusal]]]]] = deque()
-    with ThreadPoolExecutor(len(stores)) as pool:
-        try:
-            for chunk in _chunks(items, size):
-                running.append((chunk, pool.submit(work, chunk)))
-                if len(running) > len(stores):
-                    yield ended()
-            while running:
-                yield ended()
-        except BaseException:
-            failed.set()
-            cancel()
-            raise
-
-
-def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
     remaining = iter(items)
-    while chunk := list(islice(remaining, size)):
-        yield chunk
+    while chunk := list(islice(remaining, CHUNK)):
+        for part in _in_halves(chunk, store):
+            for figure, count in part.figures.items():
+                setattr(summary, figure, getattr(summary, figure) + count)
+            yield part
 
 
-def _refused(chunk: Sequence[T], store: Callable[[Sequence[T]], None]) -> list[tuple[T, Refusal]]:
-    """Stores a chunk; returns the items that were refused when stored alone."""
+def _in_halves(items: Sequence[T], store: Store[T]) -> Iterator[Stored[T]]:
     try:
-        store(chunk)
-    except Refusal:
-        refused: list[tuple[T, Refusal]] = []
-        for item in chunk:
-            try:
-                store([item])
-            except Refusal as refusal:
-                refused.append((item, refusal))
-        return refused
-    return []
+        yield store(items)
+    except Refusal as refusal:
+        if len(items) == 1:
+            yield Stored(1, refused=[(items[0], refusal)])
+            return
+        middle = len(items) // 2
+        for half in (items[:middle], items[middle:]):
+            yield from _in_halves(half, store)
+
+
+def answers(connection: psycopg.Connection[Any], made: Sequence[Call[T]]) -> list[T]:
+    """Makes calls of one function, sent together; returns their answers in order."""
+    if not made:
+        return []
+    with connection.cursor() as cursor:
+        cursor.executemany(made[0].query, [call.parameters for call in made], returning=True)
+        return [call.answer(result.fetchall()) for call, result in zip(made, cursor.results(), strict=True)]
+
+
+def observe(
+    connection: psycopg.Connection[Any], rows: Sequence[Row], *, atomic: bool
+) -> tuple[Counter[str], dict[int, Refusal | None]]:
+    """Records observations by one call of the batch function; returns how many of each kind it created, and by the index of the others
+    why they were refused, None for those that were stored before.
+
+    Raises:
+        psycopg.Error: with ``atomic`` the first refusal; without it any error but that.
+    """
+    call = calls.batch_of_rows(rows, atomic=atomic)
+    others = call.answer(connection.execute(call.query, call.parameters).fetchall())
+    created = (row for index, row in enumerate(rows) if index not in others)
+    return Counter("components_created" if "component_role" in row else "runs_created" for row in created), others

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 
 from dot_wrapper.client import calls
-from dot_wrapper.client.errors import DefinitionConflict, Refusal
+from dot_wrapper.client.errors import DefinitionConflict
 from dot_wrapper.client.ledger import Ledger
-from dot_wrapper.sources.bulk import chunk_by_chunk, pipelined
+from dot_wrapper.sources.bulk import Stored, Work, answers, committing, stored
 from dot_wrapper.sources.catalogue.reader import CandidateEntry, CatalogueFile, DotEntry
+
+Entry = TypeVar("Entry", DotEntry, CandidateEntry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,30 +53,27 @@ def define(
     """
     summary = DefineSummary()
 
-    def store_dots(dots: Sequence[DotEntry]) -> None:
-        def work(connection: psycopg.Connection[Any]) -> list[str]:
-            return pipelined(connection, (calls.register_dot(**dict(dot)) for dot in dots))
+    def store_dots(connection: psycopg.Connection[Any], dots: Sequence[DotEntry]) -> Stored[DotEntry]:
+        outcomes = answers(connection, [calls.register_dot(**dict(dot)) for dot in dots])
+        return Stored(len(dots), Counter(f"dots_{outcome}" for outcome in outcomes))
 
-        outcomes = ledger.transaction("dot_cataloguer", work, repeatable=True)
-        summary.dots_created += outcomes.count("created")
-        summary.dots_updated += outcomes.count("updated")
-        summary.dots_unchanged += outcomes.count("unchanged")
+    def store_candidates(
+        connection: psycopg.Connection[Any], candidates: Sequence[CandidateEntry]
+    ) -> Stored[CandidateEntry]:
+        created = answers(connection, [calls.define_candidate(actor=actor, **dict(one)) for one in candidates])
+        figures = Counter(candidates_created=created.count(True), candidates_unchanged=created.count(False))
+        return Stored(len(candidates), figures)
 
-    def store_candidates(candidates: Sequence[CandidateEntry]) -> None:
-        def work(connection: psycopg.Connection[Any]) -> list[bool]:
-            return pipelined(connection, (calls.define_candidate(actor=actor, **dict(one)) for one in candidates))
+    def store(what: str, kind: str, some: Sequence[Entry], work: Work[Entry]) -> None:
+        for part in stored(some, committing(ledger, "dot_cataloguer", work), summary):
+            for entry, refusal in part.refused:
+                fields = refusal.fields if isinstance(refusal, DefinitionConflict) else ()
+                named = f"{kind} {entry.code}"
+                summary.conflicts.append(
+                    RefusedEntry(named, refusal.reason, refusal.sqlstate, refusal.constraint, fields)
+                )
+            progress(what, part.items)
 
-        created = ledger.transaction("dot_cataloguer", work, repeatable=True)
-        summary.candidates_created += created.count(True)
-        summary.candidates_unchanged += created.count(False)
-
-    def refused(entry: DotEntry | CandidateEntry, refusal: Refusal) -> None:
-        what = f"{'DOT' if isinstance(entry, DotEntry) else 'candidate'} {entry.code}"
-        fields = refusal.fields if isinstance(refusal, DefinitionConflict) else ()
-        summary.conflicts.append(RefusedEntry(what, refusal.reason, refusal.sqlstate, refusal.constraint, fields))
-
-    for count in chunk_by_chunk(entries.dots, store_dots, refused):
-        progress("DOTs", count)
-    for count in chunk_by_chunk(entries.candidates, store_candidates, refused):
-        progress("candidates", count)
+    store("DOTs", "DOT", entries.dots, store_dots)
+    store("candidates", "candidate", entries.candidates, store_candidates)
     return summary

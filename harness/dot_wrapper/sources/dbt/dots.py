@@ -10,7 +10,7 @@ from typing import Any, Final, Required, TypedDict
 import psycopg
 
 from dot_wrapper.client import calls
-from dot_wrapper.sources.bulk import pipelined
+from dot_wrapper.sources.bulk import Stored, answers
 from dot_wrapper.sources.dbt.names import code_of, line_of
 from dot_wrapper.sources.dbt.reader import DbtInput
 
@@ -96,12 +96,12 @@ def dots_of(given: DbtInput, standing: Standing) -> Iterator[Dot]:
             yield {**dot, "category": f"{RETIRED}{dot['category']}"}
 
 
-def register(connection: psycopg.Connection[Any], dots: Sequence[Dot]) -> Counter[str]:
-    """Adds or updates DOTs; how many of each, by the name of the summary's figure."""
-    outcomes = pipelined(connection, (calls.register_dot(**dot) for dot in dots))
-    return Counter(dots_created=outcomes.count("created"), dots_updated=outcomes.count("updated"))
+def register(connection: psycopg.Connection[Any], dots: Sequence[Dot]) -> Stored[Dot]:
+    """Adds or updates DOTs."""
+    outcomes = Counter(answers(connection, [calls.register_dot(**dot) for dot in dots]))
+    return Stored(len(dots), Counter(dots_created=outcomes["created"], dots_updated=outcomes["updated"]))
 
 
-def retire(connection: psycopg.Connection[Any], dots: Sequence[Dot]) -> Counter[str]:
+def retire(connection: psycopg.Connection[Any], dots: Sequence[Dot]) -> Stored[Dot]:
     """The same for DOTs that left."""
-    return Counter(dots_retired=register(connection, dots)["dots_updated"])
+    return Stored(len(dots), Counter(dots_retired=register(connection, dots).figures["dots_updated"]))

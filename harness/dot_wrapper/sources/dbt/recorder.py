@@ -6,26 +6,25 @@ candidate verified. A run is stored in one transaction with its components, or n
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
-from threading import Lock
 from typing import Any, Final, TypeVar
 
 import psycopg
 from uuid_utils.compat import uuid7
 
 from dot_wrapper.client import calls
-from dot_wrapper.client.calls import Observation, ObservedRun, Role
+from dot_wrapper.client.calls import Role
 from dot_wrapper.client.errors import PayloadMismatch, Refusal
 from dot_wrapper.client.ledger import Ledger
-from dot_wrapper.sources.bulk import chunk_by_chunk, in_parallel, pipelined
+from dot_wrapper.sources.bulk import Row, Stored, Work, answers, committing, observe, stored
 from dot_wrapper.sources.dbt.chains import place_in, stored_chains
 from dot_wrapper.sources.dbt.documents import instant
-from dot_wrapper.sources.dbt.dots import dots_of, register, retire, standing_of
+from dot_wrapper.sources.dbt.dots import Dot, dots_of, register, retire, standing_of
 from dot_wrapper.sources.dbt.manifest import AttachedTest
 from dot_wrapper.sources.dbt.names import line_of
 from dot_wrapper.sources.dbt.reader import DbtInput
@@ -37,8 +36,6 @@ from dot_wrapper.text import escape_control_characters
 ACTOR: Final = "dbt-import"
 NAME_LENGTH: Final = 1000
 """Characters of a name in the evidence of a result, which may have 8 KB in all."""
-RUNS_PER_TRANSACTION: Final = 1000
-"""With their components at most 3,000 observations; the batch function takes 10,000."""
 
 T = TypeVar("T")
 Progress = Callable[[str, int], None]
@@ -46,66 +43,53 @@ Progress = Callable[[str, int], None]
 
 
 def import_dbt(
-    ledger: Ledger, given: DbtInput, *, actor: str = ACTOR, progress: Progress | None = None
+    ledger: Ledger, given: DbtInput, *, actor: str = ACTOR, progress: Progress = lambda _what, _count: None
 ) -> ImportSummary:
     """Imports what ``read_dbt`` read. The same input again records nothing.
 
-    The catalogue comes first (role dot_cataloguer), then the runs (role dot_writer), over a second connection as well, in
-    transactions of at most ``CHUNK`` items or ``RUNS_PER_TRANSACTION`` runs. When an item of a transaction is refused, its items are
-    stored one by one, so that the others are stored.
+    The catalogue comes first (role dot_cataloguer), then the runs (role dot_writer), in transactions of at most ``CHUNK`` items. A
+    refused item does not affect the others.
 
     Raises:
         DotWrapperError: any error but the refusal of a single item, for instance a lost server. What was committed stays, and the
             same import continues where it stopped.
         DbtInputError: the file of results has changed since it was read. What was committed stays here too.
     """
-    done = progress or (lambda _what, _count: None)
     summary = ImportSummary.of(given)
-    recorder = _Recorder(summary, actor, given.generated_at)
+    recorder = _Recorder(actor, given.generated_at)
+
+    def store(what: str, role: str, items: Iterable[T], work: Work[T], name: Callable[[T], str]) -> None:
+        for part in stored(items, committing(ledger, role, work), summary):
+            summary.conflicts += [_conflict(name(item), refusal) for item, refusal in part.refused]
+            progress(what, part.items)
+
+    def name_of_dot(dot: Dot) -> str:
+        return f"DOT {dot['code']}"
+
     standing = ledger.transaction("dot_cataloguer", partial(standing_of, given=given), repeatable=True)
-    store_dots = partial(recorder.store, ledger, "dot_cataloguer", register)
-    for count in chunk_by_chunk(
-        dots_of(given, standing), store_dots, lambda dot, why: recorder.refused(f"DOT {dot['code']}", why)
-    ):
-        done("DOTs", count)
+    store("DOTs", "dot_cataloguer", dots_of(given, standing), register, name_of_dot)
+    store("DOTs that left", "dot_cataloguer", standing.left, retire, name_of_dot)
     summary.retired = [dot["code"] for dot in standing.left]
-    store_retired = partial(recorder.store, ledger, "dot_cataloguer", retire)
-    for _ in chunk_by_chunk(standing.left, store_retired, lambda dot, why: recorder.refused(f"DOT {dot['code']}", why)):
-        pass
-    store_tests = partial(recorder.store, ledger, "dot_cataloguer", recorder.define)
-    for count in chunk_by_chunk(
-        given.pairs, store_tests, lambda test, why: recorder.refused(f"candidate {test.code}", why)
-    ):
-        done("candidates", count)
+    store("candidates", "dot_cataloguer", given.pairs, recorder.define, lambda test: f"candidate {test.code}")
     summary.successors = list(recorder.successors.values())
-    with closing(ledger.another()) as other:
-        ledgers = (ledger, other)
-
-        def cancel() -> None:
-            for one in ledgers:
-                one.cancel()
-
-        for count in in_parallel(
-            summary.counted(given.runs),
-            [partial(recorder.store, one, "dot_writer", recorder.record) for one in ledgers],
-            lambda run, why: recorder.refused(f"{recorder.candidate(run.pair)}, run {run.correlation_id}", why),
-            size=RUNS_PER_TRANSACTION,
-            cancel=cancel,
-        ):
-            done("runs", count)
+    store(
+        "runs",
+        "dot_writer",
+        summary.counted(given.runs),
+        recorder.record,
+        lambda run: f"{recorder.candidate(run.pair)}, run {run.correlation_id}",
+    )
     for outcome, count in given.runs.outcomes.items():
         summary.nodes.add(outcome, count)
     return summary
 
 
 class _Recorder:
-    """Stores items of an import and counts in its summary what was created and refused."""
+    """Defines the candidates, and records runs under them."""
 
-    def __init__(self, summary: ImportSummary, actor: str, time: datetime | None) -> None:
-        self._summary = summary
+    def __init__(self, actor: str, time: datetime | None) -> None:
         self._actor = actor
         self._time = time
-        self._counting = Lock()
         self._candidates: dict[str, str] = {}  # where it is not that of the test
         self.successors: dict[str, Successor] = {}  # by their code: a transaction may be made twice
 
@@ -113,27 +97,11 @@ class _Recorder:
         """The code of the candidate that a pair is recorded under."""
         return self._candidates.get(pair.code, pair.code)
 
-    def store(
-        self,
-        ledger: Ledger,
-        role: str,
-        work: Callable[[psycopg.Connection[Any], Sequence[T]], Counter[str]],
-        items: Sequence[T],
-    ) -> None:
-        """Stores some items in one transaction, and counts what it created once it is committed.
-
-        A repeated transaction is harmless: every call has an idempotency key or has the same effect when made again.
-        """
-        figures = ledger.transaction(role, lambda connection: work(connection, items), repeatable=True)
-        with self._counting:
-            for figure, count in figures.items():
-                setattr(self._summary, figure, getattr(self._summary, figure) + count)
-
-    def define(self, connection: psycopg.Connection[Any], tests: Sequence[AttachedTest]) -> Counter[str]:
+    def define(self, connection: psycopg.Connection[Any], tests: Sequence[AttachedTest]) -> Stored[AttachedTest]:
         chains = stored_chains(connection, tests)
         placed = [(test, place_in(chains.get(test.code, ()), test, self._time)) for test in tests]
         new = [(test, place) for test, place in placed if not place.is_defined]
-        made = (
+        made = [
             calls.define_candidate(
                 place.code,
                 test.producer_code,
@@ -144,46 +112,48 @@ class _Recorder:
                 source_time=place.source_time,
             )
             for test, place in new
-        )
-        created = pipelined(connection, made)
+        ]
+        created = answers(connection, made)
         self._candidates |= {test.code: place.code for test, place in placed if place.code != test.code}
         self.successors |= {
             place.code: Successor(test.verifier, test.producer, place.code, place.supersedes)
             for (test, place), is_new in zip(new, created, strict=True)
             if is_new and place.supersedes is not None
         }
-        return Counter(candidates_created=sum(created))
+        return Stored(len(tests), Counter(candidates_created=sum(created)))
 
-    def record(self, connection: psycopg.Connection[Any], runs: Sequence[PairRun]) -> Counter[str]:
-        observations = [one for run in runs for one in _observations(run, self.candidate(run.pair), self._actor)]
-        (lines,) = pipelined(connection, [calls.batch(observations, atomic=True)])
-        return Counter(
-            f"{'runs' if isinstance(line.observed, ObservedRun) else 'components'}_created"
-            for line in lines
-            if line.observed and line.observed.created
-        )
-
-    def refused(self, what: str, refusal: Refusal) -> None:
-        fields = refusal.fields if isinstance(refusal, PayloadMismatch) else ()
-        reason = re.sub(r"^line \d+: ", "", refusal.reason)  # a line of the batch, whose numbers are not shown
-        self._summary.conflicts.append(Conflict(what, reason, fields))
+    def record(self, connection: psycopg.Connection[Any], runs: Sequence[PairRun]) -> Stored[PairRun]:
+        """Each run with its components, all of them or none."""
+        rows = [row for run in runs for row in _rows(run, self.candidate(run.pair), self._actor)]
+        created, _ = observe(connection, rows, atomic=True)
+        return Stored(len(runs), created)
 
 
-def _observations(run: PairRun, candidate: str, actor: str) -> Iterator[Observation]:
-    run_id = uuid7()
+def _conflict(what: str, refusal: Refusal) -> Conflict:
+    fields = refusal.fields if isinstance(refusal, PayloadMismatch) else ()
+    reason = re.sub(r"^line \d+: ", "", refusal.reason)  # a line of the batch, whose numbers are not shown
+    return Conflict(what, reason, fields)
+
+
+def _rows(run: PairRun, candidate: str, actor: str) -> Iterator[Row]:
+    run_id, key = str(uuid7()), run.idempotency_key
+    same = {
+        "process_candidate_code": candidate,
+        "process_run_id": run_id,
+        "correlation_id": run.correlation_id,
+        "actor": actor,
+    }
     began = [_first_time(result.started_at, result.finished_at) for result in (run.producer, run.verifier) if result]
-    yield calls.observe_run(
-        process_candidate_code=candidate,
-        dot_code=run.pair.producer_code,
-        process_run_id=run_id,
-        correlation_id=run.correlation_id,
-        evidence_type="SIMULATED_DRY_RUN",
-        status="started",
-        actor=actor,
-        idempotency_key=run.idempotency_key,
-        evidence_ref={"source": "dbt", "result_digest": run.result_digest},
-        occurred_at=min(filter(None, began), default=None),
-    )
+    yield {
+        **same,
+        "dot_code": run.pair.producer_code,
+        "evidence_type": "SIMULATED_DRY_RUN",
+        "dry_run": True,
+        "status": "started",
+        "idempotency_key": key,
+        "evidence_ref": json.dumps({"source": "dbt", "result_digest": run.result_digest}),
+        "occurred_at": min(filter(None, began), default=None),
+    }
     parts: tuple[tuple[Role, str, Result | None], ...] = (
         ("producer", run.pair.producer_code, run.producer),
         ("verifier", run.pair.verifier_code, run.verifier),
@@ -191,18 +161,15 @@ def _observations(run: PairRun, candidate: str, actor: str) -> Iterator[Observat
     for role, dot_code, result in parts:
         if result is not None:
             status = WRAPPER_STATUS[result.status]
-            yield calls.observe_component(
-                process_candidate_code=candidate,
-                dot_code=dot_code,
-                process_run_id=run_id,
-                correlation_id=run.correlation_id,
-                component_role=role,
-                status=status,
-                actor=actor,
-                idempotency_key=calls.component_key(run.idempotency_key, role, status),
-                evidence_ref=_evidence(result, dot_code),
-                occurred_at=_first_time(result.finished_at, result.started_at),
-            )
+            yield {
+                **same,
+                "dot_code": dot_code,
+                "component_role": role,
+                "status": status,
+                "idempotency_key": calls.component_key(key, role, status),
+                "evidence_ref": json.dumps(_evidence(result, dot_code)),
+                "occurred_at": _first_time(result.finished_at, result.started_at),
+            }
 
 
 def _evidence(result: Result, dot_code: str) -> dict[str, object]:

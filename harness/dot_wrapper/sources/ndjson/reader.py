@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
-from math import isfinite
+from math import inf, isfinite
 from typing import Annotated, Any, Final, Literal, NoReturn, Self
-from uuid import UUID
 
 from pydantic import (
     AfterValidator,
@@ -28,7 +28,6 @@ from pydantic import (
 )
 
 from dot_wrapper.client import calls
-from dot_wrapper.client.calls import Call, ObservedComponent, ObservedRun
 from dot_wrapper.text import escape_control_characters
 
 
@@ -113,6 +112,21 @@ class _Line(BaseModel):
         """The run's idempotency key: the line's, else its run id, so that recording the file again is a replay."""
         return self.idempotency_key or str(self.process_run_id)
 
+    def _row(self, run_id: str) -> dict[str, object]:
+        return {
+            "process_candidate_code": self.process_candidate_code,
+            "dot_code": self.dot_code,
+            "process_run_id": run_id,
+            "correlation_id": self.correlation_id,
+            "status": self.status,
+            "actor": self.actor,
+            "input_ref": self.input_ref,
+            "output_ref": self.output_ref,
+            "error_ref": self.error_ref,
+            "evidence_ref": json.dumps(self.evidence_ref) if self.evidence_ref else "{}",
+            "occurred_at": self.occurred_at,
+        }
+
 
 class RunLine(_Line):
     """The header of a run."""
@@ -121,24 +135,15 @@ class RunLine(_Line):
     parent_run_id: RunId | None = None
     role: None = None
 
-    def call(self, run_id: UUID) -> Call[ObservedRun]:
-        """The call that records the header under a run id: the line's, if it has one."""
-        return calls.observe_run(
-            process_candidate_code=self.process_candidate_code,
-            dot_code=self.dot_code,
-            process_run_id=run_id,
-            correlation_id=self.correlation_id,
-            evidence_type=self.evidence_type,
-            status=self.status,
-            actor=self.actor,
-            idempotency_key=self.run_key,
-            parent_run_id=None if self.parent_run_id is None else UUID(self.parent_run_id),
-            input_ref=self.input_ref,
-            output_ref=self.output_ref,
-            error_ref=self.error_ref,
-            evidence_ref=self.evidence_ref,
-            occurred_at=self.occurred_at,
-        )
+    def row(self, run_id: str) -> dict[str, object]:
+        """The header under a run id: the line's, if it has one."""
+        return {
+            **self._row(run_id),
+            "evidence_type": self.evidence_type,
+            "dry_run": True,
+            "idempotency_key": self.run_key,
+            "parent_run_id": self.parent_run_id,
+        }
 
 
 class ComponentLine(_Line):
@@ -148,26 +153,18 @@ class ComponentLine(_Line):
     role: Literal["producer", "verifier"]
     parent_run_id: None = Field(None, description="The run has a parent, a component has none.")
 
-    def call(self, run_id: UUID) -> Call[ObservedComponent]:
-        """The call that records the component of a run: the line's, if it names one."""
-        return calls.observe_component(
-            process_candidate_code=self.process_candidate_code,
-            dot_code=self.dot_code,
-            process_run_id=run_id,
-            correlation_id=self.correlation_id,
-            component_role=self.role,
-            status=self.status,
-            actor=self.actor,
-            idempotency_key=calls.component_key(self.run_key, self.role, self.status),
-            input_ref=self.input_ref,
-            output_ref=self.output_ref,
-            error_ref=self.error_ref,
-            evidence_ref=self.evidence_ref,
-            occurred_at=self.occurred_at,
-        )
+    def row(self, run_id: str) -> dict[str, object]:
+        """The component of a run: the line's, if it names one."""
+        return {
+            **self._row(run_id),
+            "component_role": self.role,
+            "idempotency_key": calls.component_key(self.run_key, self.role, self.status),
+        }
 
 
 Line = RunLine | ComponentLine
+_KEY: Final = re.compile(rb'"\s*:')
+"""The end of each key, and what looks like one within a text."""
 _LINE: Final[TypeAdapter[Line]] = TypeAdapter(Annotated[Line, Field(discriminator="record")])
 
 
@@ -186,6 +183,24 @@ def parse(line: bytes) -> Line:
     Raises:
         LineProblem: it is not JSON, has a duplicate key or a number that would lose digits, or is not a valid observation.
     """
+    with suppress(ValidationError):
+        parsed = _LINE.validate_json(line)
+        # Of a duplicate key it keeps the last value, and of a number as many digits as fit: json says whether there is one.
+        if len(_KEY.findall(line)) == len(parsed.model_fields_set) + _keys(parsed.evidence_ref):
+            return parsed
+    return _parsed_exactly(line)
+
+
+def _keys(value: JsonValue) -> float:
+    """How many keys a value has in it; infinite where it has a number with a fraction."""
+    if isinstance(value, dict):
+        return len(value) + sum(map(_keys, value.values()))
+    if isinstance(value, list):
+        return sum(map(_keys, value))
+    return inf if isinstance(value, float) else 0
+
+
+def _parsed_exactly(line: bytes) -> Line:
     try:
         document = json.loads(
             line.decode("utf-8"), object_pairs_hook=_without_duplicates, parse_float=_exact, parse_constant=_not_finite

@@ -7,26 +7,25 @@ file again, also after an interruption, stores nothing twice.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO, Final
-from uuid import UUID
 
 import psycopg
 from psycopg import sql
 from uuid_utils.compat import uuid7
 
-from dot_wrapper.client.calls import Call, ObservedComponent, ObservedRun
 from dot_wrapper.client.errors import DotWrapperError, PayloadMismatch, Refusal, UnknownReference, from_database
 from dot_wrapper.client.ledger import Ledger
-from dot_wrapper.sources.bulk import chunk_by_chunk, pipelined
+from dot_wrapper.sources.bulk import Store, Stored, committing, observe, stored
 from dot_wrapper.sources.ndjson.reader import Line, LineProblem, RunLine, parse
 
 LINE_LIMIT: Final = 65_536
 """Bytes of the longest line that is read. Its evidence may have 8 KB, each reference 1 KB."""
 
 ROLE: Final = "dot_writer"
+_NO_RUN: Final = "process_component_observation_process_run_id_fkey"
+_STAGES: Final = {"prepared": 0, "started": 1}
 
 Progress = Callable[[int], None]
 """Called with the number of bytes read since the last call."""
@@ -34,13 +33,14 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class RefusedLine:
-    """A line that was not recorded: its number, counted from 1, the field at fault (None for the whole line), and why."""
+    """A line that was not recorded: its number, counted from 1, the field at fault (None for the whole line), why, and what to do."""
 
     line: int
     field: str | None
     reason: str
     sqlstate: str | None = None
     constraint: str | None = None
+    hint: str | None = None
 
 
 @dataclass(slots=True)
@@ -63,6 +63,10 @@ class RecordSummary:
 class _Numbered:
     number: int
     line: Line
+
+
+_Found = tuple[_Numbered, str]
+"""A line, and the id of its run."""
 
 
 class _Undo(Exception):
@@ -94,29 +98,23 @@ def record(
         summary.refused += 1
         refused(line)
 
-    def store_all(store: Callable[[Sequence[_Numbered]], Counter[str]]) -> None:
-        def stored(some: Sequence[_Numbered]) -> None:
-            for figure, count in store(some).items():
-                setattr(summary, figure, getattr(summary, figure) + count)
-
-        lines = _observations(stream, summary, refuse, progress)
-        for _ in chunk_by_chunk(lines, stored, lambda one, refusal: refuse(_refused(one.number, refusal))):
-            pass
+    def store_all(store: Store[_Numbered]) -> None:
+        for part in stored(_observations(stream, summary, refuse, progress), store, summary):
+            for one, refusal in part.refused:
+                refuse(_refused(one.number, refusal))
 
     if not atomic:
         try:
-            store_all(
-                lambda some: ledger.transaction(ROLE, lambda connection: _store(connection, some), repeatable=True)
-            )
+            store_all(committing(ledger, ROLE, _store))
         except DotWrapperError as error:
             error.add_note(f"{summary.lines} lines were read; what was recorded stays: record the same file again")
             raise
         return summary
 
     def at_once(connection: psycopg.Connection[Any]) -> None:
-        def store(some: Sequence[_Numbered]) -> Counter[str]:
+        def store(some: Sequence[_Numbered]) -> Stored[_Numbered]:
             try:
-                with connection.transaction():  # a savepoint: the lines of a refused chunk are stored one by one
+                with connection.transaction():  # a savepoint, for lines that cannot be sent
                     return _store(connection, some)
             except psycopg.Error as error:
                 # Not retried: the stream cannot be read a second time.
@@ -133,33 +131,67 @@ def record(
     return summary
 
 
-def _store(connection: psycopg.Connection[Any], some: Sequence[_Numbered]) -> Counter[str]:
-    figures: Counter[str] = Counter()
+def _store(connection: psycopg.Connection[Any], some: Sequence[_Numbered]) -> Stored[_Numbered]:
+    """Stores lines in their order. Where the header of a line without a run id is stored, it goes on with that run."""
+    result: Stored[_Numbered] = Stored(len(some))
     runs = _stored_runs(connection, [one.line for one in some if one.line.process_run_id is None])
-    made: list[Call[ObservedRun | ObservedComponent]] = []
+    found: list[_Found] = []
     for one in some:
         line, run = one.line, (one.line.process_candidate_code, one.line.run_key)
-        run_id = None if line.process_run_id is None else UUID(line.process_run_id)
+        run_id = line.process_run_id or runs.get(run)
         if isinstance(line, RunLine):
-            run_id = run_id or runs.get(run) or uuid7()
+            run_id = run_id or str(uuid7())
             runs.setdefault(run, run_id)
-        elif run_id is None:
-            run_id = runs.get(run)
-            if run_id is None:
-                raise UnknownReference(
-                    f"no run of {line.process_candidate_code} is recorded under key {line.run_key}",
-                    sqlstate="23503",
-                    constraint="process_component_observation_process_run_id_fkey",
-                    hint="The line of a run comes before those of its components.",
-                )
-        made.append(line.call(run_id))
-    for answer in pipelined(connection, made):
-        kind = "runs_created" if isinstance(answer, ObservedRun) else "components_created"
-        figures[kind if answer.created else "recorded_before"] += 1
-    return figures
+        if run_id is None:
+            result.refused.append((one, _no_run(line)))
+        else:
+            found.append((one, run_id))
+    for batch in _batches(found):
+        created, others = observe(connection, [one.line.row(run_id) for one, run_id in batch], atomic=False)
+        result.figures += created
+        for index, refusal in others.items():
+            one, _ = batch[index]
+            if refusal is None:
+                result.figures["recorded_before"] += 1
+            elif refusal.constraint == _NO_RUN and one.line.process_run_id is None:
+                result.refused.append((one, _no_run(one.line)))  # the database names a run id that was made here
+            else:
+                result.refused.append((one, refusal))
+    result.refused.sort(key=lambda refused: refused[0].number)
+    return result
 
 
-def _stored_runs(connection: psycopg.Connection[Any], lines: Sequence[Line]) -> dict[tuple[str, str], UUID]:
+def _no_run(line: Line) -> Refusal:
+    return UnknownReference(
+        f"no run of {line.process_candidate_code} is recorded under key {line.run_key}",
+        sqlstate="23503",
+        constraint=_NO_RUN,
+        hint="The line of a run comes before those of its components.",
+    )
+
+
+def _batches(found: Sequence[_Found]) -> Iterator[Sequence[_Found]]:
+    """The lines in batches: first those of runs that were begun before, because a batch of new runs alone costs a third."""
+    begun = {(one.line.process_candidate_code, run_id) for one, run_id in found if isinstance(one.line, RunLine)}
+    for begins in (False, True):
+        batch: list[_Found] = []
+        ranks: dict[tuple[str, str], tuple[str, int]] = {}
+        for one, run_id in found:
+            run = one.line.process_candidate_code, run_id
+            if (run in begun) is not begins:
+                continue
+            # A batch stores the lines of a run by their rank, so it ends before one that ranks below an earlier one.
+            rank = one.line.role or "", _STAGES.get(one.line.status, len(_STAGES))
+            if rank < ranks.get(run, rank):
+                yield batch
+                batch, ranks = [], {}
+            batch.append((one, run_id))
+            ranks[run] = rank
+        if batch:
+            yield batch
+
+
+def _stored_runs(connection: psycopg.Connection[Any], lines: Sequence[Line]) -> dict[tuple[str, str], str]:
     """The stored runs by (candidate, key), for lines that do not name their run. Read as dot_reader within the open transaction, so
     that an atomic recording finds the runs that it has stored itself."""
     if not lines:
@@ -167,7 +199,7 @@ def _stored_runs(connection: psycopg.Connection[Any], lines: Sequence[Line]) -> 
     connection.execute("set local role dot_reader")
     found = connection.execute(
         """
-        select asked.candidate, asked.key, r.process_run_id
+        select distinct asked.candidate, asked.key, r.process_run_id::text
         from unnest(%s::text[], %s::text[]) as asked (candidate, key)
         join dot.v_process_run as r on r.process_candidate_code = asked.candidate and r.idempotency_key = asked.key
         """,
@@ -181,10 +213,13 @@ def _observations(
     stream: BinaryIO, summary: RecordSummary, refuse: Callable[[RefusedLine], None], progress: Progress
 ) -> Iterator[_Numbered]:
     """Yields the lines that are observations and refuses the others. Skips blank lines."""
-    number = 0
+    number, read = 0, 0
     while line := stream.readline(LINE_LIMIT + 1):
         number += 1
-        progress(len(line))
+        read += len(line)
+        if read >= LINE_LIMIT:  # of each line it would take longer than to read it
+            progress(read)
+            read = 0
         if len(line) > LINE_LIMIT and not line.endswith(b"\n"):
             summary.lines += 1
             refuse(RefusedLine(number, None, f"it is longer than {LINE_LIMIT} bytes"))
@@ -201,10 +236,11 @@ def _observations(
             yield _Numbered(number, parse(line))
         except LineProblem as problem:
             refuse(RefusedLine(number, problem.field, problem.reason))
+    progress(read)
 
 
 def _refused(number: int, refusal: Refusal) -> RefusedLine:
-    return RefusedLine(number, _field(refusal), refusal.reason, refusal.sqlstate, refusal.constraint)
+    return RefusedLine(number, _field(refusal), refusal.reason, refusal.sqlstate, refusal.constraint, refusal.hint)
 
 
 def _field(refusal: Refusal) -> str | None:
