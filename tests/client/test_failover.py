@@ -15,7 +15,7 @@ from dot_wrapper.client.errors import DatabaseUnavailable, LeaseHeld
 from support import PAIR, PRODUCER, VERIFIER, row, value, wait_until
 from support.flavors import Flavor
 from support.moved import connect, fill
-from support.servers import data_directory, kill, server, socket_folder, standby_of
+from support.servers import data_directory, kill, server, socket_folder, standby
 from tools.scratch import database_url, fresh_database, programs, run_as_owner, upgrade
 
 VERSION = 18
@@ -45,15 +45,15 @@ def servers() -> Iterator[Servers]:
         primary = fresh_database(superuser, "shop")
         upgrade(primary)
         fill(primary)
-        with standby_of(VERSION, superuser) as (standby, data):
+        with standby(superuser) as other:
             with connect(superuser) as admin:
                 admin.execute("create role worker login in role dot_writer, dot_reader")
                 admin.execute("alter system set synchronous_standby_names = '*'")
                 admin.execute("select pg_reload_conf()")
                 wait_until(lambda: value(admin, "select count(*) from pg_stat_replication where sync_state = 'sync'"))
-            hosts = f"{socket_folder(superuser)},{socket_folder(standby)}"
+            hosts = f"{socket_folder(superuser)},{socket_folder(other)}"
             either = f"postgresql://worker@/shop?host={hosts}&target_session_attrs=read-write"
-            yield Servers(either, database_url(standby, "shop"), data_directory(superuser), data)
+            yield Servers(either, database_url(other, "shop"), data_directory(superuser), data_directory(other))
 
 
 def real_path(flavor: Flavor, ledger: Any, **options: Any) -> Any:

@@ -28,6 +28,8 @@ from support import (
     value,
     waiting,
 )
+from support.servers import standby
+from tools.scratch import database_url
 
 ATTESTATION = "select verdict, detail from dot.fn_preflight_guard() where check_name = 'fs_snapshot_present'"
 ELSEWHERE = "it was opened in another database or cluster"
@@ -81,6 +83,23 @@ def test_a_gate_that_another_cluster_opened_is_off(db: Database) -> None:
     )
     with refused("23514", "gate_real_run_enabled_check", ELSEWHERE):
         observe_run(db.connect("writer"), evidence_type="REAL_RUN")
+
+
+def test_a_standby_records_nothing_and_answers_no_real_run(db: Database) -> None:
+    """What it knows of the gates is a moment old: it does not even answer the call that was recorded."""
+    if not db.server.own:
+        pytest.skip("a standby is made of a server of the tests' own")
+    ready_for_real_runs(db)
+    writer = db.connect("writer")
+    recorded = {"evidence_type": "REAL_RUN", "lease_token": acquire(writer), "idempotency_key": "run"}
+    observe_run(writer, **recorded)
+    with standby(db.server.url) as superuser:
+        copy = db.server.url_as(database_url(superuser, writer.info.dbname), "writer")
+        with psycopg.connect(copy, autocommit=True, row_factory=dict_row) as session:
+            with refused("25006"):
+                observe_run(session)
+            with refused("25006", "gate_primary_check"):
+                observe_run(session, **recorded)
 
 
 def test_a_value_that_was_stored_past_the_function_opens_nothing(db: Database) -> None:

@@ -77,6 +77,18 @@ def test_the_board_shows_of_each_candidate_its_pair_its_verdict_and_its_runs(db:
     assert (verified["simulated_runs"], verified["dry_runs"], verified["real_runs"]) == (1, 0, 1)
 
 
+def test_a_verdict_without_a_caveat_has_nothing_to_explain(db: Database) -> None:
+    ready_for_real_runs(db)
+    producer, verifier = db.session("writer"), db.session("operator")
+    token = acquire(producer)
+    run_id = observe_run(producer, evidence_type="REAL_RUN", lease_token=token)["process_run_id"]
+    observe_component(producer, run_id, "producer", lease_token=token, output_ref="s3://out")
+    producer.execute("select dot.fn_dot_iu_runtime_lease_release(%s, 'tester', %s)", (f"dot_exec:{PAIR}", token))
+    observe_component(verifier, run_id, "verifier", lease_token=acquire(verifier), input_ref="s3://out")
+    board = row(db.session("reader"), "select independently_verified, explanations from dot.v_process_board")
+    assert board == {"independently_verified": True, "explanations": {}}
+
+
 @IN_BOTH_STATES
 def test_the_board_says_what_the_verdicts_and_the_counts_say(db: Database) -> None:
     ready_for_real_runs(db)

@@ -419,6 +419,15 @@ def test_a_real_run_observes_the_dots_of_its_own_components_alone(document_02: D
         assert funnel(reader, dot) == (True, False, False, True, False)
 
 
+def test_many_simulations_of_a_dot_are_shown_as_one_is(document_02: Database) -> None:
+    owner = document_02.session("owner")
+    store_candidate(owner, "pair", "DOT_1", "DOT_2")
+    for _ in range(2):
+        stored(owner, "SIMULATED_DRY_RUN", "producer", "verifier")
+    for dot in ("DOT_1", "DOT_2"):
+        assert funnel(document_02.session("reader"), dot) == (True, False, False, True, False)
+
+
 def test_a_dot_in_many_roles_and_runs_came_as_far_as_the_best_of_them(document_02: Database) -> None:
     owner = document_02.session("owner")
     store_candidate(owner, "pair", "DOT_1", "DOT_2")

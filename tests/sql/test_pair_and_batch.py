@@ -773,6 +773,39 @@ def test_the_verifier_s_row_is_later_than_the_producer_s_of_the_same_batch(db: D
     assert value(db.session("owner"), late) == 200
 
 
+def test_the_components_of_a_batch_are_later_than_its_call_where_their_header_was_stored_before(
+    db: Database, writer: Connection
+) -> None:
+    observe_run(writer, process_run_id=(run_id := uuid.uuid4()))
+    called_at = value(writer, "select clock_timestamp()")
+    assert outcomes(batch(writer, [part_line(run_id, role) for role in ("verifier", "producer")])) == [CREATED] * 2
+    assert value(db.session("reader"), "select min(observed_at) from dot.v_process_run_component") > called_at
+
+
+def test_a_batch_stores_its_rows_in_one_order_whatever_that_of_its_lines(db: Database, writer: Connection) -> None:
+    """So two batches of the same runs wait for each other and do not deadlock. ctid is the order in which rows came into a new table."""
+    runs = sorted((candidate, uuid.uuid4()) for candidate in (PAIR, OTHER) for _ in range(3))
+    lines = []
+    for candidate, run_id in (runs[at] for at in (4, 0, 5, 2, 3, 1)):
+        said = {"process_candidate_code": candidate}
+        lines.append(header_line(run_id, **said))
+        lines += [
+            part_line(run_id, role, status=status, **said)
+            for role in ("verifier", "producer")
+            for status in ("completed", "started")
+        ]
+    assert outcomes(batch(writer, lines)) == [CREATED] * 30
+    headers = "select process_candidate_code, process_run_id from dot.process_run_observation order by ctid"
+    assert [tuple(one.values()) for one in rows(db.session("owner"), headers)] == runs
+    parts = (
+        "select process_candidate_code, process_run_id, component_role, stage from dot.process_component_observation"
+        " order by ctid"
+    )
+    assert [tuple(one.values()) for one in rows(db.session("owner"), parts)] == [
+        (*run, role, stage) for run in runs for role in ("producer", "verifier") for stage in ("started", "ended")
+    ]
+
+
 def test_a_dot_that_left_the_catalogue_is_refused_in_a_batch_too(db: Database, writer: Connection) -> None:
     begun = uuid.uuid4()
     observe_run(writer, process_run_id=begun)

@@ -30,34 +30,6 @@ def server(version: int, settings: str = "") -> Iterator[str]:
         pytest.skip(str(missing))
 
 
-@contextmanager
-def folder_of(owner: Path) -> Iterator[Path]:
-    """A folder of the user whose folder it is: where that user may make another data directory. Its path is short, for sockets."""
-    folder = Path(tempfile.mkdtemp(prefix="dotw", dir=parent_folder()))
-    folder.chmod(0o755)
-    if os.geteuid() == 0:
-        shutil.chown(folder, owner.owner())
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def standby_of(version: int, primary: str) -> Iterator[tuple[str, Path]]:
-    """A standby that streams from a server of ours: the URL of its superuser, and its data folder."""
-    with folder_of(data_directory(primary)) as folder:
-        data, here = folder / "standby", programs(version)
-        copying = ("--dbname", primary, "--pgdata", str(data), "--write-recovery-conf", "--checkpoint", "fast")
-        run_as_owner(folder, here / "pg_basebackup", *copying)
-        options = f"-h '' -k {folder}"
-        run_as_owner(folder, here / "pg_ctl", "-w", "-D", str(data), "-l", str(folder / "log"), "-o", options, "start")
-        try:
-            yield f"postgresql://postgres@/postgres?host={folder}", data
-        finally:
-            run_as_owner(folder, here / "pg_ctl", "-D", str(data), "-m", "immediate", "stop")
-
-
 def data_directory(url: str) -> Path:
     """Where a server of ours keeps its data."""
     return Path(_setting(url, "data_directory"))
@@ -89,6 +61,36 @@ def listen_on_tcp(version: int, url: str, *settings: str) -> int:
         data, programs(version) / "pg_ctl", "-w", "-D", str(data), "-l", log, "-m", "fast", "-o", options, "restart"
     )
     return port
+
+
+@contextmanager
+def folder_of(owner: Path) -> Iterator[Path]:
+    """A folder of the user whose folder it is: where that user may make another data directory. Its path is short, for sockets."""
+    folder = Path(tempfile.mkdtemp(prefix="dotw", dir=parent_folder()))
+    folder.chmod(0o755)
+    if os.geteuid() == 0:
+        shutil.chown(folder, owner.owner())
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def standby(superuser: str) -> Iterator[str]:
+    """A hot standby that streams from a server of ours, for the length of the block: the URL of its superuser."""
+    with psycopg.connect(superuser) as primary:
+        here = programs(primary.info.server_version // 10000)
+    with folder_of(data_directory(superuser)) as folder:
+        data = str(folder / "standby")
+        copy = ("--dbname", superuser, "--pgdata", data, "--write-recovery-conf", "--checkpoint", "fast")
+        run_as_owner(folder, here / "pg_basebackup", *copy)
+        log, options = str(folder / "log"), f"-h '' -k {folder}"
+        run_as_owner(folder, here / "pg_ctl", "-w", "-D", data, "-l", log, "-o", options, "start")
+        try:
+            yield f"postgresql://postgres@/postgres?host={folder}"
+        finally:
+            run_as_owner(folder, here / "pg_ctl", "-D", data, "-m", "immediate", "stop")
 
 
 def kill(data: Path) -> None:

@@ -21,7 +21,7 @@ from dot_wrapper.client.ledger import AsyncLedger, Ledger
 BEATS: Final = 3
 """Renewals in the time of a lease: two may fail before it ends."""
 END_SECONDS: Final = 5.0
-"""How long the end of a body waits for a renewal that is under way."""
+"""How long the end of a body waits for a renewal that is under way. One that takes longer ends by itself."""
 
 _log = logging.getLogger("dot_wrapper")
 
@@ -33,22 +33,22 @@ Beat = Callable[[], Steps[str | None]]
 def beating(ledger: Ledger, beat: Beat, lease_seconds: float, lost: threading.Event) -> Iterator[None]:
     """Renews a lease while the block runs; sets ``lost`` where that fails for good."""
     ended = threading.Event()
-    other = ledger.another()
-    other.retry_seconds = 0  # the next beat is the next attempt
     watch = _Watch(lease_seconds)
 
     def renew() -> None:
-        while not ended.wait(lease_seconds / BEATS):
-            try:
-                why = other.walk(beat())
-            except DotWrapperError as error:
-                why = watch.missed(error)
-            else:
-                watch.renewed()
-            if why is not None and not ended.is_set():
-                _log.warning("the work is told to end: %s", why)
-                lost.set()
-                return
+        with ledger.another() as other:
+            other.retry_seconds = 0  # the next beat is the next attempt
+            while not ended.wait(lease_seconds / BEATS):
+                try:
+                    why = other.walk(beat())
+                except DotWrapperError as error:
+                    why = watch.missed(error)
+                else:
+                    watch.renewed()
+                if why is not None and not ended.is_set():
+                    _log.warning("the work is told to end: %s", why)
+                    lost.set()
+                    return
 
     thread = threading.Thread(target=renew, name="dot_wrapper heartbeat", daemon=True)
     thread.start()
@@ -56,11 +56,7 @@ def beating(ledger: Ledger, beat: Beat, lease_seconds: float, lost: threading.Ev
         yield
     finally:
         ended.set()
-        thread.join(END_SECONDS)
-        if thread.is_alive():  # a server that does not answer
-            other.cancel()
-        else:
-            other.close()
+        thread.join(END_SECONDS)  # no longer: a server that does not answer must not keep the program
 
 
 @asynccontextmanager
