@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import psycopg
 import pytest
@@ -116,6 +119,36 @@ def test_a_survivor_and_an_argument_without_a_mutant_fail_the_run(capsys: pytest
     printed = capsys.readouterr().out
     assert f"SURVIVED {lived.id} fn_x: guard turned: b" in printed
     assert "STALE 0123456789" in printed
+
+
+@pytest.mark.parametrize(
+    ("ends", "expected"),
+    [
+        ({}, Verdict(None, 3, 1.0, "survived")),
+        ({"b": ["failed"]}, Verdict("b", 2, 1.0, "failed")),
+        ({"b": ["timeout"]}, Verdict(None, 4, 3.0, "survived")),
+        ({"b": ["timeout", "timeout"]}, Verdict("b", 3, 2.0, "timeout")),
+        ({"b": ["timeout", "failed"]}, Verdict("b", 3, 2.0, "failed")),
+        ({"a": ["timeout"], "c": ["failed"]}, Verdict("c", 4, 3.0, "failed")),
+        ({"a": ["timeout"], "c": ["timeout"]}, Verdict(None, 5, 5.0, "survived")),
+    ],
+)
+def test_a_test_that_did_not_end_in_its_time_kills_a_mutant_where_it_does_not_pass_alone_either(
+    ends: dict[str, list[str]], expected: Verdict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``ends`` says how a test ends each time that it is run, where it does not pass."""
+
+    def tested(_run: run.Run, _sql: str, items: Sequence[Any], *_: object) -> Verdict:
+        for number, item in enumerate(items, start=1):
+            if ends.get(item.nodeid):
+                return Verdict(item.nodeid, number, 1.0, ends[item.nodeid].pop(0))
+        return Verdict(None, len(items), 1.0, "survived")
+
+    monkeypatch.setattr(run.Run, "_tested", tested)
+    whole = run.Run(1, (0, 1), None, False, "", None, None)
+    items: Any = [SimpleNamespace(nodeid=name) for name in "abc"]
+    nothing: Any = None
+    assert whole._certain("", items, nothing, nothing) == expected
 
 
 def test_every_argument_for_a_survivor_belongs_to_a_mutant(mutants: list[Mutant]) -> None:
