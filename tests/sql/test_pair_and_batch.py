@@ -172,6 +172,9 @@ def test_a_pair_is_stored_whole_or_not_at_all(db: Database, writer: Connection, 
         ("23514", "process_component_observation_component_role_dot_check", {"verifier_dot_code": PRODUCER}),
         ("23514", "process_component_observation_evidence_ref_check", {"verifier_evidence_ref": Jsonb([])}),
         ("23514", "process_run_observation_producer_check", {"producer_dot_code": VERIFIER}),
+        ("23514", "process_run_observation_occurred_at_check", {"occurred_at": "infinity"}),
+        ("23514", "process_component_observation_occurred_at_check", {"producer_occurred_at": "infinity"}),
+        ("23514", "process_component_observation_occurred_at_check", {"verifier_occurred_at": "infinity"}),
         ("23505", "idempotency_payload_mismatch", {"idempotency_key": "new"}),
         ("23514", "gate_operator_runtime_enabled_check", {"evidence_type": "REAL_RUN"}),
     )
@@ -311,6 +314,7 @@ def variations(run_id: uuid.UUID, begun_as: str) -> list[dict[str, Any]]:
     changes += [
         {"status": word} for word in ("prepared", "started", "completed", "failed", "skipped", "blocked", "x", None)
     ]
+    changes += [{"occurred_at": time} for time in ("2026-11-21T10:00:00Z", "infinity")]
     changes += [{"lease_token": token} for token in (0, 1, 2)]
     changes += [{"process_run_id": one} for one in (uuid.UUID(int=0), uuid.UUID(int=2**128 - 1), uuid.uuid4(), None)]
     headers: list[dict[str, Any]] = [
@@ -712,7 +716,10 @@ def test_each_line_that_is_created_tells_of_itself_where_its_event_is_wanted(db:
     assert told_of() == together
 
 
-def test_the_events_of_a_batch_tell_of_each_run_in_the_order_in_which_it_went(db: Database, writer: Connection) -> None:
+@pytest.mark.parametrize("prepared", [(), ("prepared",)], ids=["stored together", "stored line by line"])
+def test_the_events_of_a_batch_tell_of_each_run_in_the_order_in_which_it_went(
+    db: Database, writer: Connection, prepared: tuple[str, ...]
+) -> None:
     gatekeeper = db.session("gatekeeper")
     words = ("observed", "step_started", "step_completed", "failed")
     for event in ("process.run.started", "process.run.completed", *(f"process.component.{word}" for word in words)):
@@ -724,15 +731,15 @@ def test_the_events_of_a_batch_tell_of_each_run_in_the_order_in_which_it_went(db
         lines += [
             part_line(run_id, role, status=status, **said)
             for role in ("verifier", "producer")
-            for status in (("completed", "failed")[number % 2], "started", "prepared")
+            for status in (("completed", "failed")[number % 2], "started", *prepared)
         ]
-        begun = ("started", "completed")[number % 3 == 0]
+        status = ("started", "completed")[number % 3 == 0]
         key = (
             f"k{number:02}" if number % 7 > 2 else None
         )  # those without one come by their run id, which sorts before it
-        lines.append(header_line(run_id, idempotency_key=key, status=begun, **said))
-    assert outcomes(batch(writer, lines)) == [CREATED] * 98
-    told = poll_until(db.session("relay"), 98)
+        lines.append(header_line(run_id, idempotency_key=key, status=status, **said))
+    assert outcomes(batch(writer, lines)) == [CREATED] * len(lines)
+    told = poll_until(db.session("relay"), len(lines))
     headers = [one for one in told if one["type"].startswith("process.run.")]
     components = [one for one in told if one not in headers]
     runs = [run_id for _, run_id in ran]
@@ -749,7 +756,7 @@ def test_the_events_of_a_batch_tell_of_each_run_in_the_order_in_which_it_went(db
         (run_id, role, word)
         for number, run_id in enumerate(runs)
         for role in ("producer", "verifier")
-        for word in ("observed", "step_started", ("step_completed", "failed")[number % 2])
+        for word in (*("observed" for _ in prepared), "step_started", ("step_completed", "failed")[number % 2])
     ]
     backwards = """
         select count(*) from dot.process_component_observation as a
