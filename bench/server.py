@@ -16,6 +16,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from dot_wrapper.operations import embedded
+from dot_wrapper.proving.databases import upgrade
 from tools import scratch
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -91,7 +92,7 @@ def running() -> Iterator[Server]:
 
 
 def _fill(url: str) -> None:
-    scratch.upgrade(url)
+    upgrade(url)
     with psycopg.connect(url, autocommit=True) as admin:
         for statement in (
             "select dot.fn_dot_tool_register('bench.producer'), dot.fn_dot_tool_register('bench.verifier')",

@@ -1,7 +1,7 @@
 """Fixtures: a server, a template database with the wrapper in it, and a clone of that per test.
 
 Without ``DATABASE_URL`` each test process starts a server of its own. With it that server is used: pytest itself prepares it and
-takes everything back at the end. pytest-postgresql makes the template and the clones; ``support.prepared.with_template`` says
+takes everything back at the end. pytest-postgresql makes the template and the clones; ``dot_wrapper.proving.prepared.with_template`` says
 where it cannot.
 """
 
@@ -28,15 +28,16 @@ from dot_wrapper.client import database
 from dot_wrapper.client.errors import NoDatabase
 from dot_wrapper.client.ledger import Ledger
 from dot_wrapper.operations import embedded
+from dot_wrapper.proving.databases import database_url, end_sessions, upgrade
+from dot_wrapper.proving.prepared import PREPARED, NotPrepared, Prepared, prepared, with_template
 from support import Database, DotWrapper, Outcome
-from support.prepared import PREPARED, Prepared, prepared, with_template
 from support.servers import server
 from support.sizes import PROFILE
 from support.versions import BY_VERSION
 from tools.missing import missing
-from tools.scratch import database_url, end_sessions, upgrade
 
 settings.load_profile(PROFILE)
+pytest.register_assert_rewrite("dot_wrapper.proving.suite")  # the tests that the package brings
 
 _stack = ExitStack()
 
@@ -73,7 +74,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if from_controller:
         config.stash[PREPARED] = Prepared(**from_controller)
     elif given:
-        config.stash[PREPARED] = _stack.enter_context(prepared(given, own=False))
+        try:
+            config.stash[PREPARED] = _stack.enter_context(prepared(given, own=False))
+        except NotPrepared as error:
+            raise pytest.UsageError(str(error)) from error
         if not factories_can(given):
             config.stash[PREPARED] = with_template(config.stash[PREPARED])
     elif hasattr(config, "workerinput") or not getattr(config.option, "numprocesses", None):
@@ -84,7 +88,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def factories_can(url: str) -> bool:
-    """Whether pytest-postgresql reaches the server, and may do what it does there: see ``support.prepared.with_template``."""
+    """Whether pytest-postgresql reaches the server, and may do what it does there: see ``dot_wrapper.proving.prepared.with_template``."""
     parts = conninfo_to_dict(url)
     if not parts.keys() <= {"host", "port", "user", "password", "dbname"} or "," in str(parts.get("host", "")):
         return False

@@ -25,9 +25,10 @@ from pathlib import Path
 from dot_wrapper.client import database
 from dot_wrapper.files import ROOT
 from dot_wrapper.operations import drift, embedded
+from dot_wrapper.proving.databases import fresh_database, upgrade
 from tools import amendment_page, reference
 from tools.missing import missing
-from tools.scratch import fresh_database, server, upgrade
+from tools.scratch import server
 
 SNAPSHOT = ROOT / "sql" / "schema.snapshot.sql"
 

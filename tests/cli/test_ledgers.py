@@ -12,6 +12,7 @@ import pytest
 from dot_wrapper.client import database
 from dot_wrapper.client.caller_path import caller_path
 from dot_wrapper.client.ledger import Ledger
+from dot_wrapper.proving.prepared import PREPARED
 from support import (
     PAIR,
     Database,
@@ -21,7 +22,6 @@ from support import (
     observe_run,
     ready_for_real_runs,
 )
-from support.prepared import PREPARED
 
 STOCK = "shop.stock"
 

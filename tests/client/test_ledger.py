@@ -18,9 +18,9 @@ from dot_wrapper.client import calls, database, errors
 from dot_wrapper.client.caller_path import AsyncRun, Run
 from dot_wrapper.client.calls import Call, Pair
 from dot_wrapper.client.ledger import AsyncLedger, Ledger
+from dot_wrapper.proving.prepared import PREPARED
 from support import GATES, PAIR, PRODUCER, VERIFIER, Database, acquire, define_pair, ready_for_real_runs, rows, value
 from support.flavors import Flavor
-from support.prepared import PREPARED
 
 
 @pytest.fixture

@@ -23,6 +23,8 @@ from dot_wrapper.client.caller_path import caller_path
 from dot_wrapper.client.errors import InvalidInput
 from dot_wrapper.client.ledger import AsyncLedger, Ledger
 from dot_wrapper.files import ROOT
+from dot_wrapper.proving.databases import database_url, drop_database, upgrade
+from dot_wrapper.proving.prepared import PREPARED
 from support import (
     PAIR,
     PRODUCER,
@@ -35,8 +37,6 @@ from support import (
     rows,
     value,
 )
-from support.prepared import PREPARED
-from tools.scratch import database_url, drop_database, upgrade
 
 SETTINGS = {
     "DateStyle": "German, DMY",

@@ -20,8 +20,8 @@ from psycopg.conninfo import conninfo_to_dict
 from dot_wrapper.client import database
 from dot_wrapper.client.errors import DatabaseUnavailable
 from dot_wrapper.client.ledger import Ledger
+from dot_wrapper.proving.prepared import prepared
 from support import PAIR, PRODUCER, VERIFIER, Connection, Database, define_pair, observe_run, rows, value
-from support.prepared import prepared
 from support.servers import data_directory, kill, server, start_again
 from support.sizes import size
 

@@ -13,6 +13,7 @@ from alembic import command
 
 from dot_wrapper.deploy.frozen_sql import AMENDMENT, FrozenSql
 from dot_wrapper.deploy.guards import ADVISORY_LOCK
+from dot_wrapper.proving.databases import upgrade
 from support import (
     Database,
     define_pair,
@@ -41,7 +42,6 @@ from support.catalog import (
 )
 from support.clusters import EMPTIED, KINDS, Cluster, rows_of
 from support.versions import ON_EACH_VERSION
-from tools.scratch import upgrade
 
 TABLE = "alembic_version_amendment"
 LATEST = "a002"

@@ -10,13 +10,13 @@ import pytest
 
 from dot_wrapper.deploy.frozen_sql import AMENDMENT, FrozenSql
 from dot_wrapper.files import ROOT
+from dot_wrapper.proving.databases import fresh_database, upgrade
 from support import Database
 from support.catalog import catalog, disagreements, finished, query, start_module
 from support.servers import server
 from tools.amendment_page import PAGE as AMENDMENT_PAGE
 from tools.amendment_page import page as amendment_page
 from tools.reference import CHAPTERS, DOCS
-from tools.scratch import fresh_database, upgrade
 from tools.snapshot import SNAPSHOT, difference, dump, normalise, snapshot_of
 
 pytestmark = pytest.mark.usefixtures("client_programs")

@@ -17,6 +17,7 @@ from sqlalchemy.pool import NullPool
 from dot_wrapper.client.database import connect
 from dot_wrapper.deploy.frozen_sql import AMENDMENT, MAIN_LINE, FrozenSql, statement
 from dot_wrapper.files import ROOT
+from dot_wrapper.proving.databases import owner_url, upgrade
 from support import IN_BOTH_STATES, Database, rows, value
 from support.catalog import (
     HEAD,
@@ -31,10 +32,8 @@ from support.catalog import (
     upgrade_script,
     version,
 )
-from support.servers import owner_url
 from tools import frozen
 from tools.frozen import FrozenSqlError, freeze, manifest, problems, release, released
-from tools.scratch import upgrade
 
 NAME = "functions/rules/fn_is_ref"
 OTHER = "functions/rules/fn_is_line"

@@ -15,6 +15,7 @@ from dot_wrapper.client import database
 from dot_wrapper.client.errors import ForeignSchema
 from dot_wrapper.client.ledger import Ledger
 from dot_wrapper.deploy.guards import TRUST
+from dot_wrapper.proving.databases import database_url, upgrade
 from support import refused
 from support.catalog import (
     HEAD,
@@ -30,7 +31,6 @@ from support.catalog import (
 from support.clusters import ROLES_DROP_SQL, ROLES_SQL, Cluster
 from support.strangers import COMMANDS, OWNER, TAKEN, give_back, has_taken, take_schema
 from support.versions import first_on_15
-from tools.scratch import database_url, upgrade
 
 # Where the stranger's names come before pg_catalog's, or are a closer match.
 WAYS = ("public", "a schema of the login's name", "a path of the database", "a path of the login in the database")

@@ -22,6 +22,7 @@ from dot_wrapper.client.ledger import Ledger
 from dot_wrapper.deploy.transaction import Refused, connected
 from dot_wrapper.files import ROOT
 from dot_wrapper.operations import embedded
+from dot_wrapper.proving.databases import upgrade
 from support import refused
 from support.catalog import (
     HEAD,
@@ -37,7 +38,6 @@ from support.catalog import (
 )
 from support.clusters import Cluster
 from support.servers import server
-from tools.scratch import upgrade
 
 NOT_REACHED = "postgresql://x@/x?host=/nonexistent"
 

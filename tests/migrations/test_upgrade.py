@@ -6,6 +6,8 @@ import psycopg
 import pytest
 from alembic import command
 
+from dot_wrapper.proving.databases import database_url, upgrade
+from dot_wrapper.proving.prepared import OWN_ROLES
 from support import refused, wait_until
 from support.catalog import (
     HEAD,
@@ -23,9 +25,7 @@ from support.catalog import (
     version,
 )
 from support.clusters import EMPTIED, KINDS, ROLES_DROP_SQL, ROLES_SQL, Cluster, rows_of
-from support.prepared import OWN_ROLES
 from support.versions import ON_EACH_VERSION
-from tools.scratch import database_url, upgrade
 
 
 def physical(url: str) -> list[dict[str, object]]:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from hypothesis import is_hypothesis_test, seed
 
+from dot_wrapper.proving.searching import draw_from, seeding
 from support.sizes import LARGE
 
 T = TypeVar("T")
@@ -39,12 +39,12 @@ def _replay() -> str:
 @pytest.fixture
 def seeded() -> Callable[[type[T]], type[T]]:
     """What pytest_collection_modifyitems cannot reach, a state machine that a test makes, gets the seed by this."""
-    return seed(int(os.environ["DOT_PROOF_SEED"])) if LARGE else lambda machine: machine
+    return seeding(int(os.environ["DOT_PROOF_SEED"]) if LARGE else None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """In the large size every property starts from the one seed."""
-    for item in items if LARGE else []:
-        mine = Path(__file__).parent in item.path.parents
-        if mine and isinstance(item, pytest.Function) and is_hypothesis_test(item.obj):
-            seed(int(os.environ["DOT_PROOF_SEED"]))(item.obj)
+    if LARGE:
+        draw_from(
+            int(os.environ["DOT_PROOF_SEED"]), (item for item in items if Path(__file__).parent in item.path.parents)
+        )

@@ -22,10 +22,10 @@ from typer.main import get_command
 from dot_wrapper import cli
 from dot_wrapper.client import database
 from dot_wrapper.client.ledger import AsyncLedger, Ledger
+from dot_wrapper.proving.databases import fresh_database, upgrade
 from support.catalog import HEAD, downgrade, in_process
 from support.servers import data_directory, server
 from support.strangers import COMMANDS
-from tools.scratch import fresh_database, upgrade
 
 PIN = "set local search_path = pg_catalog, pg_temp"
 OF_THE_SESSION = "set search_path = pg_catalog, pg_temp;"

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from dot_wrapper.deploy.transaction import Refused
+from dot_wrapper.proving.databases import upgrade
 from support import (
     Connection,
     Database,
@@ -25,7 +26,6 @@ from support import (
     waiting,
 )
 from support.catalog import query
-from tools.scratch import upgrade
 
 
 def host_trigger(owner: Connection, table: str, body: str, when: str = "insert or update") -> None:

@@ -16,8 +16,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from dot_wrapper.proving.prepared import prepared
 from support import Connection, Database, define_pair, observe_component, observe_run
-from support.prepared import prepared
 from support.servers import data_directory, server
 
 SETTINGS = "logging_collector = on\nlog_destination = 'jsonlog'\nlog_directory = 'logs'\nlog_filename = 'server.log'\nlog_rotation_size = 0\n"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from dot_wrapper.proving.databases import upgrade
 from support import (
     AMENDED,
     PAIR,
@@ -29,7 +30,6 @@ from support import (
 )
 from support.catalog import downgrade
 from support.ledgers import store_candidate, store_component, store_run
-from tools.scratch import upgrade
 
 EVIDENCE_TYPES = ("SIMULATED_DRY_RUN", "DRY_RUN", "REAL_RUN")
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import psycopg
 
 from dot_wrapper.files import ROOT
+from dot_wrapper.proving.databases import database_url, fresh_database
 from support.catalog import psql_file, query
-from tools.scratch import database_url, fresh_database
 
 ROLES_SQL, ROLES_DROP_SQL = ROOT / "sql" / "roles.sql", ROOT / "sql" / "roles_drop.sql"
 

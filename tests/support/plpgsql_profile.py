@@ -17,8 +17,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from support.prepared import PREPARED, Prepared, with_template
-from tools.scratch import database_url
+from dot_wrapper.proving.databases import database_url
+from dot_wrapper.proving.prepared import PREPARED, Prepared, with_template
 
 TESTS = ("tests/sql", "tests/security", "tests/races")
 PROFILE = """

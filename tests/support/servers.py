@@ -14,7 +14,6 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from tools import scratch
 from tools.scratch import parent_folder, programs, run_as_owner
@@ -145,9 +144,3 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
     return port
-
-
-def owner_url(url: str) -> str:
-    """The connection string of the same login acting as dot_owner from the first statement on, in any program."""
-    given = conninfo_to_dict(url).get("options") or ""
-    return make_conninfo(url, options=f"{given} -c role=dot_owner".strip())

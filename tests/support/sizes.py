@@ -7,9 +7,10 @@ is in between.
 from __future__ import annotations
 
 import os
-from typing import Any
 
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
+
+from dot_wrapper.proving.searching import COMMON
 
 LARGE = os.environ.get("DOT_PROOF") == "large"
 
@@ -19,14 +20,8 @@ def size(ci: int, large: int) -> int:
     return large if LARGE else ci
 
 
-# A test's database lives for all its examples: each example uses names of its own, so none sees another's rows.
-# A busy machine is no finding: how fast examples are drawn is not asked.
-_common: dict[str, Any] = {
-    "deadline": None,
-    "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-}
-settings.register_profile("fixed", derandomize=True, database=None, max_examples=50, **_common)
-settings.register_profile("random", print_blob=True, max_examples=2000, **_common)
-settings.register_profile("large", database=None, print_blob=True, max_examples=5000, **_common)
+settings.register_profile("fixed", derandomize=True, database=None, max_examples=50, **COMMON)
+settings.register_profile("random", print_blob=True, max_examples=2000, **COMMON)
+settings.register_profile("large", database=None, print_blob=True, max_examples=5000, **COMMON)
 
 PROFILE = "large" if LARGE else "fixed"

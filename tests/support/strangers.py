@@ -11,8 +11,8 @@ import re
 import psycopg
 
 from dot_wrapper.files import ROOT
+from dot_wrapper.proving.databases import database_url
 from support.catalog import downgrade_script, query, upgrade_script
-from tools.scratch import database_url
 
 COMMANDS = (
     ("upgrade",),

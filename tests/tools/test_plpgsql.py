@@ -15,10 +15,10 @@ import psycopg
 import pytest
 
 from dot_wrapper.files import ROOT
+from dot_wrapper.proving.databases import fresh_database, upgrade
 from support.servers import server
 from support.sizes import LARGE
 from tools.missing import missing
-from tools.scratch import fresh_database, upgrade
 
 pytestmark = pytest.mark.skipif(
     not {"postgresql-15", "postgresql-15-plpgsql-check"}.isdisjoint(missing()),

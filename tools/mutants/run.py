@@ -34,9 +34,9 @@ import pytest
 from _pytest.runner import runtestprotocol
 
 from dot_wrapper.files import ROOT
-from support.prepared import PREPARED, Prepared, with_template
+from dot_wrapper.proving.databases import database_url, drop_database, fresh_database
+from dot_wrapper.proving.prepared import PREPARED, Prepared, with_template
 from tools.mutants.find import ATTRIBUTES, Mutant, find, unchanged
-from tools.scratch import database_url, drop_database, fresh_database
 
 TESTS = ("tests/sql", "tests/security", "tests/races", "tests/properties")
 LINT = "tests/security/test_catalog_lint.py"
@@ -195,7 +195,7 @@ class Run:
         if mutant.object in self.callers:
             return item.nodeid in self.callers[mutant.object] or item.nodeid not in self.seconds
         names = {mutant.object} | dependent_views(mutant.object)
-        return mutant.object.startswith("fn_") or not names.isdisjoint(_words(_source(item.module)))
+        return mutant.object.startswith("fn_") or not names.isdisjoint(_words(_source(_written_in(item))))
 
     def _ordered(self, mutant: Mutant, items: list[pytest.Function]) -> list[pytest.Function]:
         """The likeliest to notice first: those that share rare words with the mutant, and that noticed others of its object."""
@@ -206,7 +206,7 @@ class Run:
         def likely(position: int) -> float:
             item = items[position]
             shared = sum(rare[word] for word in words & sources[position])
-            module = sum(rare[word] for word in words & _words(_source(item.module)))
+            module = sum(rare[word] for word in words & _words(_source(_written_in(item))))
             known = min(self.kills[mutant.object, item.nodeid], 5) / 5 + min(self.kills["", item.nodeid], 50) / 200
             first = 100 * (self.killers.get(mutant.id) == item.nodeid)
             first += 10 * (mutant.operator in ATTRIBUTES and item.nodeid.startswith(LINT))
@@ -302,13 +302,19 @@ class Run:
                     drop_database(server.url, name)
 
 
+def _written_in(item: pytest.Function) -> Any:
+    """The module of a test: not the one that was collected, where that only imports it."""
+    return sys.modules[item.function.__module__]
+
+
 @cache
 def _source(thing: Any) -> str:
     """The text of a test; or that of its file, with the helpers of other files that it imports."""
     if not inspect.ismodule(thing):
         return inspect.getsource(thing)
     helpers = [one for one in vars(thing).values() if inspect.isfunction(one) and one.__module__ != thing.__name__]
-    local = [one for one in helpers if Path(inspect.getfile(one)).is_relative_to(ROOT / "tests")]
+    ours = (ROOT / "tests", ROOT / "harness" / "dot_wrapper" / "proving")
+    local = [one for one in helpers if any(Path(inspect.getfile(one)).is_relative_to(folder) for folder in ours)]
     return inspect.getsource(thing) + "".join(inspect.getsource(inspect.unwrap(one)) for one in local)
 
 

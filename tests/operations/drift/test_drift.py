@@ -15,11 +15,12 @@ from dot_wrapper.client.errors import DotWrapperError
 from dot_wrapper.files import ROOT
 from dot_wrapper.operations import drift, embedded
 from dot_wrapper.operations.schema import Amendment
+from dot_wrapper.proving.databases import database_url, fresh_database, upgrade
+from dot_wrapper.proving.prepared import PREPARED
 from support import IN_BOTH_STATES, Database, DotWrapper, rows
 from support.catalog import psql
-from support.prepared import PREPARED
 from support.servers import server
-from tools.scratch import VERSIONS, database_url, fresh_database, upgrade
+from tools.scratch import VERSIONS
 
 pytestmark = pytest.mark.usefixtures("_own_server")
 

@@ -10,9 +10,9 @@ import pytest
 
 from dot_wrapper.operations import drift
 from dot_wrapper.operations.drift_cures import Context, cure
+from dot_wrapper.proving.databases import fresh_database, upgrade
 from support.servers import server
 from support.versions import BEFORE_AND_AFTER_16
-from tools.scratch import fresh_database, upgrade
 
 
 @pytest.fixture(scope="module", params=BEFORE_AND_AFTER_16, ids="on {}".format)

@@ -12,9 +12,10 @@ import pytest
 from dot_wrapper.files import ROOT
 from dot_wrapper.operations import drift
 from dot_wrapper.operations.drift import Difference
+from dot_wrapper.proving.databases import fresh_database, upgrade
 from support.servers import server
 from support.tampers import ALL, Tamper
-from tools.scratch import VERSIONS, fresh_database, upgrade
+from tools.scratch import VERSIONS
 
 
 @contextmanager

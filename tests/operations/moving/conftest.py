@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from dot_wrapper.proving.databases import fresh_database, upgrade
 from support.moved import Mover, Server, fill
 from support.servers import server
-from tools.scratch import fresh_database, upgrade
 
 
 @pytest.fixture(scope="module", params=[(15, 15), (16, 18)], ids="{0[0]} to {0[1]}".format)

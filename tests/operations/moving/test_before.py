@@ -13,9 +13,10 @@ import pytest
 from dot_wrapper.client import database
 from dot_wrapper.files import ROOT
 from dot_wrapper.operations import drift
+from dot_wrapper.proving.databases import fresh_database, upgrade
 from support.moved import PAGE, Server, connect, fill, findings
 from support.servers import server
-from tools.scratch import fresh_database, programs, upgrade
+from tools.scratch import programs
 
 
 @pytest.fixture(scope="module", params=[15, 18])

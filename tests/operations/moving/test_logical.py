@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from dot_wrapper.proving.databases import fresh_database, upgrade
 from support import observe_run, poll, poll_until
 from support.moved import OTHER_PAIR, Mover, Server, acquire, connect, fill, findings, look, observe_real, safe
 from support.servers import server
-from tools.scratch import fresh_database, upgrade
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ import pytest
 
 from dot_wrapper.client import database
 from dot_wrapper.operations.restored import Report, restore
+from dot_wrapper.proving.databases import fresh_database, upgrade
 from support import Connection, observe_run, poll, poll_until, rows, value
 from support.moved import Mover, Server, connect, copy, fill, look
 from support.servers import server
-from tools.scratch import fresh_database, upgrade
 
 
 @pytest.fixture(scope="module")

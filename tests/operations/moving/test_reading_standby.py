@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from dot_wrapper.proving.databases import database_url, fresh_database, upgrade
 from support import PAIR, Connection, observe_run, rows, value, wait_until
 from support.moved import connect, fill
 from support.servers import server, standby
-from tools.scratch import database_url, fresh_database, upgrade
 
 
 @pytest.fixture(scope="module")

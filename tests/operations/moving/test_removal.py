@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from dot_wrapper.proving.databases import fresh_database, upgrade
 from support import rows
 from support.moved import Mover, Server, connect, fill
 from support.servers import server
-from tools.scratch import fresh_database, upgrade
 
 
 @pytest.fixture(params=[15, 18])

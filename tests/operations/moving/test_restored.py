@@ -11,6 +11,7 @@ from dot_wrapper.client import database
 from dot_wrapper.client.errors import NotInstalled, NotPermitted
 from dot_wrapper.operations import drift
 from dot_wrapper.operations.restored import Report, restore
+from dot_wrapper.proving.databases import fresh_database, upgrade
 from support import (
     IN_BOTH_STATES,
     PAIR,
@@ -28,7 +29,6 @@ from support import (
 )
 from support.moved import OTHER_PAIR, Mover, Server, connect, copy, fill, findings, look, safe
 from support.servers import server
-from tools.scratch import fresh_database, upgrade
 
 
 def restored(url: str) -> Report:

@@ -10,10 +10,10 @@ import pytest
 
 from dot_wrapper.client import database
 from dot_wrapper.operations.doctor import Finding, examine
+from dot_wrapper.proving.databases import fresh_database, upgrade
 from support import define_pair_as, observe_run
 from support.moved import Mover, Server, connect
 from support.servers import server
-from tools.scratch import fresh_database, upgrade
 
 
 @pytest.fixture(params=[15, 18])

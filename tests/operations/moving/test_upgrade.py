@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from dot_wrapper.proving.databases import database_url, fresh_database, upgrade
 from support import Connection, observe_run, poll_until, value
 from support.moved import Mover, Server, act_as_server_user, connect, fill, findings, look, safe
 from support.servers import data_directory, folder_of, server, socket_folder
-from tools.scratch import database_url, fresh_database, programs, run_as_owner, upgrade
+from tools.scratch import programs, run_as_owner
 
 
 def identity(session: Connection) -> int:

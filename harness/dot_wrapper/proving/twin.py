@@ -15,7 +15,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from dot_wrapper.proving import model
-from support import GATES, PRODUCER, VERIFIER, Connection, Database, call, poll, rows
+from dot_wrapper.proving.support import GATES, PRODUCER, VERIFIER, Connection, Database, call, poll, rows
 
 STRANGER = "dot.stranger"  # in the catalogue, of no candidate
 STRICT = model.Candidate("", "", "", verifier_role="dot_relay", pins_output=True, max_age=0)

@@ -1,6 +1,6 @@
-"""A server made ready for the tests, and all of it taken back: the wrapper's roles, and a login per role.
+"""A server made ready for the tests or a proof, and all of it taken back: the wrapper's roles, and a login per role.
 
-The server is one of the tests' own, or that of ``DATABASE_URL``. What is made has random names; nothing else is touched.
+What is made has random names that begin with one prefix; nothing else is touched.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,15 +18,20 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from dot_wrapper.client.errors import DotWrapperError
 from dot_wrapper.files import ROOT
-from support.servers import owner_url
-from tools.scratch import drop_database, fresh_database, upgrade
+from dot_wrapper.proving.databases import drop_database, fresh_database, owner_url, set_for_database, upgrade
 
 ROLES = ("writer", "cataloguer", "gatekeeper", "relay", "reader")
 OWN_ROLES = ("dot_reader", "dot_relay", "dot_gatekeeper", "dot_cataloguer", "dot_writer", "dot_bridge", "dot_owner")
 
 # The test logins, and the roles that each of them holds.
 LOGINS: dict[str, tuple[str, ...]] = {**{role: (role,) for role in ROLES}, "operator": ROLES, "outsider": ()}
+
+
+class NotPrepared(DotWrapperError):
+    """A server cannot be used: the message says which right the login lacks, and what a DBA runs."""
+
 
 Admin = psycopg.Connection[tuple[Any, ...]]
 
@@ -39,10 +44,14 @@ class Prepared:
     """The login that made all of it: a superuser on a server of the tests' own, on any other perhaps not."""
     own: bool
     """Whether the server is the tests' own, where a test may do anything."""
+    superuser: bool
+    """Whether that login is a superuser that tests may use, inside of their own databases at least."""
     prefix: str
     """How the name of each database begins that the tests make."""
     logins: dict[str, tuple[str, str]] = field(repr=False)
     """Name and password of each test login."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """What is set for each database that the tests make: a copy does not take over what is set for the database."""
     template: str | None = None
     """The database that ``clone`` copies: see ``with_template``. None where pytest-postgresql makes the tests' databases."""
 
@@ -58,7 +67,9 @@ class Prepared:
         """A database for the length of the block: its URL, as the creator."""
         name = f"{self.prefix}_{secrets.token_hex(4)}"
         try:
-            yield fresh_database(self.url, name, template)
+            url = fresh_database(self.url, name, template)
+            set_for_database(self.url, name, self.settings)
+            yield url
         finally:
             drop_database(self.url, name)
 
@@ -108,16 +119,20 @@ PREPARED = pytest.StashKey[Prepared]()
 
 
 @contextmanager
-def prepared(url: str, *, own: bool) -> Iterator[Prepared]:
+def prepared(url: str, *, own: bool, superuser: bool | None = None, prefix: str | None = None) -> Iterator[Prepared]:
     """Prepares a server for the length of the block.
 
+    Args:
+        own: see ``Prepared``; so is ``superuser``, which is as ``own`` by default.
+        prefix: how each name begins; a random one by default.
+
     Raises:
-        pytest.UsageError: the login lacks a right; the message says which, and what a DBA runs.
+        NotPrepared: the login lacks a right; the message says which, and what a DBA runs.
     """
-    token = secrets.token_hex(4)
+    prefix = prefix or f"dot_test_{secrets.token_hex(4)}"
     # A password that breaks whatever puts a connection string together by hand.
-    logins = {who: (f"t_{token}_{who}", f"{secrets.token_urlsafe()} @:/?#%'\\") for who in LOGINS}
-    server = Prepared(url, own, f"dot_test_{token}", logins)
+    logins = {who: (f"{prefix}_{who}", f"{secrets.token_urlsafe()} @:/?#%'\\") for who in LOGINS}
+    server = Prepared(url, own, own if superuser is None else superuser, prefix, logins)
     with _connected(url, "DATABASE_URL") as admin:
         had_roles = _demand_rights(admin)
     try:
@@ -131,7 +146,7 @@ def _connected(url: str, otherwise: str) -> Admin:
     try:
         return psycopg.connect(url, autocommit=True)
     except psycopg.Error as error:
-        raise pytest.UsageError(f"{otherwise}: {' '.join(str(error).split())}") from error
+        raise NotPrepared(f"{otherwise}: {' '.join(str(error).split())}") from error
 
 
 def _is_16(admin: Admin) -> bool:
@@ -162,13 +177,13 @@ def _demand_rights(admin: Admin) -> bool:
     assert found
     login, creates, missing = found
     if not creates:
-        raise pytest.UsageError(
+        raise NotPrepared(
             f"{login} may not create databases and roles here: a DBA runs: alter role {login} createdb createrole;"
         )
     if len(missing) == len(OWN_ROLES):
         return False
     if missing:
-        raise pytest.UsageError(
+        raise NotPrepared(
             f"of the wrapper's roles some are here already and {', '.join(missing)} not: a DBA runs sql/roles.sql"
         )
     may_not, grants = [], []
@@ -183,7 +198,7 @@ def _demand_rights(admin: Admin) -> bool:
             may_not.append(f"grant {', '.join(ungrantable)} to the test logins")
             grants.append(f"grant {', '.join(ungrantable)} to {login} with admin option")
     if may_not:
-        raise pytest.UsageError(
+        raise NotPrepared(
             f"the wrapper's roles are here already and {login} may not {' and '.join(may_not)}:"
             f" a DBA runs: {'; '.join(grants)};"
         )
