@@ -21,6 +21,7 @@ from dot_wrapper.cli import (
     doctor,
     drift,
     outbox,
+    prove,
     recording,
     require,
     restored,
@@ -56,7 +57,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (server, catalogue, recording, runs, verdicts, require, switches, outbox, doctor, drift, restored):
+for module in (server, catalogue, recording, runs, verdicts, require, switches, outbox, doctor, drift, prove, restored):
     app.add_typer(module.app)  # without a name: its commands become commands of this app
 
 

@@ -82,6 +82,7 @@ class _Database:
 
     connection: psycopg.Connection[Any]
     limits: Limits
+    role: str
     state: schema.State | None = None
     drifted: set[str] = field(default_factory=set)
 
@@ -101,13 +102,18 @@ class _Database:
 Check = Callable[[_Database], Iterator[Finding]]
 
 
-def examine(connection: psycopg.Connection[Any], limits: Limits | None = None) -> Examination:
+def examine(
+    connection: psycopg.Connection[Any], limits: Limits | None = None, *, role: str = "dot_reader"
+) -> Examination:
     """Makes every check on a connection in autocommit mode.
+
+    Args:
+        role: the role that reads the wrapper's views.
 
     Raises:
         psycopg.Error: the connection was lost, or the server refused what every login may read.
     """
-    database = _Database(connection, limits or Limits())
+    database = _Database(connection, limits or Limits(), role)
     found: list[Finding] = []
     for name, check in CHECKS.items():
         if not database.is_installed:
@@ -495,7 +501,7 @@ def _rows(database: _Database, query: LiteralString, *parameters: object) -> Row
 
 
 def _view(database: _Database, query: LiteralString, *parameters: object) -> Rows:
-    """Rows of the wrapper's views, as dot_reader."""
-    with transaction(database.connection, "dot_reader"):
+    """Rows of the wrapper's views, as the role that reads them."""
+    with transaction(database.connection, database.role):
         database.connection.execute(TIMEOUTS)
         return _rows(database, query, *parameters)

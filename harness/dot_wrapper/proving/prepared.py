@@ -55,6 +55,11 @@ class Prepared:
     template: str | None = None
     """The database that ``clone`` copies: see ``with_template``. None where pytest-postgresql makes the tests' databases."""
 
+    @property
+    def between(self) -> sql.Identifier:
+        """The role by which a login acts as dot_owner that may not set it, and may grant it."""
+        return sql.Identifier(f"{self.prefix}_between")
+
     def url_as(self, url: str, who: str) -> str:
         """The URL of the same database for a test login, or for ``owner``: the creator acting as dot_owner."""
         if who == "owner":
@@ -67,7 +72,7 @@ class Prepared:
         """A database for the length of the block: its URL, as the creator."""
         name = f"{self.prefix}_{secrets.token_hex(4)}"
         try:
-            url = fresh_database(self.url, name, template)
+            url = fresh_database(self.url, name, template, strategy="file_copy" if self.own else "wal_log")
             set_for_database(self.url, name, self.settings)
             yield url
         finally:
@@ -162,6 +167,11 @@ def _may_act_as_owner(admin: Admin) -> bool:
     return _has_role(admin, "dot_owner", "set" if _is_16(admin) else "member")
 
 
+def _may_grant(admin: Admin, role: str) -> bool:
+    """Before 16 a creator of roles may grant any."""
+    return not _is_16(admin) or _has_role(admin, role, "member with admin option")
+
+
 def _grant_of_owner(admin: Admin, login: str) -> str:
     return f"grant dot_owner to {login}" + (" with inherit false, set true" if _is_16(admin) else "")
 
@@ -187,16 +197,13 @@ def _demand_rights(admin: Admin) -> bool:
             f"of the wrapper's roles some are here already and {', '.join(missing)} not: a DBA runs sql/roles.sql"
         )
     may_not, grants = [], []
-    if not _may_act_as_owner(admin):
+    if not (_may_act_as_owner(admin) or _may_grant(admin, "dot_owner")):
         may_not.append("set dot_owner")
         grants.append(_grant_of_owner(admin, login))
-    if _is_16(admin):
-        ungrantable = [
-            f"dot_{role}" for role in ROLES if not _has_role(admin, f"dot_{role}", "member with admin option")
-        ]
-        if ungrantable:
-            may_not.append(f"grant {', '.join(ungrantable)} to the test logins")
-            grants.append(f"grant {', '.join(ungrantable)} to {login} with admin option")
+    ungrantable = [f"dot_{role}" for role in ROLES if not _may_grant(admin, f"dot_{role}")]
+    if ungrantable:
+        may_not.append(f"grant {', '.join(ungrantable)} to the test logins")
+        grants.append(f"grant {', '.join(ungrantable)} to {login} with admin option")
     if may_not:
         raise NotPrepared(
             f"the wrapper's roles are here already and {login} may not {' and '.join(may_not)}:"
@@ -210,8 +217,11 @@ def _make_logins(server: Prepared) -> None:
     with server.database() as url:
         with psycopg.connect(url, autocommit=True) as admin:
             admin.execute((ROOT / "sql" / "roles.sql").read_bytes())
-            if not _may_act_as_owner(admin):  # the role was made just now
-                admin.execute(_grant_of_owner(admin, "current_user"))
+            if not _may_act_as_owner(admin):  # by a role between them, so that nothing of it stays when that is dropped
+                between = server.between.as_string(admin)
+                admin.execute(
+                    f"create role {between}; {_grant_of_owner(admin, between)}; grant {between} to current_user"
+                )
             for who, (name, password) in server.logins.items():
                 login = sql.Identifier(name)
                 admin.execute(sql.SQL("create role {} login password {}").format(login, password))
@@ -229,8 +239,8 @@ def _remove(server: Prepared, *, with_roles: bool) -> None:
         for (name,) in databases.fetchall():
             admin.execute(sql.SQL("alter database {} is_template false").format(sql.Identifier(name)))
             drop_database(server.url, name)
-        for name, _ in server.logins.values():
-            admin.execute(sql.SQL("drop role if exists {}").format(sql.Identifier(name)))
+        for role in (server.between, *(sql.Identifier(name) for name, _ in server.logins.values())):
+            admin.execute(sql.SQL("drop role if exists {}").format(role))
         if not with_roles:
             return
         with server.database() as last, psycopg.connect(last, autocommit=True) as connection:

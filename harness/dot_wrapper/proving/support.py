@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from dot_wrapper.proving.prepared import Prepared
+from dot_wrapper.proving.story import Story
 
 Connection = psycopg.Connection[dict[str, Any]]
 
@@ -40,6 +41,10 @@ class Database:
     amended: bool = False
     opened: list[Connection] = field(default_factory=list)
     sessions: dict[str, Connection] = field(default_factory=dict)
+    story: Story | None = None
+    """Where its connections write down what they send."""
+    done: set[Callable[[Database], None]] = field(default_factory=set)
+    """What ``once`` has done."""
 
     def connect(self, who: str = "owner") -> Connection:
         """A new autocommit connection as ``writer``, ``reader``, ``operator`` ..., or as the login that made the database:
@@ -49,6 +54,8 @@ class Database:
             pytest.skip("needs a superuser, which the login of this server is not, or may not be used as")
         url = self.url if who in ("creator", "superuser") else self.url_as(who)
         connection = psycopg.connect(url, autocommit=True, row_factory=dict_row)
+        if self.story:
+            connection.cursor_factory = self.story.cursor_for(who)
         self.opened.append(connection)
         return connection
 
@@ -57,6 +64,17 @@ class Database:
         if role not in self.sessions:
             self.sessions[role] = self.connect(role)
         return self.sessions[role]
+
+    def once(self, action: Callable[[Database], None]) -> None:
+        """Does what all examples of a test need, for the first of them."""
+        if action not in self.done:
+            self.done.add(action)
+            with self.story.preparing() if self.story else nullcontext():
+                action(self)
+
+    def looking(self) -> AbstractContextManager[None]:
+        """What is done in the block is no part of the story."""
+        return self.story.silent() if self.story else nullcontext()
 
     def url_as(self, who: str) -> str:
         """The URL for a role, for instance ``operator``, which holds all five, ``outsider``, which holds none, or ``owner``."""

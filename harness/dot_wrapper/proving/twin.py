@@ -50,6 +50,20 @@ _READ += """, (
 _numbers = itertools.count(1)
 
 
+class Differs(AssertionError):
+    """The database does something else than the model says.
+
+    Attributes:
+        what: the call, or what is shown.
+        model, database: what each says of it.
+        look: the query that shows it, where it is no call.
+    """
+
+    def __init__(self, what: str, model: object, database: object, look: str | None = None) -> None:
+        super().__init__(f"{what}: the model says {model}, the database {database}")
+        self.what, self.model, self.database, self.look = what, model, database, look
+
+
 class Twin:
     """Two candidates of their own in a database that others used before, and the model of them.
 
@@ -80,7 +94,8 @@ class Twin:
         db.session("operator").execute("set lock_timeout = '20ms'")
         # The first event of all begins the outbox's epoch, and others wait until that is committed.
         db.session("owner").execute("select dot.fn_outbox_epoch(true)")
-        db.session("reader").execute("set plan_cache_mode = force_generic_plan")
+        with db.looking():
+            db.session("reader").execute("set plan_cache_mode = force_generic_plan")
 
     def _facts_at_the_start(self) -> tuple[model.Fact, ...]:
         dots = (PRODUCER, VERIFIER, STRANGER)
@@ -259,7 +274,8 @@ class Twin:
         if not inside and found[:2] == ("refused", OWN_WAIT):
             assert self._waits(expected, adds), (found, expected)
             return found
-        assert found == expected
+        if found != expected:
+            raise Differs("the call", _said(expected), _said(found))
         assert inside or not self._waits_for_sure(adds), "the call should have waited for the writer's transaction"
         self._add(who, *adds)
         return found
@@ -405,6 +421,11 @@ class Twin:
     def compare(self) -> None:
         """Every view shows what the model says, and the relay is shown each event once."""
         self.tick()
+        with self.db.looking():
+            self._compare_views()
+            self._compare_events()
+
+    def _compare_views(self) -> None:
         shown = self.db.session("reader").execute(_READ, {"candidates": list(self.candidates)}).fetchone()
         assert shown is not None
         moments = self._moments(shown)
@@ -422,8 +443,12 @@ class Twin:
                     one["component_id"] = self.component_ids[uuid.UUID(one["component_id"])]
         expected = self.expected()
         for name, found in shown.items():
-            assert found == expected[name], name
-        self._compare_events()
+            if found != expected[name]:
+                view = _VIEWS[name][0] if name in _VIEWS else "v_dot_lease"
+                one, other = _where_they_differ(expected[name], found)
+                candidates = ", ".join(f"'{one}'" for one in self.candidates)
+                look = f"select * from dot.{view} where process_candidate_code in ({candidates})"
+                raise Differs(f"dot.{view}", one, other, look)
 
     def _moments(self, shown: dict[str, Any]) -> dict[datetime, int]:
         """Which moment of the model's each time is: the rows were observed in the same order."""
@@ -535,7 +560,8 @@ class Twin:
     def acknowledge(self) -> None:
         """The relay delivers what it is shown."""
         relay = self.db.session("relay")
-        events = poll(relay, 10000)
+        with self.db.looking():
+            events = poll(relay, 10000)
         if events:
             last = events[-1]
             relay.execute(
@@ -557,10 +583,12 @@ class Twin:
             positions = [(one["epoch"], int(one["xact_id"]), one["id"]) for one in shown]
             assert positions == sorted(positions)
             found = [self._plain_shown(one) for one in self.delivered + self._of_mine(shown)]
-            assert all(found.count(one) == 1 and one in expected for one in found), (found, expected)
+            if not all(found.count(one) == 1 and one in expected for one in found):
+                raise Differs("what the relay is shown", expected, found)
             if self.pending is not None or len(found) == len(expected):
                 return
-            assert time.monotonic() < deadline, (found, expected)
+            if time.monotonic() > deadline:
+                raise Differs("what the relay is shown", expected, found)
 
     def _plain_shown(self, event: dict[str, Any]) -> tuple[Any, ...]:
         payload = dict(event["payload"])
@@ -570,6 +598,24 @@ class Twin:
             *_, role, status = self.component_ids[uuid.UUID(payload.pop("component_id"))]
             assert (role, status) == (payload["component_role"], payload["status"])
         return event["aggregatetype"], event["aggregateid"], event["type"], payload
+
+
+def _said(outcome: Outcome) -> str:
+    """An outcome in words."""
+    if outcome[0] == "told":
+        return f"answered with {outcome[1]!r}"
+    _, sqlstate, constraint, differing = outcome
+    fields = f", differing fields {', '.join(sorted(differing))}" if differing else ""
+    return f"refused with {sqlstate} {constraint}{fields}"
+
+
+def _where_they_differ(expected: list[Any], found: list[Any]) -> tuple[Any, Any]:
+    """The first rows that differ; of rows of a view the columns that do."""
+    one, other = next(pair for pair in itertools.zip_longest(expected, found) if pair[0] != pair[1])
+    if not (isinstance(one, dict) and isinstance(other, dict)):
+        return one or "no such row", other or "no such row"
+    differing = [column for column in other if one.get(column) != other[column]]
+    return tuple({column: row.get(column) for column in differing} for row in (one, other))  # type: ignore[return-value]
 
 
 def _identity(component: model.Component) -> Identity:

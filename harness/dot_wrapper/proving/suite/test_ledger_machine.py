@@ -89,6 +89,8 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def __init__(self, db: Database) -> None:
         super().__init__()
+        if db.story:
+            db.story.begin()
         self.twin = Twin(db, second=STRICT)
         self.calls: list[tuple[str, dict[str, Any]]] = []
 
