@@ -16,7 +16,8 @@ from support.documents import Session, blocks, check
 
 PAGES = sorted(str(page.relative_to(ROOT)) for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
-TUTORIAL = "docs/tutorial.md"
+ON_ITS_OWN = ("docs/tutorial.md", "docs/howto/prove.md")
+"""The pages that begin with nothing: an embedded server of their own."""
 
 
 @pytest.mark.usefixtures("client_programs")
@@ -30,7 +31,7 @@ def test_every_block_of_a_page_does_what_the_page_shows(
         "DATABASE_URL": db.url_as("operator"),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
-    if page == TUTORIAL:  # it begins with nothing: an embedded server of its own
+    if page in ON_ITS_OWN:
         environment |= {"DOT_WRAPPER_HOME": str(server_home)}
         del environment["DATABASE_URL"]
     written = [text]
@@ -85,7 +86,8 @@ def anchors(page: Path) -> set[str]:
 @pytest.mark.parametrize("page", PAGES)
 def test_every_test_a_page_names_exists(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
-    files = [file.read_text(encoding="utf-8") for file in (ROOT / "tests").rglob("test_*.py")]
+    folders = (ROOT / "tests", ROOT / "harness" / "dot_wrapper" / "proving" / "suite")
+    files = [file.read_text(encoding="utf-8") for folder in folders for file in folder.rglob("test_*.py")]
     exist = set(re.findall(r"^def (test_\w+)", "\n".join(files), re.MULTILINE))
     assert sorted(set(re.findall(r"(?<![\w/])test_\w+\b(?!\.py)", text)) - exist) == []
 

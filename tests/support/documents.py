@@ -43,7 +43,7 @@ SHOWN_ONLY = ("text", "json", "yaml", "toml", "ini", "diff", "mermaid")
 ANY_LINES = "..."
 LOGIN = "operator"
 """What a page calls the login that runs it."""
-TIMEOUT = 120.0
+TIMEOUT = 300.0
 """Seconds that one block may take."""
 
 _TEMPORARY = "|".join(sorted({"/tmp", re.escape(tempfile.gettempdir())}))  # noqa: S108 (a pattern, no file)

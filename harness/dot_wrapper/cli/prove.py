@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -66,15 +65,13 @@ def prove(
         _tell_cleaned(removed, held, as_json)
         return
     size = run.Size(QUICK if quick else examples, secrets.randbelow(2**32) if seed is None else seed, time_limit)
-    started = time.monotonic()
     with _progress() as progress:
         verdict = run.prove(live, size, progress, scratch=where, junit=junit)
     if as_json:
         print_json(_document(verdict, size.seed, size.examples))
     else:
         _tell(verdict)
-        size_of_it = f"--examples {size.examples} --seed {size.seed}"
-        say(f"{_HOLDS[verdict.holds]}: {size_of_it}, {time.monotonic() - started:.0f} s")
+        say(f"{_HOLDS[verdict.holds]}, with --examples {size.examples} --seed {size.seed}")
     if verdict.problem:
         print_error(f"error: {verdict.problem.message}", style="bold red")
         if verdict.problem.hint:
@@ -112,7 +109,7 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
 
 def _tell(verdict: Verdict) -> None:
     drifted = verdict.drift.of("drift")
-    rows = [_row("drift", f"the schema is that of {verdict.drift.against}", not drifted, f"{verdict.drift.rows} rows")]
+    rows = [_row("drift", f"the schema is that of {verdict.drift.against}", not drifted, "")]
     levels = {"ok": True, "fail": False}
     rows += [_row("state", one.figure, levels.get(one.level), one.advice or "") for one in verdict.state]
     rows += [_row(one.promise.name, one.promise.sentence, one.holds, _counts(one)) for one in verdict.results]
@@ -124,7 +121,8 @@ def _tell(verdict: Verdict) -> None:
     failures = [(result, failure) for result in verdict.results for failure in result.failures]
     for result, failure in failures:
         say(f"\n{result.promise.name}: {failure.test}", style="bold")
-        say(f"{failure.what}:")
+        if failure.what != failure.test:
+            say(f"{failure.what}:")
         if failure.model is not None:
             say(f"the model says: {failure.model}")
         say(f"the database says: {failure.database}")
@@ -145,7 +143,7 @@ def _counts(result: Result) -> str:
         "need a superuser": len(result.skipped),
         "not run": result.left,
     }
-    return ", ".join(f"{count} {what}" for what, count in counts.items() if count) + f"\n{result.seconds:.1f} s"
+    return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
 
 
 def _document(verdict: Verdict, seed: int, examples: int) -> dict[str, Any]:

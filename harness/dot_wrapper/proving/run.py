@@ -14,7 +14,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -160,7 +161,8 @@ def prove(
             with _prepared(scratch or url) as server:
                 state = _state(url)
                 tests.server = _with_copy(server, url, same_server=scratch is None)
-                _run(tests, junit)
+                with closing(_Clones(tests.server)) as tests.clones:
+                    _run(tests, junit)
         except KeyboardInterrupt:
             pass
         except DotWrapperError as error:
@@ -322,12 +324,40 @@ def _run(tests: _Tests, junit: Path | None) -> None:
         raise DotWrapperError(f"the tests could not be run: {tests.internal or code}")
 
 
+class _Clones:
+    """Clones of the copy. While a test runs, a thread makes the next one, and drops those before."""
+
+    def __init__(self, server: Prepared) -> None:
+        self._server = server
+        self._thread = ThreadPoolExecutor(1)
+        self._next = self._thread.submit(self._make)
+
+    def _make(self) -> tuple[str, AbstractContextManager[str]]:
+        clone = self._server.clone()
+        return clone.__enter__(), clone
+
+    @contextmanager
+    def one(self) -> Iterator[str]:
+        """A clone for the length of the block: its URL."""
+        url, clone = self._next.result()
+        self._next = self._thread.submit(self._make)
+        try:
+            yield url
+        finally:
+            self._thread.submit(clone.__exit__, None, None, None)
+
+    def close(self) -> None:
+        """Waits for what is under way. What is left goes with the server's logins."""
+        self._thread.shutdown(cancel_futures=True)
+
+
 class _Tests:
     """The pytest plugin that runs the suite on the copies, and keeps what became of it."""
 
     def __init__(self, size: Size, progress: Progress, amended: bool) -> None:
         self.size, self.progress, self.amended = size, progress, amended
         self.server: Prepared
+        self.clones: _Clones
         self.results = {promise.name: Result(promise) for promise in PROMISES}
         self.story: Story | None = None
         self.collected = 0
@@ -339,7 +369,7 @@ class _Tests:
     def db(self) -> Iterator[Database]:
         """A database of the test's own."""
         self.story = Story(self.server.prefix)
-        with self.server.clone() as url:
+        with self.clones.one() as url:
             opened = Database(url, self.server, amended=self.amended, story=self.story)
             with closing(opened):
                 yield opened

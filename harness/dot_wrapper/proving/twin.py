@@ -275,7 +275,7 @@ class Twin:
             assert self._waits(expected, adds), (found, expected)
             return found
         if found != expected:
-            raise Differs("the call", _said(expected), _said(found))
+            raise Differs("the last call", _said(expected), _said(found))
         assert inside or not self._waits_for_sure(adds), "the call should have waited for the writer's transaction"
         self._add(who, *adds)
         return found
