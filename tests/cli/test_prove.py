@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,35 +11,18 @@ import pytest
 
 from dot_wrapper import cli
 from dot_wrapper.operations import embedded
-from dot_wrapper.proving import copying
 from dot_wrapper.proving.promises import PROMISES
 from support import Database, observe_run, ready_for_real_runs, rows, wait_until
+from support.prove import proved, start
 from support.tampers import FIRST
 
 pytestmark = pytest.mark.usefixtures("client_programs")
 
-PROVE = [str(Path(sys.executable).parent / "dot-wrapper"), "prove", "--examples", "3"]
 LEFT = (
     "select datname as name from pg_database where datname like 'dot\\_prove\\_%'"
     " union all select rolname from pg_roles where rolname like 'dot\\_prove\\_%'"
 )
 EMPTIED = next(one for one in FIRST if one.name == "function body emptied")
-
-
-def start(url: str, *options: str, **variables: str) -> subprocess.Popen[str]:
-    """A prove of its own process."""
-    environment = {**os.environ, "DATABASE_URL": url, **variables}
-    return subprocess.Popen(
-        [*PROVE, *options], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
-def proved(url: str, *options: str, **variables: str) -> tuple[int, dict[str, Any]]:
-    """Its exit code and its document."""
-    process = start(url, "--json", *options, **variables)
-    out, err = process.communicate()
-    assert out, err
-    return process.returncode, json.loads(out)
 
 
 def left(db: Database) -> list[str]:
@@ -65,9 +45,6 @@ def what_stands(db: Database) -> list[dict[str, Any]]:
 def test_a_database_in_use_is_proved_without_a_write_in_it(db: Database, tmp_path: Path) -> None:
     ready_for_real_runs(db)
     observe_run(db.connect("writer"), idempotency_key="key-1")
-    db.session("creator").execute(
-        "alter database {} set statement_timeout = '77s'".format(db.url.split("dbname=")[1].split()[0])
-    )
     before = what_stands(db)
     code, told = proved(db.url, "--seed", "1", "--junit", str(tmp_path / "prove.xml"))
     assert (code, told["holds"], told["seed"], told["problem"]) == (cli.DONE, True, 1, None), told
@@ -119,7 +96,9 @@ def play(db: Database, definitions: str, story: str) -> str:
         return done.stdout + done.stderr
 
 
-def test_what_the_host_added_in_a_schema_of_its_own_is_copied(db: Database) -> None:
+def test_what_the_host_added_in_a_schema_of_its_own_is_proved_on_another_server_too(
+    db: Database, empty_url: str
+) -> None:
     superuser = db.connect("superuser")
     superuser.execute(
         "create schema host; grant usage on schema host to public;"
@@ -127,7 +106,7 @@ def test_what_the_host_added_in_a_schema_of_its_own_is_copied(db: Database) -> N
         " $$ begin new.actor := 'another'; return new; end $$;"
         " create trigger rewrite before insert on dot.process_run_observation for each row execute function host.rewrite()"
     )
-    code, told = proved(db.url)
+    code, told = proved(db.url, "--scratch", empty_url)
     assert (code, told["problem"]) == (cli.FOUND, None)
     failures = [one["database"] for promise in told["promises"] for one in promise["failures"]]
     assert any("another" in one for one in failures), failures
@@ -176,9 +155,3 @@ def test_a_login_is_told_the_right_that_it_lacks(db: Database) -> None:
 def test_without_the_wrapper_it_says_what_to_run(empty_url: str) -> None:
     code, told = proved(empty_url)
     assert (code, "dot-wrapper upgrade" in told["error"]["hint"]) == (cli.FAILED, True)
-
-
-def test_a_pg_dump_that_is_too_old_is_told() -> None:
-    with pytest.raises(copying.CannotCopy, match=r"a pg_dump of PostgreSQL 99 or later is needed.* is 1") as caught:
-        copying._pg_dump(990000)
-    assert "dot-wrapper[embedded]" in str(caught.value.hint)

@@ -73,6 +73,7 @@ class Failure:
         what: what differs: a call, or what is shown.
         model, database: what each says; of a test without the model ``model`` is None and ``database`` what went wrong.
         story: the smallest example, as SQL for psql.
+        seconds: how long after the first test it had failed.
     """
 
     test: str
@@ -80,6 +81,7 @@ class Failure:
     model: str | None
     database: str
     story: str
+    seconds: float
 
 
 @dataclass(slots=True)
@@ -363,6 +365,7 @@ class _Tests:
         self.collected = 0
         self.internal = ""
         self._ended = 0
+        self._began = time.monotonic()
         self._by_id: dict[str, Result] = {}
 
     @pytest.fixture
@@ -391,6 +394,7 @@ class _Tests:
             if hasattr(one.obj, "hypothesis"):  # type: ignore[attr-defined]
                 one.obj.hypothesis.inner_test = self._telling(one.obj.hypothesis.inner_test)  # type: ignore[attr-defined]
         self.collected = len(items)
+        self._began = time.monotonic()
 
     def _telling(self, test: Callable[..., None]) -> Callable[..., None]:
         """The test, with a story that begins anew with each example."""
@@ -426,7 +430,8 @@ class _Tests:
         report: Any = yield
         result = self.results[_promise(item).name]
         if report.failed and call.excinfo and not result.failures:
-            result.failures.append(_failure(item, call.excinfo.value, self.story))
+            seconds = round(time.monotonic() - self._began, 1)
+            result.failures.append(_failure(item, call.excinfo.value, self.story, seconds))
             report.sections.append(("the smallest story, for psql", result.failures[0].story))
         elif report.skipped and not result.failures:
             result.skipped[item.name] = str(call.excinfo.value) if call.excinfo else ""
@@ -450,7 +455,7 @@ def _promise(item: pytest.Item) -> Promise:
     return promise_of(item.path.stem, getattr(item, "originalname", item.name))
 
 
-def _failure(item: pytest.Item, error: BaseException, story: Story | None) -> Failure:
+def _failure(item: pytest.Item, error: BaseException, story: Story | None, seconds: float) -> Failure:
     if isinstance(error, Differs):
         what, by_model, by_database = error.what, str(error.model), str(error.database)
         look = error.look
@@ -460,4 +465,4 @@ def _failure(item: pytest.Item, error: BaseException, story: Story | None) -> Fa
     said = [f"-- {what}"]
     said += [f"-- the model says: {by_model}"] if by_model else []
     said += [f"-- the database says: {by_database}"]
-    return Failure(item.name, what, by_model, by_database, story.sql(look, said) if story else "")
+    return Failure(item.name, what, by_model, by_database, story.sql(look, said) if story else "", seconds)
