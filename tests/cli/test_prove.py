@@ -7,14 +7,18 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from dot_wrapper import cli
 from dot_wrapper.operations import embedded
+from dot_wrapper.proving.databases import database_url, upgrade
 from dot_wrapper.proving.promises import PROMISES
 from support import Database, observe_run, ready_for_real_runs, rows, wait_until
 from support.prove import proved, start
+from support.servers import server
 from support.tampers import FIRST
+from support.versions import BEFORE_AND_AFTER_16
 
 pytestmark = pytest.mark.usefixtures("client_programs")
 
@@ -150,6 +154,23 @@ def test_a_login_is_told_the_right_that_it_lacks(db: Database) -> None:
     code, told = proved(db.url_as("operator"))
     assert code == cli.FAILED
     assert f"a DBA runs: alter role {db.login('operator')} createdb createrole" in told["problem"]["message"]
+
+
+@pytest.mark.parametrize("version", BEFORE_AND_AFTER_16)
+def test_a_login_that_ran_the_upgrade_proves_it_and_keeps_no_right_of_the_proof(version: int) -> None:
+    rights = "select roleid::regrole::text, member::regrole::text from pg_auth_members order by 1, 2"
+    with server(version) as url, psycopg.connect(url, autocommit=True) as superuser:
+        superuser.execute("create role deployer login createdb createrole")
+        superuser.execute("create database live owner deployer")
+        live = database_url(url, "live", "deployer")
+        upgrade(live)
+        before = superuser.execute(rights).fetchall()
+        code, told = proved(live)
+        assert (code, told["problem"]) == (cli.DONE, None), told
+        needs = {why for promise in told["promises"] for why in promise["skipped"].values()}
+        assert all("needs a superuser" in one for one in needs)
+        assert superuser.execute(rights).fetchall() == before
+        assert superuser.execute(LEFT).fetchall() == []
 
 
 def test_without_the_wrapper_it_says_what_to_run(empty_url: str) -> None:

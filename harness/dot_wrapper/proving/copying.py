@@ -21,8 +21,8 @@ from dot_wrapper.operations import drift, embedded
 from dot_wrapper.operations.embedded import EmbeddedServerError
 from dot_wrapper.proving.databases import database_url
 
-SEEDS: Final = ("alembic_version", "dot_config", "dot_iu_command_catalog", "event_type")
-"""The tables whose rows belong to the installation."""
+SEEDS: Final = ("alembic_version", "alembic_version_amendment", "dot_config", "dot_iu_command_catalog", "event_type")
+"""The tables whose rows belong to the installation. The second is there where the optional amendment was."""
 
 
 class CannotCopy(DotWrapperError):
@@ -120,7 +120,7 @@ where d.defaclnamespace = 0 and d.defaclrole in ('dot_owner'::regrole, 'dot_brid
 _COLUMNS: Final[LiteralString] = """
 select array_agg(a.attname::text order by a.attnum)
 from pg_attribute as a
-where a.attrelid = %s::regclass and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
+where a.attrelid = to_regclass(%s) and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
 """
 
 
@@ -140,8 +140,8 @@ def read(url: str) -> Definitions:
             (default_rights,) = _one(connection, _DEFAULT_RIGHTS)
             if not superuser:
                 _become_owner(connection)
-            columns = {table: _one(connection, _COLUMNS, f"dot.{table}")[0] for table in SEEDS}
-            rows = {table: _copied(connection, table, columns[table]) for table in SEEDS}
+            columns = {table: names for table in SEEDS if (names := _one(connection, _COLUMNS, f"dot.{table}")[0])}
+            rows = {table: _copied(connection, table, columns[table]) for table in columns}
         return Definitions(
             connection.info.server_version,
             _dump(connection, url, schemas, extensions or [], superuser) + default_rights,

@@ -293,7 +293,7 @@ def clean(url: str) -> tuple[list[str], list[str]]:
 
 def _run(tests: _Tests, junit: Path | None) -> None:
     """Runs pytest in this process, with the packaged tests and nothing of this machine's configuration."""
-    arguments = [str(SUITE), f"--rootdir={SUITE}", f"--confcutdir={SUITE}", "--import-mode=importlib", "-c", os.devnull]
+    arguments = [str(SUITE), f"--rootdir={SUITE}", "--noconftest", "--import-mode=importlib", "-c", os.devnull]
     arguments += ["-p", "no:cacheprovider", "-p", "no:terminal", "-p", "no:faulthandler", "-s"]
     if junit:
         arguments += [f"--junitxml={junit}", "-o", "junit_suite_name=dot-wrapper prove"]
