@@ -12,6 +12,7 @@ import pytest
 
 from dot_wrapper import cli
 from dot_wrapper.operations import embedded
+from dot_wrapper.proving import run
 from dot_wrapper.proving.databases import database_url, upgrade
 from dot_wrapper.proving.promises import PROMISES
 from support import Database, observe_run, ready_for_real_runs, rows, wait_until
@@ -124,6 +125,19 @@ def test_a_signal_ends_it_and_nothing_is_left(db: Database, number: signal.Signa
     process.communicate()
     assert process.returncode == 128 + number
     assert left(db) == []
+
+
+def test_a_signal_while_it_cleans_does_not_stop_the_cleaning() -> None:
+    with run._ending_early(None) as ended:
+        with ended.not_after_this():
+            pass
+        signal.raise_signal(signal.SIGTERM)
+        assert ended.by == signal.SIGTERM
+    with run._ending_early(None) as ended:
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)
+        assert ended.by == signal.SIGTERM
 
 
 def test_what_a_killed_one_left_is_cleaned_and_a_running_one_is_left_alone(db: Database) -> None:

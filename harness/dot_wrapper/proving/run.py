@@ -160,7 +160,7 @@ def prove(
     problem: DotWrapperError | None = None
     with _ending_early(size.seconds) as ended:
         try:
-            with _prepared(scratch or url) as server:
+            with _prepared(scratch or url) as server, ended.not_after_this():
                 state = _state(url)
                 tests.server = _with_copy(server, url, same_server=scratch is None)
                 with closing(_Clones(tests.server)) as tests.clones:
@@ -180,20 +180,30 @@ def prove(
 
 @dataclass(slots=True)
 class _Ended:
-    """By what a run was ended early: the number of a signal, ``time``, or nothing."""
+    """By what a run was ended early: the number of a signal, ``time``, or nothing; and whether that raises KeyboardInterrupt."""
 
     by: int | str | None = None
+    raises: bool = True
+
+    @contextmanager
+    def not_after_this(self) -> Iterator[None]:
+        """What comes after the block is cleaning, and nothing stops it."""
+        try:
+            yield
+        finally:
+            self.raises = False
 
 
 @contextmanager
 def _ending_early(seconds: float | None) -> Iterator[_Ended]:
     """In the block the signals that end a process, and the end of its time, raise KeyboardInterrupt: once, so that a second one does
-    not stop the cleaning."""
+    not stop the cleaning. It is for the main thread."""
     ended = _Ended()
 
     def end(number: int, _frame: object) -> None:
-        if ended.by is None:
-            ended.by = "time" if number == alarm else number
+        raises, ended.raises = ended.raises, False
+        ended.by = ended.by or ("time" if number == alarm else number)
+        if raises:
             raise KeyboardInterrupt
 
     alarm = getattr(signal, "SIGALRM", None)  # Windows has none: there the time has no limit
