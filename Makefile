@@ -34,7 +34,7 @@ quick: $(VENV)/installed
 # What tries to break the wrapper, in the large size: random seeds, printed for replay, and .proof.xml for programs. About an hour.
 proof: $(VENV)/installed
 	DOT_PROOF=large $(BIN)/python -m pytest -n 2 -v --durations=20 --junitxml=.proof.xml tests/properties tests/races tests/faults \
-	    tests/operations/test_sabotage.py tests/tools/test_plpgsql.py
+	    tests/operations/test_sabotage.py tests/tools/test_plpgsql.py tests/tools/test_mutants_proved.py
 
 # Changes the SQL in every way a guard can be missing or wrong, and fails where no test notices. MUTANTS="--only fn_is_code", or
 # MUTANTS="--changed" for some of those in files that the branch has changed.

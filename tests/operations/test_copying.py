@@ -77,13 +77,15 @@ def test_a_schema_that_a_trigger_uses_is_copied_with_what_it_uses_and_no_other(d
         "create schema used; create schema deeper; create schema unused;"
         " create type deeper.word as enum ('a'); create table used.seen (what deeper.word); create table unused.t ();"
         " create function used.look() returns trigger language plpgsql as 'begin return new; end';"
-        " create trigger look before insert on dot.dot_tools for each row execute function used.look()"
+        " create trigger look before insert on dot.dot_tools for each row execute function used.look();"
+        " create function public.look() returns trigger language plpgsql as 'begin return new; end';"
+        " create trigger look before insert on dot.job_queue for each row execute function public.look()"
     )
     with copied(db) as copy:
         found = copy.execute("select array_agg(nspname::text order by 1) from pg_namespace where nspname in"
             " ('used', 'deeper', 'unused')").fetchone()  # fmt: skip
         assert found == (["deeper", "used"],)
-        assert copy.execute("select count(*) from pg_trigger where tgname = 'look'").fetchone() == (1,)
+        assert copy.execute("select count(*) from pg_trigger where tgname = 'look'").fetchone() == (2,)
 
 
 def test_a_right_of_new_functions_is_copied(db: Database) -> None:

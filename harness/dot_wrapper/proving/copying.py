@@ -264,7 +264,7 @@ def _locale(found: dict[str, Any], encoding: str) -> sql.Composable:
 def _dump(
     connection: psycopg.Connection[Any], url: str, schemas: list[str], extensions: list[str], superuser: bool
 ) -> str:
-    """What pg_dump prints, without what only psql knows."""
+    """The statements that pg_dump prints."""
     parts = conninfo_to_dict(url)
     environment = {**os.environ, "PGAPPNAME": "dot-wrapper prove"}
     if password := parts.pop("password", None):
@@ -283,8 +283,8 @@ def _dump(
             f"pg_dump cannot read the live schema: {' '.join(done.stderr.decode(errors='replace').split())}",
             hint="That of the embedded server knows no TLS: install the PostgreSQL client of the server's version.",
         )
-    printed = done.stdout.decode()
-    return re.sub(r"^\\(un)?restrict .*$", "", printed, flags=re.MULTILINE)
+    # What only psql knows, and the one schema that a new database has already.
+    return re.sub(r"^\\(un)?restrict .*$|^CREATE SCHEMA public;$", "", done.stdout.decode(), flags=re.MULTILINE)
 
 
 def _pattern(name: str) -> str:
