@@ -15,7 +15,7 @@ from dot_wrapper.operations import embedded
 from dot_wrapper.proving import run
 from dot_wrapper.proving.databases import database_url, upgrade
 from dot_wrapper.proving.promises import PROMISES
-from support import Database, observe_run, ready_for_real_runs, rows, wait_until
+from support import Database, interruptible, observe_run, ready_for_real_runs, rows, wait_until
 from support.prove import proved, start
 from support.servers import server
 from support.tampers import FIRST
@@ -119,7 +119,8 @@ def test_what_the_host_added_in_a_schema_of_its_own_is_proved_on_another_server_
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_it_and_nothing_is_left(db: Database, number: signal.Signals) -> None:
-    process = start(db.url)
+    with interruptible():
+        process = start(db.url)
     wait_until(lambda: templates(db) == 1, unless=lambda: process.poll() is not None)
     process.send_signal(number)
     process.communicate()

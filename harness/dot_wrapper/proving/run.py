@@ -127,10 +127,11 @@ class Verdict:
     @property
     def holds(self) -> bool | None:
         """Whether all holds; None where it was not tried to the end."""
-        wrong = [one.level == "fail" for one in self.state] + [bool(self.drift.of("drift"))]
-        if any(wrong) or any(one.holds is False for one in self.results):
+        levels = {one.level for one in self.state}
+        if "fail" in levels or self.drift.of("drift") or any(one.holds is False for one in self.results):
             return False
-        return True if self.problem is None and all(one.holds for one in self.results) else None
+        whole = self.problem is None and "hidden" not in levels and all(one.holds for one in self.results)
+        return True if whole else None
 
 
 Progress = Callable[[str, int, int], None]
@@ -307,7 +308,7 @@ def _run(tests: _Tests, junit: Path | None) -> None:
     arguments += ["-p", "no:cacheprovider", "-p", "no:terminal", "-p", "no:faulthandler", "-s"]
     if junit:
         arguments += [f"--junitxml={junit}", "-o", "junit_suite_name=dot-wrapper prove"]
-    common = settings(
+    drawing = settings(
         **COMMON,
         database=None,
         derandomize=False,
@@ -316,24 +317,38 @@ def _run(tests: _Tests, junit: Path | None) -> None:
         report_multiple_bugs=False,
         verbosity=Verbosity.quiet,
     )
-    settings.register_profile("prove", common)
+    with _set_for_the_run(drawing):
+        code = pytest.main(arguments, plugins=[tests])
+    if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED):
+        raise DotWrapperError(f"the tests could not be run: {tests.internal or code}")
+
+
+@contextmanager
+def _set_for_the_run(drawing: settings) -> Iterator[None]:
+    """What pytest and Hypothesis read from this process: no plugin of the machine, nothing written but into a folder that goes."""
+    before = (
+        dict(os.environ),
+        sys.dont_write_bytecode,
+        engine.MAX_SHRINKING_SECONDS,
+        settings.get_current_profile_name(),
+    )
+    settings.register_profile("prove", drawing)
     settings.load_profile("prove")
     engine.MAX_SHRINKING_SECONDS = SHRINKING
     sys.dont_write_bytecode = True  # pytest would write what it makes of the tests beside them
-    before = dict(os.environ)
-    with tempfile.TemporaryDirectory(prefix="dot-prove-") as folder:
-        os.environ |= {
-            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-            "PYTEST_ADDOPTS": "",
-            "HYPOTHESIS_STORAGE_DIRECTORY": folder,
-        }
-        try:
-            code = pytest.main(arguments, plugins=[tests])
-        finally:
-            os.environ.clear()
-            os.environ |= before
-    if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED):
-        raise DotWrapperError(f"the tests could not be run: {tests.internal or code}")
+    try:
+        with tempfile.TemporaryDirectory(prefix="dot-prove-") as folder:
+            os.environ |= {
+                "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+                "PYTEST_ADDOPTS": "",
+                "HYPOTHESIS_STORAGE_DIRECTORY": folder,
+            }
+            yield
+    finally:
+        environment, sys.dont_write_bytecode, engine.MAX_SHRINKING_SECONDS, profile = before
+        os.environ.clear()
+        os.environ |= environment
+        settings.load_profile(profile)
 
 
 class _Clones:
