@@ -14,6 +14,7 @@ from dot_wrapper import cli
 from dot_wrapper.operations import embedded
 from dot_wrapper.proving import run
 from dot_wrapper.proving.databases import database_url, upgrade
+from dot_wrapper.proving.prepared import PREPARED
 from dot_wrapper.proving.promises import PROMISES
 from support import Database, interruptible, observe_run, ready_for_real_runs, rows, wait_until
 from support.prove import proved, start
@@ -28,6 +29,13 @@ LEFT = (
     " union all select rolname from pg_roles where rolname like 'dot\\_prove\\_%'"
 )
 EMPTIED = next(one for one in FIRST if one.name == "function body emptied")
+
+
+@pytest.fixture(autouse=True)
+def alone(pytestconfig: pytest.Config) -> None:
+    """Another process of the tests may prove on the server of ``DATABASE_URL`` at the same time."""
+    if not pytestconfig.stash[PREPARED].own:
+        pytest.skip("needs a server of the tests' own: what is left on it is counted")
 
 
 def left(db: Database) -> list[str]:

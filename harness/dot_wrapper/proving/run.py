@@ -456,7 +456,8 @@ class _Tests:
         result = self.results[_promise(item).name]
         if report.failed and call.excinfo and not result.failures:
             seconds = round(time.monotonic() - self._began, 1)
-            result.failures.append(_failure(item, call.excinfo.value, self.story, seconds))
+            head = f"{result.promise.name}: {item.name}, with --examples {self.size.examples} --seed {self.size.seed}"
+            result.failures.append(_failure(item, call.excinfo.value, self.story, seconds, head))
             report.sections.append(("the smallest story, for psql", result.failures[0].story))
         elif report.skipped and not result.failures:
             result.skipped[item.name] = str(call.excinfo.value) if call.excinfo else ""
@@ -480,7 +481,7 @@ def _promise(item: pytest.Item) -> Promise:
     return promise_of(item.path.stem, getattr(item, "originalname", item.name))
 
 
-def _failure(item: pytest.Item, error: BaseException, story: Story | None, seconds: float) -> Failure:
+def _failure(item: pytest.Item, error: BaseException, story: Story | None, seconds: float, head: str) -> Failure:
     if isinstance(error, Differs):
         what, by_model, by_database = error.what, str(error.model), str(error.database)
         look = error.look
@@ -490,4 +491,4 @@ def _failure(item: pytest.Item, error: BaseException, story: Story | None, secon
     said = [f"-- {what}"]
     said += [f"-- the model says: {by_model}"] if by_model else []
     said += [f"-- the database says: {by_database}"]
-    return Failure(item.name, what, by_model, by_database, story.sql(look, said) if story else "", seconds)
+    return Failure(item.name, what, by_model, by_database, story.sql(head, look, said) if story else "", seconds)

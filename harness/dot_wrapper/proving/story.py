@@ -18,7 +18,7 @@ ACTOR: Final = "prove_story_"
 """How the names of the logins in a printed story begin."""
 
 HOW: Final = """\
--- As a superuser, in an empty copy of the definitions, which it leaves dirty:
+-- Run it as a superuser, in an empty copy of the definitions, which it leaves dirty:
 --   createdb prove_story && pg_dump --schema-only --schema=dot "$DATABASE_URL" | psql -X -q prove_story
 --   pg_dump --data-only -t dot.dot_config -t dot.event_type -t dot.dot_iu_command_catalog "$DATABASE_URL" | psql -X -q prove_story
 --   psql -X -c "insert into dot.outbox_cursor (epoch, xact_id, outbox_id) values (0, '0', 0)" prove_story
@@ -86,16 +86,17 @@ class Story:
         text = text.strip().rstrip(";").replace(f"{self.prefix}_", ACTOR)
         (self._kept if self._keeps else self._lines).append((who, text))
 
-    def sql(self, look: str | None, said: list[str]) -> str:
+    def sql(self, head: str, look: str | None, said: list[str]) -> str:
         """The story as a script for psql, with one login per actor.
 
         Args:
+            head: what it is the story of.
             look: a query whose result differs, which a reader sends at the end.
             said: comments on what it should be.
         """
         lines = [*self._kept, *self._lines, *([("reader", look)] if look else [])]
         actors = [who for who in LOGINS if any(who == actor for actor, _ in lines)]
-        script = [HOW]
+        script = [f"-- {head}", HOW]
         for who in actors:
             script.append(f"create role {ACTOR}{who} login;")
             script += [f"grant dot_{role} to {ACTOR}{who};" for role in LOGINS[who]]
