@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from dot_wrapper.proving.databases import database_url
 from support import (
     GATES,
     Connection,
@@ -29,7 +30,6 @@ from support import (
     waiting,
 )
 from support.servers import standby
-from tools.scratch import database_url
 
 ATTESTATION = "select verdict, detail from dot.fn_preflight_guard() where check_name = 'fs_snapshot_present'"
 ELSEWHERE = "it was opened in another database or cluster"
