@@ -29,6 +29,16 @@ EXAMPLE: Final = ROOT / "examples" / "dbt"
 DATABASE: Final = "dot_wrapper_demonstration"
 ACTOR: Final = "demonstration"
 
+# How the candidates stand, and the one to look at first.
+BOARD: Final = """
+select count(*) as candidates, count(*) filter (where v3.verified) as verified,
+    (array_agg(v3.process_candidate_code order by array_position('{failed,warned,skipped}', seen.outcome),
+        v3.process_candidate_code))[1] as first
+from dot.v_process_verification_v3 as v3
+join dot.v_process_last_seen as seen on seen.process_candidate_code = v3.process_candidate_code
+where v3.superseded_by is null
+"""
+
 
 def main() -> int:
     """Imports a project or demonstrates; the exit code of the first command that failed."""
@@ -65,13 +75,13 @@ def project(target: Path) -> int:
     code = cli.run(("import", "dbt", str(target)))
     if code not in (cli.DONE, cli.PARTLY):
         return code
-    say("")
-    if shown := cli.run(("board", "--limit", "5")):
-        return shown
+    with open_ledger() as ledger:
+        (board,) = ledger.select(BOARD)
     say(
-        "next: dot-wrapper why CANDIDATE says what a pair lacks; board --wide has the full codes\n"
-        "next: a pair becomes verified by a real run of both: docs/howto/dbt.md\n"
-        "next: dot-wrapper board --state failed, dot-wrapper runs, dot-wrapper inventory"
+        f"{board['verified']} of {board['candidates']} candidates are verified, by a real run of both parts\n\n"
+        f"next: dot-wrapper why {board['first'] or 'CANDIDATE'}\n"
+        "next: a pair becomes verified by a runner: docs/howto/dbt.md\n"
+        "next: dot-wrapper board, dot-wrapper runs, dot-wrapper inventory"
     )
     return code
 

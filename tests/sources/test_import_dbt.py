@@ -312,3 +312,51 @@ def test_a_path_that_is_no_ascii_is_kept_with_its_characters_escaped(
     )
     assert imported(ledger, target).dots_created == 1
     assert value(db.connect("owner"), "select file_path from dot.dot_tools") == "mod\\xe8les/b.sql"
+
+
+def test_what_dbt_says_of_a_node_that_did_not_pass_is_told_and_not_stored(
+    db: Database, ledger: Ledger, tmp_path: Path
+) -> None:
+    """The same invocation from run_results.json and from the log is one run, also where the two say it in other words."""
+    model, test = "model.shop.orders", "test.shop.unique_orders_id.0a1b2c3d4e"
+    nodes = {
+        model: {"resource_type": "model", "original_file_path": "orders.sql"},
+        test: {"resource_type": "test", "attached_node": model, "original_file_path": "schema.yml"},
+    }
+    (tmp_path / "manifest.json").write_text(json.dumps({"nodes": nodes}))
+    timing = [{"name": "execute", "started_at": "2026-11-01T10:00:00Z", "completed_at": "2026-11-01T10:00:01Z"}]
+    results: list[dict[str, Any]] = [
+        {"unique_id": model, "status": "success", "timing": timing, "message": None},
+        {"unique_id": test, "status": "warn", "failures": 3, "timing": timing, "message": "Got 3 results\nand more"},
+    ]
+    document = {"metadata": {"invocation_id": "i-1"}, "args": {"which": "build"}, "results": results}
+    (tmp_path / "run_results.json").write_text(json.dumps(document))
+    (tmp_path / "dbt.jsonl").write_text(
+        "".join(
+            json.dumps(
+                {
+                    "info": {"name": "NodeFinished", "invocation_id": "i-1"},
+                    "data": {
+                        "node_info": {"unique_id": one["unique_id"]},
+                        "run_result": {
+                            "status": one["status"],
+                            "num_failures": one.get("failures"),
+                            "timing_info": timing,
+                            "message": ["no", "text"] if one["unique_id"] == model else "WARN 3",
+                        },
+                    },
+                }
+            )
+            + "\n"
+            for one in results
+        )
+    )
+    told = []
+    for name in ("run_results.json", "dbt.jsonl"):
+        summary = import_dbt(ledger, read_dbt(tmp_path, results=tmp_path / name))
+        assert (summary.conflicts, summary.left_out) == ([], ())
+        told += [(one.outcome, one.unique_id, one.producer, one.failures, one.message) for one in summary.unwell]
+    assert told == [("warned", test, model, 3, "Got 3 results"), ("warned", test, model, 3, "WARN 3")]
+    assert value(db.connect("reader"), "select count(*) from dot.v_process_run") == 1
+    stored = rows(db.connect("reader"), "select evidence_ref::text from dot.v_process_run_component")
+    assert not any("results" in one["evidence_ref"] or "WARN" in one["evidence_ref"] for one in stored)

@@ -16,19 +16,32 @@ from typing import Annotated, BinaryIO, Final
 import typer
 
 from dot_wrapper.cli.exit_codes import PARTLY, REFUSED
-from dot_wrapper.cli.output import Json, byte_progress, counted, print_error, print_json, print_rows, progress_bar, say
+from dot_wrapper.cli.output import (
+    Json,
+    byte_progress,
+    counted,
+    print_error,
+    print_json,
+    print_rows,
+    progress_bar,
+    say,
+    short_name,
+)
 from dot_wrapper.cli.session import open_ledger
 from dot_wrapper.client.caller_path import caller_path
 from dot_wrapper.client.errors import InputError
 from dot_wrapper.sources.dbt.reader import read_dbt
 from dot_wrapper.sources.dbt.recorder import ACTOR, import_dbt
-from dot_wrapper.sources.dbt.summary import ImportSummary
+from dot_wrapper.sources.dbt.summary import ImportSummary, Unwell
 from dot_wrapper.sources.ndjson.reader import json_schema
 from dot_wrapper.sources.ndjson.recorder import RefusedLine, record
 
 REFUSALS_IN_JSON: Final = 1000
 """Refused lines in the JSON summary. Standard error has all of them, and a file can have millions."""
 LINES_OF_A_KIND: Final = 20
+UNWELL_LINES: Final = 5
+UNWELL_WIDTH: Final = 160
+"""Characters of a line about a node: two lines of a terminal of 80."""
 """Lines of one kind below the figures of an import. The JSON summary has all."""
 
 app = typer.Typer()
@@ -135,6 +148,7 @@ def _remarks(summary: ImportSummary) -> Iterator[str]:
     if summary.nodes.failed:
         failed, skipped = summary.nodes.failed, summary.nodes.skipped
         yield f"dbt failed: {failed} of {counted(summary.results, 'node')} failed, {skipped} skipped"
+    yield from _first(map(_unwell, summary.unwell), UNWELL_LINES)
     if summary.never_correlated:
         yield (
             "no invocation has both parts of a pair: `dbt run` and then `dbt test` are two; "
@@ -156,8 +170,21 @@ def _remarks(summary: ImportSummary) -> Iterator[str]:
         yield f"conflict: {conflict.what}: {conflict.reason}"
 
 
-def _first(lines: Iterator[str]) -> Iterator[str]:
-    yield from islice(lines, LINES_OF_A_KIND)
+def _unwell(node: Unwell) -> str:
+    """One line, as long as two of a terminal: what failed first, of which node, when, and what dbt says."""
+    failures = f" ({node.failures})" if node.failures else ""
+    of = f" of {short_name(node.producer)}" if node.producer else ""
+    time = (
+        f", {node.finished_at[:19].replace('T', ' ')} UTC"
+        if node.finished_at and node.finished_at.endswith("Z")
+        else ""
+    )
+    line = f"{node.outcome}{failures}: {short_name(node.unique_id)}{of}{time}: {node.message or 'dbt says nothing'}"
+    return line if len(line) <= UNWELL_WIDTH else f"{line[: UNWELL_WIDTH - 1]}…"
+
+
+def _first(lines: Iterator[str], number: int = LINES_OF_A_KIND) -> Iterator[str]:
+    yield from islice(lines, number)
     more = sum(1 for _ in lines)
     if more:
         yield f"and {more} more, see --json"

@@ -13,6 +13,7 @@ from dot_wrapper.sources.dbt.documents import LeaveOut, encoding_of, validated
 from dot_wrapper.sources.dbt.results import (
     Command,
     Failures,
+    Message,
     Reported,
     Result,
     StatusWord,
@@ -41,6 +42,7 @@ class _RunResult:
     status: StatusWord
     num_failures: Failures | None = None
     timing_info: list[Step] | None = None
+    message: Message = None
 
 
 @dataclass(slots=True)
@@ -137,11 +139,11 @@ def _event(line: str | bytes) -> _Event | None:
 def _result(data: Any, place: str, leave_out: LeaveOut) -> Result | None:
     if isinstance(data, _FinishedNode):
         run = data.run_result
-        return result_of(data.node_info.unique_id, run.status, run.num_failures, run.timing_info)
+        return result_of(data.node_info.unique_id, run.status, run.num_failures, run.timing_info, run.message)
     finished = validated(_Finished, data if isinstance(data, dict) else {}, f"{place}: data", leave_out)
     if finished is None:
         return None
-    names = {"status": "status", "failures": "num_failures", "timing": "timing_info"}
+    names = {"status": "status", "failures": "num_failures", "timing": "timing_info", "message": "message"}
     given = {name: finished.run_result[key] for name, key in names.items() if key in finished.run_result}
     given["unique_id"] = finished.node_info.unique_id
     reported = validated(Reported, given, f"{place}: data.run_result", leave_out)

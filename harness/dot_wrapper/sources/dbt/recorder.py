@@ -79,8 +79,7 @@ def import_dbt(
         recorder.record,
         lambda run: f"{recorder.candidate(run.pair)}, run {run.correlation_id}",
     )
-    for outcome, count in given.runs.outcomes.items():
-        summary.nodes.add(outcome, count)
+    summary.finish(given.runs)
     return summary
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -32,6 +32,9 @@ WRAPPER_STATUS: Final[Mapping[str, Status]] = {
 Only work done in this invocation is completed: `no-op` (nothing to execute) and `reused` (an earlier result
 kept) count as skipped, and `partial success` (some batches failed) as failed.
 """
+
+MESSAGE_LENGTH: Final = 200
+"""Characters of what dbt says of a node."""
 
 EXECUTING: Final = frozenset({"build", "retry", "run", "seed", "snapshot", "test"})
 """The commands of dbt, by `args.which`, that execute nodes. `compile`, `clone`, `generate`, `show` and others report results too."""
@@ -117,6 +120,15 @@ class Step:
     completed_at: Time | None = None
 
 
+def _message(value: object) -> str | None:
+    """The first line of what dbt says, for people: it is shown, and not stored."""
+    lines = value.strip().splitlines() if isinstance(value, str) else []
+    return lines[0][:MESSAGE_LENGTH] if lines else None
+
+
+Message = Annotated[str | None, BeforeValidator(_message)]
+
+
 class Reported(BaseModel):
     """What dbt reports of one node."""
 
@@ -124,20 +136,25 @@ class Reported(BaseModel):
     status: StatusWord
     failures: Failures | None = None
     timing: list[Step] | None = None
+    message: Message = None
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What dbt reported of one node in one invocation: its status word as dbt wrote it, its times in UTC."""
+    """What dbt reported of one node in one invocation: its status word as dbt wrote it, its times in UTC. What it says in words differs
+    between a log and run_results.json, and is no part of what is compared or stored."""
 
     unique_id: str
     status: str
     failures: int
     started_at: str | None
     finished_at: str | None
+    message: str | None = field(default=None, compare=False)
 
 
-def result_of(unique_id: str, status: str, failures: int | None, timing: Sequence[Step] | None) -> Result:
+def result_of(
+    unique_id: str, status: str, failures: int | None, timing: Sequence[Step] | None, message: str | None = None
+) -> Result:
     """The result of a node; its first step began it and its last one ended it."""
     steps = timing or ()
     return Result(
@@ -146,6 +163,7 @@ def result_of(unique_id: str, status: str, failures: int | None, timing: Sequenc
         failures=failures or 0,
         started_at=_canonical(next(filter(None, (step.started_at for step in steps)), None)),
         finished_at=_canonical(next(filter(None, (step.completed_at for step in reversed(steps))), None)),
+        message=message,
     )
 
 

@@ -17,6 +17,8 @@ from dot_wrapper.sources.dbt.names import CODE_BYTES, code_of
 from dot_wrapper.sources.dbt.results import Result, outcome_of
 
 _KEY_PREFIX: Final = "dbt:"
+SHOWN: Final = 100
+"""Nodes of each outcome that are kept to be shown."""
 _canonical_json: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode
 
 
@@ -58,7 +60,7 @@ class PairRuns:
 
     `last_results` maps each invocation that executed nodes to the position of its last result. Results appended since the first
     reading are ignored. Iterating raises DbtInputError when the file cannot be read any more or has changed. `outcomes` counts the
-    nodes of the last iteration by `outcome_of`, also those that are in no pair.
+    nodes of the last iteration by `outcome_of`, also those that are in no pair; `unwell` has the first of those that did not pass.
     """
 
     pairs: tuple[AttachedTest, ...]
@@ -67,12 +69,14 @@ class PairRuns:
     last_results: Mapping[str, int]
     number: int
     outcomes: Counter[str] = field(default_factory=Counter, compare=False, repr=False)
+    unwell: dict[str, list[Result]] = field(default_factory=dict, compare=False, repr=False)
 
     def __len__(self) -> int:
         return self.number
 
     def __iter__(self) -> Iterator[PairRun]:
         self.outcomes.clear()
+        self.unwell.clear()
         unfinished: dict[str, dict[str, Result]] = {}
         ended, end = 0, max(self.last_results.values(), default=-1) + 1
         try:
@@ -84,7 +88,7 @@ class PairRuns:
                 if last == number:
                     ended += 1
                     finished = unfinished.pop(invocation_id)
-                    self.outcomes.update(outcome_of(one.status) for one in finished.values())
+                    self._count(finished.values())
                     yield from self._runs(invocation_id, finished)
         except OSError as error:
             raise DbtInputError(
@@ -94,6 +98,15 @@ class PairRuns:
             raise DbtInputError(
                 f"{self.results_path}: has changed since it was read; what was recorded stays, import it again"
             )
+
+    def _count(self, finished: Iterable[Result]) -> None:
+        for one in finished:
+            outcome = outcome_of(one.status)
+            self.outcomes[outcome] += 1
+            if outcome != "passed":
+                of_the_kind = self.unwell.setdefault(outcome, [])
+                if len(of_the_kind) < SHOWN:
+                    of_the_kind.append(one)
 
     def _runs(self, invocation_id: str, finished: Mapping[str, Result]) -> Iterator[PairRun]:
         for pair in self.pairs:

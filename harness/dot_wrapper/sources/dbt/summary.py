@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from dot_wrapper.sources.dbt.documents import LeftOut
 from dot_wrapper.sources.dbt.reader import DbtInput
 from dot_wrapper.sources.dbt.results import outcome_of
-from dot_wrapper.sources.dbt.runs import PairRun
+from dot_wrapper.sources.dbt.runs import PairRun, PairRuns
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,18 @@ class Successor:
     producer: str
     candidate: str
     supersedes: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unwell:
+    """A node that failed, warned or was skipped: what dbt says of it, and of a test the node that it is of."""
+
+    outcome: str
+    unique_id: str
+    producer: str | None
+    failures: int
+    finished_at: str | None
+    message: str | None
 
 
 @dataclass(slots=True)
@@ -60,6 +72,7 @@ class ImportSummary:
         renamed: names that are no legal code, by the code made of each.
         retired: codes of DOTs of the project that it does not have any more.
         left_out: what could not be used, the first of ``left_out_number``.
+        unwell: nodes that failed, then those that warned, then those that were skipped, the first of each.
     """
 
     dots: int
@@ -92,6 +105,7 @@ class ImportSummary:
     successors: list[Successor] = field(default_factory=list)
     retired: list[str] = field(default_factory=list)
     conflicts: list[Conflict] = field(default_factory=list)
+    unwell: list[Unwell] = field(default_factory=list)
 
     @classmethod
     def of(cls, given: DbtInput) -> ImportSummary:
@@ -112,6 +126,17 @@ class ImportSummary:
             left_out=given.left_out,
             left_out_number=given.left_out_number,
         )
+
+    def finish(self, runs: PairRuns) -> None:
+        """Takes over what is known when all runs were read."""
+        for outcome, count in runs.outcomes.items():
+            self.nodes.add(outcome, count)
+        producers = {pair.verifier: pair.producer for pair in runs.pairs}
+        self.unwell = [
+            Unwell(outcome, one.unique_id, producers.get(one.unique_id), one.failures, one.finished_at, one.message)
+            for outcome in ("failed", "warned", "skipped")
+            for one in runs.unwell.get(outcome, ())
+        ]
 
     @property
     def nothing_new(self) -> bool:
