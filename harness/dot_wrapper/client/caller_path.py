@@ -52,29 +52,29 @@ class Run(PathSteps):
 
     def producer(self, status: Status, **refs: Unpack[Refs]) -> ObservedComponent:
         """Records the state of the producer. Raises as ``Ledger.observe_component``; a refusal is logged."""
-        return self.ledger.walk(self.component("producer", status, refs))
+        return self.ledger.walk(self._component("producer", status, refs))
 
     def verifier(self, status: Status, **refs: Unpack[Refs]) -> ObservedComponent:
         """Records the state of the verifier. Raises as ``Ledger.observe_component``; a refusal is logged."""
-        return self.ledger.walk(self.component("verifier", status, refs))
+        return self.ledger.walk(self._component("verifier", status, refs))
 
     @contextmanager
     def part(self, role: Role) -> Iterator[Part]:
         """Records that a part has started, and at the end of the block what it came to, an exception as its failure."""
-        self.ledger.walk(self.component(role, "started", {}))
+        self.ledger.walk(self._component(role, "started", {}))
         part = Part()
         try:
             yield part
         except DotWrapperError:  # what the ledger refused is no failure of a DOT
             raise
         except Exception as error:
-            self.ledger.walk(self.failed(role, error, part))
+            self.ledger.walk(self._failed(role, error, part))
             raise
-        self.ledger.walk(self.component(role, part.status, part.refs()))
+        self.ledger.walk(self._component(role, part.status, part.refs()))
 
     def renew(self, ttl_seconds: int | None = None) -> bool:
         """Extends the lease, to ``lease_seconds`` from now or further; False if it is over, and with it the run. The heartbeat does."""
-        return self.ledger.run(self.renewal(ttl_seconds))
+        return self.ledger.run(self._renewal(ttl_seconds))
 
     def verdict(self) -> Verdict:
         """Whether this very run is verified, and why not (role dot_reader)."""
@@ -91,29 +91,29 @@ class AsyncRun(PathSteps):
 
     async def producer(self, status: Status, **refs: Unpack[Refs]) -> ObservedComponent:
         """Records the state of the producer: as ``Run.producer``."""
-        return await self.ledger.walk(self.component("producer", status, refs))
+        return await self.ledger.walk(self._component("producer", status, refs))
 
     async def verifier(self, status: Status, **refs: Unpack[Refs]) -> ObservedComponent:
         """Records the state of the verifier: as ``Run.verifier``."""
-        return await self.ledger.walk(self.component("verifier", status, refs))
+        return await self.ledger.walk(self._component("verifier", status, refs))
 
     @asynccontextmanager
     async def part(self, role: Role) -> AsyncIterator[Part]:
         """Records the start and the end of a part: as ``Run.part``."""
-        await self.ledger.walk(self.component(role, "started", {}))
+        await self.ledger.walk(self._component(role, "started", {}))
         part = Part()
         try:
             yield part
         except DotWrapperError:
             raise
         except Exception as error:
-            await self.ledger.walk(self.failed(role, error, part))
+            await self.ledger.walk(self._failed(role, error, part))
             raise
-        await self.ledger.walk(self.component(role, part.status, part.refs()))
+        await self.ledger.walk(self._component(role, part.status, part.refs()))
 
     async def renew(self, ttl_seconds: int | None = None) -> bool:
         """Extends the lease: as ``Run.renew``."""
-        return await self.ledger.run(self.renewal(ttl_seconds))
+        return await self.ledger.run(self._renewal(ttl_seconds))
 
     async def verdict(self) -> Verdict:
         """Whether this very run is verified: as ``Run.verdict``."""
@@ -131,7 +131,7 @@ def caller_path(ledger: Ledger, pair: Pair, **options: Unpack[Options]) -> Itera
         As ``Ledger.begin_run``: only the refusal is recorded.
     """
     run = Run(ledger, pair, *_path_of(options))
-    ledger.walk(run.begin(options))
+    ledger.walk(run._begin(options))
     yield from _working(run)
 
 
@@ -154,18 +154,18 @@ def take_up(
     """
     stored = ledger.run(reads.stored_run(candidate, idempotency_key=key, process_run_id=run_id))
     run = Run(ledger, ledger.pair(candidate), stored.evidence_type, actor, stored.idempotency_key, lease)
-    ledger.walk(run.take_up(stored))
+    ledger.walk(run._take_up(stored))
     yield from _working(run)
 
 
 def _working(run: Run) -> Iterator[Run]:
     """The body of a path, and what follows it."""
     try:
-        with beating(run.ledger, run.beat, run.lease_seconds, run.lost):
+        with beating(run.ledger, run._beat, run.lease_seconds, run.lost):
             yield run
-        run.ledger.walk(run.leave())  # inside the block, so that an interrupt here releases the lease too
+        run.ledger.walk(run._leave())  # inside the block, so that an interrupt here releases the lease too
     except BaseException as error:
-        run.ledger.walk(run.abandon(error))
+        run.ledger.walk(run._abandon(error))
         raise
 
 
@@ -173,7 +173,7 @@ def _working(run: Run) -> Iterator[Run]:
 async def async_caller_path(ledger: AsyncLedger, pair: Pair, **options: Unpack[Options]) -> AsyncIterator[AsyncRun]:
     """``caller_path`` for asyncio: the same order, the same refusals."""
     run = AsyncRun(ledger, pair, *_path_of(options))
-    await ledger.walk(run.begin(options))
+    await ledger.walk(run._begin(options))
     async with _working_async(run):
         yield run
 
@@ -191,7 +191,7 @@ async def async_take_up(
     """``take_up`` for asyncio."""
     stored = await ledger.run(reads.stored_run(candidate, idempotency_key=key, process_run_id=run_id))
     run = AsyncRun(ledger, await ledger.pair(candidate), stored.evidence_type, actor, stored.idempotency_key, lease)
-    await ledger.walk(run.take_up(stored))
+    await ledger.walk(run._take_up(stored))
     async with _working_async(run):
         yield run
 
@@ -199,11 +199,11 @@ async def async_take_up(
 @asynccontextmanager
 async def _working_async(run: AsyncRun) -> AsyncIterator[None]:
     try:
-        async with beating_async(run.ledger, run.beat, run.lease_seconds, run.lost):
+        async with beating_async(run.ledger, run._beat, run.lease_seconds, run.lost):
             yield
-        await complete(run.ledger.walk(run.leave()))
+        await complete(run.ledger.walk(run._leave()))
     except BaseException as error:
-        await complete(run.ledger.walk(run.abandon(error)))
+        await complete(run.ledger.walk(run._abandon(error)))
         raise
 
 

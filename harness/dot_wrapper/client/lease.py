@@ -59,7 +59,7 @@ class LeaseSteps:
         assert self._token is not None, "the lease has not been taken"  # noqa: S101  the context managers take it first
         return self._token
 
-    def acquire(self) -> Steps[int]:
+    def _acquire(self) -> Steps[int]:
         """Takes the lease once; its token."""
         token = yield from calls.acquire_lease(self.candidate, self.holder, self.lease_seconds)
         if token is None:
@@ -68,7 +68,7 @@ class LeaseSteps:
             )
         return token
 
-    def until_free(self, attempt: Callable[[], Steps[T]]) -> Steps[T]:
+    def _until_free(self, attempt: Callable[[], Steps[T]]) -> Steps[T]:
         """Makes what takes the lease; again while another holder has it, for as long as the options say."""
         end = time.monotonic() + self._wait_seconds
         while True:
@@ -83,17 +83,17 @@ class LeaseSteps:
                     held.holder, held.expires_at = (yield from reads.lease_holder(self.candidate)) or (None, None)
                 raise
 
-    def renewal(self, ttl_seconds: int | None = None) -> Call[bool]:
+    def _renewal(self, ttl_seconds: int | None = None) -> Call[bool]:
         """Never shorter than the options say."""
         seconds = max(ttl_seconds or 0, self.lease_seconds)
         return calls.renew_lease(self.candidate, self.holder, self.lease_token, seconds)
 
-    def release(self) -> Call[bool]:
+    def _release(self) -> Call[bool]:
         return calls.release_lease(self.candidate, self.holder, self.lease_token)
 
-    def beat(self) -> Steps[str | None]:
+    def _beat(self) -> Steps[str | None]:
         """Renews the lease; why the work must not go on, where it is over."""
-        return None if (yield from self.renewal()) else f"the lease of {self.candidate} is over"
+        return None if (yield from self._renewal()) else f"the lease of {self.candidate} is over"
 
 
 class Lease(LeaseSteps):
@@ -124,12 +124,12 @@ def hold_lease(ledger: Ledger, candidate: str, **options: Unpack[LeaseOptions]) 
         UnknownReference: there is no such candidate.
     """
     lease = Lease(candidate, options)
-    lease._token = ledger.walk(lease.until_free(lease.acquire))
+    lease._token = ledger.walk(lease._until_free(lease._acquire))
     try:
-        with beating(ledger, lease.beat, lease.lease_seconds, lease.lost):
+        with beating(ledger, lease._beat, lease.lease_seconds, lease.lost):
             yield lease
     finally:
-        ledger.run(lease.release())
+        ledger.run(lease._release())
 
 
 @asynccontextmanager
@@ -138,12 +138,12 @@ async def async_hold_lease(
 ) -> AsyncIterator[AsyncLease]:
     """``hold_lease`` for asyncio."""
     lease = AsyncLease(candidate, options)
-    lease._token = await ledger.walk(lease.until_free(lease.acquire))
+    lease._token = await ledger.walk(lease._until_free(lease._acquire))
     try:
-        async with beating_async(ledger, lease.beat, lease.lease_seconds, lease.lost):
+        async with beating_async(ledger, lease._beat, lease.lease_seconds, lease.lost):
             yield lease
     finally:
-        await complete(ledger.run(lease.release()))
+        await complete(ledger.run(lease._release()))
 
 
 async def complete(last: Coroutine[Any, Any, object]) -> None:

@@ -165,7 +165,7 @@ class PathSteps(LeaseSteps):
 
     # What precedes the DOT
 
-    def begin(self, options: Options) -> Steps[None]:
+    def _begin(self, options: Options) -> Steps[None]:
         """Everything that precedes the DOT of a run. If it is refused, the lease was not taken."""
         mint = options.get("mint", uuid7)
         self.process_run_id = mint()
@@ -197,18 +197,18 @@ class PathSteps(LeaseSteps):
         if not self.created:
             yield from self._remember()
 
-    def take_up(self, stored: StoredRun) -> Steps[None]:
+    def _take_up(self, stored: StoredRun) -> Steps[None]:
         """The lease of a run that is stored, and how far it came."""
         self.process_run_id, self.correlation_id = stored.process_run_id, stored.correlation_id
         self._did("run", f"{stored.end_state}, begun by {stored.actor}")
-        self._token = yield from self._entering(self.acquire)
+        self._token = yield from self._entering(self._acquire)
         self._did("lease", f"token {self._token}")
         yield from self._remember()
 
     def _entering(self, attempt: Callable[[], Steps[T]]) -> Steps[T]:
         """Makes the call that takes the lease."""
         try:
-            return (yield from self._logged(self.until_free(attempt), {}))
+            return (yield from self._logged(self._until_free(attempt), {}))
         except BaseException as error:
             # If the answer was lost or not awaited, the lease may have been taken.
             if not isinstance(error, DotWrapperError) or (isinstance(error, DatabaseUnavailable) and error.was_sent):
@@ -227,7 +227,7 @@ class PathSteps(LeaseSteps):
 
     # What is recorded
 
-    def component(self, role: Role, status: Status, refs: Refs) -> Steps[ObservedComponent]:
+    def _component(self, role: Role, status: Status, refs: Refs) -> Steps[ObservedComponent]:
         call = calls.observe_component(
             process_candidate_code=self.pair.code,
             dot_code=self.pair.producer_dot_code if role == "producer" else self.pair.verifier_dot_code,
@@ -246,13 +246,13 @@ class PathSteps(LeaseSteps):
         self._did(role, _stored(status, component.created))
         return component
 
-    def failed(self, role: Role, error: BaseException, part: Part | None = None) -> Steps[None]:
+    def _failed(self, role: Role, error: BaseException, part: Part | None = None) -> Steps[None]:
         """Records that a part has failed, once for each error. The caller gets the error even if that is refused."""
         refs = (part or Part()).refs()
         refs["error_ref"] = refs["error_ref"] or type(error).__name__.encode("ascii", "backslashreplace").decode()
         self._recorded = error
         try:
-            yield from self.component(role, "failed", refs)
+            yield from self._component(role, "failed", refs)
         except DotWrapperError as refusal:
             self._server_is_away = isinstance(refusal, DatabaseUnavailable)
             error.add_note(f"and the failure of the {role} was not recorded: {refusal.message}")
@@ -308,20 +308,20 @@ class PathSteps(LeaseSteps):
 
     # The lease while the body works, and its end
 
-    def beat(self) -> Steps[str | None]:
+    def _beat(self) -> Steps[str | None]:
         """Renews the lease; why the run must not go on, where its lease is over or a gate that it needs was closed."""
-        over = yield from super().beat()
+        over = yield from super()._beat()
         needed = NEEDED_GATES[self.evidence_type]
         if over or not needed:
             return over
         opened = yield from calls.open_gates()
         return next((f"gate {key} is closed" for key in needed if not opened[key]), None)
 
-    def leave(self) -> Steps[None]:
-        released = yield from self.release()
+    def _leave(self) -> Steps[None]:
+        released = yield from self._release()
         self._did("release", "released" if released else "was over already")
 
-    def abandon(self, error: BaseException) -> Steps[None]:
+    def _abandon(self, error: BaseException) -> Steps[None]:
         """Ends a path whose body raised: records the failure of the part that was to end next, and releases the lease.
 
         An interrupt ends no part: the DOT may be invoked again under the same key. What the ledger refused is no failure of a DOT.
@@ -329,7 +329,7 @@ class PathSteps(LeaseSteps):
         in_hand = next(filter(self.needs, ROLES), None)
         is_of_the_body = isinstance(error, Exception) and not isinstance(error, DotWrapperError)
         if in_hand is not None and is_of_the_body and error is not self._recorded:
-            yield from self.failed(in_hand, error)
+            yield from self._failed(in_hand, error)
         yield from self._give_up_lease(error)
 
     def _give_up_lease(self, error: BaseException) -> Steps[None]:
