@@ -801,7 +801,9 @@ def test_a_batch_stores_its_rows_in_one_order_whatever_that_of_its_lines(db: Dat
             for role in ("verifier", "producer")
             for status in ("completed", "started")
         ]
-    assert outcomes(batch(writer, lines)) == [CREATED] * 30
+    told = batch(writer, lines)
+    assert outcomes(told) == [CREATED] * 30
+    assert {one["component_id"] for one in told}.isdisjoint(run_id for _, run_id in runs), "an id is its own line's"
     headers = "select process_candidate_code, process_run_id from dot.process_run_observation order by ctid"
     assert [tuple(one.values()) for one in rows(db.session("owner"), headers)] == runs
     parts = (

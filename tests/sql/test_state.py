@@ -53,8 +53,15 @@ def test_nothing_is_told_of_a_database_that_is_in_use(db: Database) -> None:
             [("gate_missing", "queue.worker.enabled")],
         ),
         (
-            "delete from dot.event_type where event_type like '%.started' or event_type like '%.step_started'",
-            [("event_type_missing", "process.component.step_started"), ("event_type_missing", "process.run.started")],
+            "delete from dot.event_type",
+            [
+                ("event_type_missing", f"process.{event}")
+                for event in (
+                    *("component.cancelled", "component.failed", "component.observed"),
+                    *("component.step_completed", "component.step_started"),
+                    *("run.cancelled", "run.completed", "run.failed", "run.observed", "run.started"),
+                )
+            ],
         ),
         (
             "set session_replication_role = replica;"

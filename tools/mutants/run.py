@@ -103,6 +103,7 @@ class Run:
     killers: dict[str, str] = field(default_factory=dict)
     """By the id of a mutant the test that killed it in an earlier run."""
     kills: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """How many mutants of an object a test has killed; under no name, of all objects."""
     seconds: dict[str, float] = field(default_factory=dict)
     failed: bool = False
     callers: dict[str, set[str]] = field(default_factory=dict)
@@ -159,7 +160,9 @@ class Run:
         learnt = json.loads(known.read_text(encoding="utf-8"))
         self.seconds = learnt["seconds"]
         self.callers = {function: set(tests) for function, tests in learnt["callers"].items()}
-        self.killers = {one["id"]: one["killer"] for one in learnt["mutants"] if one["killer"]}
+        killed = [one for one in learnt["mutants"] if one["killer"]]
+        self.killers = {one["id"]: one["killer"] for one in killed}
+        self.kills.update((name, one["killer"]) for one in killed for name in {"", one.get("object", "")})
 
     def _learnt(self, verdicts: dict[Mutant, Verdict]) -> str:
         mutants = [{"id": mutant.id, **asdict(mutant), **asdict(verdict)} for mutant, verdict in verdicts.items()]
