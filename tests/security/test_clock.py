@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 
 import psycopg
 import pytest
 
 from support import (
     PAIR,
+    PRODUCER,
+    VERIFIER,
+    Connection,
     Database,
     acquire,
     observe_component,
@@ -124,6 +128,53 @@ def test_a_lease_that_a_clock_ahead_of_time_wrote_is_over(db: Database) -> None:
     assert value(reader, "select is_live from dot.v_dot_lease") is False
     assert value(reader, "select end_state from dot.v_process_run where process_run_id = %s", run_id) == "stale"
     assert acquire(db.connect("operator"), holder="another") == token + 1
+
+
+def at_once(connection: Connection, *statements: str) -> Any:
+    """The value that the last of these statements finds. They are sent together, and so have one statement_timestamp()."""
+    cursor = connection.execute("; ".join(statements).encode())
+    while cursor.nextset():
+        pass
+    (found,) = cursor.fetchall()
+    return next(iter(found.values()))
+
+
+@pytest.mark.parametrize(
+    ("ends_in", "is_live"), [("0", False), ("1 microsecond", True), ("1 hour", True), ("1 hour 1 microsecond", False)]
+)
+def test_a_lease_is_shown_as_live_before_its_end_and_for_an_hour_at_the_most(
+    db: Database, ends_in: str, is_live: bool
+) -> None:
+    ready_for_real_runs(db)
+    writer, owner = db.connect("writer"), db.connect("owner")
+    observe_run(writer, evidence_type="REAL_RUN", lease_token=acquire(writer))
+    moved = f"update dot.dot_iu_runtime_lease set expires_at = statement_timestamp() + interval '{ends_in}'"
+    assert at_once(owner, moved, "select is_live from dot.v_dot_lease") is is_live
+    assert at_once(owner, moved, "select end_state from dot.v_process_run") == ("open" if is_live else "stale")
+
+
+@pytest.mark.parametrize(("age", "is_too_old"), [("1 hour", False), ("1 hour 1 microsecond", True)])
+def test_a_verification_of_just_its_greatest_age_is_not_too_old(db: Database, age: str, is_too_old: bool) -> None:
+    ready_for_real_runs(db)
+    db.connect("cataloguer").execute(
+        "select dot.fn_process_candidate_define('shop.hourly', %s, %s, 'tester', p_max_age => '1 hour')",
+        (PRODUCER, VERIFIER),
+    )
+    writer = db.connect("writer")
+    token, said = acquire(writer, "shop.hourly"), {"process_candidate_code": "shop.hourly"}
+    run_id = observe_run(writer, evidence_type="REAL_RUN", lease_token=token, **said)["process_run_id"]
+    for role in ("producer", "verifier"):
+        observe_component(writer, run_id, role, lease_token=token, **said)
+    superuser = db.connect("superuser")
+    for table in ("process_run_observation", "process_component_observation"):
+        superuser.execute(f"alter table dot.{table} disable trigger {table}_append_only")
+    superuser.execute("update dot.process_run_observation set observed_at = observed_at - interval '2 hours'")
+    moved = """
+        update dot.process_component_observation set observed_at = statement_timestamp() - case component_role
+            when 'verifier' then interval '{}' else interval '90 minutes' end
+    """
+    caveats = "select caveats @> '{older_than_max_age}' from dot.v_process_run_verification_v3"
+    assert at_once(superuser, moved.format(age), caveats) is is_too_old
 
 
 def test_an_attestation_that_a_clock_ahead_of_time_wrote_blocks(db: Database) -> None:
