@@ -21,6 +21,14 @@ from support import (
     value,
 )
 
+# What is written here belongs to the second of two epochs. Its events follow.
+SECOND_EPOCH = (
+    "select dot.fn_outbox_epoch(true);"
+    " insert into dot.outbox_epoch (epoch, system_identifier, database_oid, began_at)"
+    " select 2, system_identifier, database_oid, began_at from dot.outbox_epoch;"
+    " insert into dot.event_outbox (epoch, xact_id, aggregatetype, aggregateid, type, payload)"
+)
+
 
 def told(db: Database) -> list[tuple[str, str]]:
     found = rows(db.session("reader"), "select finding, subject from dot.v_dot_state order by finding, subject")
@@ -95,6 +103,12 @@ def test_nothing_is_told_of_a_database_that_is_in_use(db: Database) -> None:
             " update dot.outbox_cursor set epoch = 1, xact_id = '99999999998'",
             [],  # it came with the database, and what is written here comes after it
         ),
+        (f"{SECOND_EPOCH} values (1, '99999999999', 'a', 'b', 'c', '{{}}'), (2, '1', 'a', 'b', 'c', '{{}}')", []),
+        (
+            f"{SECOND_EPOCH} values (1, '99999999999', 'a', 'b', 'c', '{{}}'), (2, '1', 'a', 'b', 'c', '{{}}'),"
+            " (2, '99999999998', 'a', 'b', 'c', '{}'), (2, '99999999997', 'a', 'b', 'c', '{}')",
+            [("event_ahead", "dot.event_outbox")],  # once, of the newest event
+        ),
     ],
 )
 def test_what_is_missing_or_ahead_is_told(db: Database, done: str, expected: list[tuple[str, str]]) -> None:
@@ -132,15 +146,19 @@ def test_a_sequence_behind_its_table_is_told(db: Database) -> None:
 def test_a_lease_that_is_lower_than_a_run_s_or_gone_is_told(db: Database) -> None:
     ready_for_real_runs(db)
     writer = db.connect("writer")
-    observe_run(writer, evidence_type="DRY_RUN", lease_token=acquire(writer))
-    observe_run(writer, evidence_type="REAL_RUN", lease_token=acquire(writer))
     superuser = db.connect("superuser")
-    superuser.execute("update dot.dot_iu_runtime_lease set token = 1")
-    assert told(db) == [("lease_behind", f"dot_exec:{PAIR}")]
+    acquire(writer)
+    for evidence_type in ("DRY_RUN", "DRY_RUN", "REAL_RUN"):
+        token = acquire(writer)
+        observe_run(writer, evidence_type=evidence_type, lease_token=token)
+        superuser.execute("update dot.dot_iu_runtime_lease set token = %s", (token - 1,))
+        assert told(db) == [("lease_behind", f"dot_exec:{PAIR}")]
+        superuser.execute("update dot.dot_iu_runtime_lease set token = %s", (token,))
+        assert told(db) == []
     superuser.execute("alter table dot.dot_iu_runtime_lease disable trigger dot_iu_runtime_lease_append_only")
     superuser.execute("delete from dot.dot_iu_runtime_lease")
     detail = value(db.connect("reader"), "select detail from dot.v_dot_state")
-    assert detail == "it stands at token none, and a run was under 2"
+    assert detail == "it stands at token none, and a run was under 4"
 
 
 def test_a_gate_that_was_opened_on_another_cluster_is_told_until_it_is_moved_here(db: Database) -> None:
