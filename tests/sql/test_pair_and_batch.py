@@ -449,6 +449,17 @@ def test_the_components_of_a_batch_go_on_with_the_run_that_their_header_was_stor
     ]
 
 
+def test_a_first_component_with_another_correlation_than_its_header_s_is_refused(
+    db: Database, writer: Connection
+) -> None:
+    before, new = uuid.uuid4(), uuid.uuid4()
+    observe_run(writer, process_run_id=before)
+    for lines in ([part_line(before, "producer")], [header_line(new), part_line(new, "producer")]):
+        lines[-1]["correlation_id"] = "corr-2"
+        refused_as = refusal("23514", "process_component_observation_correlation_id_header_check")
+        assert outcomes(batch(writer, lines)) == [*[CREATED] * (len(lines) - 1), refused_as]
+
+
 def test_of_lines_under_one_key_the_first_is_stored(db: Database, writer: Connection) -> None:
     for attempt in range(10):  # in both orders of their run ids
         runs = [uuid.uuid4() for _ in range(3)]
