@@ -317,6 +317,27 @@ def test_a_reader_sees_who_holds_a_switch_up(db: Database) -> None:
     assert rows(reader, "select * from dot.v_dot_gate_holder") == []
 
 
+def test_who_holds_a_switch_up_is_shown_by_backend_then_prepared_transaction_then_table(db: Database) -> None:
+    if not db.server.own:
+        pytest.skip("prepared transactions are there on a server of the tests' own")
+    locks = "begin; lock table dot.gate_latch, dot.dot_config in row exclusive mode"
+    sessions = [db.connect("owner"), db.connect("owner")]
+    for session in sessions:
+        session.execute(locks)
+    gids = [f"dot_test_{uuid.uuid4().hex}" for _ in range(2)]
+    superuser = db.connect("superuser")
+    for gid in gids:
+        superuser.execute(f"{locks}; select pg_current_xact_id(); prepare transaction '{gid}'")
+    shown = rows(db.connect("reader"), "select pid, prepared_gid, locked_table from dot.v_dot_gate_holder")
+    tables = sorted(
+        ("dot.dot_config", "dot.gate_latch"), key=lambda name: value(superuser, "select %s::regclass::oid", name)
+    )
+    assert [tuple(one.values()) for one in shown] == [
+        *((pid, None, table) for pid in sorted(one.info.backend_pid for one in sessions) for table in tables),
+        *((None, gid, table) for gid in sorted(gids) for table in tables),
+    ]
+
+
 def test_no_number_of_an_audit_row_or_attestation_comes_from_a_sequence(db: Database) -> None:
     """A subscriber that takes over has the rows and not the sequences: the switch must work at its first call."""
     behind = rows(
