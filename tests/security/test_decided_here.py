@@ -350,6 +350,20 @@ def test_no_number_of_an_audit_row_or_attestation_comes_from_a_sequence(db: Data
     assert behind == []
 
 
+def test_audit_rows_and_attestations_are_numbered_from_one_without_a_gap(db: Database) -> None:
+    ready_for_real_runs(db)
+    attest(db)
+    for _ in range(2):
+        db.session("gatekeeper").execute("select dot.fn_dot_mechanism_attest('scheduler', false, 'me', 'none found')")
+    for table, number, stored in (
+        ("dot_config_audit", "audit_id", 3),
+        ("preflight_attestation", "attestation_id", 2),
+        ("dot_mechanism_attestation", "attestation_id", 2),
+    ):
+        found = rows(db.session("owner"), f"select {number} as number from dot.{table} order by 1")
+        assert [one["number"] for one in found] == list(range(1, stored + 1)), table
+
+
 @pytest.mark.parametrize("call", ["a switch", "an event type", "an attestation", "a mechanism"])
 def test_a_decision_from_an_old_snapshot_is_to_be_retried(db: Database, call: str) -> None:
     ready_for_real_runs(db)
