@@ -107,6 +107,7 @@ def test_an_id_outlives_every_edit_but_one_of_its_own_text() -> None:
     mutant = Mutant("fn_x", "guard deleted", "p_a is null", "create ...")
     assert mutant.id == replace(mutant, sql="create ... and something else").id
     others = [replace(mutant, object="fn_y"), replace(mutant, change="p_b is null"), replace(mutant, twin=1)]
+    others.append(replace(mutant, place="if p_a is null then return"))
     assert mutant.id not in {other.id for other in others}
 
 

@@ -2,7 +2,8 @@
 
 Nothing here names a function, a view or a line. Bodies are taken from the files of ``sql/`` and changed in their parse tree;
 tables, constraints, triggers, grants and the attributes of functions come from the catalog of an upgraded database. So what is
-new is covered by itself. A mutant is known by its object, its operator and the text that it changes, not by a position.
+new is covered by itself. A mutant is known by its object, its operator and the text that it changes, and where several of an object
+read the same by the text around it, not by a position: what is said of one is never taken for another.
 """
 
 from __future__ import annotations
@@ -50,29 +51,39 @@ class Mutant:
     operator: str
     change: str
     sql: str
+    place: str = ""
+    """The text around it, where several of the object read the same."""
     twin: int = 0
-    """Which one it is of several in the object that read the same."""
+    """Which one it is of several in this place."""
 
     @property
     def id(self) -> str:
-        """Stable for as long as the changed text itself is not edited."""
-        text = "|".join((self.object, self.operator, self.change, str(self.twin)))
+        """Stable for as long as neither the changed text nor, where that stands in several places, the text around it is edited."""
+        text = "|".join((self.object, self.operator, self.change, f"{self.place}{self.twin}"))
         return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
 def find(url: str) -> list[Mutant]:
     """All mutants of this checkout, given the connection string of a database that it has been installed in."""
-    found: list[tuple[str, str, str, str]] = []
+    found: list[tuple[str, str, str, str, str]] = []  # the last is the SQL of the object unchanged
     for path in sorted((ROOT / "sql").glob("[fv]*/**/*.sql")):
         found += [(path.stem, *changed) for changed in _of_file(path)]
     with psycopg.connect(url) as connection:
-        found += _of_catalog(connection)
+        found += [(*changed, "") for changed in _of_catalog(connection)]
+    alike = Counter(item[:3] for item in found)
     seen: Counter[tuple[str, ...]] = Counter()
     mutants = []
-    for item in found:
-        mutants.append(Mutant(*item, twin=seen[item[:3]]))
-        seen[item[:3]] += 1
+    for name, operator, change, changed, original in found:
+        place = _place(original, changed) if alike[name, operator, change] > 1 else ""
+        mutants.append(Mutant(name, operator, change, changed, place, seen[name, operator, change, place]))
+        seen[name, operator, change, place] += 1
     return mutants
+
+
+def _place(original: str, changed: str) -> str:
+    """What stands around the first difference."""
+    at = next((at for at, (one, other) in enumerate(zip(original, changed, strict=False)) if one != other), 0)
+    return " ".join(original[max(at - 80, 0) : at + 80].split())
 
 
 def unchanged() -> list[str]:
@@ -284,14 +295,17 @@ def _query_edits(node: Any) -> Iterator[Edit]:
 # -- Files: views, and functions of SQL and PL/pgSQL -----------------------------------------------------------------------
 
 
-def _of_file(path: Path) -> Iterator[Changed]:
+def _of_file(path: Path) -> Iterator[tuple[str, str, str, str]]:
+    """Each change, and after it the text that it is made in."""
     source = path.read_text(encoding="utf-8")
     create, body = _definition(source)
     if body is None:
-        yield from _changes(create, lambda: _text(create))
+        original = _text(create)
+        yield from ((*changed, original) for changed in _changes(create, lambda: _text(create)))
     else:
+        original = _statement(source, body, body)
         for operator, change, changed in _of_body(source, body):
-            yield operator, change, _statement(source, body, changed)
+            yield operator, change, _statement(source, body, changed), original
 
 
 def _definition(source: str) -> tuple[Any, str | None]:
