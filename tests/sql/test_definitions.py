@@ -415,6 +415,22 @@ def test_what_changes_while_a_real_run_waits_for_the_latch_is_seen(db: Database,
     assert value(owner, "select count(*) from dot.process_run_observation") == 0
 
 
+def test_a_dot_that_leaves_the_catalogue_while_a_part_of_a_real_run_waits_for_the_latch_is_seen(db: Database) -> None:
+    ready_for_real_runs(db)
+    writer, owner = db.connect("writer"), db.connect("owner")
+    token = acquire(writer)
+    run_id = observe_run(writer, evidence_type="REAL_RUN", lease_token=token)["process_run_id"]
+    owner.execute("begin")
+    owner.execute("lock table dot.gate_latch in exclusive mode")
+    with ThreadPoolExecutor(1) as pool:
+        part = waiting(writer, partial(observe_component, writer, run_id, "producer", lease_token=token), pool, db)
+        db.connect("owner").execute("delete from dot.dot_tools where code = %s", (PRODUCER,))
+        owner.execute("commit")
+        with refused("40001"):
+            part.result()
+    assert value(owner, "select count(*) from dot.process_component_observation") == 0
+
+
 def test_a_superseded_candidate_takes_simulations_and_no_dry_or_real_run(db: Database) -> None:
     ready_for_real_runs(db)
     writer = db.connect("writer")

@@ -34,6 +34,7 @@ BY_VERSION = (
     "tests/races",  # locks and snapshots
     "tests/sql/test_append_only.py",  # triggers and privileges
     "tests/sql/test_arguments.py",  # the types of each function's arguments
+    "tests/sql/test_definitions.py",  # memberships of roles
     "tests/sql/test_gates.py",  # locks
     "tests/sql/test_leases.py",  # locks
     "tests/sql/test_outbox.py",  # snapshots
