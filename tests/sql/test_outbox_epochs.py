@@ -284,3 +284,24 @@ def test_no_caller_s_setting_moves_the_epoch(db: Database, writer: Connection) -
     for _ in range(3):
         observe_run(writer)
     assert epochs(db) == [{"epoch": 1, "is_here": True}]
+
+
+def test_what_waits_comes_after_the_cursor_by_epoch_transaction_and_number(db: Database) -> None:
+    owner, superuser, reader = db.connect("owner"), db.connect("superuser"), db.connect("reader")
+    places = ((1, 20), (1, 10), (1, 20), (2, 7), (2, 5), (2, 5))
+    for minute, (epoch, transaction) in enumerate(places):
+        owner.execute(
+            "insert into dot.event_outbox (epoch, xact_id, created_at, aggregatetype, aggregateid, type, payload)"
+            " values (%s, %s::text::xid8, now() - interval '1 hour' + %s * interval '1 minute', 'a', 'b', 'c', '{}')",
+            (epoch, transaction, minute),
+        )
+    stored = rows(owner, "select id, created_at from dot.event_outbox order by id")
+    superuser.execute(
+        "update dot.outbox_cursor set epoch = 1, xact_id = '20', outbox_id = (select min(id) from dot.event_outbox)"
+    )
+    waiting_now = rows(reader, "select epoch, xact_id::text, id from dot.v_dot_outbox_waiting")
+    assert [tuple(one.values()) for one in waiting_now] == [
+        (places[at][0], str(places[at][1]), stored[at]["id"]) for at in (2, 4, 5, 3)
+    ]
+    shown = row(reader, "select depth, oldest_at from dot.v_dot_outbox")
+    assert shown == {"depth": 4, "oldest_at": stored[2]["created_at"]}
