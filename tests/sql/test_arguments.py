@@ -157,6 +157,7 @@ def test_each_argument_may_be_as_long_as_is_legal_and_no_byte_longer(db: Databas
         ("writer", "fn_dot_iu_runtime_lease_acquire", (key, code, 3600)),
         ("writer", "fn_dot_iu_runtime_lease_renew", (key, code, 1, 3600)),
         ("writer", "fn_dot_iu_runtime_lease_release", (key, code, 1)),
+        ("gatekeeper", "fn_dot_iu_runtime_lease_end", (key, code, prose)),
         ("writer", "fn_dot_iu_command_log", (code, "plan", "started", code)),
         ("relay", "fn_dot_outbox_poll", (10_000,)),
         ("relay", "fn_dot_outbox_prune", (10_000,)),

@@ -20,6 +20,7 @@ from support import (
     define_pair,
     ledger_counts,
     observe_component,
+    ready_for_real_runs,
     refused,
     row,
     rows,
@@ -110,3 +111,23 @@ def test_an_argument_that_is_missing_or_illegal_is_named_before_anything_is_aske
     with refused("23514", "process_run_observation_evidence_type_check"):
         begin(writer, evidence_type="real_run")
     assert ledger_counts(db) == before
+
+
+def test_beginning_a_simulation_holds_no_switch_up(db: Database) -> None:
+    define_pair(db)
+    attest(db)
+    writer = db.connect("writer")
+    with writer.transaction():
+        assert begin(writer)["created"]
+        set_gates(db, "true")
+
+
+def test_a_run_whose_lease_is_held_is_refused_without_a_wait_for_the_latch(db: Database) -> None:
+    ready_for_real_runs(db)
+    acquire(db.connect("operator"), holder="another")
+    owner, writer = db.connect("owner"), db.connect("writer")
+    writer.execute("set lock_timeout = '100ms'")
+    with owner.transaction():
+        owner.execute("lock table dot.gate_latch in exclusive mode")
+        with refused("23514", "lease_held"):
+            begin(writer, evidence_type="REAL_RUN")

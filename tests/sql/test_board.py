@@ -87,6 +87,18 @@ def test_a_verdict_without_a_caveat_has_nothing_to_explain(db: Database) -> None
     observe_component(verifier, run_id, "verifier", lease_token=acquire(verifier), input_ref="s3://out")
     board = row(db.session("reader"), "select independently_verified, explanations from dot.v_process_board")
     assert board == {"independently_verified": True, "explanations": {}}
+    assert row(db.session("reader"), "select independently_verified, explanations from dot.v_process_run_why") == board
+
+
+def test_why_of_a_run_is_not_that_of_another_candidate_s_run_with_its_id(db: Database) -> None:
+    ready_for_real_runs(db)
+    define_pair(db, "shop.other")
+    run_id = real_run(db, PAIR, "producer", "verifier")
+    writer, said = db.session("writer"), {"process_candidate_code": "shop.other"}
+    token = acquire(writer, "shop.other")
+    observe_run(writer, process_run_id=run_id, evidence_type="REAL_RUN", lease_token=token, **said)
+    why = rows(db.session("reader"), "select process_candidate_code, verified from dot.v_process_run_why order by 1")
+    assert [tuple(one.values()) for one in why] == [(PAIR, True), ("shop.other", False)]
 
 
 @IN_BOTH_STATES

@@ -62,7 +62,8 @@ def test_a_definition_asks_for_nothing_by_default(db: Database) -> None:
 
 
 def test_a_definition_is_stored_as_it_was_asked_for_and_never_changed(db: Database, subtests: pytest.Subtests) -> None:
-    define(db, "shop.before")
+    for code in ("shop.before", "shop.other"):
+        define(db, code)
     asked: dict[str, object] = {
         "producer_role": db.login("writer"),
         "verifier_role": "dot_writer",
@@ -81,8 +82,11 @@ def test_a_definition_is_stored_as_it_was_asked_for_and_never_changed(db: Databa
         "supersedes": None,
     }
     before = ledger_counts(db)
-    for name, other in changed.items():
-        with subtests.test(changed=name), refused("23505", "process_candidate_pair_conflict", f"fields: {name}."):
+    for name, other in (*changed.items(), ("verifier_role", None), ("max_age", None), ("supersedes", "shop.other")):
+        with (
+            subtests.test(changed=name, to=other),
+            refused("23505", "process_candidate_pair_conflict", f"fields: {name}."),
+        ):
             define(db, PAIR, **{**asked, name: other})
     with refused("23505", "process_candidate_pair_conflict", f"Differing fields: {', '.join(changed)}."):
         define(db, PAIR, **changed)
@@ -100,6 +104,7 @@ def test_what_a_definition_may_not_ask_for_is_refused_by_name(db: Database, subt
         ("23502", "pins_output_not_null", {"pins_output": None}),
         ("23514", "max_age_check", {"max_age": timedelta(0)}),
         ("23514", "max_age_check", {"max_age": timedelta(seconds=-1)}),
+        ("23514", "max_age_check", {"max_age": timedelta(days=36_000, microseconds=1)}),
         ("23503", "supersedes_fkey", {"supersedes": "no.such.candidate"}),
         ("23503", "supersedes_fkey", {"supersedes": PAIR}),
         ("23514", "supersedes_check", {"supersedes": "not legal"}),
@@ -110,6 +115,11 @@ def test_what_a_definition_may_not_ask_for_is_refused_by_name(db: Database, subt
         with subtests.test(**illegal), refused(sqlstate, f"process_candidate_{name}"):
             define(db, PAIR, **illegal)
     assert ledger_counts(db) == before
+
+
+@pytest.mark.parametrize("max_age", ["1 microsecond", "100 years"])
+def test_a_verification_may_be_asked_to_be_as_young_or_as_old_as_this(db: Database, max_age: str) -> None:
+    assert define(db, PAIR, max_age=max_age)
 
 
 # Every way in by which a part is recorded, as a login that may record the other part alone.
@@ -191,6 +201,14 @@ def test_a_part_is_recorded_by_a_member_of_its_role_and_by_no_other_login(db: Da
         _pair(own, run_id, verifier_status=None)
     else:
         record(own, run_id)
+
+
+@pytest.mark.parametrize("part", ["producer", "verifier"])
+def test_a_pair_is_refused_where_one_of_its_parts_is_of_a_role(db: Database, part: str) -> None:
+    define(db, PAIR, **{f"{part}_role": db.login("operator")})
+    with refused("23514", f"process_candidate_{part}_role_check"):
+        _pair(db.connect("writer"), uuid.uuid4())
+    _pair(db.connect("operator"), uuid.uuid4())
 
 
 def test_a_lease_is_for_a_login_that_may_record_a_part(db: Database) -> None:

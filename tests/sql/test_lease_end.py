@@ -25,6 +25,7 @@ from support import (
     row,
     rows,
     value,
+    wait_until,
     waiting,
 )
 
@@ -154,6 +155,31 @@ def test_an_end_waits_for_the_observation_in_flight_and_comes_after_it(db: Datab
         assert ending.result() is True
     with refused("23514", "lease_live_check"):
         observe_run(writer, evidence_type="REAL_RUN", lease_token=token)
+
+
+def test_a_lease_that_runs_out_while_its_end_waits_is_over_and_nothing_is_audited(db: Database) -> None:
+    ready_for_real_runs(db)
+    writer, gatekeeper, owner = db.session("writer"), db.connect("gatekeeper"), db.session("owner")
+    acquire(writer, seconds=1)
+    with ThreadPoolExecutor(1) as pool:
+        with owner.transaction():
+            owner.execute("select from dot.dot_iu_runtime_lease for update")
+            ending = waiting(gatekeeper, lambda: end(gatekeeper), pool, db)
+            wait_until(lambda: value(db.session("reader"), "select not is_live from dot.v_dot_lease"))
+        assert ending.result() is False
+    assert rows(gatekeeper, ENDED) == []
+
+
+def test_an_end_waits_for_a_decision_in_flight(db: Database) -> None:
+    """Both take the next number of the audit."""
+    define_pair(db)
+    acquire(db.session("writer"))
+    deciding, gatekeeper = db.connect("gatekeeper"), db.session("gatekeeper")
+    with ThreadPoolExecutor(1) as pool:
+        with deciding.transaction():
+            deciding.execute("select dot.fn_event_type_set('process.run.failed', true, 'tester', 'for a test')")
+            ending = waiting(gatekeeper, lambda: end(gatekeeper), pool, db)
+        assert ending.result() is True
 
 
 def test_an_end_does_not_wait_for_ever(db: Database) -> None:

@@ -43,6 +43,7 @@ from support import (
 )
 
 OTHER = "shop.invoices"
+RESERVED = Jsonb({"skipped": True})
 PAYLOAD: dict[str, object] = {"input_ref": "s3://in", "output_ref": "s3://out", "error_ref": "s3://err"}
 
 
@@ -119,6 +120,7 @@ def test_a_pair_is_the_three_calls_in_one(db: Database, writer: Connection, subt
             "parent_run_id": uuid.uuid4(),
             "input_ref": "s3://in",
             "evidence_ref": Jsonb({"of": "the header"}),
+            "occurred_at": datetime(2026, 1, 1, tzinfo=UTC),
         }
         parts = {role: status for role, status in (("producer", producer), ("verifier", verifier)) if status}
         said = {
@@ -126,6 +128,7 @@ def test_a_pair_is_the_three_calls_in_one(db: Database, writer: Connection, subt
                 "output_ref": f"s3://{role}/out",
                 "error_ref": f"s3://{role}/err",
                 "evidence_ref": Jsonb({"of": role}),
+                "occurred_at": datetime(2026, 1, {"producer": 2, "verifier": 3}[role], tzinfo=UTC),
             }
             for role in parts
         }
@@ -171,6 +174,9 @@ def test_a_pair_is_stored_whole_or_not_at_all(db: Database, writer: Connection, 
         ("23514", "process_component_observation_status_check", {"verifier_status": "blocked"}),
         ("23514", "process_component_observation_component_role_dot_check", {"verifier_dot_code": PRODUCER}),
         ("23514", "process_component_observation_evidence_ref_check", {"verifier_evidence_ref": Jsonb([])}),
+        ("23514", "process_run_observation_evidence_ref_reserved_check", {"evidence_ref": RESERVED}),
+        ("23514", "process_component_observation_evidence_ref_reserved_check", {"producer_evidence_ref": RESERVED}),
+        ("23514", "process_component_observation_evidence_ref_reserved_check", {"verifier_evidence_ref": RESERVED}),
         ("23514", "process_run_observation_producer_check", {"producer_dot_code": VERIFIER}),
         ("23514", "process_run_observation_occurred_at_check", {"occurred_at": "infinity"}),
         ("23514", "process_component_observation_occurred_at_check", {"producer_occurred_at": "infinity"}),
@@ -195,17 +201,57 @@ def test_a_real_pair_needs_gates_and_lease_and_is_verified(db: Database) -> None
     assert (found["verified"], found["last_verified_run_id"]) == (True, told["process_run_id"])
 
 
-@pytest.mark.parametrize("told", ["occurred_at", "producer_occurred_at", "verifier_occurred_at"])
-def test_a_new_pair_is_stored_together_whatever_times_its_source_tells(
-    db: Database, writer: Connection, told: str
+@pytest.mark.parametrize(
+    "said",
+    [
+        *(
+            {name: datetime(2026, 1, 1, tzinfo=UTC)}
+            for name in ("occurred_at", "producer_occurred_at", "verifier_occurred_at")
+        ),
+        {"producer_status": "failed"},
+        {"verifier_status": "failed"},
+    ],
+)
+def test_a_new_pair_is_stored_together_whatever_its_source_tells(
+    db: Database, writer: Connection, said: dict[str, object]
 ) -> None:
     """Stored together it is a subtransaction, whose number is not that of the transaction."""
     superuser = db.connect("superuser")
+    pair(superuser, idempotency_key="another-key")
+    pair(superuser, idempotency_key="key", process_candidate_code=OTHER)
     superuser.execute("begin")
-    assert pair(superuser, idempotency_key="key", **{told: datetime(2026, 1, 1, tzinfo=UTC)})["created"]
+    assert pair(superuser, idempotency_key="key", **said)["created"]
     own = "select count(*) from dot.process_component_observation where xmin = pg_current_xact_id()::xid"
     assert value(superuser, own) == 0
     superuser.execute("rollback")
+
+
+def test_each_row_of_a_pair_tells_of_itself_where_its_event_is_wanted(db: Database, writer: Connection) -> None:
+    """As its call alone would. The first event begins the epoch."""
+    gatekeeper, relay = db.session("gatekeeper"), db.session("relay")
+    for event in ("process.run.started", "process.component.step_completed", "process.component.failed"):
+        gatekeeper.execute("select dot.fn_event_type_set(%s, true, 'tester', 'for a test')", (event,))
+    pair(writer, idempotency_key="key", verifier_status="failed")
+    together = poll_until(relay, 3)
+    assert value(db.session("owner"), "select max(epoch) from dot.outbox_epoch") == together[0]["epoch"]
+    run_id = observe_run(writer, process_candidate_code=OTHER, idempotency_key="key")["process_run_id"]
+    for role, status in (("producer", "completed"), ("verifier", "failed")):
+        said = {"process_candidate_code": OTHER, "idempotency_key": f"key:{role}:{status}", "status": status}
+        observe_component(writer, run_id, role, **said)
+    alone = poll_until(relay, 6)[3:]
+    own = ("process_candidate_code", "process_run_id", "component_id")
+    for one, other in zip(together, alone, strict=True):
+        assert one["type"] == other["type"]
+        assert {name: one["payload"][name] for name in one["payload"] if name not in own} == {
+            name: other["payload"][name] for name in other["payload"] if name not in own
+        }
+
+
+def test_a_pair_of_a_dot_that_left_the_catalogue_is_refused(db: Database, writer: Connection) -> None:
+    for dot, table in ((VERIFIER, "process_component_observation"), (PRODUCER, "process_run_observation")):
+        db.session("owner").execute("delete from dot.dot_tools where code = %s", (dot,))
+        with refused("23503", f"{table}_dot_code_fkey"):
+            pair(writer)
 
 
 # --- The batch ---
@@ -447,6 +493,17 @@ def test_the_components_of_a_batch_go_on_with_the_run_that_their_header_was_stor
         REPLAYED,
         *[refusal("23503", "process_component_observation_process_run_id_fkey")] * 3,
     ]
+
+
+@pytest.mark.parametrize(
+    "said", [{"evidence_type": "SIMULATED_DRY_RUN"}, {"dry_run": True}, {"parent_run_id": uuid.uuid4()}]
+)
+def test_a_component_s_line_says_nothing_that_is_its_header_s(
+    db: Database, writer: Connection, said: dict[str, object]
+) -> None:
+    run_id = uuid.uuid4()
+    told = batch(writer, [header_line(run_id), part_line(run_id, "producer", **said)])
+    assert outcomes(told) == [CREATED, refusal("23514", "process_observe_batch_component_check")]
 
 
 def test_a_first_component_with_another_correlation_than_its_header_s_is_refused(
@@ -751,6 +808,7 @@ def test_the_events_of_a_batch_tell_of_each_run_in_the_order_in_which_it_went(
         lines.append(header_line(run_id, idempotency_key=key, status=status, **said))
     assert outcomes(batch(writer, lines)) == [CREATED] * len(lines)
     told = poll_until(db.session("relay"), len(lines))
+    assert value(db.session("owner"), "select max(epoch) from dot.outbox_epoch") == told[0]["epoch"]
     headers = [one for one in told if one["type"].startswith("process.run.")]
     components = [one for one in told if one not in headers]
     runs = [run_id for _, run_id in ran]
