@@ -10,7 +10,6 @@ IMMUTABLE = (
     "fn_component_stage",
     "fn_component_status_stored",
     "fn_database_here",
-    "fn_database_identity",
     "fn_event_type",
     "fn_evidence_stored",
     "fn_gate_keys",
