@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from support import (
+    PAIR,
     Connection,
     Database,
     acquire,
@@ -236,6 +237,28 @@ def test_a_pair_is_two_dots_and_an_attestation_ends_after_it_began(owner: Connec
     with refused("23514", "preflight_attestation_expires_at_check"):
         store(owner, "preflight_attestation", attested_at=instant, expires_at=instant)
     store(owner, "preflight_attestation", attested_at=instant, expires_at="2026-01-01T00:00:01Z")
+
+
+def test_a_verification_is_asked_to_be_as_young_as_a_microsecond_or_as_old_as_a_century(owner: Connection) -> None:
+    for code, legal in (("youngest", "1 microsecond"), ("oldest", "100 years")):
+        store(owner, "process_candidate", code=code, chain=code, max_age=legal)
+    for illegal in ("0", "100 years 1 microsecond"):
+        with refused("23514", "process_candidate_max_age_check"):
+            store(owner, "process_candidate", code="another", chain="another", max_age=illegal)
+
+
+def test_the_first_of_a_chain_gives_it_its_name_and_each_has_a_place_of_its_own(owner: Connection) -> None:
+    first = {"code": "first", "chain": "first", "chain_position": 1}
+    second = {"code": "second", "chain": "first", "chain_position": 2, "supersedes": "first"}
+    for illegal in ({**first, "chain": "another"}, {**first, "chain_position": 2}, {**second, "supersedes": None}):
+        with refused("23514", "process_candidate_chain_check"):
+            store(owner, "process_candidate", **illegal)
+    store(owner, "process_candidate", **first)
+    with refused("23514", "process_candidate_chain_check"):
+        store(owner, "process_candidate", **{**second, "chain": "second", "chain_position": 1})
+    store(owner, "process_candidate", **second)
+    with refused("23505", "process_candidate_chain_key"):
+        store(owner, "process_candidate", code="second", chain=PAIR, supersedes=PAIR)
 
 
 def test_a_lease_token_is_positive(owner: Connection) -> None:
