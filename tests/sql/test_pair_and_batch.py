@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -43,7 +43,6 @@ from support import (
 )
 
 OTHER = "shop.invoices"
-RESERVED = Jsonb({"skipped": True})
 PAYLOAD: dict[str, object] = {"input_ref": "s3://in", "output_ref": "s3://out", "error_ref": "s3://err"}
 
 
@@ -170,14 +169,19 @@ def test_a_pair_is_stored_whole_or_not_at_all(db: Database, writer: Connection, 
     observe_run(writer, process_run_id=(taken := uuid.uuid4()), idempotency_key="taken")
     observe_component(writer, taken, "verifier", idempotency_key="new:verifier:completed")
     before = ledger_counts(db)
-    wrong: tuple[tuple[str, str, dict[str, object]], ...] = (
+    wrong: tuple[tuple[str, str, Mapping[str, object]], ...] = (
         ("23514", "process_component_observation_status_check", {"verifier_status": "blocked"}),
         ("23514", "process_component_observation_component_role_dot_check", {"verifier_dot_code": PRODUCER}),
         ("23514", "process_component_observation_evidence_ref_check", {"verifier_evidence_ref": Jsonb([])}),
-        ("23514", "process_run_observation_evidence_ref_reserved_check", {"evidence_ref": RESERVED}),
-        ("23514", "process_component_observation_evidence_ref_reserved_check", {"producer_evidence_ref": RESERVED}),
-        ("23514", "process_component_observation_evidence_ref_reserved_check", {"verifier_evidence_ref": RESERVED}),
-        ("23514", "process_run_observation_producer_check", {"producer_dot_code": VERIFIER}),
+        *(
+            ("23514", f"{table}_evidence_ref_{problem}_check", {name: Jsonb({key: True})})
+            for table, name in (
+                ("process_run_observation", "evidence_ref"),
+                ("process_component_observation", "producer_evidence_ref"),
+                ("process_component_observation", "verifier_evidence_ref"),
+            )
+            for problem, key in (("reserved", "skipped"), ("reserved", "wrapper_phase"), ("attempt", "attempt"))
+        ),
         ("23514", "process_run_observation_occurred_at_check", {"occurred_at": "infinity"}),
         ("23514", "process_component_observation_occurred_at_check", {"producer_occurred_at": "infinity"}),
         ("23514", "process_component_observation_occurred_at_check", {"verifier_occurred_at": "infinity"}),
