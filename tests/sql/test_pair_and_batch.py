@@ -186,6 +186,7 @@ def test_a_pair_is_stored_whole_or_not_at_all(db: Database, writer: Connection, 
         ("23514", "process_component_observation_occurred_at_check", {"producer_occurred_at": "infinity"}),
         ("23514", "process_component_observation_occurred_at_check", {"verifier_occurred_at": "infinity"}),
         ("23505", "idempotency_payload_mismatch", {"idempotency_key": "new"}),
+        ("23514", "lease_live_check", {"lease_token": 7}),
         ("23514", "gate_operator_runtime_enabled_check", {"evidence_type": "REAL_RUN"}),
     )
     for sqlstate, constraint, replaced in wrong:
