@@ -168,6 +168,7 @@ def test_a_pair_is_the_three_calls_in_one(db: Database, writer: Connection, subt
 def test_a_pair_is_stored_whole_or_not_at_all(db: Database, writer: Connection, subtests: pytest.Subtests) -> None:
     observe_run(writer, process_run_id=(taken := uuid.uuid4()), idempotency_key="taken")
     observe_component(writer, taken, "verifier", idempotency_key="new:verifier:completed")
+    db.session("cataloguer").execute("select dot.fn_dot_tool_register('dot.stranger')")
     before = ledger_counts(db)
     wrong: tuple[tuple[str, str, Mapping[str, object]], ...] = (
         ("23514", "process_component_observation_status_check", {"verifier_status": "blocked"}),
@@ -257,6 +258,7 @@ def test_a_pair_of_a_dot_that_left_the_catalogue_is_refused(db: Database, writer
         db.session("owner").execute("delete from dot.dot_tools where code = %s", (dot,))
         with refused("23503", f"{table}_dot_code_fkey"):
             pair(writer)
+        db.session("cataloguer").execute("select dot.fn_dot_tool_register(%s)", (dot,))
 
 
 # --- The batch ---
