@@ -253,6 +253,16 @@ def test_each_row_of_a_pair_tells_of_itself_where_its_event_is_wanted(db: Databa
         }
 
 
+def test_the_events_of_a_pair_are_not_of_another_candidate_s_run_with_its_id(db: Database, writer: Connection) -> None:
+    for event in ("process.run.started", "process.component.step_completed"):
+        db.session("gatekeeper").execute("select dot.fn_event_type_set(%s, true, 'tester', 'for a test')", (event,))
+    run_id = uuid.uuid4()
+    for candidate in (OTHER, PAIR):
+        pair(writer, process_candidate_code=candidate, process_run_id=run_id)
+    told = poll_until(db.session("relay"), 6)
+    assert [one["payload"]["process_candidate_code"] for one in told] == [OTHER] * 3 + [PAIR] * 3
+
+
 def test_a_pair_of_a_dot_that_left_the_catalogue_is_refused(db: Database, writer: Connection) -> None:
     for dot, table in ((VERIFIER, "process_component_observation"), (PRODUCER, "process_run_observation")):
         db.session("owner").execute("delete from dot.dot_tools where code = %s", (dot,))
