@@ -40,8 +40,8 @@ REFUSALS_IN_JSON: Final = 1000
 """Refused lines in the JSON summary. Standard error has all of them, and a file can have millions."""
 LINES_OF_A_KIND: Final = 20
 UNWELL_LINES: Final = 5
-UNWELL_WIDTH: Final = 160
-"""Characters of a line about a node: two lines of a terminal of 80."""
+WIDTH: Final = 80
+"""Characters of a line of a terminal."""
 """Lines of one kind below the figures of an import. The JSON summary has all."""
 
 app = typer.Typer()
@@ -171,16 +171,16 @@ def _remarks(summary: ImportSummary) -> Iterator[str]:
 
 
 def _unwell(node: Unwell) -> str:
-    """One line, as long as two of a terminal: what failed first, of which node, when, and what dbt says."""
+    """Two lines of a terminal: what failed, of which node; when, and what dbt says of it."""
     failures = f" ({node.failures})" if node.failures else ""
     of = f" of {short_name(node.producer)}" if node.producer else ""
-    time = (
-        f", {node.finished_at[:19].replace('T', ' ')} UTC"
-        if node.finished_at and node.finished_at.endswith("Z")
-        else ""
+    is_utc = node.finished_at is not None and node.finished_at.endswith("Z")
+    time = f"{(node.finished_at or '')[:19].replace('T', ' ')} UTC: " if is_utc else ""
+    lines = (
+        f"{node.outcome}{failures}: {short_name(node.unique_id)}{of}",
+        f"  {time}{node.message or 'dbt says nothing'}",
     )
-    line = f"{node.outcome}{failures}: {short_name(node.unique_id)}{of}{time}: {node.message or 'dbt says nothing'}"
-    return line if len(line) <= UNWELL_WIDTH else f"{line[: UNWELL_WIDTH - 1]}…"
+    return "\n".join(line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…" for line in lines)
 
 
 def _first(lines: Iterator[str], number: int = LINES_OF_A_KIND) -> Iterator[str]:
