@@ -124,11 +124,15 @@ PREPARED = pytest.StashKey[Prepared]()
 
 
 @contextmanager
-def prepared(url: str, *, own: bool, superuser: bool | None = None, prefix: str | None = None) -> Iterator[Prepared]:
+def prepared(
+    url: str, *, own: bool, superuser: bool | None = None, installs: bool = True, prefix: str | None = None
+) -> Iterator[Prepared]:
     """Prepares a server for the length of the block.
 
     Args:
         own: see ``Prepared``; so is ``superuser``, which is as ``own`` by default.
+        installs: whether the wrapper will be installed there. A deploy refuses members of dot_owner but the login itself, which must
+            then be able to set it; else a role between the two will do, with which the right goes again.
         prefix: how each name begins; a random one by default.
 
     Raises:
@@ -139,9 +143,9 @@ def prepared(url: str, *, own: bool, superuser: bool | None = None, prefix: str 
     logins = {who: (f"{prefix}_{who}", f"{secrets.token_urlsafe()} @:/?#%'\\") for who in LOGINS}
     server = Prepared(url, own, own if superuser is None else superuser, prefix, logins)
     with _connected(url, "DATABASE_URL") as admin:
-        had_roles = _demand_rights(admin)
+        had_roles = _demand_rights(admin, installs)
     try:
-        _make_logins(server)
+        _make_logins(server, installs)
         yield server
     finally:
         _remove(server, with_roles=not had_roles)
@@ -176,7 +180,7 @@ def _grant_of_owner(admin: Admin, login: str) -> str:
     return f"grant dot_owner to {login}" + (" with inherit false, set true" if _is_16(admin) else "")
 
 
-def _demand_rights(admin: Admin) -> bool:
+def _demand_rights(admin: Admin, installs: bool) -> bool:
     """Whether the wrapper's roles are on the server already; stops the run where the login cannot do what tests need."""
     found = admin.execute(
         "select quote_ident(rolname), rolsuper or (rolcreatedb and rolcreaterole),"
@@ -197,7 +201,7 @@ def _demand_rights(admin: Admin) -> bool:
             f"of the wrapper's roles some are here already and {', '.join(missing)} not: a DBA runs sql/roles.sql"
         )
     may_not, grants = [], []
-    if not (_may_act_as_owner(admin) or _may_grant(admin, "dot_owner")):
+    if not (_may_act_as_owner(admin) or (_may_grant(admin, "dot_owner") and not installs)):
         may_not.append("set dot_owner")
         grants.append(_grant_of_owner(admin, login))
     ungrantable = [f"dot_{role}" for role in ROLES if not _may_grant(admin, f"dot_{role}")]
@@ -212,12 +216,16 @@ def _demand_rights(admin: Admin) -> bool:
     return True
 
 
-def _make_logins(server: Prepared) -> None:
+def _make_logins(server: Prepared, installs: bool) -> None:
     """The wrapper's roles where they are missing, and the test logins."""
     with server.database() as url:
         with psycopg.connect(url, autocommit=True) as admin:
             admin.execute((ROOT / "sql" / "roles.sql").read_bytes())
-            if not _may_act_as_owner(admin):  # by a role between them, so that nothing of it stays when that is dropped
+            if not _may_act_as_owner(admin) and installs:  # the role was made just now
+                admin.execute(_grant_of_owner(admin, "current_user"))
+            elif not _may_act_as_owner(
+                admin
+            ):  # by a role between them, so that nothing of it stays when that is dropped
                 between = server.between.as_string(admin)
                 admin.execute(
                     f"create role {between}; {_grant_of_owner(admin, between)}; grant {between} to current_user"

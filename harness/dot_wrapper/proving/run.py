@@ -248,7 +248,9 @@ def _prepared(url: str) -> Iterator[Prepared]:
     with database.connect(url, application_name="dot-wrapper prove") as held:
         held.execute("select pg_catalog.pg_advisory_lock(%s, %s)", (_LOCK, _signed(token)))
         superuser = held.execute("select rolsuper from pg_catalog.pg_roles where rolname = current_user").fetchone()
-        with prepared(url, own=False, superuser=superuser == (True,), prefix=f"{_PREFIX}{token}") as server:
+        with prepared(
+            url, own=False, superuser=superuser == (True,), installs=False, prefix=f"{_PREFIX}{token}"
+        ) as server:
             yield server
 
 

@@ -51,7 +51,7 @@ class Database:
         acting as dot_owner (``owner``), as itself (``creator``), or as the superuser that it is (``superuser``). Where it is none, or
         may not be used as one, the test is skipped."""
         if who == "superuser" and not self.server.superuser:
-            pytest.skip("needs a superuser, which the login of this server is not, or may not be used as")
+            pytest.skip("needs a superuser: the login of this server is none, or may not be used as one")
         url = self.url if who in ("creator", "superuser") else self.url_as(who)
         connection = psycopg.connect(url, autocommit=True, row_factory=dict_row)
         if self.story:
