@@ -59,11 +59,18 @@ def logged(log: Path, run: Callable[[], object]) -> Iterator[tuple[str, str, str
             yield found["backend"], found["transaction"], (found["text"] or next(lines, "")).strip()
 
 
-def unpinned(log: Path, run: Callable[[], object]) -> list[str]:
-    """The first statements of the transactions of ours that are not the pin, while something runs."""
+def unpinned(log: Path, run: Callable[[], object], *, in_sessions: bool = False) -> list[str]:
+    """The first statements of the transactions of ours that are not the pin, while something runs.
+
+    Args:
+        in_sessions: let a transaction of a session pass that was pinned as a whole before.
+    """
     seen: dict[tuple[str, str], str] = {}
+    pinned: set[str] = set()
     for backend, transaction, text in logged(log, run):
-        if not SILENT.match(text):
+        if text.lower().startswith(OF_THE_SESSION):
+            pinned.add(backend)
+        if not SILENT.match(text) and not (in_sessions and backend in pinned):
             seen.setdefault((backend, transaction), text)
     assert seen, "nothing was logged"
     return [text for text in seen.values() if not text.lower().startswith((PIN, OF_THE_SESSION))]
@@ -77,7 +84,8 @@ def test_each_command_that_reaches_a_database_is_in_the_list() -> None:
     listed = {
         words[: len(name)] for words in COMMANDS for name in names(get_command(cli.app)) if words[: len(name)] == name
     }
-    assert set(names(get_command(cli.app))) - listed == {("db", one) for one in ("start", "stop", "url", "psql")}
+    alone = {("db", one) for one in ("start", "stop", "url", "psql")} | {("prove",)}
+    assert set(names(get_command(cli.app))) - listed == alone
 
 
 def test_alembic_pins_first(logging: tuple[str, Path]) -> None:
@@ -130,6 +138,20 @@ def test_programs_pin_first(logging: tuple[str, Path]) -> None:
     assert unpinned(log, lambda: asyncio.run(asynchronous())) == []
     assert unpinned(log, with_the_pool_of_an_engine) == []
     engine.dispose()
+
+
+def test_prove_pins_each_session_in_a_database_that_it_does_not_own(
+    logging: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of what it makes and drops on the server too, for which it connects to the database that is in use."""
+    url, log = logging
+    upgrade(url)
+    monkeypatch.setenv("DATABASE_URL", url)
+
+    def prove() -> None:
+        assert cli.run(("prove", "--examples", "3", "--seed", "1")) == cli.DONE
+
+    assert unpinned(log, prove, in_sessions=True) == []
 
 
 def test_a_statement_without_the_pin_is_seen(logging: tuple[str, Path]) -> None:

@@ -19,7 +19,7 @@ from dot_wrapper.client import database
 from dot_wrapper.client.errors import DotWrapperError
 from dot_wrapper.operations import drift, embedded
 from dot_wrapper.operations.embedded import EmbeddedServerError
-from dot_wrapper.proving.databases import database_url
+from dot_wrapper.proving.databases import connect, database_url
 
 SEEDS: Final = ("alembic_version", "alembic_version_amendment", "dot_config", "dot_iu_command_catalog", "event_type")
 """The tables whose rows belong to the installation. The second is there where the optional amendment was."""
@@ -164,11 +164,11 @@ def make(server_url: str, name: str, live: Definitions, *, same_server: bool) ->
         CannotCopy: the definitions could not be made there, or the copy is not what it was made of.
     """
     encoding = live.locale if same_server else sql.SQL("template template0")
-    with psycopg.connect(server_url, autocommit=True) as admin:
+    with connect(server_url) as admin:
         admin.execute(sql.SQL("create database {} {}").format(sql.Identifier(name), encoding))
     url = database_url(server_url, name)
     try:
-        with psycopg.connect(url) as connection:
+        with connect(url) as connection, connection.transaction():
             _fill(connection, live, connection.info.server_version)
     except psycopg.Error as error:
         raise CannotCopy(
@@ -266,7 +266,7 @@ def _dump(
 ) -> str:
     """The statements that pg_dump prints."""
     parts = conninfo_to_dict(url)
-    environment = {**os.environ, "PGAPPNAME": "dot-wrapper prove"}
+    environment = {**os.environ, "PGAPPNAME": "pg_dump of dot-wrapper prove"}
     if password := parts.pop("password", None):
         environment["PGPASSWORD"] = str(password)  # an argument would be seen by every user of the machine
     command = [

@@ -9,15 +9,26 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from dot_wrapper.client import database
 from dot_wrapper.deploy.transaction import connected
 from dot_wrapper.files import ROOT
 
 Strategy = Literal["file_copy", "wal_log"]
 
 
-def database_url(server_url: str, database: str, login: str | None = None, password: str | None = None) -> str:
+def connect(url: str) -> database.Session:
+    """A connection in autocommit mode of the login that makes and drops: its search_path is pinned, because the database may be one in use,
+    whose owner has functions and operators there.
+
+    Raises:
+        psycopg.OperationalError: the server cannot be reached.
+    """
+    return database.connect(url, application_name="dot-wrapper prove")
+
+
+def database_url(server_url: str, name: str, login: str | None = None, password: str | None = None) -> str:
     """The connection string of another database, or another login, on the same server."""
-    return make_conninfo(server_url, dbname=database, user=login, password=password)
+    return make_conninfo(server_url, dbname=name, user=login, password=password)
 
 
 def owner_url(url: str) -> str:
@@ -35,14 +46,14 @@ def fresh_database(server_url: str, name: str, template: str = "template1", *, s
     """
     drop_database(server_url, name)
     create = sql.SQL("create database {} template {} strategy {}")
-    with psycopg.connect(server_url, autocommit=True) as admin:
+    with connect(server_url) as admin:
         admin.execute(create.format(sql.Identifier(name), sql.Identifier(template), sql.SQL(strategy)))
     return database_url(server_url, name)
 
 
 def set_for_database(server_url: str, name: str, settings: Mapping[str, str]) -> None:
     """Sets configuration parameters for a database; a value as ``current_setting`` shows it."""
-    with psycopg.connect(server_url) as admin:
+    with connect(server_url) as admin, admin.transaction():
         for parameter, value in settings.items():
             # FROM CURRENT, because a list of names would have to be quoted in another way than other values.
             admin.execute("select set_config(%s, %s, true)", (parameter, value))
@@ -52,7 +63,7 @@ def set_for_database(server_url: str, name: str, settings: Mapping[str, str]) ->
 
 def drop_database(server_url: str, name: str) -> None:
     """Drops a database with the sessions and prepared transactions in it."""
-    with psycopg.connect(server_url, autocommit=True) as admin:
+    with connect(server_url) as admin:
         end_sessions(admin, name)
         admin.execute(sql.SQL("drop database if exists {}").format(sql.Identifier(name)))
 
@@ -69,7 +80,7 @@ def end_sessions(admin: psycopg.Connection[Any], name: str) -> None:
     )
     for (gid,) in admin.execute("select gid from pg_prepared_xacts where database = %s", (name,)).fetchall():
         url = make_conninfo(admin.info.dsn, dbname=name, password=admin.info.password or None)
-        with psycopg.connect(url, autocommit=True) as inside:
+        with connect(url) as inside:
             inside.execute(sql.SQL("rollback prepared {}").format(gid))
 
 

@@ -20,7 +20,7 @@ from psycopg.conninfo import make_conninfo
 
 from dot_wrapper.client.errors import DotWrapperError
 from dot_wrapper.files import ROOT
-from dot_wrapper.proving.databases import drop_database, fresh_database, owner_url, set_for_database, upgrade
+from dot_wrapper.proving.databases import connect, drop_database, fresh_database, owner_url, set_for_database, upgrade
 
 ROLES = ("writer", "cataloguer", "gatekeeper", "relay", "reader")
 OWN_ROLES = ("dot_reader", "dot_relay", "dot_gatekeeper", "dot_cataloguer", "dot_writer", "dot_bridge", "dot_owner")
@@ -153,7 +153,7 @@ def prepared(
 
 def _connected(url: str, otherwise: str) -> Admin:
     try:
-        return psycopg.connect(url, autocommit=True)
+        return connect(url)
     except psycopg.Error as error:
         raise NotPrepared(f"{otherwise}: {' '.join(str(error).split())}") from error
 
@@ -219,7 +219,7 @@ def _demand_rights(admin: Admin, installs: bool) -> bool:
 def _make_logins(server: Prepared, installs: bool) -> None:
     """The wrapper's roles where they are missing, and the test logins."""
     with server.database() as url:
-        with psycopg.connect(url, autocommit=True) as admin:
+        with connect(url) as admin:
             admin.execute((ROOT / "sql" / "roles.sql").read_bytes())
             if not _may_act_as_owner(admin) and installs:  # the role was made just now
                 admin.execute(_grant_of_owner(admin, "current_user"))
@@ -242,7 +242,7 @@ def _make_logins(server: Prepared, installs: bool) -> None:
 
 def _remove(server: Prepared, *, with_roles: bool) -> None:
     """Drops every database and login of these tests, and the wrapper's roles where the upgrade above made them."""
-    with psycopg.connect(server.url, autocommit=True) as admin:
+    with connect(server.url) as admin:
         databases = admin.execute("select datname from pg_database where starts_with(datname, %s)", (server.prefix,))
         for (name,) in databases.fetchall():
             admin.execute(sql.SQL("alter database {} is_template false").format(sql.Identifier(name)))
@@ -251,7 +251,7 @@ def _remove(server: Prepared, *, with_roles: bool) -> None:
             admin.execute(sql.SQL("drop role if exists {}").format(role))
         if not with_roles:
             return
-        with server.database() as last, psycopg.connect(last, autocommit=True) as connection:
+        with server.database() as last, connect(last) as connection:
             connection.execute((ROOT / "sql" / "roles_drop.sql").read_bytes())
         left = [role for role in OWN_ROLES if admin.execute("select to_regrole(%s)", (role,)).fetchone() != (None,)]
         if left:

@@ -30,7 +30,7 @@ from dot_wrapper.client import database
 from dot_wrapper.client.errors import DotWrapperError
 from dot_wrapper.operations import doctor, drift, schema
 from dot_wrapper.proving.copying import make, read
-from dot_wrapper.proving.databases import drop_database
+from dot_wrapper.proving.databases import connect, drop_database
 from dot_wrapper.proving.prepared import Prepared, prepared
 from dot_wrapper.proving.promises import PROMISES, Promise, promise_of
 from dot_wrapper.proving.searching import COMMON, draw_from, seeding
@@ -154,6 +154,11 @@ def prove(
         SystemExit: it was interrupted; nothing is left.
     """
     with database.connect(url, application_name="dot-wrapper prove") as connection:
+        if connection.prepare_threshold is None:
+            raise DotWrapperError(
+                "a connection pooler is in between, which keeps no session",
+                hint="Name the server itself with --database-url.",
+            )
         difference = _without_own_right(drift.examine(connection), connection)
         amended = schema.state(connection).amendment != "off"
     state: tuple[doctor.Finding, ...] = ()
@@ -278,7 +283,7 @@ def clean(url: str) -> tuple[list[str], list[str]]:
         psycopg.Error: the login may not remove one of them, because another login made it for instance.
     """
     removed, held = [], []
-    with psycopg.connect(url, autocommit=True) as admin:
+    with connect(url) as admin:
         # pg_locks shows those of all databases; pg_try_advisory_lock would see this one's alone.
         locks = admin.execute(
             "select objid::bigint from pg_locks where locktype = 'advisory' and classid = %s and objsubid = 2", (_LOCK,)

@@ -193,8 +193,8 @@ def test_no_bomb_of_json_is_stored_or_takes_long(db: Database, bomb: str) -> Non
         started = time.monotonic()
         with pytest.raises(psycopg.Error) as caught:
             observe(evidence_ref=BOMBS[bomb])
-        # Too deep for the parser, or not evidence; never the time limit.
-        assert caught.value.sqlstate in ("54001", "23514")
+        # Too deep for the parser, or not evidence, or too long for a server that logs each statement; never the time limit.
+        assert caught.value.sqlstate in ("54001", "23514", "54000")
         assert time.monotonic() - started < 5
     assert ledger_counts(db) == before
 
