@@ -59,7 +59,7 @@ def parent_folder() -> str:
     """Where the folders of servers lie. A socket's path must be short."""
     memory = Path("/dev/shm")  # noqa: S108 - the name of each folder is random
     roomy = memory.is_dir() and shutil.disk_usage(memory).free >= ROOM
-    return os.environ.get("DOT_TEST_FOLDER") or str(memory if roomy else "/tmp")  # noqa: S108
+    return os.environ.get("DOT_TEST_FOLDER") or str(memory if roomy else "/tmp")  # noqa: S108  as above
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +17,7 @@ import pytest
 from dot_wrapper.client import database
 from dot_wrapper.client.caller_path import async_caller_path, caller_path
 from dot_wrapper.client.calls import Pair
-from dot_wrapper.client.errors import GateClosed, LeaseHeld, LeaseNotLive, Transient, UnknownReference
+from dot_wrapper.client.errors import GateClosed, LeaseHeld, LeaseNotLive, NotPermitted, Transient, UnknownReference
 from dot_wrapper.client.lease import async_hold_lease, hold_lease
 from dot_wrapper.client.ledger import AsyncLedger, Ledger
 from dot_wrapper.client.path import Part
@@ -222,6 +222,33 @@ def test_an_interrupt_is_no_failure_and_the_same_key_goes_on(db: Database, runne
     dots = Dots()
     outcome = runner.run(dots)
     assert (outcome.verified, dots.produced, [one.output_ref for one in dots.verified]) == (True, [], ["s3://out"])
+
+
+def test_a_login_that_may_only_write_goes_on_recording_and_is_not_told_that_a_part_is_still_to_do(
+    db: Database, flavor: Flavor
+) -> None:
+    ready_for_real_runs(db)
+
+    def path(ledger: Any) -> Any:
+        return flavor.caller_path(
+            ledger, THE_PAIR, evidence_type="REAL_RUN", actor="ci", idempotency_key="today", holder="h"
+        )
+
+    with flavor.ledger(lambda: flavor.connect(db.url_as("writer"))) as ledger:
+        with path(ledger) as run:
+            first = run.producer("completed")
+            assert (run.needs("producer"), run.needs("verifier")) == (False, True)
+        with path(ledger) as run:
+            for role in ("producer", "verifier"):
+                with pytest.raises(NotPermitted):
+                    run.needs(role)
+            with pytest.raises(NotPermitted):
+                _ = run.output_ref
+            assert run.producer("completed") == replace(first, created=False)
+            run.verifier("completed")
+        with pytest.raises(LookupError), path(ledger):
+            raise LookupError
+    assert [one[:2] for one in parts(db)] == [("producer", "step_completed"), ("verifier", "step_completed")]
 
 
 def test_no_verifier_is_needed_where_the_producer_did_not_complete(runner: Runner) -> None:

@@ -1,3 +1,3 @@
 """Stories: the tests of the package, on the project's own servers."""
 
-from dot_wrapper.proving.suite.test_ledger_stories import *  # noqa: F403
+from dot_wrapper.proving.suite.test_ledger_stories import *  # noqa: F403  pytest collects what it finds by name

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from dot_wrapper.proving.suite.test_roles import *  # noqa: F403
+from dot_wrapper.proving.suite.test_roles import *  # noqa: F403  pytest collects what it finds by name
 from dot_wrapper.proving.suite.test_roles import MAY_EXECUTE, MAY_SELECT
 from support import IN_BOTH_STATES, Connection, Database, rows
 from support.hints import DEFINITIONS, problems_of

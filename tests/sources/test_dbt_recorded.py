@@ -57,7 +57,7 @@ def candidates(db: Database) -> list[tuple[str, str, str | None]]:
 
 
 class TestNames:
-    NODES = {  # noqa: RUF012
+    NODES = {  # noqa: RUF012  no test changes it
         RUSSIAN: node(original_file_path="models/заказы.sql"),
         LONG: node("test", attached_node=RUSSIAN),
         SIGNS: node("test", attached_node=RUSSIAN),

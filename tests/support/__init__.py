@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from psycopg.types.json import Jsonb
 
-from dot_wrapper.proving.support import *  # noqa: F403
+from dot_wrapper.proving.support import *  # noqa: F403  one place to import helpers from
 from dot_wrapper.proving.support import PAIR, PRODUCER, VERIFIER, Connection, Database, value, wait_until
 
 WAITS = "select exists (select from pg_locks where pid = %s and not granted)"  # every login may see that

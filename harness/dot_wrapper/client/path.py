@@ -13,7 +13,7 @@ from uuid_utils.compat import uuid7
 
 from dot_wrapper.client import calls, reads
 from dot_wrapper.client.calls import GATES, EvidenceType, ObservedComponent, Pair, Role, Status, Steps
-from dot_wrapper.client.errors import DatabaseUnavailable, DotWrapperError, Refusal
+from dot_wrapper.client.errors import DatabaseUnavailable, DotWrapperError, NotPermitted, Refusal
 from dot_wrapper.client.lease import LeaseOptions, LeaseSteps
 from dot_wrapper.client.reads import EndedPart, StoredRun
 
@@ -138,6 +138,7 @@ class PathSteps(LeaseSteps):
         self.holder = left_behind or self.holder
         self._takes_over = left_behind is not None
         self._ended: dict[Role, EndedPart] = {}
+        self._unread: NotPermitted | None = None  # why it is not known which parts ended before
         self._recorded: BaseException | None = None  # what was recorded as the failure of a part, or tried to be
         self._server_is_away = False
 
@@ -147,20 +148,27 @@ class PathSteps(LeaseSteps):
         return f"<{type(self).__name__} {self.pair.code} {run}, {self.evidence_type}: {ends}>"
 
     def ended(self, role: Role) -> EndedPart | None:
-        """How a part ended, in this process or an earlier one; None where it has not."""
+        """How a part ended, in this process or an earlier one; None where it has not.
+
+        Raises:
+            NotPermitted: the run is continued by a login that may not read it (role dot_reader).
+        """
+        if self._unread and role not in self._ended:
+            raise self._unread
         return self._ended.get(role)
 
     def needs(self, role: Role) -> bool:
         """Whether this part is to be invoked: it has not ended, and of the verifier that the producer completed."""
-        producer = self._ended.get("producer")
-        if role == "verifier" and (producer is None or producer.status != "completed"):
-            return False
-        return role not in self._ended
+        if role == "verifier":
+            producer = self.ended("producer")
+            if producer is None or producer.status != "completed":
+                return False
+        return self.ended(role) is None
 
     @property
     def output_ref(self) -> str | None:
         """What the producer wrote, where it has ended and named it: what the verifier is to look at."""
-        producer = self._ended.get("producer")
+        producer = self.ended("producer")
         return producer.output_ref if producer else None
 
     # What precedes the DOT
@@ -218,9 +226,11 @@ class PathSteps(LeaseSteps):
             raise
 
     def _remember(self) -> Steps[None]:
-        """Reads which parts have ended: none of them is to be invoked again."""
+        """Reads which parts have ended: none of them is to be invoked again. A login that may not read can still record."""
         try:
             self._ended = yield from reads.ended_parts(self.pair.code, self.process_run_id)
+        except NotPermitted as refused:
+            self._unread = refused
         except BaseException as error:
             yield from self._give_up_lease(error)
             raise
@@ -326,7 +336,7 @@ class PathSteps(LeaseSteps):
 
         An interrupt ends no part: the DOT may be invoked again under the same key. What the ledger refused is no failure of a DOT.
         """
-        in_hand = next(filter(self.needs, ROLES), None)
+        in_hand = None if self._unread else next((role for role in ROLES if self.needs(role)), None)
         is_of_the_body = isinstance(error, Exception) and not isinstance(error, DotWrapperError)
         if in_hand is not None and is_of_the_body and error is not self._recorded:
             yield from self._failed(in_hand, error)
