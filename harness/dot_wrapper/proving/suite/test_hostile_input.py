@@ -14,6 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dot_wrapper.proving import model
+from dot_wrapper.proving.legal import RUN_ID, component, header, ready
 from dot_wrapper.proving.support import (
     GATES,
     IN_BOTH_STATES,
@@ -29,7 +30,6 @@ from dot_wrapper.proving.support import (
 from dot_wrapper.proving.twin import STRANGER, Twin
 
 NIL, MAX = uuid.UUID(int=0), uuid.UUID(int=2**128 - 1)
-RUN_ID = uuid.UUID(int=1)
 
 # Everything but NUL, which no text of PostgreSQL's can hold: that has a test of its own.
 anything = st.characters(codec="utf-8", exclude_characters="\0")
@@ -115,7 +115,7 @@ def test_a_hostile_run_is_stored_or_refused_as_the_model_says(
 ) -> None:
     twin = ready(db) if real else Twin(db)
     evidence_type = model.REAL if real else model.SIMULATED
-    twin.observe_run("writer", **{**run(twin, evidence_type), **hostile})
+    twin.observe_run("writer", **{**header(twin, evidence_type), **hostile})
     twin.compare()
 
 
@@ -127,8 +127,8 @@ def test_a_hostile_component_is_stored_or_refused_as_the_model_says(
     db: Database, hostile: dict[str, Any], real: bool, role: str
 ) -> None:
     twin = ready(db) if real else Twin(db)
-    twin.observe_run("writer", **run(twin, model.REAL if real else model.SIMULATED))
-    twin.observe_component("writer", **{**component(twin, role, real), **hostile})
+    twin.observe_run("writer", **header(twin, model.REAL if real else model.SIMULATED))
+    twin.observe_component("writer", **{**component(twin, role, real=real), **hostile})
     twin.compare()
 
 
@@ -142,7 +142,7 @@ def test_no_look_alike_of_true_lets_a_component_in(
     db: Database, gate: str, value: str | None, evidence_type: str
 ) -> None:
     twin = ready(db)
-    twin.observe_run("writer", **run(twin, evidence_type))
+    twin.observe_run("writer", **header(twin, evidence_type))
     twin.edit_gate(gate, value)
     outcome = twin.observe_component("writer", **component(twin, "producer", real=True))
     assert (outcome[0] == "told") is (value == "true" or (value == "false" and needless(gate, evidence_type)))
@@ -206,42 +206,3 @@ def test_evidence_as_deep_as_8_kb_allow_is_stored_and_shown(db: Database) -> Non
     shown = reader.execute("select evidence_ref::text as text from dot.v_process_run").fetchone()
     assert shown is not None
     assert len(shown["text"]) == 8191
-
-
-def ready(db: Database) -> Twin:
-    """Where a REAL_RUN of the first candidate is let in under token 1."""
-    twin = Twin(db)
-    for gate in GATES:
-        twin.set_gate(gate, "true")
-    twin.attest("PASS")
-    twin.acquire("writer", twin.candidates[0], "anna")
-    return twin
-
-
-def run(twin: Twin, evidence_type: str) -> dict[str, Any]:
-    """A legal header of the first candidate."""
-    return {
-        "process_candidate_code": twin.candidates[0],
-        "dot_code": PRODUCER,
-        "process_run_id": RUN_ID,
-        "correlation_id": "corr-1",
-        "evidence_type": evidence_type,
-        "dry_run": evidence_type != model.REAL,
-        "status": "started",
-        "actor": "anna",
-        "lease_token": None if evidence_type == model.SIMULATED else 1,
-    }
-
-
-def component(twin: Twin, role: str, real: bool) -> dict[str, Any]:
-    """A legal component of it."""
-    return {
-        "process_candidate_code": twin.candidates[0],
-        "dot_code": PRODUCER if role == "producer" else VERIFIER,
-        "process_run_id": RUN_ID,
-        "correlation_id": "corr-1",
-        "component_role": role,
-        "status": "completed",
-        "actor": "anna",
-        "lease_token": 1 if real else None,
-    }

@@ -12,55 +12,29 @@ from typing import Any
 import pytest
 
 from dot_wrapper.proving import model
+from dot_wrapper.proving.legal import RUN_ID, component, header, ready
 from dot_wrapper.proving.support import GATES, IN_BOTH_STATES, PRODUCER, VERIFIER, Database
 from dot_wrapper.proving.twin import STRICT, Outcome, Twin
 
 pytestmark = IN_BOTH_STATES
 
-RUN_ID, OTHER_RUN_ID = uuid.UUID(int=1), uuid.UUID(int=2)
+OTHER_RUN_ID = uuid.UUID(int=2)
 
 
 @pytest.fixture
 def twin(db: Database) -> Twin:
-    """Where a REAL_RUN of the first candidate is let in under token 1 of anna's."""
-    twin = Twin(db)
-    for gate in GATES:
-        twin.set_gate(gate, "true")
-    twin.attest("PASS")
-    twin.acquire("writer", twin.candidates[0], "anna")
-    return twin
+    return ready(db)
 
 
 def start(twin: Twin, who: str = "writer", **replaced: Any) -> Outcome:
     """A REAL_RUN under token 1."""
-    evidence_type = replaced.get("evidence_type", model.REAL)
-    arguments = {
-        "process_candidate_code": twin.candidates[0],
-        "dot_code": PRODUCER,
-        "process_run_id": RUN_ID,
-        "correlation_id": "corr-1",
-        "evidence_type": evidence_type,
-        "dry_run": evidence_type != model.REAL,
-        "status": "started",
-        "actor": "anna",
-        "lease_token": None if evidence_type == model.SIMULATED else 1,
-    }
-    return compared(twin, twin.observe_run(who, **{**arguments, **replaced}))
+    legal = header(twin, replaced.get("evidence_type", model.REAL))
+    return compared(twin, twin.observe_run(who, **{**legal, **replaced}))
 
 
 def end(twin: Twin, role: str, who: str = "writer", **replaced: Any) -> Outcome:
     """The role's part of it, completed, under token 1."""
-    arguments = {
-        "process_candidate_code": twin.candidates[0],
-        "dot_code": PRODUCER if role == "producer" else VERIFIER,
-        "process_run_id": RUN_ID,
-        "correlation_id": "corr-1",
-        "component_role": role,
-        "status": "completed",
-        "actor": "anna",
-        "lease_token": 1,
-    }
-    return compared(twin, twin.observe_component(who, **{**arguments, **replaced}))
+    return compared(twin, twin.observe_component(who, **{**component(twin, role), **replaced}))
 
 
 def compared(twin: Twin, outcome: Outcome) -> Outcome:
