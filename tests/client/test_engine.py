@@ -1,8 +1,11 @@
-"""Ledgers that share the pool of a SQLAlchemy engine, on a real server: what they leave on its connections."""
+"""Ledgers that borrow connections, of the program's SQLAlchemy engine or a pool of their own: what they leave on them."""
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,8 +16,20 @@ from sqlalchemy import create_engine
 
 from dot_wrapper.client import database, errors
 from dot_wrapper.client.calls import Pair
-from dot_wrapper.client.ledger import Ledger
-from support import PAIR, PRODUCER, VERIFIER, Database, attest, define_pair, ready_for_real_runs, rows, value
+from dot_wrapper.client.ledger import AsyncLedger, Ledger
+from dot_wrapper.client.run_pair import run_pair
+from support import (
+    PAIR,
+    PRODUCER,
+    VERIFIER,
+    Database,
+    attest,
+    define_pair,
+    ready_for_real_runs,
+    rows,
+    value,
+    wait_until,
+)
 from support.flavors import Flavor
 
 THE_PAIR = Pair(PAIR, PRODUCER, VERIFIER)
@@ -151,3 +166,67 @@ def test_another_driver_and_another_encoding_are_refused(db: Database, flavor: F
         pytest.raises(errors.DotWrapperError, match="and not UTF-8"),
     ):
         flavor.from_engine(engine).open_gates()
+
+
+PID = "select pg_backend_pid()"
+
+
+def sessions(db: Database) -> list[dict[str, Any]]:
+    """The operator's, once those that were closed have ended."""
+    look = "select pid from pg_stat_activity where usename = %s order by pid"
+    with db.connect("superuser") as superuser:
+        wait_until(lambda: len(rows(superuser, look, db.login("operator"))) in (0, 2))
+        return rows(superuser, look, db.login("operator"))
+
+
+def test_threads_share_a_ledger_with_a_pool_and_no_more_connections_than_it_has(db: Database) -> None:
+    two_inside = threading.Barrier(2)
+
+    def look(connection: psycopg.Connection[Any]) -> int:
+        two_inside.wait(30)  # passed by two calls that are in a transaction at the same time
+        return next(int(pid) for (pid,) in connection.execute(PID))
+
+    with Ledger.pool(2, db.url_as("operator")) as ledger, ThreadPoolExecutor(8) as threads:
+        calls = [threads.submit(ledger.transaction, "dot_reader", look, repeatable=True) for _ in range(8)]
+        backends = [call.result() for call in calls]
+        assert len(set(backends)) == 2
+        assert ledger.another().open_gates() == ledger.open_gates()
+        assert [one["pid"] in backends for one in sessions(db)] == [True, True], "another ledger of the pool opens none"
+    assert sessions(db) == []
+
+
+def test_tasks_share_a_ledger_with_a_pool_and_no_more_connections_than_it_has(db: Database) -> None:
+    async def backends() -> list[int]:
+        two_inside = asyncio.Barrier(2)
+
+        async def look(connection: psycopg.AsyncConnection[Any]) -> int:
+            await two_inside.wait()
+            found = await (await connection.execute(PID)).fetchone()
+            return int(found[0]) if found else 0
+
+        async with AsyncLedger.pool(2, db.url_as("operator")) as ledger:
+            calls = [ledger.transaction("dot_reader", look, repeatable=True) for _ in range(8)]
+            return await asyncio.wait_for(asyncio.gather(*calls), 60)
+
+    assert len(set(asyncio.run(backends()))) == 2
+    assert sessions(db) == []
+
+
+def test_the_runs_of_many_threads_are_recorded_through_one_pool(db: Database) -> None:
+    ready_for_real_runs(db)
+    pairs = [f"shop.pair_{number}" for number in range(6)]
+    for pair in pairs:
+        define_pair(db, pair, PRODUCER, VERIFIER)
+    with Ledger.pool(2, db.url_as("operator")) as ledger, ThreadPoolExecutor(6) as threads:
+        outcomes = threads.map(
+            lambda pair: run_pair(
+                ledger, pair, produce=lambda _run: "mem:out", verify=lambda _run, _part: True, actor="ci", key="a"
+            ),
+            pairs,
+        )
+        assert [outcome.verified for outcome in outcomes] == [True] * 6
+
+
+def test_a_pool_of_a_database_that_is_not_there_says_so_at_once() -> None:
+    with Ledger.pool(url="host=/nonexistent") as ledger, pytest.raises(errors.DatabaseUnavailable, match="nonexistent"):
+        ledger.open_gates()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import psycopg
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError, TimeoutError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from dot_wrapper.client import database
 from dot_wrapper.client.errors import DatabaseUnavailable, DotWrapperError
@@ -18,6 +19,22 @@ C = TypeVar("C", psycopg.Connection[Any], psycopg.AsyncConnection[Any])
 
 _IS_DIRECT = "dot_wrapper_is_direct"
 """The key under which ``Connection.info`` keeps, for as long as the connection lives, that no pooler is in between."""
+
+
+def engine_of_sessions(size: int, url: str | None) -> Engine:
+    """An engine whose pool has at most ``size`` connections, each made by ``dot_wrapper.client.database.connect``."""
+    return create_engine(
+        "postgresql+psycopg://", creator=partial(database.connect, url), pool_size=size, max_overflow=0
+    )
+
+
+def engine_of_async_sessions(size: int, url: str | None) -> AsyncEngine:
+    """``engine_of_sessions`` for asyncio."""
+
+    async def creator() -> psycopg.AsyncConnection[Any]:
+        return await database.connect_async(url)
+
+    return create_async_engine("postgresql+psycopg://", async_creator=creator, pool_size=size, max_overflow=0)
 
 
 class EnginePool:
@@ -102,7 +119,8 @@ def _as_psycopg() -> Iterator[None]:
         raise error.orig or error from error
     except TimeoutError as error:
         raise DatabaseUnavailable(
-            f"no connection of the engine's pool is free: {error.args[0]}", hint="Raise pool_size or max_overflow."
+            f"no connection of the engine's pool is free: {error.args[0]}",
+            hint="Give it more: pool_size or max_overflow of an engine, size of Ledger.pool.",
         ) from error
 
 

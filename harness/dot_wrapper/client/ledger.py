@@ -117,6 +117,7 @@ class _Calls(Generic[C]):
         self.retry_seconds = _retry_seconds() if retry_seconds is None else retry_seconds
         self._connect = connect
         self._give_back: Callable[[C], Any] | None = give_back
+        self._dispose: Callable[[], Any] | None = None
         self._connection: C | None = None
         self._connected_once = False
         self._in_use = threading.Lock()
@@ -135,47 +136,52 @@ class _Calls(Generic[C]):
         once: bool = False,
     ) -> Operations[Any]:
         """Makes a transaction, and again after what is safe to repeat; connects before it and gives the connection back after it."""
-        if not self._in_use.acquire(blocking=False):
+        shared = self._give_back is not None
+        if not shared and not self._in_use.acquire(blocking=False):
             raise LedgerInUse("one ledger makes one call at a time: give each thread or task one of its own")
+        connection = self._connection  # None where they are shared: each call borrows its own
         try:
             was_sent = False
             end = time.monotonic() + (0 if once else self.retry_seconds)
             for attempt in count():
                 try:
-                    if self._connection is None:
-                        self._connection = yield self._connect
+                    if connection is None:
+                        connection = yield self._connect
                         self._connected_once = True
-                    connection = self._connection
                     _require_idle(connection)
                     return (yield partial(make, connection))
                 except psycopg.Error as error:
                     # While there is no connection nothing is sent, so every call may be repeated. The first connection is not
                     # repeated: most likely the address or the password is wrong.
                     may_repeat = self._connected_once
-                    if self._connection is not None and self._connection.closed:
+                    if connection is not None and connection.closed:
                         may_repeat, was_sent = repeatable, True
-                    elif self._connection is not None and is_stale_plan(error):
-                        yield self._connection.close
+                    elif connection is not None and is_stale_plan(error):
+                        yield connection.close
                     may_repeat = may_repeat and time.monotonic() < end
                     seconds = _pause(error, attempt, role, may_repeat=may_repeat, was_sent=was_sent)
                 finally:
-                    yield from self._done_with_connection()
+                    connection = yield from self._kept(connection)
                 yield partial(pause, seconds)
             raise AssertionError("each attempt returns, raises or is repeated")
         finally:
-            self._in_use.release()
+            if not shared:
+                self._connection = connection
+                self._in_use.release()
 
-    def _done_with_connection(self) -> Operations[None]:
-        connection = self._connection
-        if connection is None or not (self._give_back or connection.closed):
-            return
-        self._connection = None
-        if self._give_back:
+    def _kept(self, connection: C | None) -> Operations[C | None]:
+        """The connection for the next attempt or call: None where this one was given back, or is closed."""
+        if connection is not None and self._give_back:
             yield partial(self._give_back, connection)
+            return None
+        return None if connection is None or connection.closed else connection
 
 
 class Ledger(_Calls[psycopg.Connection[Any]]):
     """Calls the wrapper in a database. Use it as a context manager, or call ``close``.
+
+    A ledger with a connection of its own makes one call at a time. One that borrows its connections (``pool``, ``from_engine``) is shared
+    by threads: a heartbeat borrows one too.
 
     Args:
         connect: opens a connection in autocommit mode; ``dot_wrapper.client.database.connect`` by default. It is called with the first
@@ -197,8 +203,7 @@ class Ledger(_Calls[psycopg.Connection[Any]]):
         """A ledger that shares the connection pool of a SQLAlchemy engine (``postgresql+psycopg``).
 
         Each transaction borrows a connection of the pool and gives it back without a role, lease or transaction. The login of the
-        engine needs the wrapper's roles. A ledger costs nothing to make: make one per thread or request. What SQLAlchemy asks of a
-        new connection runs with the engine's own ``search_path``.
+        engine needs the wrapper's roles. What SQLAlchemy asks of a new connection runs with the engine's own ``search_path``.
 
         Raises, with each call:
             DatabaseUnavailable: no connection of the pool was free in time.
@@ -208,6 +213,25 @@ class Ledger(_Calls[psycopg.Connection[Any]]):
         pool = EnginePool(engine)
         return cls(pool.borrow, pool.give_back)
 
+    @classmethod
+    def pool(cls, size: int = 4, url: str | None = None) -> Self:
+        """A ledger that several threads share: each call borrows a connection of a pool, for one transaction.
+
+        Args:
+            size: how many connections it opens at most, each when it is first needed. A call waits up to 30 s for a free one. A path
+                needs a second one now and then, for its heartbeat.
+            url: the database; by default what ``DATABASE_URL`` names.
+
+        Raises, with each call:
+            DatabaseUnavailable: no connection was free in time.
+        """
+        from dot_wrapper.client.engine import engine_of_sessions
+
+        engine = engine_of_sessions(size, url)
+        ledger = cls.from_engine(engine)
+        ledger._dispose = engine.dispose
+        return ledger
+
     def __enter__(self) -> Self:
         return self
 
@@ -215,10 +239,12 @@ class Ledger(_Calls[psycopg.Connection[Any]]):
         self.close()
 
     def close(self) -> None:
-        """Closes the connection."""
+        """Closes the connection, or those of the ledger's own pool."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+        if self._dispose:
+            self._dispose()
 
     def observe_batch(self, observations: Iterable[Observation], *, atomic: bool = False) -> Iterator[ObservedLine]:
         """Records many observations, described by ``observe_run`` and ``observe_component`` of ``dot_wrapper.client.calls``; yields the
@@ -297,7 +323,7 @@ class Ledger(_Calls[psycopg.Connection[Any]]):
 class AsyncLedger(_Calls[psycopg.AsyncConnection[Any]]):
     """``Ledger`` for programs on asyncio: the same calls, awaited. Use it as an asynchronous context manager.
 
-    A ledger makes one call at a time: tasks that record at the same time each need a ledger of their own.
+    A ledger with a connection of its own makes one call at a time. One that borrows its connections is shared by tasks.
 
     Args:
         connect: opens a connection in autocommit mode; ``dot_wrapper.client.database.connect_async`` by default.
@@ -321,6 +347,16 @@ class AsyncLedger(_Calls[psycopg.AsyncConnection[Any]]):
         pool = AsyncEnginePool(engine)
         return cls(pool.borrow, pool.give_back)
 
+    @classmethod
+    def pool(cls, size: int = 4, url: str | None = None) -> Self:
+        """A ledger that several tasks share: as ``Ledger.pool``. It needs greenlet, which ``sqlalchemy[asyncio]`` installs."""
+        from dot_wrapper.client.engine import engine_of_async_sessions
+
+        engine = engine_of_async_sessions(size, url)
+        ledger = cls.from_engine(engine)
+        ledger._dispose = engine.dispose
+        return ledger
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -328,10 +364,12 @@ class AsyncLedger(_Calls[psycopg.AsyncConnection[Any]]):
         await self.close()
 
     async def close(self) -> None:
-        """Closes the connection."""
+        """Closes the connection, or those of the ledger's own pool."""
         if self._connection is not None:
             await self._connection.close()
             self._connection = None
+        if self._dispose:
+            await self._dispose()
 
     async def observe_batch(
         self, observations: Iterable[Observation], *, atomic: bool = False
