@@ -9,8 +9,9 @@ BENCH ?=
 PLOT ?= $(VENV)/bench.json
 FORCE ?=
 MUTANTS ?=
+ORCHESTRATORS := prefect dagster apscheduler
 
-.PHONY: run test quick proof mutants wheel dbt check format bench bench-plots freeze snapshot lock stop clean
+.PHONY: run test quick proof mutants wheel dbt integrations check format bench bench-plots freeze snapshot lock stop clean
 
 run: $(VENV)/installed
 	@$(BIN)/python -m tools.demo $(if $(INPUT),"$(INPUT)")
@@ -89,6 +90,16 @@ $(VENV)/dbt/installed: examples/bakery/requirements.lock
 	@$(VENV)/dbt/bin/python -m pip install -qq --disable-pip-version-check --only-binary :all: --require-hashes -r examples/bakery/requirements.lock
 	@touch $@
 
+# Runs the examples for orchestrators with the real ones.
+integrations: $(VENV)/installed $(ORCHESTRATORS:%=$(VENV)/%/installed)
+	$(BIN)/python -m pytest -n 2 -q tests/client/test_integrations.py
+
+$(ORCHESTRATORS:%=$(VENV)/%/installed): $(VENV)/%/installed: examples/integrations/%.lock
+	@echo "installing $* into $(VENV)/$*"
+	@test -x $(VENV)/$*/bin/python || $(PYTHON) -m venv $(VENV)/$*
+	@$(VENV)/$*/bin/python -m pip install -qq --disable-pip-version-check --only-binary :all: --require-hashes -r examples/integrations/$*.lock
+	@touch $@
+
 # make freeze REV=0005, or REV=a003 of the amendment: keeps the copies of sql/ that a revision applies. FORCE=1 rewrites one before the first release.
 freeze: $(VENV)/installed
 	$(BIN)/python -m tools.frozen freeze $(REV) $(if $(filter 1,$(FORCE)),--force)
@@ -102,6 +113,9 @@ lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --upgrade --group dev --extra embedded pyproject.toml -o requirements.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --upgrade --group bench -o bench/requirements.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --upgrade --only-binary :all: --group dbt -o examples/bakery/requirements.lock
+	for name in $(ORCHESTRATORS); do \
+	    uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --upgrade --only-binary :all: --group $$name pyproject.toml \
+	        -o examples/integrations/$$name.lock; done
 
 stop: $(VENV)/installed
 	$(BIN)/dot-wrapper db stop

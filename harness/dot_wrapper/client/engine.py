@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError, TimeoutError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from dot_wrapper.client import database
 from dot_wrapper.client.errors import DatabaseUnavailable, DotWrapperError
+
+if TYPE_CHECKING:  # its import needs greenlet, which a program that waits need not have
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 C = TypeVar("C", psycopg.Connection[Any], psycopg.AsyncConnection[Any])
 
@@ -30,6 +32,7 @@ def engine_of_sessions(size: int, url: str | None) -> Engine:
 
 def engine_of_async_sessions(size: int, url: str | None) -> AsyncEngine:
     """``engine_of_sessions`` for asyncio."""
+    from sqlalchemy.ext.asyncio import create_async_engine
 
     async def creator() -> psycopg.AsyncConnection[Any]:
         return await database.connect_async(url)
