@@ -5,12 +5,13 @@ The day is the key: however often the scheduler is started, the producer runs on
 
 import os
 import sys
+from contextlib import suppress
 from datetime import date, datetime
 from pathlib import Path
 
 from apscheduler.schedulers.blocking import BlockingScheduler
 
-from dot_wrapper import Ledger, caller_path, take_up
+from dot_wrapper import Ledger, Part, PartFailed, Run, caller_path, take_up
 
 candidate, path = sys.argv[1:]
 output = Path(path)
@@ -18,26 +19,29 @@ scheduler = BlockingScheduler()
 
 
 @scheduler.scheduled_job("cron", hour=0, next_run_time=datetime.now(), misfire_grace_time=None)
-def produce() -> None:
+def produced() -> None:
     options = {"evidence_type": "REAL_RUN", "actor": "nightly", "idempotency_key": f"{date.today()}"}
     with Ledger() as ledger, caller_path(ledger, ledger.pair(candidate), **options, wait_seconds=90) as run:
-        if run.needs("producer"):
-            with run.part("producer") as part:
-                output.write_text("1 2 3", encoding="utf-8")
-                part.output_ref = output.as_uri()
+        run.invoke("producer", produce)
 
 
 @scheduler.scheduled_job("interval", seconds=5, next_run_time=datetime.now())
-def verify() -> None:
-    with Ledger.pool(url=os.environ["VERIFIER_DATABASE_URL"]) as ledger:
+def verified() -> None:
+    with Ledger(os.environ["VERIFIER_DATABASE_URL"]) as ledger:
         for waiting in ledger.awaiting_verifier(candidate):
-            with (
-                take_up(ledger, candidate, run_id=waiting.process_run_id, actor="nightly_check") as run,
-                run.part("verifier") as part,
-            ):
-                part.input_ref = run.output_ref
-                part.passed = output.read_text(encoding="utf-8") == "1 2 3"
-            print("verified" if run.verdict().verified else "not verified", flush=True)
+            with take_up(ledger, candidate, run_id=waiting.process_run_id, actor="nightly_check") as run:
+                with suppress(PartFailed):  # the verdict says so
+                    run.invoke("verifier", verify)
+                print("verified" if run.verdict().verified else "not verified", flush=True)
+
+
+def produce(_run: Run) -> str:
+    output.write_text("1 2 3", encoding="utf-8")
+    return output.as_uri()
+
+
+def verify(_run: Run, _produced: Part) -> bool:
+    return output.read_text(encoding="utf-8") == "1 2 3"
 
 
 scheduler.start()

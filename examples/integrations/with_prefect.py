@@ -9,7 +9,7 @@ from pathlib import Path
 
 from prefect import flow, task
 
-from dot_wrapper import Ledger, Transient, caller_path, take_up
+from dot_wrapper import Ledger, Part, Run, Transient, caller_path, take_up
 
 candidate, key, path = sys.argv[1:]
 output = Path(path)
@@ -17,30 +17,33 @@ tried_again = task(retries=3, retry_condition_fn=lambda _task, _run, state: isin
 
 
 @tried_again
-def produce() -> None:
+def produced() -> None:
     options = {"evidence_type": "REAL_RUN", "actor": "prefect", "idempotency_key": key, "wait_seconds": 90}
     with Ledger() as ledger, caller_path(ledger, ledger.pair(candidate), **options) as run:
-        if run.needs("producer"):
-            with run.part("producer") as part:
-                output.write_text("1 2 3", encoding="utf-8")
-                part.output_ref = output.as_uri()
+        run.invoke("producer", produce)
 
 
 @tried_again
-def verify() -> bool:
-    ledger = Ledger.pool(url=os.environ["VERIFIER_DATABASE_URL"])
+def verified() -> bool:
+    ledger = Ledger(os.environ["VERIFIER_DATABASE_URL"])
     with ledger, take_up(ledger, candidate, key=key, actor="prefect_check", wait_seconds=90) as run:
-        if run.needs("verifier"):
-            with run.part("verifier") as part:
-                part.input_ref = output.as_uri()
-                part.passed = output.read_text(encoding="utf-8") == "1 2 3"
+        run.invoke("verifier", verify)
         return run.verdict().verified
+
+
+def produce(_run: Run) -> str:
+    output.write_text("1 2 3", encoding="utf-8")
+    return output.as_uri()
+
+
+def verify(_run: Run, _produced: Part) -> bool:
+    return output.read_text(encoding="utf-8") == "1 2 3"
 
 
 @flow
 def pair() -> bool:
-    produce()
-    return verify()
+    produced()
+    return verified()
 
 
 print("verified" if pair() else "not verified")

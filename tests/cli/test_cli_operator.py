@@ -118,6 +118,11 @@ def test_every_example_of_the_embedded_server_runs(server_home: Path) -> None:
         if words == ("db", "psql"):
             run("dot-wrapper upgrade")
         run(examples()[words])
+        if words == ("db", "psql"):
+            run("dot-wrapper db psql -c 'create role checks login'")
+            run(
+                "test $(dot-wrapper db psql -U checks -d postgres -Atc 'select current_user || current_database()') = checkspostgres"
+            )
 
 
 def test_runs_are_listed_newest_first_and_filtered(db: Database, ledger: Ledger, dot_wrapper: DotWrapper) -> None:

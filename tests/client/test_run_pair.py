@@ -17,7 +17,15 @@ import pytest
 from dot_wrapper.client import database
 from dot_wrapper.client.caller_path import async_caller_path, caller_path
 from dot_wrapper.client.calls import Pair
-from dot_wrapper.client.errors import GateClosed, LeaseHeld, LeaseNotLive, NotPermitted, Transient, UnknownReference
+from dot_wrapper.client.errors import (
+    GateClosed,
+    LeaseHeld,
+    LeaseNotLive,
+    NotPermitted,
+    PartFailed,
+    Transient,
+    UnknownReference,
+)
 from dot_wrapper.client.lease import async_hold_lease, hold_lease
 from dot_wrapper.client.ledger import AsyncLedger, Ledger
 from dot_wrapper.client.path import Part
@@ -440,6 +448,51 @@ def test_another_login_takes_a_run_up_for_its_verifier_under_its_own_actor(
     with pytest.raises(LeaseHeld) as held, runner.take_up(key="today"):
         pass
     assert (held.value.holder, held.value.constraint) == ("another", "lease_held")
+
+
+def test_a_part_is_invoked_once_and_one_that_did_not_complete_is_told_of_again(
+    db: Database, flavor: Flavor, runner: Runner
+) -> None:
+    def raises(_run: Any) -> Any:
+        raise OSError("no space")
+
+    dots = Dots()
+    never = flavor.written(lambda *_: pytest.fail("was invoked"))
+    with runner.path(idempotency_key="raises") as run, pytest.raises(OSError, match="no space"):
+        run.invoke("producer", flavor.written(raises))
+    for role in ("producer", "verifier"):  # a retry of the task must not come out well
+        with pytest.raises(PartFailed), runner.path(idempotency_key="raises") as run:
+            run.invoke(role, never)
+
+    with pytest.raises(PartFailed, match="producer has not completed"), runner.path() as run:
+        run.invoke("verifier", never)
+    with runner.path() as run:
+        assert run.invoke("producer", flavor.written(dots.produce)).output_ref == "s3://out"
+        assert run.invoke("producer", never).status == "completed"
+    dots.right = False
+    with pytest.raises(PartFailed, match=r"the verifier of run .* failed"), runner.take_up(key="today") as run:
+        run.invoke("verifier", flavor.written(dots.verify))
+    assert [part.output_ref for part in dots.verified] == ["s3://out"]
+    ends = "select component_role, status, input_ref, error_ref from dot.v_process_run_component where status <> 'step_started'"
+    assert [tuple(one.values()) for one in rows(db.connect("reader"), ends + " order by observed_at")] == [
+        ("producer", "failed", None, "OSError"),
+        ("producer", "step_completed", None, None),
+        ("verifier", "failed", "s3://out", None),
+    ]
+
+
+def test_a_run_whose_verifier_was_killed_waits_for_its_verifier_again(db: Database, runner: Runner) -> None:
+    with runner.path() as run:
+        run.producer("completed", output_ref="s3://out")
+    with runner.take_up(key="today") as run:
+        run.verifier("started")
+        assert runner.ledger.awaiting_verifier(PAIR) == [], "its lease is live"
+    assert [one.end_state for one in runner.ledger.awaiting_verifier(PAIR)] == ["stale"]
+    with runner.take_up(key="today") as run:
+        run.verifier("completed", input_ref="s3://out")
+    with runner.path(idempotency_key="tomorrow") as run:
+        run.producer("started")
+    assert runner.ledger.awaiting_verifier() == [], "one is verified, the other's producer has not completed"
 
 
 def test_a_correlation_id_is_the_caller_s_where_it_is_given(runner: Runner) -> None:

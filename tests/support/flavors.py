@@ -39,6 +39,10 @@ class Waiting:
     def take_up(self, ledger: Any, candidate: str, **options: Any) -> AbstractContextManager[Any]:
         return take_up(ledger, candidate, **options)
 
+    def written(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """An author's function as the author of this flavor writes it."""
+        return function
+
     def run_pair(self, ledger: Any, candidate: str, **options: Any) -> Outcome:
         return run_pair(ledger, candidate, **options)
 
@@ -89,14 +93,16 @@ class Asyncio:
     def run_pair(
         self, ledger: Any, candidate: str, *, produce: Callable[..., Any], verify: Callable[..., Any], **options: Any
     ) -> Outcome:
-        async def awaited_produce(run: Any) -> Any:
-            return produce(run)
-
-        async def awaited_verify(run: Any, part: Part) -> Any:
-            return verify(run, part)
-
-        pair = async_run_pair(ledger.awaited, candidate, produce=awaited_produce, verify=awaited_verify, **options)
+        pair = async_run_pair(
+            ledger.awaited, candidate, produce=self.written(produce), verify=self.written(verify), **options
+        )
         return self._runner.run(pair)
+
+    def written(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        async def awaited(*arguments: Any) -> Any:
+            return function(*arguments)
+
+        return awaited
 
     @contextmanager
     def engine(self, **options: Any) -> Iterator[Any]:

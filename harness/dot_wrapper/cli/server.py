@@ -6,10 +6,11 @@ import io
 import os
 from contextlib import redirect_stdout
 from importlib import metadata
-from typing import Annotated
+from typing import Annotated, Final
 
 import psycopg
 import typer
+from psycopg.conninfo import conninfo_to_dict
 
 from dot_wrapper.cli.exit_codes import FAILED
 from dot_wrapper.cli.output import Json, print_error, print_json, say
@@ -149,8 +150,15 @@ def psql(context: typer.Context) -> None:
     """
     _warn_if_database_url()
     program = embedded.bin_folder() / "psql"
-    arguments = [str(program), embedded.start(), *context.args]
-    os.execve(program, arguments, embedded.without_libpq_settings(os.environ))  # noqa: S606  psql replaces this process
+    server = conninfo_to_dict(embedded.start())
+    # As psql's defaults, which -U and -d overrule: a connection string would overrule them.
+    defaults = {_LIBPQ[name]: str(value) for name, value in server.items()}
+    environment = {**embedded.without_libpq_settings(os.environ), **defaults}
+    os.execve(program, [str(program), *context.args], environment)  # noqa: S606  psql replaces this process
+
+
+_LIBPQ: Final = {"host": "PGHOST", "port": "PGPORT", "dbname": "PGDATABASE", "user": "PGUSER"}
+"""The environment variable of each setting of the embedded server's connection string."""
 
 
 def _warn_if_database_url() -> None:

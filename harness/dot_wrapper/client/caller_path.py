@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Unpack
 from uuid import UUID
@@ -35,7 +35,7 @@ from dot_wrapper.client.heartbeat import beating, beating_async
 from dot_wrapper.client.lease import LeaseOptions, complete
 from dot_wrapper.client.ledger import AsyncLedger, Ledger
 from dot_wrapper.client.path import Options, Part, PathSteps, Refs
-from dot_wrapper.client.reads import Verdict
+from dot_wrapper.client.reads import EndedPart, Verdict
 
 
 class Run(PathSteps):
@@ -61,8 +61,8 @@ class Run(PathSteps):
     @contextmanager
     def part(self, role: Role) -> Iterator[Part]:
         """Records that a part has started, and at the end of the block what it came to, an exception as its failure."""
+        part = self._begun_part(role)
         self.ledger.walk(self._component(role, "started", {}))
-        part = Part()
         try:
             yield part
         except DotWrapperError:  # what the ledger refused is no failure of a DOT
@@ -71,6 +71,24 @@ class Run(PathSteps):
             self.ledger.walk(self._failed(role, error, part))
             raise
         self.ledger.walk(self._component(role, part.status, part.refs()))
+
+    def invoke(self, role: Role, function: Callable[..., str | bool | Part | None]) -> EndedPart:
+        """Calls the author's function of a part where the part is still to do, and records its start and its end.
+
+        Args:
+            function: of the producer as ``produce`` of ``run_pair``, of the verifier as ``verify``.
+
+        Returns:
+            How the part ended, also in an earlier call under this key: the function is not called again.
+
+        Raises:
+            PartFailed: it did not complete, now or then; or it is the verifier, and the producer has not completed.
+            Exception: what the function raised. It is recorded as the failure of the part.
+        """
+        if self.needs(role):
+            with self.part(role) as part:
+                part.fill(function(self) if role == "producer" else function(self, self._produced()))
+        return self._completed(role)
 
     def renew(self, ttl_seconds: int | None = None) -> bool:
         """Extends the lease, to ``lease_seconds`` from now or further; False if it is over, and with it the run. The heartbeat does."""
@@ -100,8 +118,8 @@ class AsyncRun(PathSteps):
     @asynccontextmanager
     async def part(self, role: Role) -> AsyncIterator[Part]:
         """Records the start and the end of a part: as ``Run.part``."""
+        part = self._begun_part(role)
         await self.ledger.walk(self._component(role, "started", {}))
-        part = Part()
         try:
             yield part
         except DotWrapperError:
@@ -110,6 +128,13 @@ class AsyncRun(PathSteps):
             await self.ledger.walk(self._failed(role, error, part))
             raise
         await self.ledger.walk(self._component(role, part.status, part.refs()))
+
+    async def invoke(self, role: Role, function: Callable[..., Awaitable[str | bool | Part | None]]) -> EndedPart:
+        """Awaits the author's function of a part where the part is still to do: as ``Run.invoke``."""
+        if self.needs(role):
+            async with self.part(role) as part:
+                part.fill(await (function(self) if role == "producer" else function(self, self._produced())))
+        return self._completed(role)
 
     async def renew(self, ttl_seconds: int | None = None) -> bool:
         """Extends the lease: as ``Run.renew``."""

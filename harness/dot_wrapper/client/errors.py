@@ -125,6 +125,10 @@ class DefinitionConflict(Refusal):
         return _differing(self.detail)
 
 
+class PartFailed(DotWrapperError):
+    """A part of a run did not complete, now or in an earlier call, and its function is not called again under this key."""
+
+
 class AppendOnlyViolation(Refusal):
     """UPDATE, DELETE or TRUNCATE of an append-only table, or a downgrade that would drop rows (23001)."""
 

@@ -184,19 +184,20 @@ class Ledger(_Calls[psycopg.Connection[Any]]):
     by threads: a heartbeat borrows one too.
 
     Args:
-        connect: opens a connection in autocommit mode; ``dot_wrapper.client.database.connect`` by default. It is called with the first
-            call, and again after the connection was lost.
+        connect: the database, as a connection string; or what opens a connection in autocommit mode. By default what ``DATABASE_URL``
+            names, opened by ``dot_wrapper.connect``. It is opened with the first call, and again after the connection was lost.
         give_back: called with the connection after each transaction, which is then not kept. By default it is kept.
         retry_seconds: for how long what is safe to repeat is repeated; by default ``DOT_WRAPPER_RETRY_SECONDS``, else 45.
     """
 
     def __init__(
         self,
-        connect: Callable[[], psycopg.Connection[Any]] = database.connect,
+        connect: str | Callable[[], psycopg.Connection[Any]] = database.connect,
         give_back: Callable[[psycopg.Connection[Any]], None] | None = None,
         retry_seconds: float | None = None,
     ) -> None:
-        super().__init__(connect, give_back, retry_seconds)
+        opens = partial(database.connect, connect) if isinstance(connect, str) else connect
+        super().__init__(opens, give_back, retry_seconds)
 
     @classmethod
     def from_engine(cls, engine: Engine) -> Self:
@@ -326,18 +327,19 @@ class AsyncLedger(_Calls[psycopg.AsyncConnection[Any]]):
     A ledger with a connection of its own makes one call at a time. One that borrows its connections is shared by tasks.
 
     Args:
-        connect: opens a connection in autocommit mode; ``dot_wrapper.client.database.connect_async`` by default.
+        connect: as of ``Ledger``, by default ``dot_wrapper.connect_async``.
         give_back: called with the connection after each transaction, which is then not kept. By default it is kept.
         retry_seconds: for how long what is safe to repeat is repeated; by default ``DOT_WRAPPER_RETRY_SECONDS``, else 45.
     """
 
     def __init__(
         self,
-        connect: Callable[[], Awaitable[psycopg.AsyncConnection[Any]]] = database.connect_async,
+        connect: str | Callable[[], Awaitable[psycopg.AsyncConnection[Any]]] = database.connect_async,
         give_back: Callable[[psycopg.AsyncConnection[Any]], Awaitable[None]] | None = None,
         retry_seconds: float | None = None,
     ) -> None:
-        super().__init__(connect, give_back, retry_seconds)
+        opens = partial(database.connect_async, connect) if isinstance(connect, str) else connect
+        super().__init__(opens, give_back, retry_seconds)
 
     @classmethod
     def from_engine(cls, engine: AsyncEngine) -> Self:

@@ -13,7 +13,7 @@ from uuid_utils.compat import uuid7
 
 from dot_wrapper.client import calls, reads
 from dot_wrapper.client.calls import GATES, EvidenceType, ObservedComponent, Pair, Role, Status, Steps
-from dot_wrapper.client.errors import DatabaseUnavailable, DotWrapperError, NotPermitted, Refusal
+from dot_wrapper.client.errors import DatabaseUnavailable, DotWrapperError, NotPermitted, PartFailed, Refusal
 from dot_wrapper.client.lease import LeaseOptions, LeaseSteps
 from dot_wrapper.client.reads import EndedPart, StoredRun
 
@@ -94,6 +94,27 @@ class Part:
     def status(self) -> Literal["completed", "failed"]:
         return "completed" if self.passed else "failed"
 
+    def fill(self, result: str | bool | Part | None) -> None:
+        """Takes over what an author's function has returned.
+
+        Raises:
+            TypeError: that says nothing of a part.
+        """
+        match result:
+            case Part():
+                self.passed = result.passed
+                self.output_ref = result.output_ref
+                self.input_ref = result.input_ref or self.input_ref
+                self.error_ref, self.evidence_ref = result.error_ref, result.evidence_ref
+            case bool():
+                self.passed = result
+            case str() | None:
+                self.output_ref = result
+            case _:
+                raise TypeError(
+                    f"a {type(result).__name__} says nothing of a part: return an output_ref, a bool or a Part"
+                )
+
     def refs(self) -> Refs:
         """The arguments of the observation."""
         return Refs(
@@ -164,6 +185,32 @@ class PathSteps(LeaseSteps):
             if producer is None or producer.status != "completed":
                 return False
         return self.ended(role) is None
+
+    def _begun_part(self, role: Role) -> Part:
+        """A part whose function is about to be called: the verifier looks at what the producer wrote, unless it says otherwise."""
+        is_known = role == "verifier" and not self._unread
+        return Part(input_ref=self.output_ref if is_known else None)
+
+    def _produced(self) -> Part:
+        """What the verifier is to look at."""
+        ended = self.ended("producer")
+        return Part(output_ref=ended.output_ref, evidence_ref=ended.evidence_ref) if ended else Part()
+
+    def _completed(self, role: Role) -> EndedPart:
+        """How a part ended that is not to be invoked.
+
+        Raises:
+            PartFailed: it did not complete.
+        """
+        ended = self.ended(role)
+        if ended is None:
+            raise PartFailed(f"the {role} of run {self.process_run_id} was not invoked: the producer has not completed")
+        if ended.status != "completed":
+            raise PartFailed(
+                f"the {role} of run {self.process_run_id} {'failed' if ended.status == 'failed' else 'was skipped'}",
+                hint="It is over under this key. With another key it is another run.",
+            )
+        return ended
 
     @property
     def output_ref(self) -> str | None:

@@ -54,7 +54,7 @@ class StoredRun:
 
 _STORED_RUN = (
     "select process_candidate_code, process_run_id, correlation_id, evidence_type, idempotency_key, end_state, actor, observed_at"
-    " from dot.v_process_run where "
+    " from dot.v_process_run as r where "
 )
 
 
@@ -82,8 +82,15 @@ def stored_run(
 
 
 def awaiting_verifier(process_candidate_code: str | None = None) -> Call[list[StoredRun]]:
-    """The runs whose producer completed and whose verifier is still to come, the oldest first; of one candidate or of all."""
-    query = _STORED_RUN + "end_state = 'awaits_verifier'"
+    """The runs whose producer completed, whose verifier has not ended and which no lease holds, the oldest first; of one candidate or of all.
+
+    A verifier that was killed has started and not ended: its run is ``stale`` then, and listed too.
+    """
+    query = _STORED_RUN + (
+        "(end_state = 'awaits_verifier' or end_state = 'stale' and exists ("
+        "select from dot.v_process_run_component as c where c.process_candidate_code = r.process_candidate_code"
+        " and c.process_run_id = r.process_run_id and c.component_role = 'producer' and c.status = 'step_completed'))"
+    )
     if process_candidate_code is not None:
         query += " and process_candidate_code = %(candidate)s"
     return Call(

@@ -6,12 +6,13 @@ The functions are the author's, and run in the author's process: the wrapper exe
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Unpack
 
 from dot_wrapper.client.caller_path import AsyncRun, Run, async_caller_path, caller_path
 from dot_wrapper.client.calls import EvidenceType
-from dot_wrapper.client.errors import DotWrapperError
+from dot_wrapper.client.errors import DotWrapperError, PartFailed
 from dot_wrapper.client.ledger import AsyncLedger, Ledger
 from dot_wrapper.client.path import ROLES, Part, RunOptions
 from dot_wrapper.client.reads import Verdict
@@ -68,14 +69,10 @@ def run_pair(
             with caller_path(
                 ledger, pair, evidence_type=evidence_type, actor=actor, idempotency_key=attempt_key, **options
             ) as run:
-                if run.needs("producer"):
-                    producer_invoked = True
-                    with run.part("producer") as part:
-                        _fill(part, produce(run))
-                if run.needs("verifier"):
-                    with run.part("verifier") as part:
-                        part.input_ref = run.output_ref
-                        _fill(part, verify(run, _produced(run)))
+                producer_invoked |= run.needs("producer")
+                with suppress(PartFailed):  # the verdict tells
+                    run.invoke("producer", produce)
+                    run.invoke("verifier", verify)
         except Exception as error:
             if is_last or isinstance(error, DotWrapperError):
                 raise
@@ -105,14 +102,10 @@ async def async_run_pair(
             async with async_caller_path(
                 ledger, pair, evidence_type=evidence_type, actor=actor, idempotency_key=attempt_key, **options
             ) as run:
-                if run.needs("producer"):
-                    producer_invoked = True
-                    async with run.part("producer") as part:
-                        _fill(part, await produce(run))
-                if run.needs("verifier"):
-                    async with run.part("verifier") as part:
-                        part.input_ref = run.output_ref
-                        _fill(part, await verify(run, _produced(run)))
+                producer_invoked |= run.needs("producer")
+                with suppress(PartFailed):
+                    await run.invoke("producer", produce)
+                    await run.invoke("verifier", verify)
         except Exception as error:
             if is_last or isinstance(error, DotWrapperError):
                 raise
@@ -127,28 +120,6 @@ def _attempts(key: str, attempts: int) -> Iterator[tuple[str, bool]]:
     """The key of each attempt, and whether it is the last one."""
     for attempt in range(1, attempts + 1):
         yield (key if attempt == 1 else f"{key}/attempt-{attempt}"), attempt == attempts
-
-
-def _fill(part: Part, result: str | bool | Part | None) -> None:
-    """Puts what a function has returned into the part that is recorded."""
-    match result:
-        case Part():
-            part.passed = result.passed
-            part.output_ref = result.output_ref
-            part.input_ref = result.input_ref or part.input_ref
-            part.error_ref, part.evidence_ref = result.error_ref, result.evidence_ref
-        case bool():
-            part.passed = result
-        case str() | None:
-            part.output_ref = result
-        case _:
-            raise TypeError(f"a {type(result).__name__} says nothing of a part: return an output_ref, a bool or a Part")
-
-
-def _produced(run: Run | AsyncRun) -> Part:
-    """What the verifier is to look at."""
-    ended = run.ended("producer")
-    return Part(output_ref=ended.output_ref, evidence_ref=ended.evidence_ref) if ended else Part()
 
 
 def _has_failed(run: Run | AsyncRun) -> bool:
