@@ -253,10 +253,15 @@ def test_a_login_that_may_only_write_goes_on_recording_and_is_not_told_that_a_pa
             with pytest.raises(NotPermitted):
                 _ = run.output_ref
             assert run.producer("completed") == replace(first, created=False)
-            run.verifier("completed")
+        with path(ledger) as run, run.part("verifier"):
+            pass
         with pytest.raises(LookupError), path(ledger):
             raise LookupError
-    assert [one[:2] for one in parts(db)] == [("producer", "step_completed"), ("verifier", "step_completed")]
+    assert [one[:2] for one in parts(db)] == [
+        ("producer", "step_completed"),
+        ("verifier", "step_started"),
+        ("verifier", "step_completed"),
+    ]
 
 
 def test_no_verifier_is_needed_where_the_producer_did_not_complete(runner: Runner) -> None:
