@@ -25,6 +25,9 @@ APPLIES = (
     "functions/rules/fn_component_event",
     "functions/rules/fn_lease_input_problem",
     "functions/rules/fn_login_may_act",
+    # what messages say of a host
+    "functions/rules/fn_seam_tables",
+    "functions/rules/fn_dot_unknown_hint",
     # gates, preflight, lease
     "functions/rules/fn_gate_keys",
     "functions/rules/fn_gate_state",

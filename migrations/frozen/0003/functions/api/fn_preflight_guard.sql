@@ -6,7 +6,10 @@ returns setof record
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $function$
 declare
+    v_keys text[] := dot.fn_gate_keys('REAL_RUN');
     v_host record := dot.fn_host_preflight();
+    v_words record := dot.fn_host_gate_words(v_keys);
+    v_catalogue text := coalesce((dot.fn_seam_tables('v_host_tool')).host, 'dot_tools');
     v_unreadable text;
 begin
     check_name := 'fs_snapshot_present';
@@ -14,9 +17,12 @@ begin
     return next;
 
     check_name := 'gates_readable';
-    if v_host.config_readable then
+    if v_words.problem is not null then
+        verdict := 'BLOCK';
+        detail := 'what the host says of them cannot be read: ' || v_words.problem;
+    elsif v_host.config_readable then
         select string_agg(g.key, ', ') into v_unreadable
-        from unnest(dot.fn_gate_keys('REAL_RUN')) as g (key)
+        from unnest(v_keys) as g (key)
         where (dot.fn_host_gate_value(g.key, false) in ('true', 'false')) is not true;
         verdict := case when v_unreadable is null then 'PASS' else 'BLOCK' end;
         detail := coalesce('neither true nor false: ' || v_unreadable, 'all three gates are true or false');
@@ -29,9 +35,11 @@ begin
     check_name := 'catalogue_present';
     verdict := case when v_host.catalogue_present then 'PASS' else 'BLOCK' end;
     detail := case
-        when v_host.catalogue_present then 'dot_tools holds DOTs'
-        when v_host.catalogue_present is null then 'dot_tools cannot be read'
-        else 'dot_tools is empty: a cataloguer calls fn_dot_tool_register'
+        when v_host.catalogue_present then v_catalogue || ' holds DOTs'
+        when v_host.catalogue_present is null
+            then format('%s cannot be read: %s', v_catalogue, v_host.catalogue_problem)
+        when v_catalogue = 'dot_tools' then 'dot_tools is empty: a cataloguer calls fn_dot_tool_register'
+        else v_catalogue || ', the host''s catalogue, is empty'
     end;
     return next;
 
