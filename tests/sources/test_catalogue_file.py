@@ -11,7 +11,8 @@ import pytest
 from dot_wrapper import cli
 from dot_wrapper.files import ROOT
 from dot_wrapper.sources.bulk import CHUNK
-from dot_wrapper.sources.catalogue.reader import LIMIT, CandidateEntry, CatalogueFileError, DotEntry, read_catalogue
+from dot_wrapper.sources.catalogue.reader import CandidateEntry, CatalogueFileError, DotEntry, read_catalogue
+from dot_wrapper.sources.checked_file import LIMIT
 from support import Database, DotWrapper, ledger_counts, rows, value
 
 EXAMPLE = ROOT / "examples" / "catalogue.yaml"
