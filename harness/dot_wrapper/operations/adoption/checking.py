@@ -17,9 +17,9 @@ from psycopg.rows import dict_row
 
 from dot_wrapper.client.database import PIN, reading, transaction
 from dot_wrapper.deploy.guards import SETTINGS, TRUST
-from dot_wrapper.operations.adoption.host import TIMEOUTS, Table, code_of, tables_of
+from dot_wrapper.operations.adoption.host import TIMEOUTS, Table, tables_of
 from dot_wrapper.operations.adoption.mapping import Catalogue, Gates, Mapping, MappingError, Value
-from dot_wrapper.operations.adoption.scripts import ADOPTED, STANDS_ON
+from dot_wrapper.operations.adoption.scripts import ADOPTED, CODE_BELOW, STANDS_ON
 from dot_wrapper.operations.adoption.seams import SEAMS, condition_of, queries
 
 AGAIN: Final = "Run adopt.sql again, made anew: `dot-wrapper adopt --mapping FILE --sql`."
@@ -108,7 +108,7 @@ def definitions(connection: psycopg.Connection[Any]) -> Adoption | None:
         if not adopted:
             return None
         tables = cursor.execute(_TABLES).fetchall()
-        code = cursor.execute(code_of(f"select o.refobjid from ({STANDS_ON}) o").encode()).fetchall()
+        code = cursor.execute(CODE_BELOW).fetchall()
     problems = [*_seams(seams), *_tables(tables)]
     for text in sorted({one["what"] for one in code}):
         repair = "Drop it, or call PostgreSQL's own functions in it. Until then nothing of the host should be read."

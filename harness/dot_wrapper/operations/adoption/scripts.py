@@ -37,6 +37,9 @@ where c.relnamespace not in (n.oid, 'pg_catalog'::regnamespace)
 """
 """Which columns of which host tables the seams stand on: ``ev_class``, ``refobjid``, ``refobjsubid``."""
 
+CODE_BELOW: Final = code_of(f"select o.refobjid from ({STANDS_ON}) o")  # noqa: S608  texts of our own
+"""What of others' code is run by whoever reads these tables."""
+
 _REVISION: Final = """
 do $revision$
 begin
@@ -101,7 +104,7 @@ declare
 begin
     select string_agg(distinct f.what, ', ') into v_found
     from (
-        {code_of("select s.refobjid from (" + STANDS_ON + ") s")}
+        {CODE_BELOW}
         union
         select 0, format('%s calls %s', v.oid::regclass, p.oid::regprocedure)
         from pg_rewrite r
@@ -300,7 +303,7 @@ union all
 select {_OWNER_OF_SCHEMA}, format('revoke usage on schema %I from dot_owner;', n.nspname)
 from pg_namespace n cross join aclexplode(n.nspacl) x
 where n.nspname <> 'dot' and x.grantee = to_regrole('dot_owner')::oid and x.privilege_type = 'USAGE'
-order by 2 collate "C"
+order by 2
 """  # noqa: S608  texts of our own
 
 _NEEDS_USAGE: Final = """

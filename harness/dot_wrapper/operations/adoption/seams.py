@@ -87,8 +87,8 @@ def text_of(value: Value, table: Table, *, exact: bool = False) -> sql.Composabl
     """A value as text.
 
     Args:
-        exact: in the database's collation, whatever the column's. Else only where the column takes different texts for equal: in
-            any other collation of its own an index of the column serves.
+        exact: in the collation of the wrapper's own tables, whatever the column's. Else only where the column takes different
+            texts for equal: in any other collation of its own an index of the column serves.
     """
     column = column_of(table, value)
     if column is None:
@@ -101,12 +101,12 @@ def text_of(value: Value, table: Table, *, exact: bool = False) -> sql.Composabl
         made = sql.SQL("(t.{} ->> {})").format(column.sql, value.field)
     else:
         made = sql.SQL("t.{}::text").format(column.sql)
-    if exact or (column is not None and not column.is_exact):
-        made = sql.SQL('({} collate "default")').format(made)
     if value.time_zone is not None:
         raise MappingError(f"{table.quoted}: time_zone goes with last_executed alone")
     if value.lower:
         made = sql.SQL("lower({})").format(made)
+    if exact or (column is not None and not column.is_exact):
+        made = sql.SQL('({} collate "C")').format(made)
     if value.empty_is_null:
         made = sql.SQL("nullif({}, '')").format(made)
     return made
@@ -167,12 +167,7 @@ def _catalogue(catalogue: Catalogue, table: Table) -> sql.Composed:
     if not exact:
         return host
     code = text_of(catalogue.columns.code, table, exact=True)
-    own = sql.SQL(", ").join(
-        sql.SQL("o.{}" if name in ("usage_count", "last_executed") else 'o.{}::text collate "default"').format(
-            sql.Identifier(name)
-        )
-        for name in columns
-    )
+    own = sql.SQL(", ").join(sql.SQL("o.{}").format(sql.Identifier(name)) for name in columns)
     return sql.SQL(
         "{}\nunion all\nselect {}\nfrom dot.dot_tools as o\nwhere not exists (\n    select from {} as t where {}\n)"
     ).format(host, own, table.sql, sql.SQL(" and ").join([sql.SQL("{} = o.code").format(code), *where]))
