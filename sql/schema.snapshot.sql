@@ -691,6 +691,11 @@ CREATE FUNCTION dot.fn_gate_latch(p_purpose text) RETURNS void
 
 ALTER FUNCTION dot.fn_gate_latch(p_purpose text) OWNER TO dot_owner;
 
+CREATE FUNCTION dot.fn_gate_refuse(p_evidence_type text, p_key text, p_own_off_because text, p_host_off_because text) RETURNS void
+    LANGUAGE plpgsql
+
+ALTER FUNCTION dot.fn_gate_refuse(p_evidence_type text, p_key text, p_own_off_because text, p_host_off_because text) OWNER TO dot_owner;
+
 CREATE FUNCTION dot.fn_gate_state(p_keys text[], p_locked boolean, OUT key text, OUT value text, OUT is_governed_by_host boolean, OUT host_value text, OUT own_off_because text, OUT host_off_because text, OUT off_because text) RETURNS SETOF record
     LANGUAGE plpgsql
 
@@ -2155,13 +2160,15 @@ COMMENT ON FUNCTION dot.fn_gate_keys(p_evidence_type text) IS 'The gates that an
 
 COMMENT ON FUNCTION dot.fn_gate_latch(p_purpose text) IS 'Takes the gate latch to observe, attest or switch; a transaction that has it cannot be prepared.';
 
+COMMENT ON FUNCTION dot.fn_gate_refuse(p_evidence_type text, p_key text, p_own_off_because text, p_host_off_because text) IS 'Refuses a dry or real run because a gate is off (23514), and says who opens it.';
+
 COMMENT ON FUNCTION dot.fn_gate_state(p_keys text[], p_locked boolean, OUT key text, OUT value text, OUT is_governed_by_host boolean, OUT host_value text, OUT own_off_because text, OUT host_off_because text, OUT off_because text) IS 'The stored value of each gate, what the host says of it, and why it is off; NULL where it is open.';
 
 COMMENT ON FUNCTION dot.fn_gate_status(OUT key text, OUT value text, OUT is_governed_by_host boolean, OUT host_value text, OUT own_off_because text, OUT off_because text) IS 'Every gate: its stored value, what the host says of it, and why it is off; NULL where it is open.';
 
 COMMENT ON FUNCTION dot.fn_gates_assert(p_evidence_type text, p_latched boolean) IS 'Refuses a DRY_RUN or REAL_RUN unless every gate it needs is open (23514); returns the values it read.';
 
-COMMENT ON FUNCTION dot.fn_gates_at_commit() IS 'Trigger: asks the gates of a dry or real run again at the commit, where a host governs one.';
+COMMENT ON FUNCTION dot.fn_gates_at_commit() IS 'Trigger: asks a host''s gates of a dry or real run again at the commit, where it governs one.';
 
 COMMENT ON FUNCTION dot.fn_host_command_log(p_command_name text, p_run_mode text, p_run_status text, p_actor text, p_session_actor text, p_detail jsonb) IS 'Bridge: appends one row to the command log, returns its run_id.';
 
@@ -2483,6 +2490,8 @@ GRANT ALL ON FUNCTION dot.fn_gate_holders(OUT pid integer, OUT prepared_gid text
 REVOKE ALL ON FUNCTION dot.fn_gate_keys(p_evidence_type text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION dot.fn_gate_latch(p_purpose text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION dot.fn_gate_refuse(p_evidence_type text, p_key text, p_own_off_because text, p_host_off_because text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION dot.fn_gate_state(p_keys text[], p_locked boolean, OUT key text, OUT value text, OUT is_governed_by_host boolean, OUT host_value text, OUT own_off_because text, OUT host_off_because text, OUT off_because text) FROM PUBLIC;
 

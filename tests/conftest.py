@@ -30,7 +30,8 @@ from dot_wrapper.client.ledger import Ledger
 from dot_wrapper.operations import embedded
 from dot_wrapper.proving.databases import database_url, end_sessions, upgrade
 from dot_wrapper.proving.prepared import PREPARED, NotPrepared, Prepared, prepared, with_template
-from support import Database, DotWrapper, Outcome
+from support import Database, DotWrapper, Outcome, hosts
+from support.hosts import TEST_HOST
 from support.servers import server
 from support.sizes import PROFILE
 from support.versions import BY_VERSION
@@ -71,6 +72,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     os.environ.pop("DATABASE_URL", None)  # from here on no test gets there but by its fixtures
     os.environ["DOT_WRAPPER_RETRY_SECONDS"] = "2"  # a test that a server is gone does not wait for a failover
     from_controller: dict[str, Any] | None = getattr(config, "workerinput", {}).get("prepared")
+    if TEST_HOST and (given or TEST_HOST not in hosts.HOSTS):
+        raise pytest.UsageError("DOT_TEST_HOST is near or far, and goes with a server of the tests' own")
     if from_controller:
         config.stash[PREPARED] = Prepared(**from_controller)
     elif given:
@@ -109,7 +112,10 @@ def _tell_factories(config: pytest.Config, server: Prepared) -> None:
 
 def install(*, host: str, port: int, user: str, dbname: str, password: str | None, **_: object) -> None:
     """Loads the template."""
-    upgrade(make_conninfo(host=host, port=port, user=user, dbname=dbname, password=password))
+    url = make_conninfo(host=host, port=port, user=user, dbname=dbname, password=password)
+    upgrade(url)
+    if TEST_HOST:
+        hosts.adopted(url, TEST_HOST)
 
 
 def amend(*, host: str, port: int, user: str, dbname: str, password: str | None, **_: object) -> None:

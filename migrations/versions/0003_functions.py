@@ -38,6 +38,7 @@ APPLIES = (
     "functions/api/fn_dot_iu_operator_runtime_enabled",
     "functions/api/fn_process_dot_runtime_execute_enabled",
     "functions/api/fn_process_dot_runtime_real_run_enabled",
+    "functions/rules/fn_gate_refuse",
     "functions/rules/fn_gates_assert",
     "functions/rules/fn_preflight_attestation",
     "functions/api/fn_preflight_guard",

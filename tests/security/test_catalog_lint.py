@@ -563,7 +563,7 @@ BREACHES: list[tuple[str, str, str]] = [
     (
         "a seam is read by the bridge, and no view stands on it",
         "create view dot.v_forged as select h.key from dot.v_host_gate as h",
-        "v_forged",
+        "dot.v_forged",
     ),
     *(
         ("a dry or real run waits for the gates at the commit", breach, "process_run_observation")

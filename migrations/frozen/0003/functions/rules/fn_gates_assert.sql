@@ -42,16 +42,8 @@ begin
                 schema = 'dot', constraint = 'gate_isolation_check';
         end if;
         if v_gate.off_because is not null then
-            raise check_violation using
-                message = format('%s is refused: gate %s is off', p_evidence_type, v_gate.key),
-                detail = format('Gate %s: %s.', v_gate.key, v_gate.off_because),
-                hint = concat_ws(' ', 'SIMULATED_DRY_RUN needs no gate.',
-                    case when v_gate.own_off_because is not null
-                        then 'A gatekeeper opens a gate with fn_dot_config_set.' end,
-                    case when v_gate.host_off_because is not null
-                        then 'Whoever keeps the host opens its own row.' end),
-                schema = 'dot', table = 'dot_config',
-                constraint = format('gate_%s_check', split_part(v_gate.key, '.', 2));
+            perform dot.fn_gate_refuse(p_evidence_type, v_gate.key, v_gate.own_off_because,
+                v_gate.host_off_because);
         end if;
         v_values := v_values || jsonb_build_object(v_gate.key, v_gate.value);
     end loop;
