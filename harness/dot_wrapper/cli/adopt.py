@@ -14,7 +14,7 @@ from dot_wrapper.cli.session import connect
 from dot_wrapper.client.errors import InputError
 from dot_wrapper.operations.adoption.checking import Adoption, Problem, check
 from dot_wrapper.operations.adoption.host import tables_of
-from dot_wrapper.operations.adoption.inspection import Inspection, comments, inspect
+from dot_wrapper.operations.adoption.inspection import NAMES, Inspection, comments, inspect
 from dot_wrapper.operations.adoption.mapping import read_mapping, to_yaml
 from dot_wrapper.operations.adoption.scripts import adopt_sql, unadopt_sql
 from dot_wrapper.text import escape_control_characters
@@ -27,6 +27,10 @@ def adopt(
     host_schema: Annotated[
         str, typer.Option(help="The schema that has dot_tools, dot_config and the like.")
     ] = "public",
+    table: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=TABLE", help="What --inspect and --draft find under another name; repeatable."),
+    ] = None,
     mapping: Annotated[Path | None, typer.Option(metavar="FILE", help="The reviewed mapping, YAML.")] = None,
     do_inspect: Annotated[bool, typer.Option("--inspect", help="Look at the host's schema, object by object.")] = False,
     draft: Annotated[bool, typer.Option("--draft", help="Print a first mapping, to be reviewed.")] = False,
@@ -50,18 +54,27 @@ def adopt(
         raise InputError("--mapping goes with --sql and --check")
     if sql and mapping is None:
         raise InputError("--sql needs --mapping FILE: `dot-wrapper adopt --draft` prints a first one")
+    called = _called(table or [])
     given = None if mapping is None else read_mapping(mapping)
     with connect() as connection:
         if do_inspect:
-            _tell_inspection(inspect(connection, host_schema), as_json=as_json)
+            _tell_inspection(inspect(connection, host_schema, called), as_json=as_json)
         elif draft:
-            _print_draft(inspect(connection, host_schema))
+            _print_draft(inspect(connection, host_schema, called))
         elif back:
             typer.echo(unadopt_sql(connection), nl=False)
         elif do_check:
             _tell_check(*check(connection, given), as_json=as_json)
         elif given is not None:
             typer.echo(adopt_sql(connection, given, tables_of(connection, given)), nl=False)
+
+
+def _called(options: list[str]) -> dict[str, str]:
+    """What tables are called, from NAME=TABLE."""
+    called = dict(one.partition("=")[::2] for one in options)
+    if wrong := [one for one in options if not all(one.partition("=")) or one.partition("=")[0] not in NAMES]:
+        raise InputError(f"--table {wrong[0]}: NAME=TABLE, with a NAME of {', '.join(NAMES)}")
+    return called
 
 
 def _print_draft(found: Inspection) -> None:

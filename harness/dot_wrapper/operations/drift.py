@@ -119,7 +119,7 @@ def examine(connection: psycopg.Connection[Any], expected: Rows | None = None) -
     if expected is not None:
         return Report("the given rows", len(here), compare(expected, here, context))
     adoption = adopted(connection)
-    differences = compare(_as_adopted(head(context.version, state.amendment), here, adoption), here, context)
+    differences = compare(as_adopted(head(context.version, state.amendment), here, adoption), here, context)
     against = f"revision {state.software}"
     if adoption is not None:
         against += f", adopted: {', '.join(adoption.tables)}"
@@ -127,7 +127,7 @@ def examine(connection: psycopg.Connection[Any], expected: Rows | None = None) -
     return Report(against, len(here), differences)
 
 
-def _as_adopted(expected: Rows, found: Rows, adoption: Adoption | None) -> Rows:
+def as_adopted(expected: Rows, found: Rows, adoption: Adoption | None) -> Rows:
     """The expected rows where a host is adopted: the text of its seams, its rights and what lets it pass by row security are what
     adoption makes, and ``_of_adoption`` says what of them is wrong."""
     if adoption is None:
@@ -221,7 +221,7 @@ def beside(connection: psycopg.Connection[Any]) -> Report:
             hint="Use a login that may upgrade, or `dot-wrapper drift`, which any login may run.",
         ) from error
     here, there = (
-        {key: one[key] for key in one if key[0] not in AROUND} for one in (live, _as_adopted(installed, live, adoption))
+        {key: one[key] for key in one if key[0] not in AROUND} for one in (live, as_adopted(installed, live, adoption))
     )
     return Report(f"head installed beside it, revision {state.software}", len(here), compare(there, here, context))
 

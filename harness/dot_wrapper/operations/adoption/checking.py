@@ -206,10 +206,10 @@ def rows(connection: psycopg.Connection[Any], role: str = "dot_reader") -> Itera
         yield Problem("catalogue", text, "Add the DOT there, or define a candidate that supersedes.", "warn")
     for gate in gates:
         if gate["host_value"] is None:
-            text = f"the host has no value for {gate['key']}, which it governs: the gate is closed"
+            text = "the host governs it and has no value for it: it is closed"
             yield Problem(gate["key"], text, "Insert its row with the value false.", "warn")
         elif gate["host_value"] not in ("true", "false"):
-            text = f"the host says {gate['host_value']!r} for {gate['key']}: only the word true opens it"
+            text = f"the host says {gate['host_value']!r}: only the word true opens it"
             yield Problem(gate["key"], text, "Let the host write true or false.", "warn")
 
 

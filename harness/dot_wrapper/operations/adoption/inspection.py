@@ -7,6 +7,7 @@ policies are named.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from collections.abc import Mapping as Dictionary
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -35,21 +36,22 @@ Word = Literal["fits", "mapped", "decide", "missing", "grant", "own", "supersede
 
 # Names that a column may have, the wrapper's own first.
 _NAMES: Final[dict[str, tuple[str, ...]]] = {
-    "code": ("code", "dot_code", "tool_code"),
+    "code": ("code", "dot_code", "tool_code", "dot"),
     "category": ("category", "dot_category", "domain", "family"),
-    "execution_engine": ("execution_engine", "engine", "executor"),
+    "execution_engine": ("execution_engine", "engine", "executor", "run_by"),
     "script_path": ("script_path", "script"),
     "file_path": ("file_path", "file"),
-    "trigger_type": ("trigger_type", "trigger_kind", "trigger"),
-    "usage_count": ("usage_count", "use_count", "exec_count", "run_count", "execution_count"),
+    "trigger_type": ("trigger_type", "trigger_kind", "trigger", "started_by"),
+    "usage_count": ("usage_count", "use_count", "exec_count", "run_count", "execution_count", "times_used"),
     "last_executed": ("last_executed", "last_executed_at", "last_run_at", "last_run", "last_execution"),
-    "key": ("key", "config_key", "setting_key", "name"),
+    "key": ("key", "config_key", "setting_key", "setting", "name"),
     "value": ("value", "config_value", "setting_value"),
     "run_status": ("run_status", "outcome", "status", "result"),
     "run_mode": ("run_mode", "mode"),
     "is_dry": ("dry_run", "is_dry_run", "dry"),
     "lease_key": ("lease_key", "resource", "key"),
 }
+_NAME_IT: Final = "name it with --table"
 _REFUSED: Final = ("refused", "rejected", "denied", "blocked")
 _LEDGERS: Final = ("dot_iu_command_run", "job_queue")
 _OWN: Final = {
@@ -91,6 +93,8 @@ class Inspection:
 
 @dataclass(slots=True)
 class _Host:
+    """The schema that is looked at; its tables by the names that the wrapper knows them by."""
+
     connection: psycopg.Connection[Any]
     schema: str
     tables: dict[str, Table]
@@ -131,17 +135,33 @@ class _Host:
         return next((one for one in chosen if one.base is not None and (not bases or one.base in bases)), None)
 
 
-def inspect(connection: psycopg.Connection[Any], host_schema: str) -> Inspection:
+NAMES: Final = ("dot_tools", "dot_config", *_LEDGERS, *_OWN, "universal_edges")
+"""The tables that are looked for."""
+
+
+def inspect(
+    connection: psycopg.Connection[Any], host_schema: str, called: Dictionary[str, str] | None = None
+) -> Inspection:
     """Looks at a schema.
 
+    Args:
+        called: what the tables of ``NAMES`` are called there, where they have another name.
+
     Raises:
-        MappingError: there is no such schema.
+        MappingError: there is no such schema, or no such table.
     """
     with reading(connection), connection.cursor() as cursor:
         if not cursor.execute("select from pg_namespace where nspname = %s", (host_schema,)).rowcount:
             raise MappingError(f"there is no schema {host_schema} in this database")
-    names = ("dot_tools", "dot_config", *_LEDGERS, *_OWN, "universal_edges")
-    host = _Host(connection, host_schema, tables(connection, host_schema, names))
+    actual = {name: name for name in NAMES} | dict(called or {})
+    there = tables(connection, host_schema, list(actual.values()))
+    for name, other in (called or {}).items():
+        if other not in there:
+            raise MappingError(f"{host_schema}.{other} is to be {name}, and there is no such table")
+    host = _Host(connection, host_schema, {name: there[other] for name, other in actual.items() if other in there})
+    for name, table in host.tables.items():
+        if table.name != name:
+            host.say(name, "mapped", f"it is {table.quoted}")
     draft = {"catalogue": _catalogue(host), "gates": _gates(host), "ledgers": _ledgers(host)}
     sections = {name: section for name, section in draft.items() if section}
     mapping = Mapping.model_validate(sections) if sections else None
@@ -151,7 +171,7 @@ def inspect(connection: psycopg.Connection[Any], host_schema: str) -> Inspection
     _own(host)
     _edges(host)
     _superseded(host)
-    order = list(dict.fromkeys((*names, *(one.object for one in host.found))))
+    order = list(dict.fromkeys((*NAMES, *(one.object for one in host.found))))
     return Inspection(sorted(host.found, key=lambda one: order.index(one.object)), mapping)
 
 
@@ -163,7 +183,11 @@ _BASES: Final = {
 
 def _catalogue(host: _Host) -> dict[str, Any] | None:
     if "dot_tools" not in host.tables:
-        host.say("dot_tools", "missing", "there is no such table: the catalogue stays the wrapper's own, and is empty")
+        host.say(
+            "dot_tools",
+            "missing",
+            f"there is no such table: {_NAME_IT} dot_tools=..., or the catalogue stays the wrapper's own",
+        )
     table = host.plain("dot_tools")
     code = None if table is None else host.column(table, "code")
     if table is None or code is None:
@@ -358,7 +382,7 @@ def _ledgers(host: _Host) -> dict[str, Any]:
 
 def _counted(host: _Host, table: Table) -> dict[str, Any]:
     """Which command runs are refused, and which are plans."""
-    name, section = table.name, {}
+    name, section = "dot_iu_command_run", {}
     status = host.column(table, "run_status")
     if status is None:
         host.say(name, "decide", "no column says which runs were refused: NULL")
@@ -425,9 +449,10 @@ def _rights(host: _Host, mapping: Mapping) -> None:
             host.say(
                 "dot_tools", "grant", f"dot_owner may not enter {host.schema}: in adopt.sql", statement.as_string()
             )
+    by_key = {table.key: name for name, table in host.tables.items()}
     needed: dict[str, list[str]] = {}
-    for _, (_, name), columns in sources(mapping):
-        needed.setdefault(name, []).extend(columns or list(host.tables[name].columns)[:1])
+    for _, key, columns in sources(mapping):
+        needed.setdefault(by_key[key], []).extend(columns or list(host.tables[by_key[key]].columns)[:1])
     for name, columns in needed.items():
         table = host.tables[name]
         host.say(name, "grant", "what dot_owner may read: in adopt.sql", grant(table, dict.fromkeys(columns)))
@@ -471,13 +496,10 @@ def _figures(host: _Host, mapping: Mapping) -> None:
                     "missing",
                     f"{one['again']} codes stand more than once: say under where which row counts",
                 )
-    tenant = "dot_tools" in host.tables and "tenant_id" in host.tables["dot_tools"].columns
-    if tenant:
-        host.say(
-            "dot_tools",
-            "decide",
-            "it has a tenant_id: the wrapper knows no tenants; where there are several, say under where which",
-        )
+    if "v_host_tool" in made:
+        for name in {"tenant", "tenant_id"} & host.tables["dot_tools"].columns.keys():
+            text = f"it has a {name}: the wrapper knows no tenants; where there are several, say under where which"
+            host.say("dot_tools", "decide", text)
     for name, ledger in ledgers(mapping).items():
         _figures_of_ledger(host, name, ledger_query(name, ledger, host.tables[name]))
 
