@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from dot_wrapper.client import database
@@ -9,7 +11,7 @@ from dot_wrapper.operations.adoption.scripts import unadopt_sql
 from dot_wrapper.proving.databases import upgrade
 from support import Database, refused, value
 from support.catalog import HEAD, catalog, downgrade, downgrade_script, psql, server_errors, upgrade_script, version
-from support.hosts import Host, adopt, make, mapping_of
+from support.hosts import Host, adopt, mapping_of
 
 pytestmark = pytest.mark.usefixtures("client_programs")
 
@@ -49,27 +51,24 @@ def test_above_the_seams_the_main_line_goes_down_and_up_again(db: Database, host
 
 
 @pytest.mark.parametrize("name", ["near", "far"])
-def test_the_amendment_and_the_adoption_go_on_and_off_in_either_order(db: Database, name: Host) -> None:
-    if not db.server.own:
-        pytest.skip("makes roles of a host on the server")
-    make(db.url, name)
-    try:
-        plain = catalog(db.url)
-        adopt(db.url, mapping_of(name))
-        adopted = catalog(db.url)
-        upgrade(db.url, section="amendment")
-        both = catalog(db.url)
-        assert counted(db) == 303
-        unadopt(db.url)
-        amended = catalog(db.url)
-        adopt(db.url, mapping_of(name))
-        assert (catalog(db.url), counted(db)) == (both, 303)
-        downgrade(db.url, section="amendment")
-        assert (catalog(db.url), counted(db)) == (adopted, 303)
-        unadopt(db.url)
-        assert (catalog(db.url), counted(db)) == (plain, 0)
-        upgrade(db.url, section="amendment")
-        assert catalog(db.url) == amended
-        assert len({plain, adopted, amended, both}) == 4
-    finally:
-        db.session("superuser").execute("alter role dot_owner nobypassrls")
+def test_the_amendment_and_the_adoption_go_on_and_off_in_either_order(
+    db: Database, made: Callable[[Host], Host], name: Host
+) -> None:
+    made(name)
+    plain = catalog(db.url)
+    adopt(db.url, mapping_of(name))
+    adopted = catalog(db.url)
+    upgrade(db.url, section="amendment")
+    both = catalog(db.url)
+    assert counted(db) == 303
+    unadopt(db.url)
+    amended = catalog(db.url)
+    adopt(db.url, mapping_of(name))
+    assert (catalog(db.url), counted(db)) == (both, 303)
+    downgrade(db.url, section="amendment")
+    assert (catalog(db.url), counted(db)) == (adopted, 303)
+    unadopt(db.url)
+    assert (catalog(db.url), counted(db)) == (plain, 0)
+    upgrade(db.url, section="amendment")
+    assert catalog(db.url) == amended
+    assert len({plain, adopted, amended, both}) == 4

@@ -78,45 +78,45 @@ WAYS: dict[str, Way] = {
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 def test_a_run_that_was_stored_before_the_hosts_switch_is_not_committed_after_it(
-    db: Database, host: Host, way: Way
+    db: Database, near: Host, way: Way
 ) -> None:
     """begin A; A stores a run; the host closes its gate, commits, without waiting for A; A commits: refused, all of it."""
-    token = ready(db, host)
+    token = ready(db, near)
     writer = db.session("writer")
     writer.execute("begin")
-    way(writer, host, token)
-    switch(db.url, host, "false", GATES[0])
+    way(writer, near, token)
+    switch(db.url, near, "false", GATES[0])
     with refused("23514", "gate_operator_runtime_enabled_check", "the host's, its value is not exactly true"):
         writer.execute("commit")
     assert value(db.session("owner"), "select count(*) from dot.process_run_observation") == 0
     with refused("23514", "gate_operator_runtime_enabled_check"):
-        by_header(writer, host, token)
-    switch(db.url, host, "true", GATES[0])
-    way(writer, host, token)
+        by_header(writer, near, token)
+    switch(db.url, near, "true", GATES[0])
+    way(writer, near, token)
 
 
-def test_a_component_waits_for_the_commit_as_its_header_does(db: Database, host: Host) -> None:
-    token = ready(db, host)
+def test_a_component_waits_for_the_commit_as_its_header_does(db: Database, near: Host) -> None:
+    token = ready(db, near)
     writer = db.session("writer")
-    run = observe_run(writer, dot_code=DOTS[host][0], evidence_type="REAL_RUN", lease_token=token)["process_run_id"]
+    run = observe_run(writer, dot_code=DOTS[near][0], evidence_type="REAL_RUN", lease_token=token)["process_run_id"]
     writer.execute("begin")
-    observe_component(writer, run, "producer", dot_code=DOTS[host][0], lease_token=token)
-    switch(db.url, host, "false", GATES[2])
+    observe_component(writer, run, "producer", dot_code=DOTS[near][0], lease_token=token)
+    switch(db.url, near, "false", GATES[2])
     with refused("23514", "gate_real_run_enabled_check"):
         writer.execute("commit")
     assert value(db.session("owner"), "select count(*) from dot.process_component_observation") == 0
 
 
 def test_the_naive_version_without_the_look_at_the_commit_commits_a_run_behind_the_hosts_switch(
-    db: Database, host: Host
+    db: Database, near: Host
 ) -> None:
-    token = ready(db, host)
+    token = ready(db, near)
     for table in ("process_run_observation", "process_component_observation"):
         db.session("owner").execute(f"drop trigger {table}_gates_at_commit_check on dot.{table}")
     writer = db.session("writer")
     writer.execute("begin")
-    by_header(writer, host, token)
-    switch(db.url, host, "false", GATES[0])
+    by_header(writer, near, token)
+    switch(db.url, near, "false", GATES[0])
     snapshot = value(db.session("owner"), "select pg_current_snapshot()::text")
     writer.execute("commit")
     late = "select count(*) from dot.process_run_observation where not pg_visible_in_snapshot(xact_id, %s)"
@@ -125,31 +125,31 @@ def test_the_naive_version_without_the_look_at_the_commit_commits_a_run_behind_t
 
 @pytest.mark.parametrize("level", ["repeatable read", "serializable"])
 def test_outside_read_committed_a_gate_that_the_host_governs_lets_nothing_in(
-    db: Database, host: Host, level: str
+    db: Database, near: Host, level: str
 ) -> None:
     """An old snapshot would show the host's gate as it was; a simulation needs no gate, and a replay is asked like a first call."""
-    token = ready(db, host)
+    token = ready(db, near)
     writer = db.session("writer")
-    real = {"dot_code": DOTS[host][0], "evidence_type": "REAL_RUN", "lease_token": token, "idempotency_key": "k"}
+    real = {"dot_code": DOTS[near][0], "evidence_type": "REAL_RUN", "lease_token": token, "idempotency_key": "k"}
     observe_run(writer, **real)
     writer.execute(f"begin isolation level {level}")
     writer.execute("select 1")  # the snapshot
-    switch(db.url, host, "false", GATES[0])
+    switch(db.url, near, "false", GATES[0])
     for key in ("k", "another"):
         with (
             refused("25000", "gate_isolation_check", f"the host governs gate {GATES[0]}"),
             writer.transaction(),
         ):
             observe_run(writer, **{**real, "idempotency_key": key})
-    assert observe_run(writer, dot_code=DOTS[host][0])["created"]
+    assert observe_run(writer, dot_code=DOTS[near][0])["created"]
     writer.execute("commit")
 
 
 @pytest.mark.parametrize("level", ["repeatable read", "serializable"])
 def test_the_naive_version_at_another_level_reads_the_hosts_gate_as_it_was(
-    db: Database, host: Host, level: str
+    db: Database, near: Host, level: str
 ) -> None:
-    token = ready(db, host)
+    token = ready(db, near)
     owner = db.session("owner")
     naive = value(owner, "select pg_get_functiondef('dot.fn_gates_assert'::regproc)")
     test = "if v_stale_snapshot_possible and v_gate.is_governed_by_host then"
@@ -158,8 +158,8 @@ def test_the_naive_version_at_another_level_reads_the_hosts_gate_as_it_was(
     writer = db.session("writer")
     writer.execute(f"begin isolation level {level}")
     writer.execute("select 1")
-    switch(db.url, host, "false", GATES[0])
-    by_header(writer, host, token)
+    switch(db.url, near, "false", GATES[0])
+    by_header(writer, near, token)
     writer.execute("commit")
     assert value(owner, "select count(*) from dot.process_run_observation") == 1
 
@@ -174,19 +174,19 @@ EARLY = {
 
 
 @pytest.mark.parametrize("early", EARLY.values(), ids=EARLY)
-def test_the_look_at_the_commit_cannot_be_had_before_it(db: Database, host: Host, early: str) -> None:
+def test_the_look_at_the_commit_cannot_be_had_before_it(db: Database, near: Host, early: str) -> None:
     """A writer that had it made early, and then kept its transaction open, would commit behind the host's switch."""
-    token = ready(db, host)
+    token = ready(db, near)
     writer = db.session("writer")
     writer.execute("begin")
-    by_header(writer, host, token)
+    by_header(writer, near, token)
     with refused("25000", "gate_commit_check"):
         writer.execute(early)
     writer.execute("rollback")
     writer.execute("begin")
     writer.execute(early)
     with refused("25000", "gate_commit_check"):
-        by_header(writer, host, token)
+        by_header(writer, near, token)
     writer.execute("rollback")
     assert value(db.session("owner"), "select count(*) from dot.process_run_observation") == 0
 
@@ -199,10 +199,10 @@ COMMITS = {
 
 
 @pytest.mark.parametrize("commit", COMMITS.values(), ids=COMMITS)
-def test_every_way_to_commit_is_one(db: Database, host: Host, commit: str) -> None:
-    token = ready(db, host)
+def test_every_way_to_commit_is_one(db: Database, near: Host, commit: str) -> None:
+    token = ready(db, near)
     call = (
-        f"{'' if 'perform' in commit else 'select '}dot.fn_process_run_observe('{PAIR}', '{DOTS[host][0]}', gen_random_uuid(), 'c',"
+        f"{'' if 'perform' in commit else 'select '}dot.fn_process_run_observe('{PAIR}', '{DOTS[near][0]}', gen_random_uuid(), 'c',"
         f" 'REAL_RUN', false, 'started', 'tester', p_lease_token => {token})"
     )
     db.session("writer").execute(commit.format(call))
@@ -223,17 +223,17 @@ def test_where_no_host_governs_a_gate_the_constraints_may_be_asked_at_any_time(d
 WRITERS, ROUNDS = size(4, 8), size(3, 30)
 
 
-def test_under_load_no_run_commits_that_was_still_open_when_the_switch_had_committed(db: Database, host: Host) -> None:
+def test_under_load_no_run_commits_that_was_still_open_when_the_switch_had_committed(db: Database, near: Host) -> None:
     """Each writer stores a run of a candidate of its own, and waits until the host's switch has committed before it commits itself."""
-    ready(db, host)
+    ready(db, near)
     cataloguer = db.session("cataloguer")
     writers = {f"shop.{number}": db.connect("writer") for number in range(WRITERS)}
     for code in writers:
-        cataloguer.execute("select dot.fn_process_candidate_define(%s, %s, %s, 'tester')", (code, *DOTS[host]))
+        cataloguer.execute("select dot.fn_process_candidate_define(%s, %s, %s, 'tester')", (code, *DOTS[near]))
     real = {
         code: {
             "process_candidate_code": code,
-            "dot_code": DOTS[host][0],
+            "dot_code": DOTS[near][0],
             "evidence_type": "REAL_RUN",
             "lease_token": acquire(writer, code),
         }
@@ -254,10 +254,10 @@ def test_under_load_no_run_commits_that_was_still_open_when_the_switch_had_commi
 
     with ThreadPoolExecutor(WRITERS) as pool:
         for _ in range(ROUNDS):
-            switch(db.url, host, "true", GATES[2])
+            switch(db.url, near, "true", GATES[2])
             running = [pool.submit(write, code) for code in writers]
             stored.wait(30)
-            switch(db.url, host, "false", GATES[2])
+            switch(db.url, near, "false", GATES[2])
             closed.wait(30)
             assert [one.result(30) for one in running] == ["gate_real_run_enabled_check"] * WRITERS
     assert value(db.session("owner"), "select count(*) from dot.process_run_observation") == 0

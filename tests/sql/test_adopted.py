@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import psycopg
 import pytest
 
@@ -17,7 +19,7 @@ from support import (
     set_gates,
     value,
 )
-from support.hosts import DOTS, SWITCHES, Host, adopt, beside, make, mapping_of, ready, switch
+from support.hosts import DOTS, SWITCHES, Host, adopt, beside, mapping_of, ready, switch
 
 TABLES = {"near": "public.dot_tools", "far": "automation.tools"}
 
@@ -128,28 +130,25 @@ def test_registering_says_unchanged_of_what_the_host_has_and_refuses_all_else(db
 
 @pytest.mark.parametrize("name", ["near", "far"])
 def test_beside_the_hosts_dots_own_ones_count_and_the_host_wins_where_both_have_a_code(
-    db: Database, name: Host
+    db: Database, made: Callable[[Host], Host], name: Host
 ) -> None:
-    if not db.server.own:
-        pytest.skip("makes roles of a host on the server")
     cataloguer = db.session("cataloguer")
     cataloguer.execute("select dot.fn_dot_tool_register(%s, 'own')", (DOTS[name][0],))
-    make(db.url, name)
-    try:
-        adopt(db.url, beside(mapping_of(name)))
-        assert value(cataloguer, "select dot.fn_dot_tool_register('dot.own', 'own')") == "created"
-        shown = rows(
-            cataloguer, "select category from dot.v_dot_tool where dot_code = any (%s)", ["dot.own", DOTS[name][0]]
-        )
-        assert sorted(one["category"] for one in shown) == ["KG", "own"]
-        assert value(cataloguer, "select count(*) from dot.v_dot_tool") == 304
-        with refused("23514", "dot_tools_code_host_check"):
-            cataloguer.execute("select dot.fn_dot_tool_register(%s, 'own.again')", (DOTS[name][0],))
-        saying = f"stand once in {TABLES[name]}, the host's catalogue, or a cataloguer registers it with fn_dot_tool_register."
-        with refused("23503", saying=saying):
-            cataloguer.execute("select dot.fn_process_candidate_define('c', %s, 'dot.x', 'tester')", (DOTS[name][0],))
-    finally:
-        db.session("superuser").execute("alter role dot_owner nobypassrls")
+    made(name)
+    adopt(db.url, beside(mapping_of(name)))
+    assert value(cataloguer, "select dot.fn_dot_tool_register('dot.own', 'own')") == "created"
+    shown = rows(
+        cataloguer, "select category from dot.v_dot_tool where dot_code = any (%s)", ["dot.own", DOTS[name][0]]
+    )
+    assert sorted(one["category"] for one in shown) == ["KG", "own"]
+    assert value(cataloguer, "select count(*) from dot.v_dot_tool") == 304
+    with refused("23514", "dot_tools_code_host_check"):
+        cataloguer.execute("select dot.fn_dot_tool_register(%s, 'own.again')", (DOTS[name][0],))
+    saying = (
+        f"stand once in {TABLES[name]}, the host's catalogue, or a cataloguer registers it with fn_dot_tool_register."
+    )
+    with refused("23503", saying=saying):
+        cataloguer.execute("select dot.fn_process_candidate_define('c', %s, 'dot.x', 'tester')", (DOTS[name][0],))
 
 
 def held_by(db: Database) -> tuple[bool, str | None]:

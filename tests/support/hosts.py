@@ -20,6 +20,55 @@ HOSTS: tuple[Host, ...] = ("near", "far")
 # Where the tests of a run stand on an adopted database: DOT_TEST_HOST=near or far.
 TEST_HOST = cast("Host | Literal['']", os.environ.get("DOT_TEST_HOST", ""))
 
+# What an adoption can change of the rules: which DOTs are known, which gates are open, what is counted, and by which plans. `make test` runs
+# these again with DOT_TEST_HOST, on both hosts. The others ask none of it, or as these do.
+BY_HOST = (
+    *(
+        "tests/sql/test_begin.py",
+        "tests/sql/test_catalogue.py",
+        "tests/sql/test_definitions.py",
+        "tests/sql/test_gates.py",
+    ),
+    *("tests/sql/test_idempotency.py", "tests/sql/test_inventory.py", "tests/sql/test_leases.py"),
+    *(
+        "tests/sql/test_pair_and_batch.py",
+        "tests/sql/test_plans.py",
+        "tests/sql/test_preflight.py",
+        "tests/sql/test_state.py",
+    ),
+    *("tests/sql/test_verdicts.py", "tests/properties/test_ledger_stories.py"),
+)
+
+# Of a run with DOT_TEST_HOST, what is not true of an adopted database, and why; tests/sql/test_adopted.py has what is true of it.
+NOT_ADOPTED = {
+    "counts the DOTs of a catalogue, or the rows of a ledger, that begin empty": (
+        "test_amendment.py::test_the_new_words_give_a_verdict_nothing",
+        "test_inventory.py::test_a_command_log_shows_what_its_rows_prove_and_no_more",
+        "test_inventory.py::test_a_date_is_a_backfill_where_at_least_two_dots_share_it",
+        "test_inventory.py::test_a_dot_that_the_catalogue_lost_is_in_no_funnel_and_one_in_two_pairs_is_one_row",
+        "test_inventory.py::test_a_measured_row_changes_with_its_figures",
+        "test_inventory.py::test_a_usage_count_counts_as_an_invocation",
+        "test_inventory.py::test_both_ledgers_of_the_host_may_be_keyed_by_the_run",
+        "test_inventory.py::test_dates_that_differ_are_no_backfill_and_no_date_counts_as_an_invocation",
+        "test_inventory.py::test_nothing_was_executed_and_a_shared_date_is_reported_as_a_backfill",
+        "test_inventory.py::test_one_dot_is_enough_to_be_declared",
+        "test_inventory.py::test_the_figures_behind_each_row_are_document_02s",
+        "test_inventory.py::test_the_measured_rows_are_document_02s_and_the_others_are_not_observable",
+        "test_inventory.py::test_what_sql_cannot_see_has_document_02s_verdict_once_it_is_attested",
+        "test_preflight.py::test_a_fresh_database_blocks_until_somebody_registers_and_attests",
+        "test_trails.py::test_each_role_sees_what_it_works_with",
+    ),
+    "compares the words that tell of a catalogue of the wrapper's own": (
+        "test_pair_and_batch.py::test_a_batch_says_of_each_line_what_became_of_it",
+        "test_preflight.py::test_each_check_says_what_it_found",
+    ),
+    "stores a real run outside READ COMMITTED": (
+        "test_gates.py::test_a_switch_that_gives_up_names_each_backend_that_holds_it_up_once_and_nobody_else",
+        "test_leases.py::test_an_old_snapshot_answers_no_replay_past_a_lost_lease",
+        "test_leases.py::test_an_old_snapshot_takes_no_real_run_past_a_lost_lease",
+    ),
+}
+
 # Two DOTs of each host.
 DOTS = {"near": ("KG.001", "KG.002"), "far": ("DOT_1", "DOT_2")}
 

@@ -177,6 +177,7 @@ class DatabaseUnavailable(Transient):
 
 _BY_CONSTRAINT: tuple[tuple[str, type[DotWrapperError]], ...] = (
     (r"gate_\w+_enabled_check", GateClosed),
+    (r"gate_(isolation|commit)_check", Refusal),
     (r"preflight_check", PreflightBlocked),
     (r"lease_(live|fencing)_check", LeaseNotLive),
     (r"lease_held", LeaseHeld),
