@@ -31,7 +31,7 @@ from dot_wrapper.operations import embedded
 from dot_wrapper.proving.databases import database_url, end_sessions, upgrade
 from dot_wrapper.proving.prepared import PREPARED, NotPrepared, Prepared, prepared, with_template
 from support import Database, DotWrapper, Outcome, hosts
-from support.hosts import TEST_HOST
+from support.hosts import TEST_HOST, Host
 from support.servers import server
 from support.sizes import PROFILE
 from support.versions import BY_VERSION
@@ -164,6 +164,17 @@ def db(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> Iterator[
             until.callback(_end_sessions, server.url, name)
         database = until.enter_context(closing(Database(url, server, amended=amended)))
         yield database
+
+
+@pytest.fixture(params=hosts.HOSTS)
+def host(db: Database, request: pytest.FixtureRequest) -> Iterator[Host]:
+    """A host whose DOTs, gates and figures the test's database has adopted, as `dot-wrapper adopt` does it: nothing else counts."""
+    if not db.server.own or TEST_HOST:
+        pytest.skip("makes roles of a host on the server, and adopts a database that is not adopted yet")
+    hosts.make(db.url, request.param)
+    hosts.adopt(db.url, hosts.mapping_of(request.param))
+    yield request.param
+    db.session("superuser").execute("alter role dot_owner nobypassrls")
 
 
 @pytest.fixture

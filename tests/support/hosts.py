@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Literal
+from typing import Literal, cast
 
 import psycopg
 
@@ -12,15 +12,18 @@ from dot_wrapper.files import ROOT
 from dot_wrapper.operations.adoption.host import tables_of
 from dot_wrapper.operations.adoption.mapping import Mapping, read_mapping
 from dot_wrapper.operations.adoption.scripts import adopt_sql
-from dot_wrapper.proving.support import GATES
+from dot_wrapper.proving.support import GATES, PAIR, Database, acquire, attest, set_gates
 
 Host = Literal["near", "far"]
 HOSTS: tuple[Host, ...] = ("near", "far")
 
 # Where the tests of a run stand on an adopted database: DOT_TEST_HOST=near or far.
-TEST_HOST = os.environ.get("DOT_TEST_HOST", "")
+TEST_HOST = cast("Host | Literal['']", os.environ.get("DOT_TEST_HOST", ""))
 
-# Of each host the table of its switches, and the value that opens one.
+# Two DOTs of each host.
+DOTS = {"near": ("KG.001", "KG.002"), "far": ("DOT_1", "DOT_2")}
+
+# The table of each host's switches, and the column that names them.
 SWITCHES = {"near": ("public.dot_config", "key"), "far": ("automation.settings", "setting")}
 
 
@@ -76,3 +79,16 @@ def adopted(url: str, host: Host) -> None:
     make(url, host)
     adopt(url, beside(mapping_of(host)))
     switch(url, host, "true")
+
+
+def ready(db: Database, host: Host) -> int:
+    """In a database that is adopted strictly: a pair of the host's DOTs, open gates of both, a passed preflight, and the lease, whose
+    token is returned. What is left for a REAL_RUN is its call."""
+    producer, verifier = DOTS[host]
+    db.session("cataloguer").execute(
+        "select dot.fn_process_candidate_define(%s, %s, %s, 'tester')", (PAIR, producer, verifier)
+    )
+    set_gates(db)
+    attest(db)
+    switch(db.url, host, "true")
+    return acquire(db.session("writer"))
