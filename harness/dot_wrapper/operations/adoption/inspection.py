@@ -244,7 +244,7 @@ def _words_of_the_catalogue(host: _Host, table: Table, columns: dict[str, Any], 
     words = (
         sql.SQL("array_agg(distinct {}) as engines").format(text_of(Value(column=engine), table, exact=True))
         if engine
-        else sql.SQL("null as engines")
+        else sql.SQL("array_agg(null::text) as engines")
     )
     query = sql.SQL("select {} from {} as t where {}").format(
         sql.SQL(", ").join([*values, words]),
@@ -431,7 +431,7 @@ def _words(host: _Host, table: Table, column: Column) -> list[str] | None:
 
 
 _MAY: Final = """
-select to_regrole('dot_owner') is not null as is_installed,
+select exists (select from pg_namespace d where d.nspname = 'dot') as is_installed,
     coalesce((select r.rolsuper or r.rolbypassrls from pg_roles r where r.rolname = 'dot_owner'), false) as passes,
     coalesce(has_schema_privilege(to_regrole('dot_owner'), n.oid, 'usage'), false) as enters
 from pg_namespace n where n.nspname = %s
@@ -443,7 +443,7 @@ def _rights(host: _Host, mapping: Mapping) -> None:
     with reading(host.connection), host.connection.cursor(row_factory=dict_row) as cursor:
         (may,) = cursor.execute(_MAY, (host.schema,)).fetchall()
         if not may["is_installed"]:
-            host.say("dot", "missing", "the wrapper is not installed on this server", "dot-wrapper upgrade")
+            host.say("dot", "missing", "the wrapper is not installed in this database", "dot-wrapper upgrade")
         elif not may["enters"]:
             statement = sql.SQL("grant usage on schema {} to dot_owner;").format(sql.Identifier(host.schema))
             host.say(

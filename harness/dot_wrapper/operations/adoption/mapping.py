@@ -225,7 +225,7 @@ def as_written(one: Any) -> Any:
             texts = one.texts
             shown = texts[0] if texts is not None and len(texts) == 1 else as_written(texts)
             return {"column": one.column, "is_not" if one.negated else "is": shown}
-        case Value() if one == Value(column=one.column):
+        case Value() if one.column is not None and one == Value(column=one.column):
             return one.column
         case Entry():
             fields = {field.alias or name: getattr(one, name) for name, field in type(one).model_fields.items()}
