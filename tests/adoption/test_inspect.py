@@ -129,7 +129,7 @@ def test_a_host_of_other_names_is_mapped_and_what_is_missing_has_its_statement(f
             Finding(
                 "dot_iu_runtime_lease",
                 "decide",
-                "1 leases of the host's are named dot_exec:...: find out who runs DOTs under them before a real run",
+                "leases of the host's for dot_exec:...: 1; find out who runs DOTs under them before a real run",
             ),
         ),
         (

@@ -518,7 +518,7 @@ def _own(host: _Host) -> None:
         if table is None:
             continue
         counted = host.read(table, sql.SQL("select count(*) as rows from {}").format(table.sql))
-        told = f"{counted[0]['rows']} rows of the host's, " if counted else ""
+        told = f"rows of the host's: {counted[0]['rows']}; " if counted else ""
         host.say(name, "own", f"{told}not touched: the wrapper has a table of its own, because {why}")
     leases = host.tables.get("dot_iu_runtime_lease")
     key = None if leases is None else host.column(leases, "lease_key")
@@ -528,7 +528,7 @@ def _own(host: _Host) -> None:
         )
         for one in host.read(leases, query) or ():
             if one["held"]:
-                text = f"{one['held']} leases of the host's are named dot_exec:...: find out who runs DOTs under them before a real run"
+                text = f"leases of the host's for dot_exec:...: {one['held']}; find out who runs DOTs under them before a real run"
                 host.say("dot_iu_runtime_lease", "decide", text)
 
 
