@@ -153,6 +153,8 @@ def inspect(
     with reading(connection), connection.cursor() as cursor:
         if not cursor.execute("select from pg_namespace where nspname = %s", (host_schema,)).rowcount:
             raise MappingError(f"there is no schema {host_schema} in this database")
+    if host_schema == "dot":
+        raise MappingError("schema dot is the wrapper's own, and no host's")
     actual = {name: name for name in NAMES} | dict(called or {})
     there = tables(connection, host_schema, list(actual.values()))
     for name, other in (called or {}).items():
