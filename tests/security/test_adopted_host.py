@@ -147,6 +147,27 @@ def test_read_past_the_functions_a_seam_runs_a_policy_as_whoever_reads_it(db: Da
     assert has_run(db)
 
 
+def test_code_that_the_planner_runs_has_the_rights_of_the_bridge_whoever_reads(db: Database, near: Host) -> None:
+    """An index that the host makes later: to see whether it serves, the planner computes its predicate. `--check` names it."""
+    superuser = db.session("superuser")
+    superuser.execute(
+        "create schema hostile authorization host_app; grant usage on schema hostile to public; set role host_app;"
+        " create function hostile.says() returns boolean language plpgsql immutable as"
+        " $f$ begin raise warning 'run as %', current_user; return true; end $f$;"
+        " create index hostile on public.dot_tools (code) where hostile.says(); reset role"
+    )
+    ready(db, near)
+    for who in ("writer", "reader", "superuser"):
+        said: list[str | None] = []
+        session = db.connect(who)
+        session.add_notice_handler(lambda notice, said=said: said.append(notice.message_primary))  # type: ignore[misc]
+        if who == "writer":
+            observe_run(session, dot_code="KG.001")
+        else:
+            session.execute("select * from dot.v_dot_tool")
+        assert set(said) == {"run as dot_bridge"}, (who, said)
+
+
 def test_the_naive_version_that_asks_policies_runs_them(db: Database, near: Host) -> None:
     """With row_security on the bridge would be served by the policy, which runs with its rights."""
     put_policy(db, TABLES[near]["catalogue"])
