@@ -22,9 +22,9 @@ test: $(VENV)/installed
 ifneq ($(origin DATABASE_URL),undefined)
 	$(BIN)/python -m pytest -n 2
 else
-	DOT_TEST_POSTGRES=16 $(BIN)/python -m pytest -n 2 -q -m by_version tests/security tests/races tests/sql
+	DOT_TEST_POSTGRES=16 $(BIN)/python -m pytest -n 2 -q -m by_version tests/adoption tests/security tests/races tests/sql
 	@if test -x /usr/lib/postgresql/15/bin/postgres; then \
-	    DOT_TEST_POSTGRES=15 $(BIN)/python -m pytest -n 2 -q -m by_version tests/security tests/races tests/sql; fi
+	    DOT_TEST_POSTGRES=15 $(BIN)/python -m pytest -n 2 -q -m by_version tests/adoption tests/security tests/races tests/sql; fi
 	DOT_TEST_HOST=near $(BIN)/python -m pytest -n 2 -q -m by_host tests/sql tests/properties
 	DOT_TEST_HOST=far $(BIN)/python -m pytest -n 2 -q -m by_host tests/sql tests/properties
 	$(BIN)/python -m pytest -n 2

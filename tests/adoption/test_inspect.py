@@ -182,6 +182,7 @@ def test_nothing_of_the_host_is_run(near: Database) -> None:
         " create function public.spy(integer) returns boolean language plpgsql immutable as"
         " $$ begin perform nextval('public.ran'); return true; end $$; alter function public.spy(integer) owner to host_app;"
         " create index spying on public.dot_config (key) where public.spy(1);"
+        " create index spying_too on public.event_outbox ((1)) where public.spy(3);"
         " create statistics public.spying on (run_mode = 'plan' and public.spy(2)), run_status from public.dot_iu_command_run;"
         " alter table public.dot_tools enable row level security;"
         " create policy spying on public.dot_tools using (public.spy(usage_count));"

@@ -237,7 +237,7 @@ def rows_of(connection: psycopg.Connection[Any], table: Table) -> Iterator[psyco
     The table is locked first and looked at again. A login that may write it takes a lock that keeps its owner from giving it an
     index or a policy meanwhile, and holds up no reader and no writer.
     """
-    if not table.is_readable or table.code or table.kind not in ("r", "p"):
+    if not table.is_readable or table.kind not in ("r", "p"):
         yield None
         return
     with reading(connection), connection.cursor(row_factory=dict_row) as cursor:
