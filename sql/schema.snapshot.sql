@@ -448,7 +448,7 @@ CREATE TRIGGER process_component_observation_append_only_truncate BEFORE TRUNCAT
 
 ALTER TABLE dot.process_component_observation ENABLE ALWAYS TRIGGER process_component_observation_append_only_truncate;
 
-CREATE CONSTRAINT TRIGGER process_component_observation_gates_at_commit_check AFTER INSERT ON dot.process_component_observation DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((new.evidence_type <> 'SIMULATED_DRY_RUN'::text)) EXECUTE FUNCTION dot.fn_gates_at_commit();
+CREATE CONSTRAINT TRIGGER process_component_observation_gates_at_commit_check AFTER INSERT ON dot.process_component_observation DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((new.admission IS NOT NULL)) EXECUTE FUNCTION dot.fn_gates_at_commit();
 
 ALTER TABLE dot.process_component_observation ENABLE ALWAYS TRIGGER process_component_observation_gates_at_commit_check;
 
@@ -460,7 +460,7 @@ CREATE TRIGGER process_run_observation_append_only_truncate BEFORE TRUNCATE ON d
 
 ALTER TABLE dot.process_run_observation ENABLE ALWAYS TRIGGER process_run_observation_append_only_truncate;
 
-CREATE CONSTRAINT TRIGGER process_run_observation_gates_at_commit_check AFTER INSERT ON dot.process_run_observation DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((new.evidence_type <> 'SIMULATED_DRY_RUN'::text)) EXECUTE FUNCTION dot.fn_gates_at_commit();
+CREATE CONSTRAINT TRIGGER process_run_observation_gates_at_commit_check AFTER INSERT ON dot.process_run_observation DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((new.admission IS NOT NULL)) EXECUTE FUNCTION dot.fn_gates_at_commit();
 
 ALTER TABLE dot.process_run_observation ENABLE ALWAYS TRIGGER process_run_observation_gates_at_commit_check;
 

@@ -17,13 +17,21 @@ begin
             constraint = 'bridge_definer_check';
     end if;
     begin
+        -- Of several codes one could stand twice and another not at all. Of the two of a pair the least would
+        -- then be the greatest, which costs nothing to ask; of a batch it is a query of its own.
+        if cardinality(p_codes) > 2 then
+            if exists (
+                select from dot.v_host_tool t where t.code = any (p_codes) group by t.code having count(*) > 1
+            ) then
+                return null;
+            end if;
+        end if;
         return (
             select case
-                when count(*) = cardinality(p_codes) and count(distinct t.code) = cardinality(p_codes)
-                    then array(
-                        select e.event_type
-                        from dot.v_dot_event_type e where e.event_type = any (p_event_types) and e.active
-                    )
+                when count(*) = cardinality(p_codes) and (count(*) = 1 or min(t.code) <> max(t.code)) then array(
+                    select e.event_type
+                    from dot.v_dot_event_type e where e.event_type = any (p_event_types) and e.active
+                )
             end
             from dot.v_host_tool t where t.code = any (p_codes)
         );
