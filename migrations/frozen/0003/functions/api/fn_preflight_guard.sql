@@ -6,9 +6,7 @@ returns setof record
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $function$
 declare
-    v_keys text[] := dot.fn_gate_keys('REAL_RUN');
     v_host record := dot.fn_host_preflight();
-    v_words record := dot.fn_host_gate_words(v_keys);
     v_catalogue text;
     v_unreadable text;
 begin
@@ -17,12 +15,12 @@ begin
     return next;
 
     check_name := 'gates_readable';
-    if v_words.problem is not null then
+    if v_host.gates_problem is not null then
         verdict := 'BLOCK';
-        detail := 'what the host says of them cannot be read: ' || v_words.problem;
+        detail := 'what the host says of them cannot be read: ' || v_host.gates_problem;
     elsif v_host.config_readable then
         select string_agg(g.key, ', ') into v_unreadable
-        from unnest(v_keys) as g (key)
+        from unnest(dot.fn_gate_keys('REAL_RUN')) as g (key)
         where (dot.fn_host_gate_value(g.key, false) in ('true', 'false')) is not true;
         verdict := case when v_unreadable is null then 'PASS' else 'BLOCK' end;
         detail := coalesce('neither true nor false: ' || v_unreadable, 'all three gates are true or false');
