@@ -7,7 +7,8 @@ import pytest
 
 from dot_wrapper import cli
 from dot_wrapper.client import database
-from dot_wrapper.operations.adoption.inspection import Finding, Inspection, inspect
+from dot_wrapper.operations.adoption.inspection import Inspection, inspect
+from dot_wrapper.operations.adoption.looking import Finding
 from dot_wrapper.operations.adoption.mapping import to_yaml
 from support import Database, DotWrapper, rows
 from support.hosts import mapping_of
@@ -81,6 +82,12 @@ def test_a_host_of_other_names_is_mapped_and_what_is_missing_has_its_statement(f
         (
             "alter table public.dot_tools drop constraint dot_tools_code_key",
             Finding("dot_tools", "missing", "code is not unique", "create unique index on public.dot_tools (code);"),
+        ),
+        (
+            "alter table public.dot_tools rename code to handle",
+            Finding(
+                "dot_tools", "decide", "code = handle (character varying(120)): it is the only text that is unique"
+            ),
         ),
         (
             "alter table public.dot_config drop constraint dot_config_pkey",

@@ -143,6 +143,7 @@ def test_a_command_that_cannot_be_meant_says_what_is_needed(as_dba: DotWrapper) 
         (("--inspect", "--table", "tools=x"), "--table tools=x: NAME=TABLE"),
         (("--inspect", "--host-schema", "nowhere"), "there is no schema nowhere"),
         (("--inspect", "--table", "dot_tools=x"), "public.x is to be dot_tools, and there is no such table"),
+        (("--inspect", "--host-schema", "dot"), "schema dot is the wrapper's own"),
         (("--unadopt-sql",), "nothing is adopted in this database"),
         (("--draft", "--host-schema", "pg_catalog"), "nothing can be adopted: dot_tools: there is no such table"),
     ):

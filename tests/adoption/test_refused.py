@@ -191,6 +191,11 @@ def test_what_is_no_table_is_refused(near: Database, made: str, told: str) -> No
     is_refused(near, text, "23514", "adoption_no_host_code", f"public.other {told}")
 
 
+def test_the_wrapper_s_own_tables_are_no_host(near: Database) -> None:
+    with pytest.raises(MappingError, match=r"dot\.dot_tools: there is no such table of a host's"):
+        script(near, changed(schema="dot"))
+
+
 def test_a_foreign_table_and_a_partition_that_is_one_are_refused(near: Database) -> None:
     near.connect("superuser").execute(
         "create foreign data wrapper nothing; create server elsewhere foreign data wrapper nothing;"

@@ -42,7 +42,6 @@ COMMANDS = (
     ("outbox", "ack", "1", "1", "1"),
     ("outbox", "prune"),
     ("adopt", "--inspect"),
-    ("adopt", "--draft"),
     ("adopt", "--check"),
     ("doctor",),
     ("drift",),

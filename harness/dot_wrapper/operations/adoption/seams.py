@@ -59,8 +59,8 @@ def demand(mapping: Mapping, tables: Tables) -> None:
     for _, key, columns in sources(mapping):
         table = tables.get(key)
         where = ".".join(key)
-        if table is None:
-            wrong.append(f"{where}: there is no such table")
+        if table is None or table.schema == "dot":
+            wrong.append(f"{where}: there is no such table of a host's")
             continue
         if table.kind in KINDS:
             wrong.append(
