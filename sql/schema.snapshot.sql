@@ -448,7 +448,7 @@ CREATE TRIGGER process_component_observation_append_only_truncate BEFORE TRUNCAT
 
 ALTER TABLE dot.process_component_observation ENABLE ALWAYS TRIGGER process_component_observation_append_only_truncate;
 
-CREATE CONSTRAINT TRIGGER process_component_observation_gates_at_commit_check AFTER INSERT ON dot.process_component_observation DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((new.evidence_type <> 'SIMULATED_DRY_RUN'::text)) EXECUTE FUNCTION dot.fn_gates_at_commit();
+CREATE CONSTRAINT TRIGGER process_component_observation_gates_at_commit_check AFTER INSERT ON dot.process_component_observation DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((new.admission IS NOT NULL)) EXECUTE FUNCTION dot.fn_gates_at_commit();
 
 ALTER TABLE dot.process_component_observation ENABLE ALWAYS TRIGGER process_component_observation_gates_at_commit_check;
 
@@ -460,7 +460,7 @@ CREATE TRIGGER process_run_observation_append_only_truncate BEFORE TRUNCATE ON d
 
 ALTER TABLE dot.process_run_observation ENABLE ALWAYS TRIGGER process_run_observation_append_only_truncate;
 
-CREATE CONSTRAINT TRIGGER process_run_observation_gates_at_commit_check AFTER INSERT ON dot.process_run_observation DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((new.evidence_type <> 'SIMULATED_DRY_RUN'::text)) EXECUTE FUNCTION dot.fn_gates_at_commit();
+CREATE CONSTRAINT TRIGGER process_run_observation_gates_at_commit_check AFTER INSERT ON dot.process_run_observation DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((new.admission IS NOT NULL)) EXECUTE FUNCTION dot.fn_gates_at_commit();
 
 ALTER TABLE dot.process_run_observation ENABLE ALWAYS TRIGGER process_run_observation_gates_at_commit_check;
 
@@ -841,12 +841,12 @@ CREATE FUNCTION dot.fn_host_outbox_prune(p_epoch integer, p_xact_id xid8, p_id b
 
 ALTER FUNCTION dot.fn_host_outbox_prune(p_epoch integer, p_xact_id xid8, p_id bigint, p_limit integer) OWNER TO dot_bridge;
 
-CREATE FUNCTION dot.fn_host_preflight(OUT config_readable boolean, OUT catalogue_present boolean, OUT catalogue_problem text, OUT leases_usable boolean) RETURNS record
+CREATE FUNCTION dot.fn_host_preflight(OUT config_readable boolean, OUT gates_problem text, OUT catalogue_present boolean, OUT catalogue_problem text, OUT leases_usable boolean) RETURNS record
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET row_security TO 'off'
 
-ALTER FUNCTION dot.fn_host_preflight(OUT config_readable boolean, OUT catalogue_present boolean, OUT catalogue_problem text, OUT leases_usable boolean) OWNER TO dot_bridge;
+ALTER FUNCTION dot.fn_host_preflight(OUT config_readable boolean, OUT gates_problem text, OUT catalogue_present boolean, OUT catalogue_problem text, OUT leases_usable boolean) OWNER TO dot_bridge;
 
 CREATE FUNCTION dot.fn_host_tools(OUT code text, OUT category text, OUT execution_engine text, OUT script_path text, OUT file_path text, OUT trigger_type text, OUT usage_count bigint, OUT last_executed timestamp with time zone) RETURNS SETOF record
     LANGUAGE plpgsql SECURITY DEFINER
@@ -2204,7 +2204,7 @@ COMMENT ON FUNCTION dot.fn_host_outbox_position_settled(p_current_epoch integer,
 
 COMMENT ON FUNCTION dot.fn_host_outbox_prune(p_epoch integer, p_xact_id xid8, p_id bigint, p_limit integer) IS 'Bridge: removes the oldest events up to a position that are older than seven days.';
 
-COMMENT ON FUNCTION dot.fn_host_preflight(OUT config_readable boolean, OUT catalogue_present boolean, OUT catalogue_problem text, OUT leases_usable boolean) IS 'Bridge: whether configuration, catalogue and leases are there and can be used.';
+COMMENT ON FUNCTION dot.fn_host_preflight(OUT config_readable boolean, OUT gates_problem text, OUT catalogue_present boolean, OUT catalogue_problem text, OUT leases_usable boolean) IS 'Bridge: whether configuration, catalogue and leases are there and can be used.';
 
 COMMENT ON FUNCTION dot.fn_host_tools(OUT code text, OUT category text, OUT execution_engine text, OUT script_path text, OUT file_path text, OUT trigger_type text, OUT usage_count bigint, OUT last_executed timestamp with time zone) IS 'Bridge: all DOTs of the catalogue.';
 
@@ -2555,8 +2555,8 @@ GRANT ALL ON FUNCTION dot.fn_host_outbox_position_settled(p_current_epoch intege
 REVOKE ALL ON FUNCTION dot.fn_host_outbox_prune(p_epoch integer, p_xact_id xid8, p_id bigint, p_limit integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_host_outbox_prune(p_epoch integer, p_xact_id xid8, p_id bigint, p_limit integer) TO dot_owner;
 
-REVOKE ALL ON FUNCTION dot.fn_host_preflight(OUT config_readable boolean, OUT catalogue_present boolean, OUT catalogue_problem text, OUT leases_usable boolean) FROM PUBLIC;
-GRANT ALL ON FUNCTION dot.fn_host_preflight(OUT config_readable boolean, OUT catalogue_present boolean, OUT catalogue_problem text, OUT leases_usable boolean) TO dot_owner;
+REVOKE ALL ON FUNCTION dot.fn_host_preflight(OUT config_readable boolean, OUT gates_problem text, OUT catalogue_present boolean, OUT catalogue_problem text, OUT leases_usable boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION dot.fn_host_preflight(OUT config_readable boolean, OUT gates_problem text, OUT catalogue_present boolean, OUT catalogue_problem text, OUT leases_usable boolean) TO dot_owner;
 
 REVOKE ALL ON FUNCTION dot.fn_host_tools(OUT code text, OUT category text, OUT execution_engine text, OUT script_path text, OUT file_path text, OUT trigger_type text, OUT usage_count bigint, OUT last_executed timestamp with time zone) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_host_tools(OUT code text, OUT category text, OUT execution_engine text, OUT script_path text, OUT file_path text, OUT trigger_type text, OUT usage_count bigint, OUT last_executed timestamp with time zone) TO dot_owner;

@@ -73,12 +73,13 @@ create trigger {table}_append_only_truncate before truncate on dot.{table}
 alter table dot.{table} enable always trigger {table}_append_only;
 alter table dot.{table} enable always trigger {table}_append_only_truncate;
 """)
-    # A constraint trigger alone can wait for the commit. A simulation is asked for nothing.
+    # A constraint trigger alone can wait for the commit. A simulation has no admission, and is asked for nothing; IS NOT NULL is
+    # what costs least of all that tells it.
     for table in ("process_run_observation", "process_component_observation"):
         execute(f"""
 create constraint trigger {table}_gates_at_commit_check after insert on dot.{table}
     deferrable initially deferred
-    for each row when (new.evidence_type <> 'SIMULATED_DRY_RUN') execute function dot.fn_gates_at_commit();
+    for each row when (new.admission is not null) execute function dot.fn_gates_at_commit();
 alter table dot.{table} enable always trigger {table}_gates_at_commit_check;
 """)
     execute("""

@@ -1,5 +1,5 @@
--- Seam: the figures of the other ledgers, one row each, and whether such a ledger is keyed by the run at all,
--- from its columns. Adopted and read as v_host_tool.
+-- Seam: the figures of the other ledgers, one row each, and whether such a ledger is keyed by the run at
+-- all, from its columns. Adopted and read as v_host_tool.
 create or replace view dot.v_host_ledger with (security_barrier = true) as
 select
     'dot_iu_command_run' as ledger,

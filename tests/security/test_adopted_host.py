@@ -263,7 +263,7 @@ def test_a_code_that_stands_twice_is_refused_also_beside_one_that_is_missing(db:
     with refused("23503", "process_run_observation_dot_code_fkey", "has to stand once"):
         observe_run(db.session("writer"), dot_code=twice)
     owner = db.session("owner")
-    for codes in ([twice, "none"], [twice, once], [twice]):
+    for codes in ([twice, "none"], [twice, once], [twice], [twice, once, "none"]):
         assert value(owner, "select dot.fn_host_events_wanted(%s, '{}')", codes) is None
     assert value(owner, "select dot.fn_host_events_wanted(%s, '{}')", [once]) == []
 

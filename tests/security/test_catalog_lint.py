@@ -162,7 +162,7 @@ RULES = {
             and not exists (
                 select from pg_trigger t where t.tgrelid = c.oid and t.tgfoid = 'dot.fn_gates_at_commit'::regproc
                     and t.tgtype = 5 and t.tgenabled = 'A' and t.tgdeferrable and t.tginitdeferred and t.tgattr = ''
-                    and pg_get_triggerdef(t.oid) ~ ' WHEN \\(\\(new\\.evidence_type <> ''SIMULATED_DRY_RUN''::text\\)\\) '
+                    and pg_get_triggerdef(t.oid) ~ ' WHEN \\(\\(new\\.admission IS NOT NULL\\)\\) '
             )""",
     "every trigger fires always": """
         select t.tgname from pg_trigger t join pg_class c on c.oid = t.tgrelid

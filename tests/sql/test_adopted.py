@@ -223,7 +223,7 @@ def test_a_gate_that_the_host_alone_closes_is_nothing_that_is_wrong(db: Database
 def test_the_preflight_names_the_hosts_catalogue(db: Database, host: Host) -> None:
     look = "select verdict, detail from dot.fn_preflight_guard() where check_name = 'catalogue_present'"
     writer = db.session("writer")
-    assert row(writer, look) == {"verdict": "PASS", "detail": f"{TABLES[host]} holds DOTs"}
+    assert row(writer, look) == {"verdict": "PASS", "detail": "the catalogue holds DOTs"}
     db.session("superuser").execute(f"delete from {TABLES[host]}")
     assert row(writer, look) == {"verdict": "BLOCK", "detail": f"{TABLES[host]}, the host's catalogue, is empty"}
 

@@ -95,7 +95,7 @@ def test_each_check_says_what_it_found(db: Database) -> None:
     define_pair(db)
     attest(db)
     found = said()
-    assert found["catalogue_present"] == "dot_tools holds DOTs"
+    assert found["catalogue_present"] == "the catalogue holds DOTs"
     assert found["fs_snapshot_present"].startswith("attested by tester until 20")
     assert found["fs_snapshot_present"].endswith(": a snapshot")
     owner.execute("revoke select on dot.v_host_tool, dot.dot_config from dot_bridge")

@@ -379,10 +379,12 @@ def _adoption(database: _Database) -> Iterator[Finding]:
 
 
 def _gates(database: _Database) -> Iterator[Finding]:
+    """The wrapper's own rows; the worker of an adopted host is none of its gates."""
     gates = _view(
         database,
         "select key, value, is_open, is_audited,"
-        " extract(epoch from clock_timestamp() - changed_at)::bigint as seconds from dot.v_dot_gate order by key",
+        " extract(epoch from clock_timestamp() - changed_at)::bigint as seconds from dot.v_dot_gate"
+        " where not (key = 'queue.worker.enabled' and is_governed_by_host) order by key",
     )
     fine = True
     for gate in gates:

@@ -1,8 +1,9 @@
--- Moves a gate, and writes who, when, why, old and new into dot_config_audit: the only way to move one. Once
--- it has committed no observation that needed the old value commits: it takes dot.gate_latch EXCLUSIVE,
--- which waits for the writes in flight, at most 2 s for each lock; then 55P03 names who holds it. Closing
--- depends on nothing but the gate's row. Returns the value before. Where a host governs the gate, its row has
--- to say so too; its queue.worker.enabled is its own, and no row of the wrapper's moves it.
+-- Moves a gate, and writes who, when, why, old and new into dot_config_audit: the only way to move one.
+-- Once it has committed no observation that needed the old value commits: it takes dot.gate_latch
+-- EXCLUSIVE, which waits for the writes in flight, at most 2 s for each lock; then 55P03 names who holds
+-- it. Closing depends on nothing but the gate's row. Returns the value before. Where a host governs the
+-- gate, its row has to say so too; its queue.worker.enabled is its own, and no row of the wrapper's moves
+-- it.
 -- Raises:
 --   23502  dot_config_<argument>_not_null
 --   23514  dot_config_<argument>_check, dot_config_key_host_check

@@ -25,7 +25,9 @@ begin
             select from dot.v_host_tool t
             where t.code = p_code
                 and (t.category, t.execution_engine, t.script_path, t.file_path, t.trigger_type)
-                is not distinct from (p_category, p_execution_engine, p_script_path, p_file_path, p_trigger_type)
+                is not distinct from (
+                    p_category, p_execution_engine, p_script_path, p_file_path, p_trigger_type
+                )
         );
     exception when syntax_error_or_access_rule_violation or data_exception or cardinality_violation then
         perform dot.fn_host_unreadable(sqlerrm);

@@ -1,6 +1,6 @@
 -- Bridge to the wrapper's own catalogue: adds a DOT, or updates what describes it. Usage figures are the
--- host's: dot_bridge holds no right to write them. A description that is already stored is not written again:
--- a repeated import leaves no dead row. What of it the catalogue shows, fn_host_dot_described says.
+-- host's: dot_bridge holds no right to write them. A description that is already stored is not written
+-- again: a repeated import leaves no dead row. What of it the catalogue shows, fn_host_dot_described says.
 grant create on schema dot to dot_bridge;
 
 create or replace function dot.fn_host_dot_register(

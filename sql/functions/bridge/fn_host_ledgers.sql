@@ -16,7 +16,8 @@ begin
             constraint = 'bridge_definer_check';
     end if;
     begin
-        return query select l.ledger, l.rows_seen, l.refused, l.planned, l.keyed_by_run from dot.v_host_ledger l;
+        return query
+        select l.ledger, l.rows_seen, l.refused, l.planned, l.keyed_by_run from dot.v_host_ledger l;
     exception when syntax_error_or_access_rule_violation or data_exception or cardinality_violation then
         perform dot.fn_host_unreadable(sqlerrm);
     end;

@@ -1,12 +1,12 @@
--- Each of the named gates, by default of every gate there is: its stored value, what the host says of it where
--- it governs the gate, and why it is off: own_off_because by the wrapper's row, host_off_because by the host's,
--- off_because both; each NULL where nothing keeps it off. Open is a gate whose value is exactly `true`, whose
--- newest audit row says that fn_dot_config_set opened it in this database of this cluster, and of which the
--- host, where it governs it, says exactly `true` too. A value that came by a plain UPDATE, a restored dump or a
--- clone opens nothing. Closing depends on either value alone. The queue's worker is no gate of the wrapper's:
--- where the host governs it, its word alone counts.
--- p_locked reads the wrapper's row FOR SHARE, which ends in 40001 where the caller's snapshot is older than
--- the last switch.
+-- Each of the named gates, by default of every gate there is: its stored value, what the host says of it
+-- where it governs the gate, and why it is off: own_off_because by the wrapper's row, host_off_because by
+-- the host's, off_because both; each NULL where nothing keeps it off. Open is a gate whose value is
+-- exactly `true`, whose newest audit row says that fn_dot_config_set opened it in this database of this
+-- cluster, and of which the host, where it governs it, says exactly `true` too. A value that came by a
+-- plain UPDATE, a restored dump or a clone opens nothing. Closing depends on either value alone. The
+-- queue's worker is no gate of the wrapper's: where the host governs it, its word alone counts. p_locked
+-- reads the wrapper's row FOR SHARE, which ends in 40001 where the caller's snapshot is older than the
+-- last switch.
 create or replace function dot.fn_gate_state(
     p_keys text[], p_locked boolean, out key text, out value text, out is_governed_by_host boolean,
     out host_value text, out own_off_because text, out host_off_because text, out off_because text
@@ -24,8 +24,8 @@ begin
     foreach key in array v_keys loop
         value := dot.fn_host_gate_value(key, p_locked);
         -- What cannot be read may govern it.
-        is_governed_by_host := v_host.problem is not null or v_host.words ? key;
-        host_value := v_host.words ->> key;
+        is_governed_by_host := v_host.words is distinct from '{}'
+            and (v_host.problem is not null or v_host.words ? key);
         select a.new_value, a.system_identifier, a.database_oid into v_moved
         from dot.dot_config_audit a
         where a.key = fn_gate_state.key
@@ -42,16 +42,22 @@ begin
                 is distinct from (v_here.system_identifier, v_here.database_oid)
                 then 'it was opened in another database or cluster'
         end;
-        host_off_because := case
-            when v_host.problem is not null
-                then 'what the host says of it cannot be read: ' || v_host.problem
-            when is_governed_by_host and (host_value = 'true') is not true
-                then format('in %s, the host''s, ', (dot.fn_seam_tables('v_host_gate')).host) || case
-                    when host_value is null then 'it has no value'
-                    else 'its value is not exactly true'
-                end
-        end;
-        off_because := nullif(concat_ws('; ', own_off_because, host_off_because), '');
+        host_value := null;
+        host_off_because := null;
+        off_because := own_off_because;
+        if is_governed_by_host then
+            host_value := v_host.words ->> key;
+            host_off_because := case
+                when v_host.problem is not null
+                    then 'what the host says of it cannot be read: ' || v_host.problem
+                when (host_value = 'true') is not true
+                    then format('in %s, the host''s, ', (dot.fn_seam_tables('v_host_gate')).host) || case
+                        when host_value is null then 'it has no value'
+                        else 'its value is not exactly true'
+                    end
+            end;
+            off_because := nullif(concat_ws('; ', own_off_because, host_off_because), '');
+        end if;
         return next;
     end loop;
 end

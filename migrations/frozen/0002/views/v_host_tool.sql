@@ -1,7 +1,7 @@
 -- Seam: the catalogue of DOTs as the wrapper reads it, here its own. Adoption drops this view and makes it
--- again, the same columns over the host's table: the columns keep the collation of what is below, or no index
--- of it would be used. Only the bridge reads it, by functions that run no row policy of a host; so no view
--- stands on it. It is a join, which cannot be written through.
+-- again, the same columns over the host's table: the columns keep the collation of what is below, or no
+-- index of it would be used. Only the bridge reads it, by functions that run no row policy of a host; so
+-- no view stands on it. It is a join, which cannot be written through.
 create or replace view dot.v_host_tool with (security_barrier = true) as
 select
     t.code,

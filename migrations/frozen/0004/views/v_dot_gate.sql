@@ -1,6 +1,6 @@
--- The gates as they stand: the stored value, whether the gate is open and why not, the last audited move, and
--- what the host says of it. A value that was changed past fn_dot_config_set shows as one that differs from the
--- last audited one.
+-- The gates as they stand: the stored value, whether the gate is open and why not, the last audited move,
+-- and what the host says of it. A value that was changed past fn_dot_config_set shows as one that differs
+-- from the last audited one.
 create or replace view dot.v_dot_gate with (security_barrier = true) as
 select
     g.key,

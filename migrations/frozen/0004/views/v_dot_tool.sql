@@ -1,5 +1,5 @@
--- The catalogue: what could be executed. How far each came is in v_dot_funnel. It asks a function and not the
--- seam, so that no row policy of a host runs as its reader: see fn_host_tools.
+-- The catalogue: what could be executed. How far each came is in v_dot_funnel. It asks a function and not
+-- the seam, so that no row policy of a host runs as its reader: see fn_host_tools.
 create or replace view dot.v_dot_tool with (security_barrier = true) as
 select
     t.code as dot_code,

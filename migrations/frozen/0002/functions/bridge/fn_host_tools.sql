@@ -19,8 +19,8 @@ begin
     begin
         return query
         select
-            t.code, t.category, t.execution_engine, t.script_path, t.file_path, t.trigger_type, t.usage_count,
-            t.last_executed
+            t.code, t.category, t.execution_engine, t.script_path, t.file_path, t.trigger_type,
+            t.usage_count, t.last_executed
         from dot.v_host_tool t;
     exception when syntax_error_or_access_rule_violation or data_exception or cardinality_violation then
         perform dot.fn_host_unreadable(sqlerrm);

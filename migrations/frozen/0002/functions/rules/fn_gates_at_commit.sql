@@ -1,7 +1,8 @@
--- Asks what a host says of the gates of a dry or real run again when its transaction commits: the host's switch
--- takes no latch of the wrapper's, and may have closed a gate since. The wrapper's own rows are not asked: a
--- switch of theirs waits for the latch, which this transaction holds to its end. So nothing is asked where no
--- host governs a gate, nor of a row that was stored elsewhere and came by a restore or a replica.
+-- Asks what a host says of the gates of a dry or real run again when its transaction commits: the host's
+-- switch takes no latch of the wrapper's, and may have closed a gate since. The wrapper's own rows are not
+-- asked: a switch of theirs waits for the latch, which this transaction holds to its end. So nothing is
+-- asked where no host governs a gate, nor of a row that was stored elsewhere and came by a restore or a
+-- replica.
 --
 -- The trigger is deferred, and a caller may make it fire earlier (SET CONSTRAINTS), which is refused: its
 -- answer would be old at the commit. It fired at the commit where nothing called it, or the COMMIT of a

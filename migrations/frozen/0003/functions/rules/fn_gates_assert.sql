@@ -1,9 +1,9 @@
 -- The evidence ladder: refuses a DRY_RUN or REAL_RUN unless every gate that it needs is open, see
 -- fn_gate_keys and fn_gate_state. Returns the values that let the observation in. Raises check_violation
 -- (23514), constraint gate_operator_runtime_enabled_check, gate_execute_enabled_check or
--- gate_real_run_enabled_check, 25006 (gate_primary_check) on a standby, whose gates are those of a moment ago,
--- and 25000 (gate_isolation_check) outside READ COMMITTED where a host governs the gate: its row is not locked,
--- so an old snapshot would show an old value.
+-- gate_real_run_enabled_check, 25006 (gate_primary_check) on a standby, whose gates are those of a moment
+-- ago, and 25000 (gate_isolation_check) outside READ COMMITTED where a host governs the gate: its row is
+-- not locked, so an old snapshot would show an old value.
 --
 -- p_latched is for the write that follows: it holds dot.gate_latch until the transaction ends, so a switch
 -- waits for writes that saw the old value and no such write commits after it. Outside READ COMMITTED the
