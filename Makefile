@@ -17,14 +17,17 @@ run: $(VENV)/installed
 	@$(BIN)/python -m tools.demo $(if $(INPUT),"$(INPUT)")
 
 # Everything on the embedded PostgreSQL 18; before that what the server's version can change on 16, and on 15 where Debian's server
-# is installed: tests/support/versions.py says what that is. With DATABASE_URL: everything on that server, see docs/howto/servers.md.
+# is installed: tests/support/versions.py says what that is; and what an adoption can change on two adopted databases, see
+# tests/support/hosts.py. With DATABASE_URL: everything on that server, see docs/howto/servers.md.
 test: $(VENV)/installed
 ifneq ($(origin DATABASE_URL),undefined)
 	$(BIN)/python -m pytest -n 2
 else
-	DOT_TEST_POSTGRES=16 $(BIN)/python -m pytest -n 2 -q -m by_version tests/security tests/races tests/sql
+	DOT_TEST_POSTGRES=16 $(BIN)/python -m pytest -n 2 -q -m by_version tests/adoption tests/security tests/races tests/sql
 	@if test -x /usr/lib/postgresql/15/bin/postgres; then \
-	    DOT_TEST_POSTGRES=15 $(BIN)/python -m pytest -n 2 -q -m by_version tests/security tests/races tests/sql; fi
+	    DOT_TEST_POSTGRES=15 $(BIN)/python -m pytest -n 2 -q -m by_version tests/adoption tests/security tests/races tests/sql; fi
+	DOT_TEST_HOST=near $(BIN)/python -m pytest -n 2 -q -m by_host tests/sql tests/properties
+	DOT_TEST_HOST=far $(BIN)/python -m pytest -n 2 -q -m by_host tests/sql tests/properties
 	$(BIN)/python -m pytest -n 2
 endif
 

@@ -22,6 +22,7 @@ from dot_wrapper.deploy.guards import (
     LEAVE,
     SCHEMA,
     VERSION,
+    WITHOUT_ADOPTION,
     WITHOUT_AMENDMENT,
 )
 from dot_wrapper.deploy.transaction import (
@@ -43,6 +44,11 @@ def goes_with_amendment(step: RevisionStep) -> bool:
     return getattr(module, "WITH_AMENDMENT", False) and not set(module.APPLIES) & set(AMENDMENT.sources())
 
 
+def touches_seam(step: RevisionStep) -> bool:
+    """Whether a revision, in either direction, replaces or drops what adoption has put over the tables of a host."""
+    return any(name.startswith("views/v_host_") for name in step.revision.module.APPLIES)
+
+
 def roles() -> str:
     """The statements of ``sql/roles.sql``, which for psql is a transaction of its own."""
     text = (ROOT / "sql" / "roles.sql").read_text(encoding="utf-8")
@@ -60,6 +66,8 @@ def main_line() -> None:
     execute_all(GIVE_UP_EARLY)
     if not all(goes_with_amendment(step) for step in steps()):
         execute_all(WITHOUT_AMENDMENT)
+    if any(touches_seam(step) for step in steps()):
+        execute_all(WITHOUT_ADOPTION)
     begins_at(context.get_context().get_current_heads())
     context.run_migrations()
     execute_all(LEAVE)

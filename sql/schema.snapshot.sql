@@ -448,6 +448,10 @@ CREATE TRIGGER process_component_observation_append_only_truncate BEFORE TRUNCAT
 
 ALTER TABLE dot.process_component_observation ENABLE ALWAYS TRIGGER process_component_observation_append_only_truncate;
 
+CREATE CONSTRAINT TRIGGER process_component_observation_gates_at_commit_check AFTER INSERT ON dot.process_component_observation DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((new.admission IS NOT NULL)) EXECUTE FUNCTION dot.fn_gates_at_commit();
+
+ALTER TABLE dot.process_component_observation ENABLE ALWAYS TRIGGER process_component_observation_gates_at_commit_check;
+
 CREATE TRIGGER process_run_observation_append_only BEFORE DELETE OR UPDATE ON dot.process_run_observation FOR EACH ROW EXECUTE FUNCTION dot.fn_append_only_refuse();
 
 ALTER TABLE dot.process_run_observation ENABLE ALWAYS TRIGGER process_run_observation_append_only;
@@ -455,6 +459,10 @@ ALTER TABLE dot.process_run_observation ENABLE ALWAYS TRIGGER process_run_observ
 CREATE TRIGGER process_run_observation_append_only_truncate BEFORE TRUNCATE ON dot.process_run_observation FOR EACH STATEMENT EXECUTE FUNCTION dot.fn_append_only_refuse();
 
 ALTER TABLE dot.process_run_observation ENABLE ALWAYS TRIGGER process_run_observation_append_only_truncate;
+
+CREATE CONSTRAINT TRIGGER process_run_observation_gates_at_commit_check AFTER INSERT ON dot.process_run_observation DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN ((new.admission IS NOT NULL)) EXECUTE FUNCTION dot.fn_gates_at_commit();
+
+ALTER TABLE dot.process_run_observation ENABLE ALWAYS TRIGGER process_run_observation_gates_at_commit_check;
 
 CREATE FUNCTION dot.fn_admission_assert(p_process_candidate_code text, p_evidence_type text, p_lease_token bigint, p_header_token bigint, p_held boolean) RETURNS jsonb
     LANGUAGE plpgsql
@@ -639,6 +647,11 @@ CREATE FUNCTION dot.fn_dot_tool_register(p_code text, p_category text DEFAULT NU
 
 ALTER FUNCTION dot.fn_dot_tool_register(p_code text, p_category text, p_execution_engine text, p_script_path text, p_file_path text, p_trigger_type text) OWNER TO dot_owner;
 
+CREATE FUNCTION dot.fn_dot_unknown_hint() RETURNS text
+    LANGUAGE plpgsql
+
+ALTER FUNCTION dot.fn_dot_unknown_hint() OWNER TO dot_owner;
+
 CREATE FUNCTION dot.fn_event_outbox_refuse() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -678,21 +691,32 @@ CREATE FUNCTION dot.fn_gate_latch(p_purpose text) RETURNS void
 
 ALTER FUNCTION dot.fn_gate_latch(p_purpose text) OWNER TO dot_owner;
 
-CREATE FUNCTION dot.fn_gate_state(p_keys text[], p_locked boolean, OUT key text, OUT value text, OUT off_because text) RETURNS SETOF record
+CREATE FUNCTION dot.fn_gate_refuse(p_evidence_type text, p_key text, p_own_off_because text, p_host_off_because text) RETURNS void
     LANGUAGE plpgsql
 
-ALTER FUNCTION dot.fn_gate_state(p_keys text[], p_locked boolean, OUT key text, OUT value text, OUT off_because text) OWNER TO dot_owner;
+ALTER FUNCTION dot.fn_gate_refuse(p_evidence_type text, p_key text, p_own_off_because text, p_host_off_because text) OWNER TO dot_owner;
 
-CREATE FUNCTION dot.fn_gate_status(OUT key text, OUT value text, OUT off_because text) RETURNS SETOF record
+CREATE FUNCTION dot.fn_gate_state(p_keys text[], p_locked boolean, OUT key text, OUT value text, OUT is_governed_by_host boolean, OUT host_value text, OUT own_off_because text, OUT host_off_because text, OUT off_because text) RETURNS SETOF record
+    LANGUAGE plpgsql
+
+ALTER FUNCTION dot.fn_gate_state(p_keys text[], p_locked boolean, OUT key text, OUT value text, OUT is_governed_by_host boolean, OUT host_value text, OUT own_off_because text, OUT host_off_because text, OUT off_because text) OWNER TO dot_owner;
+
+CREATE FUNCTION dot.fn_gate_status(OUT key text, OUT value text, OUT is_governed_by_host boolean, OUT host_value text, OUT own_off_because text, OUT off_because text) RETURNS SETOF record
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
 
-ALTER FUNCTION dot.fn_gate_status(OUT key text, OUT value text, OUT off_because text) OWNER TO dot_owner;
+ALTER FUNCTION dot.fn_gate_status(OUT key text, OUT value text, OUT is_governed_by_host boolean, OUT host_value text, OUT own_off_because text, OUT off_because text) OWNER TO dot_owner;
 
 CREATE FUNCTION dot.fn_gates_assert(p_evidence_type text, p_latched boolean) RETURNS jsonb
     LANGUAGE plpgsql
 
 ALTER FUNCTION dot.fn_gates_assert(p_evidence_type text, p_latched boolean) OWNER TO dot_owner;
+
+CREATE FUNCTION dot.fn_gates_at_commit() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+
+ALTER FUNCTION dot.fn_gates_at_commit() OWNER TO dot_owner;
 
 CREATE FUNCTION dot.fn_host_command_log(p_command_name text, p_run_mode text, p_run_status text, p_actor text, p_session_actor text, p_detail jsonb) RETURNS uuid
     LANGUAGE plpgsql SECURITY DEFINER
@@ -700,6 +724,15 @@ CREATE FUNCTION dot.fn_host_command_log(p_command_name text, p_run_mode text, p_
     SET row_security TO 'on'
 
 ALTER FUNCTION dot.fn_host_command_log(p_command_name text, p_run_mode text, p_run_status text, p_actor text, p_session_actor text, p_detail jsonb) OWNER TO dot_bridge;
+
+CREATE FUNCTION dot.fn_host_dot_described(p_code text, p_category text, p_execution_engine text, p_script_path text, p_file_path text, p_trigger_type text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'off'
+    SET enable_seqscan TO 'off'
+    SET plan_cache_mode TO 'force_generic_plan'
+
+ALTER FUNCTION dot.fn_host_dot_described(p_code text, p_category text, p_execution_engine text, p_script_path text, p_file_path text, p_trigger_type text) OWNER TO dot_bridge;
 
 CREATE FUNCTION dot.fn_host_dot_register(p_code text, p_category text, p_execution_engine text, p_script_path text, p_file_path text, p_trigger_type text) RETURNS text
     LANGUAGE plpgsql SECURITY DEFINER
@@ -720,7 +753,7 @@ CREATE FUNCTION dot.fn_host_events_wanted(p_codes text[], p_event_types text[]) 
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
     SET plan_cache_mode TO 'force_generic_plan'
-    SET row_security TO 'on'
+    SET row_security TO 'off'
 
 ALTER FUNCTION dot.fn_host_events_wanted(p_codes text[], p_event_types text[]) OWNER TO dot_bridge;
 
@@ -737,6 +770,13 @@ CREATE FUNCTION dot.fn_host_gate_value(p_key text, p_locked boolean) RETURNS tex
     SET row_security TO 'on'
 
 ALTER FUNCTION dot.fn_host_gate_value(p_key text, p_locked boolean) OWNER TO dot_bridge;
+
+CREATE FUNCTION dot.fn_host_gate_words(p_keys text[], OUT words jsonb, OUT problem text) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'off'
+
+ALTER FUNCTION dot.fn_host_gate_words(p_keys text[], OUT words jsonb, OUT problem text) OWNER TO dot_bridge;
 
 CREATE FUNCTION dot.fn_host_lease_acquire(p_lease_key text, p_holder text, p_session_actor text, p_ttl_seconds integer) RETURNS bigint
     LANGUAGE plpgsql SECURITY DEFINER
@@ -766,6 +806,13 @@ CREATE FUNCTION dot.fn_host_lease_live_token(p_lease_key text, p_session_actor t
 
 ALTER FUNCTION dot.fn_host_lease_live_token(p_lease_key text, p_session_actor text, p_locked boolean) OWNER TO dot_bridge;
 
+CREATE FUNCTION dot.fn_host_ledgers(OUT ledger text, OUT rows_seen bigint, OUT refused bigint, OUT planned bigint, OUT keyed_by_run boolean) RETURNS SETOF record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'off'
+
+ALTER FUNCTION dot.fn_host_ledgers(OUT ledger text, OUT rows_seen bigint, OUT refused bigint, OUT planned bigint, OUT keyed_by_run boolean) OWNER TO dot_bridge;
+
 CREATE FUNCTION dot.fn_host_outbox_after(p_current_epoch integer, p_epoch integer, p_xact_id xid8, p_id bigint, p_limit integer) RETURNS SETOF dot.event_outbox
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
@@ -794,12 +841,26 @@ CREATE FUNCTION dot.fn_host_outbox_prune(p_epoch integer, p_xact_id xid8, p_id b
 
 ALTER FUNCTION dot.fn_host_outbox_prune(p_epoch integer, p_xact_id xid8, p_id bigint, p_limit integer) OWNER TO dot_bridge;
 
-CREATE FUNCTION dot.fn_host_preflight(OUT config_readable boolean, OUT catalogue_present boolean, OUT leases_usable boolean) RETURNS record
+CREATE FUNCTION dot.fn_host_preflight(OUT config_readable boolean, OUT gates_problem text, OUT catalogue_present boolean, OUT catalogue_problem text, OUT leases_usable boolean) RETURNS record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'off'
+
+ALTER FUNCTION dot.fn_host_preflight(OUT config_readable boolean, OUT gates_problem text, OUT catalogue_present boolean, OUT catalogue_problem text, OUT leases_usable boolean) OWNER TO dot_bridge;
+
+CREATE FUNCTION dot.fn_host_tools(OUT code text, OUT category text, OUT execution_engine text, OUT script_path text, OUT file_path text, OUT trigger_type text, OUT usage_count bigint, OUT last_executed timestamp with time zone) RETURNS SETOF record
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    SET row_security TO 'off'
+
+ALTER FUNCTION dot.fn_host_tools(OUT code text, OUT category text, OUT execution_engine text, OUT script_path text, OUT file_path text, OUT trigger_type text, OUT usage_count bigint, OUT last_executed timestamp with time zone) OWNER TO dot_bridge;
+
+CREATE FUNCTION dot.fn_host_unreadable(p_problem text) RETURNS void
     LANGUAGE plpgsql SECURITY DEFINER
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET row_security TO 'on'
 
-ALTER FUNCTION dot.fn_host_preflight(OUT config_readable boolean, OUT catalogue_present boolean, OUT leases_usable boolean) OWNER TO dot_bridge;
+ALTER FUNCTION dot.fn_host_unreadable(p_problem text) OWNER TO dot_bridge;
 
 CREATE FUNCTION dot.fn_input_refuse(p_table text, p_problem text) RETURNS void
     LANGUAGE plpgsql IMMUTABLE
@@ -994,6 +1055,11 @@ CREATE FUNCTION dot.fn_run_input_problem(p_process_candidate_code text, p_dot_co
 
 ALTER FUNCTION dot.fn_run_input_problem(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_occurred_at timestamp with time zone) OWNER TO dot_owner;
 
+CREATE FUNCTION dot.fn_seam_tables(p_seam text, OUT host text, OUT has_own boolean) RETURNS record
+    LANGUAGE plpgsql
+
+ALTER FUNCTION dot.fn_seam_tables(p_seam text, OUT host text, OUT has_own boolean) OWNER TO dot_owner;
+
 CREATE FUNCTION dot.fn_status_stored(p_status text) RETURNS text
     LANGUAGE sql IMMUTABLE
 
@@ -1075,6 +1141,18 @@ ALTER VIEW dot.v_dot_state OWNER TO dot_owner;
 CREATE VIEW dot.v_dot_tool WITH (security_barrier='true')
 
 ALTER VIEW dot.v_dot_tool OWNER TO dot_owner;
+
+CREATE VIEW dot.v_host_gate WITH (security_barrier='true')
+
+ALTER VIEW dot.v_host_gate OWNER TO dot_owner;
+
+CREATE VIEW dot.v_host_ledger WITH (security_barrier='true')
+
+ALTER VIEW dot.v_host_ledger OWNER TO dot_owner;
+
+CREATE VIEW dot.v_host_tool WITH (security_barrier='true')
+
+ALTER VIEW dot.v_host_tool OWNER TO dot_owner;
 
 CREATE VIEW dot.v_preflight_attestation WITH (security_barrier='true')
 
@@ -1534,7 +1612,11 @@ COMMENT ON COLUMN dot.v_dot_gate.actor IS 'Who last moved it, as that call claim
 
 COMMENT ON COLUMN dot.v_dot_gate.changed_at IS 'When it was last moved; NULL where it never was.';
 
+COMMENT ON COLUMN dot.v_dot_gate.host_value IS 'What the host says of it; NULL where that is nothing.';
+
 COMMENT ON COLUMN dot.v_dot_gate.is_audited IS 'Whether the value is that of the last move, or false where it was never moved.';
+
+COMMENT ON COLUMN dot.v_dot_gate.is_governed_by_host IS 'Whether the host has to say true too, or may have to, because its word cannot be read.';
 
 COMMENT ON COLUMN dot.v_dot_gate.is_open IS 'Whether it lets anything through.';
 
@@ -1639,6 +1721,36 @@ COMMENT ON COLUMN dot.v_dot_tool.script_path IS 'Where its script is.';
 COMMENT ON COLUMN dot.v_dot_tool.trigger_type IS 'What would start it.';
 
 COMMENT ON COLUMN dot.v_dot_tool.usage_count IS 'How often the host says that it was used.';
+
+COMMENT ON COLUMN dot.v_host_gate.key IS 'The gate.';
+
+COMMENT ON COLUMN dot.v_host_gate.value IS 'The host''s value of it; NULL where it has none.';
+
+COMMENT ON COLUMN dot.v_host_ledger.keyed_by_run IS 'Whether it has a column process_run_id.';
+
+COMMENT ON COLUMN dot.v_host_ledger.ledger IS 'dot_iu_command_run or job_queue.';
+
+COMMENT ON COLUMN dot.v_host_ledger.planned IS 'How many of them are plans; NULL for the queue.';
+
+COMMENT ON COLUMN dot.v_host_ledger.refused IS 'How many of them are refused; NULL for the queue.';
+
+COMMENT ON COLUMN dot.v_host_ledger.rows_seen IS 'How many rows it has.';
+
+COMMENT ON COLUMN dot.v_host_tool.category IS 'What kind of DOT it is.';
+
+COMMENT ON COLUMN dot.v_host_tool.code IS 'The DOT.';
+
+COMMENT ON COLUMN dot.v_host_tool.execution_engine IS 'What would execute it.';
+
+COMMENT ON COLUMN dot.v_host_tool.file_path IS 'Where its file is.';
+
+COMMENT ON COLUMN dot.v_host_tool.last_executed IS 'When the host says that it was last executed.';
+
+COMMENT ON COLUMN dot.v_host_tool.script_path IS 'Where its script is.';
+
+COMMENT ON COLUMN dot.v_host_tool.trigger_type IS 'What would start it.';
+
+COMMENT ON COLUMN dot.v_host_tool.usage_count IS 'How often the host says that it was used.';
 
 COMMENT ON COLUMN dot.v_preflight_attestation.actor IS 'Who did it, as the call claims.';
 
@@ -2032,6 +2144,8 @@ COMMENT ON FUNCTION dot.fn_dot_outbox_prune(p_limit integer) IS 'Removes the old
 
 COMMENT ON FUNCTION dot.fn_dot_tool_register(p_code text, p_category text, p_execution_engine text, p_script_path text, p_file_path text, p_trigger_type text) IS 'Adds a DOT or updates its description, never its usage figures; says created, updated or unchanged.';
 
+COMMENT ON FUNCTION dot.fn_dot_unknown_hint() IS 'What to do about a DOT that is not in the catalogue, the host''s or the wrapper''s own.';
+
 COMMENT ON FUNCTION dot.fn_event_outbox_refuse() IS 'Trigger: refuses UPDATE of an event, and DELETE of one that is not acknowledged and seven days old (23001).';
 
 COMMENT ON FUNCTION dot.fn_event_type(p_kind text, p_status text) IS 'The type of the event of an observation stored under a word.';
@@ -2046,23 +2160,31 @@ COMMENT ON FUNCTION dot.fn_gate_keys(p_evidence_type text) IS 'The gates that an
 
 COMMENT ON FUNCTION dot.fn_gate_latch(p_purpose text) IS 'Takes the gate latch to observe, attest or switch; a transaction that has it cannot be prepared.';
 
-COMMENT ON FUNCTION dot.fn_gate_state(p_keys text[], p_locked boolean, OUT key text, OUT value text, OUT off_because text) IS 'The stored value of each gate, and why it is off; NULL where it is open.';
+COMMENT ON FUNCTION dot.fn_gate_refuse(p_evidence_type text, p_key text, p_own_off_because text, p_host_off_because text) IS 'Refuses a dry or real run because a gate is off (23514), and says who opens it.';
 
-COMMENT ON FUNCTION dot.fn_gate_status(OUT key text, OUT value text, OUT off_because text) IS 'Every gate: its stored value, and why it is off; NULL where it is open.';
+COMMENT ON FUNCTION dot.fn_gate_state(p_keys text[], p_locked boolean, OUT key text, OUT value text, OUT is_governed_by_host boolean, OUT host_value text, OUT own_off_because text, OUT host_off_because text, OUT off_because text) IS 'The stored value of each gate, what the host says of it, and why it is off; NULL where it is open.';
+
+COMMENT ON FUNCTION dot.fn_gate_status(OUT key text, OUT value text, OUT is_governed_by_host boolean, OUT host_value text, OUT own_off_because text, OUT off_because text) IS 'Every gate: its stored value, what the host says of it, and why it is off; NULL where it is open.';
 
 COMMENT ON FUNCTION dot.fn_gates_assert(p_evidence_type text, p_latched boolean) IS 'Refuses a DRY_RUN or REAL_RUN unless every gate it needs is open (23514); returns the values it read.';
 
+COMMENT ON FUNCTION dot.fn_gates_at_commit() IS 'Trigger: asks a host''s gates of a dry or real run again at the commit, where it governs one.';
+
 COMMENT ON FUNCTION dot.fn_host_command_log(p_command_name text, p_run_mode text, p_run_status text, p_actor text, p_session_actor text, p_detail jsonb) IS 'Bridge: appends one row to the command log, returns its run_id.';
+
+COMMENT ON FUNCTION dot.fn_host_dot_described(p_code text, p_category text, p_execution_engine text, p_script_path text, p_file_path text, p_trigger_type text) IS 'Bridge: whether the catalogue has a DOT described so.';
 
 COMMENT ON FUNCTION dot.fn_host_dot_register(p_code text, p_category text, p_execution_engine text, p_script_path text, p_file_path text, p_trigger_type text) IS 'Bridge: adds a DOT or updates its description; says created, updated or unchanged.';
 
 COMMENT ON FUNCTION dot.fn_host_event_set(p_event_type text, p_active boolean) IS 'Bridge: switches an event type, returns what it was, NULL where it is unknown.';
 
-COMMENT ON FUNCTION dot.fn_host_events_wanted(p_codes text[], p_event_types text[]) IS 'Bridge: which of the event types are wanted; NULL where a DOT is not in the catalogue.';
+COMMENT ON FUNCTION dot.fn_host_events_wanted(p_codes text[], p_event_types text[]) IS 'Bridge: which of the event types are wanted; NULL where a DOT is not once in the catalogue.';
 
 COMMENT ON FUNCTION dot.fn_host_gate_set(p_key text, p_value text) IS 'Bridge: stores the value of a gate, returns the value before.';
 
 COMMENT ON FUNCTION dot.fn_host_gate_value(p_key text, p_locked boolean) IS 'Bridge: the stored value of a gate, NULL where there is none.';
+
+COMMENT ON FUNCTION dot.fn_host_gate_words(p_keys text[], OUT words jsonb, OUT problem text) IS 'Bridge: what the host says of the gates that it governs; NULL and the problem where it cannot be read.';
 
 COMMENT ON FUNCTION dot.fn_host_lease_acquire(p_lease_key text, p_holder text, p_session_actor text, p_ttl_seconds integer) IS 'Bridge: takes a lease, returns its token, NULL where a live different holder has it.';
 
@@ -2072,6 +2194,8 @@ COMMENT ON FUNCTION dot.fn_host_lease_extend(p_lease_key text, p_holder text, p_
 
 COMMENT ON FUNCTION dot.fn_host_lease_live_token(p_lease_key text, p_session_actor text, p_locked boolean) IS 'Bridge: the token of the lease that a login holds live, NULL where it holds none.';
 
+COMMENT ON FUNCTION dot.fn_host_ledgers(OUT ledger text, OUT rows_seen bigint, OUT refused bigint, OUT planned bigint, OUT keyed_by_run boolean) IS 'Bridge: the figures of the other ledgers.';
+
 COMMENT ON FUNCTION dot.fn_host_outbox_after(p_current_epoch integer, p_epoch integer, p_xact_id xid8, p_id bigint, p_limit integer) IS 'Bridge: events after a position that no running transaction can overtake.';
 
 COMMENT ON FUNCTION dot.fn_host_outbox_append(p_epoch integer, p_aggregatetype text, p_aggregateid text, p_type text, p_payload jsonb) IS 'Bridge: appends one event to the outbox.';
@@ -2080,7 +2204,11 @@ COMMENT ON FUNCTION dot.fn_host_outbox_position_settled(p_current_epoch integer,
 
 COMMENT ON FUNCTION dot.fn_host_outbox_prune(p_epoch integer, p_xact_id xid8, p_id bigint, p_limit integer) IS 'Bridge: removes the oldest events up to a position that are older than seven days.';
 
-COMMENT ON FUNCTION dot.fn_host_preflight(OUT config_readable boolean, OUT catalogue_present boolean, OUT leases_usable boolean) IS 'Bridge: whether configuration, catalogue and leases are there and can be used.';
+COMMENT ON FUNCTION dot.fn_host_preflight(OUT config_readable boolean, OUT gates_problem text, OUT catalogue_present boolean, OUT catalogue_problem text, OUT leases_usable boolean) IS 'Bridge: whether configuration, catalogue and leases are there and can be used.';
+
+COMMENT ON FUNCTION dot.fn_host_tools(OUT code text, OUT category text, OUT execution_engine text, OUT script_path text, OUT file_path text, OUT trigger_type text, OUT usage_count bigint, OUT last_executed timestamp with time zone) IS 'Bridge: all DOTs of the catalogue.';
+
+COMMENT ON FUNCTION dot.fn_host_unreadable(p_problem text) IS 'Bridge: refuses because a seam cannot be read.';
 
 COMMENT ON FUNCTION dot.fn_input_refuse(p_table text, p_problem text) IS 'Refuses a missing (23502) or illegal (23514) argument by constraint name, with a hint what is legal.';
 
@@ -2147,6 +2275,8 @@ COMMENT ON FUNCTION dot.fn_process_run_observe(p_process_candidate_code text, p_
 COMMENT ON FUNCTION dot.fn_run_event(p_run dot.process_run_observation) IS 'The payload of the event that tells of a header.';
 
 COMMENT ON FUNCTION dot.fn_run_input_problem(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_occurred_at timestamp with time zone) IS 'What is wrong with the arguments of a header: NULLs, domains, reserved keys; NULL where nothing is.';
+
+COMMENT ON FUNCTION dot.fn_seam_tables(p_seam text, OUT host text, OUT has_own boolean) IS 'The tables of a host that a seam stands on, NULL where there are none; and whether own ones count too.';
 
 COMMENT ON FUNCTION dot.fn_status_stored(p_status text) IS 'The word under which a status is stored.';
 
@@ -2221,6 +2351,12 @@ COMMENT ON VIEW dot.v_dot_schema_revision IS 'The revision that this database is
 COMMENT ON VIEW dot.v_dot_state IS 'What is wrong with the rows that no definition shows; no row where all is well.';
 
 COMMENT ON VIEW dot.v_dot_tool IS 'The catalogue of DOTs: what could be executed.';
+
+COMMENT ON VIEW dot.v_host_gate IS 'Seam: what a host says of the gates that it governs, here none.';
+
+COMMENT ON VIEW dot.v_host_ledger IS 'Seam: the figures of the command log and the queue, here the wrapper''s own.';
+
+COMMENT ON VIEW dot.v_host_tool IS 'Seam: the catalogue of DOTs, here the wrapper''s own.';
 
 COMMENT ON VIEW dot.v_preflight_attestation IS 'Every attestation of a preflight check, and whether it counts here and now.';
 
@@ -2336,6 +2472,8 @@ GRANT ALL ON FUNCTION dot.fn_dot_outbox_prune(p_limit integer) TO dot_relay;
 REVOKE ALL ON FUNCTION dot.fn_dot_tool_register(p_code text, p_category text, p_execution_engine text, p_script_path text, p_file_path text, p_trigger_type text) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_dot_tool_register(p_code text, p_category text, p_execution_engine text, p_script_path text, p_file_path text, p_trigger_type text) TO dot_cataloguer;
 
+REVOKE ALL ON FUNCTION dot.fn_dot_unknown_hint() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION dot.fn_event_outbox_refuse() FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION dot.fn_event_type(p_kind text, p_status text) FROM PUBLIC;
@@ -2353,16 +2491,23 @@ REVOKE ALL ON FUNCTION dot.fn_gate_keys(p_evidence_type text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION dot.fn_gate_latch(p_purpose text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION dot.fn_gate_state(p_keys text[], p_locked boolean, OUT key text, OUT value text, OUT off_because text) FROM PUBLIC;
+REVOKE ALL ON FUNCTION dot.fn_gate_refuse(p_evidence_type text, p_key text, p_own_off_because text, p_host_off_because text) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION dot.fn_gate_status(OUT key text, OUT value text, OUT off_because text) FROM PUBLIC;
-GRANT ALL ON FUNCTION dot.fn_gate_status(OUT key text, OUT value text, OUT off_because text) TO dot_reader;
-GRANT ALL ON FUNCTION dot.fn_gate_status(OUT key text, OUT value text, OUT off_because text) TO dot_gatekeeper;
+REVOKE ALL ON FUNCTION dot.fn_gate_state(p_keys text[], p_locked boolean, OUT key text, OUT value text, OUT is_governed_by_host boolean, OUT host_value text, OUT own_off_because text, OUT host_off_because text, OUT off_because text) FROM PUBLIC;
+
+REVOKE ALL ON FUNCTION dot.fn_gate_status(OUT key text, OUT value text, OUT is_governed_by_host boolean, OUT host_value text, OUT own_off_because text, OUT off_because text) FROM PUBLIC;
+GRANT ALL ON FUNCTION dot.fn_gate_status(OUT key text, OUT value text, OUT is_governed_by_host boolean, OUT host_value text, OUT own_off_because text, OUT off_because text) TO dot_reader;
+GRANT ALL ON FUNCTION dot.fn_gate_status(OUT key text, OUT value text, OUT is_governed_by_host boolean, OUT host_value text, OUT own_off_because text, OUT off_because text) TO dot_gatekeeper;
 
 REVOKE ALL ON FUNCTION dot.fn_gates_assert(p_evidence_type text, p_latched boolean) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION dot.fn_gates_at_commit() FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION dot.fn_host_command_log(p_command_name text, p_run_mode text, p_run_status text, p_actor text, p_session_actor text, p_detail jsonb) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_host_command_log(p_command_name text, p_run_mode text, p_run_status text, p_actor text, p_session_actor text, p_detail jsonb) TO dot_owner;
+
+REVOKE ALL ON FUNCTION dot.fn_host_dot_described(p_code text, p_category text, p_execution_engine text, p_script_path text, p_file_path text, p_trigger_type text) FROM PUBLIC;
+GRANT ALL ON FUNCTION dot.fn_host_dot_described(p_code text, p_category text, p_execution_engine text, p_script_path text, p_file_path text, p_trigger_type text) TO dot_owner;
 
 REVOKE ALL ON FUNCTION dot.fn_host_dot_register(p_code text, p_category text, p_execution_engine text, p_script_path text, p_file_path text, p_trigger_type text) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_host_dot_register(p_code text, p_category text, p_execution_engine text, p_script_path text, p_file_path text, p_trigger_type text) TO dot_owner;
@@ -2379,6 +2524,9 @@ GRANT ALL ON FUNCTION dot.fn_host_gate_set(p_key text, p_value text) TO dot_owne
 REVOKE ALL ON FUNCTION dot.fn_host_gate_value(p_key text, p_locked boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_host_gate_value(p_key text, p_locked boolean) TO dot_owner;
 
+REVOKE ALL ON FUNCTION dot.fn_host_gate_words(p_keys text[], OUT words jsonb, OUT problem text) FROM PUBLIC;
+GRANT ALL ON FUNCTION dot.fn_host_gate_words(p_keys text[], OUT words jsonb, OUT problem text) TO dot_owner;
+
 REVOKE ALL ON FUNCTION dot.fn_host_lease_acquire(p_lease_key text, p_holder text, p_session_actor text, p_ttl_seconds integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_host_lease_acquire(p_lease_key text, p_holder text, p_session_actor text, p_ttl_seconds integer) TO dot_owner;
 
@@ -2390,6 +2538,10 @@ GRANT ALL ON FUNCTION dot.fn_host_lease_extend(p_lease_key text, p_holder text, 
 
 REVOKE ALL ON FUNCTION dot.fn_host_lease_live_token(p_lease_key text, p_session_actor text, p_locked boolean) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_host_lease_live_token(p_lease_key text, p_session_actor text, p_locked boolean) TO dot_owner;
+
+REVOKE ALL ON FUNCTION dot.fn_host_ledgers(OUT ledger text, OUT rows_seen bigint, OUT refused bigint, OUT planned bigint, OUT keyed_by_run boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION dot.fn_host_ledgers(OUT ledger text, OUT rows_seen bigint, OUT refused bigint, OUT planned bigint, OUT keyed_by_run boolean) TO dot_owner;
+GRANT ALL ON FUNCTION dot.fn_host_ledgers(OUT ledger text, OUT rows_seen bigint, OUT refused bigint, OUT planned bigint, OUT keyed_by_run boolean) TO dot_reader;
 
 REVOKE ALL ON FUNCTION dot.fn_host_outbox_after(p_current_epoch integer, p_epoch integer, p_xact_id xid8, p_id bigint, p_limit integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_host_outbox_after(p_current_epoch integer, p_epoch integer, p_xact_id xid8, p_id bigint, p_limit integer) TO dot_owner;
@@ -2403,8 +2555,15 @@ GRANT ALL ON FUNCTION dot.fn_host_outbox_position_settled(p_current_epoch intege
 REVOKE ALL ON FUNCTION dot.fn_host_outbox_prune(p_epoch integer, p_xact_id xid8, p_id bigint, p_limit integer) FROM PUBLIC;
 GRANT ALL ON FUNCTION dot.fn_host_outbox_prune(p_epoch integer, p_xact_id xid8, p_id bigint, p_limit integer) TO dot_owner;
 
-REVOKE ALL ON FUNCTION dot.fn_host_preflight(OUT config_readable boolean, OUT catalogue_present boolean, OUT leases_usable boolean) FROM PUBLIC;
-GRANT ALL ON FUNCTION dot.fn_host_preflight(OUT config_readable boolean, OUT catalogue_present boolean, OUT leases_usable boolean) TO dot_owner;
+REVOKE ALL ON FUNCTION dot.fn_host_preflight(OUT config_readable boolean, OUT gates_problem text, OUT catalogue_present boolean, OUT catalogue_problem text, OUT leases_usable boolean) FROM PUBLIC;
+GRANT ALL ON FUNCTION dot.fn_host_preflight(OUT config_readable boolean, OUT gates_problem text, OUT catalogue_present boolean, OUT catalogue_problem text, OUT leases_usable boolean) TO dot_owner;
+
+REVOKE ALL ON FUNCTION dot.fn_host_tools(OUT code text, OUT category text, OUT execution_engine text, OUT script_path text, OUT file_path text, OUT trigger_type text, OUT usage_count bigint, OUT last_executed timestamp with time zone) FROM PUBLIC;
+GRANT ALL ON FUNCTION dot.fn_host_tools(OUT code text, OUT category text, OUT execution_engine text, OUT script_path text, OUT file_path text, OUT trigger_type text, OUT usage_count bigint, OUT last_executed timestamp with time zone) TO dot_owner;
+GRANT ALL ON FUNCTION dot.fn_host_tools(OUT code text, OUT category text, OUT execution_engine text, OUT script_path text, OUT file_path text, OUT trigger_type text, OUT usage_count bigint, OUT last_executed timestamp with time zone) TO dot_reader;
+GRANT ALL ON FUNCTION dot.fn_host_tools(OUT code text, OUT category text, OUT execution_engine text, OUT script_path text, OUT file_path text, OUT trigger_type text, OUT usage_count bigint, OUT last_executed timestamp with time zone) TO dot_cataloguer;
+
+REVOKE ALL ON FUNCTION dot.fn_host_unreadable(p_problem text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION dot.fn_input_refuse(p_table text, p_problem text) FROM PUBLIC;
 
@@ -2488,6 +2647,8 @@ REVOKE ALL ON FUNCTION dot.fn_run_event(p_run dot.process_run_observation) FROM 
 
 REVOKE ALL ON FUNCTION dot.fn_run_input_problem(p_process_candidate_code text, p_dot_code text, p_process_run_id uuid, p_correlation_id text, p_evidence_type text, p_dry_run boolean, p_status text, p_actor text, p_idempotency_key text, p_parent_run_id uuid, p_input_ref text, p_output_ref text, p_error_ref text, p_evidence_ref jsonb, p_occurred_at timestamp with time zone) FROM PUBLIC;
 
+REVOKE ALL ON FUNCTION dot.fn_seam_tables(p_seam text, OUT host text, OUT has_own boolean) FROM PUBLIC;
+
 REVOKE ALL ON FUNCTION dot.fn_status_stored(p_status text) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION dot.fn_takes_components(p_status text) FROM PUBLIC;
@@ -2525,6 +2686,7 @@ GRANT SELECT ON TABLE dot.v_dot_command_run TO dot_gatekeeper;
 GRANT SELECT ON TABLE dot.v_dot_config_audit TO dot_reader;
 GRANT SELECT ON TABLE dot.v_dot_config_audit TO dot_gatekeeper;
 
+GRANT SELECT ON TABLE dot.v_dot_event_type TO dot_bridge;
 GRANT SELECT ON TABLE dot.v_dot_event_type TO dot_reader;
 GRANT SELECT ON TABLE dot.v_dot_event_type TO dot_gatekeeper;
 GRANT SELECT ON TABLE dot.v_dot_event_type TO dot_relay;
@@ -2559,6 +2721,12 @@ GRANT SELECT ON TABLE dot.v_dot_state TO dot_reader;
 
 GRANT SELECT ON TABLE dot.v_dot_tool TO dot_reader;
 GRANT SELECT ON TABLE dot.v_dot_tool TO dot_cataloguer;
+
+GRANT SELECT ON TABLE dot.v_host_gate TO dot_bridge;
+
+GRANT SELECT ON TABLE dot.v_host_ledger TO dot_bridge;
+
+GRANT SELECT ON TABLE dot.v_host_tool TO dot_bridge;
 
 GRANT SELECT ON TABLE dot.v_preflight_attestation TO dot_reader;
 GRANT SELECT ON TABLE dot.v_preflight_attestation TO dot_gatekeeper;

@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
@@ -30,7 +30,8 @@ from dot_wrapper.client.ledger import Ledger
 from dot_wrapper.operations import embedded
 from dot_wrapper.proving.databases import database_url, end_sessions, upgrade
 from dot_wrapper.proving.prepared import PREPARED, NotPrepared, Prepared, prepared, with_template
-from support import Database, DotWrapper, Outcome
+from support import Database, DotWrapper, Outcome, hosts
+from support.hosts import BY_HOST, TEST_HOST, Host
 from support.servers import server
 from support.sizes import PROFILE
 from support.versions import BY_VERSION
@@ -44,12 +45,18 @@ _stack = ExitStack()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "by_version: what the server's version can change, see support/versions.py")
+    config.addinivalue_line("markers", "by_host: what an adoption can change, see support/hosts.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.nodeid.startswith(BY_VERSION):
             item.add_marker("by_version")
+        if item.nodeid.startswith(BY_HOST):
+            item.add_marker("by_host")
+        for why, tests in hosts.NOT_ADOPTED.items() if TEST_HOST else ():
+            if item.nodeid.partition("[")[0].endswith(tests):
+                item.add_marker(pytest.mark.skip(f"{why}: the database is adopted"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -71,6 +78,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     os.environ.pop("DATABASE_URL", None)  # from here on no test gets there but by its fixtures
     os.environ["DOT_WRAPPER_RETRY_SECONDS"] = "2"  # a test that a server is gone does not wait for a failover
     from_controller: dict[str, Any] | None = getattr(config, "workerinput", {}).get("prepared")
+    if TEST_HOST and (given or TEST_HOST not in hosts.HOSTS):
+        raise pytest.UsageError("DOT_TEST_HOST is near or far, and goes with a server of the tests' own")
     if from_controller:
         config.stash[PREPARED] = Prepared(**from_controller)
     elif given:
@@ -109,7 +118,10 @@ def _tell_factories(config: pytest.Config, server: Prepared) -> None:
 
 def install(*, host: str, port: int, user: str, dbname: str, password: str | None, **_: object) -> None:
     """Loads the template."""
-    upgrade(make_conninfo(host=host, port=port, user=user, dbname=dbname, password=password))
+    url = make_conninfo(host=host, port=port, user=user, dbname=dbname, password=password)
+    upgrade(url)
+    if TEST_HOST:
+        hosts.adopted(url, TEST_HOST)
 
 
 def amend(*, host: str, port: int, user: str, dbname: str, password: str | None, **_: object) -> None:
@@ -158,6 +170,36 @@ def db(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> Iterator[
             until.callback(_end_sessions, server.url, name)
         database = until.enter_context(closing(Database(url, server, amended=amended)))
         yield database
+
+
+@pytest.fixture
+def made(db: Database) -> Iterator[Callable[[Host], Host]]:
+    """Makes a host beside the wrapper in the test's database, which may then be adopted."""
+    if not db.server.own or TEST_HOST:
+        pytest.skip("makes roles of a host on the server, and adopts a database that is not adopted yet")
+
+    def make(name: Host) -> Host:
+        hosts.make(db.url, name)
+        return name
+
+    yield make
+    db.session("superuser").execute("alter role dot_owner nobypassrls")
+
+
+@pytest.fixture(params=hosts.HOSTS)
+def host(db: Database, made: Callable[[Host], Host], request: pytest.FixtureRequest) -> Host:
+    """A host whose DOTs, gates and figures the test's database has adopted, as `dot-wrapper adopt` does it: nothing else counts."""
+    name = made(request.param)
+    hosts.adopt(db.url, hosts.mapping_of(name))
+    return name
+
+
+@pytest.fixture
+def near(db: Database, made: Callable[[Host], Host]) -> Host:
+    """The one whose tables are as the wrapper's own, and have no row security yet."""
+    name = made("near")
+    hosts.adopt(db.url, hosts.mapping_of(name))
+    return name
 
 
 @pytest.fixture

@@ -14,9 +14,22 @@ CHECKS = (
     "functions/rules/fn_is_run_status",
     "functions/rules/fn_component_stage",
     "functions/rules/fn_is_component_status",
+    "functions/rules/fn_gates_at_commit",
+)
+
+# What the wrapper reads of a host: over its own tables here, over those of the host where it is adopted.
+SEAMS = (
+    "views/v_host_tool",
+    "views/v_host_gate",
+    "views/v_host_ledger",
 )
 
 BRIDGE = (
+    "functions/bridge/fn_host_unreadable",
+    "functions/bridge/fn_host_tools",
+    "functions/bridge/fn_host_ledgers",
+    "functions/bridge/fn_host_gate_words",
+    "functions/bridge/fn_host_dot_described",
     "functions/bridge/fn_host_events_wanted",
     "functions/bridge/fn_host_dot_register",
     "functions/bridge/fn_host_gate_value",
@@ -34,7 +47,7 @@ BRIDGE = (
     "functions/bridge/fn_host_preflight",
 )
 
-APPLIES = CHECKS + BRIDGE
+APPLIES = CHECKS + SEAMS + BRIDGE
 
 # Oldest first; a table that another refers to comes before it.
 APPEND_ONLY = (
@@ -60,6 +73,15 @@ create trigger {table}_append_only_truncate before truncate on dot.{table}
 alter table dot.{table} enable always trigger {table}_append_only;
 alter table dot.{table} enable always trigger {table}_append_only_truncate;
 """)
+    # A constraint trigger alone can wait for the commit. A simulation has no admission, and is asked for nothing; IS NOT NULL is
+    # what costs least of all that tells it.
+    for table in ("process_run_observation", "process_component_observation"):
+        execute(f"""
+create constraint trigger {table}_gates_at_commit_check after insert on dot.{table}
+    deferrable initially deferred
+    for each row when (new.admission is not null) execute function dot.fn_gates_at_commit();
+alter table dot.{table} enable always trigger {table}_gates_at_commit_check;
+""")
     execute("""
 -- The cursor moves; its one row never goes.
 create trigger outbox_cursor_append_only before delete on dot.outbox_cursor
@@ -73,11 +95,13 @@ alter table dot.outbox_cursor enable always trigger outbox_cursor_append_only_tr
     # of the database.
     for table in (*APPEND_ONLY, "outbox_cursor"):
         execute(f"alter table dot.{table} enable row level security")
+    apply(revision, SEAMS)
     apply(revision, BRIDGE)
 
 
 def downgrade() -> None:
     revert(revision, BRIDGE)
+    revert(revision, SEAMS)
     drop_tables(
         (
             "process_component_observation",

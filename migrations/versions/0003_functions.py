@@ -25,6 +25,9 @@ APPLIES = (
     "functions/rules/fn_component_event",
     "functions/rules/fn_lease_input_problem",
     "functions/rules/fn_login_may_act",
+    # what messages say of a host
+    "functions/rules/fn_seam_tables",
+    "functions/rules/fn_dot_unknown_hint",
     # gates, preflight, lease
     "functions/rules/fn_gate_keys",
     "functions/rules/fn_gate_state",
@@ -35,6 +38,7 @@ APPLIES = (
     "functions/api/fn_dot_iu_operator_runtime_enabled",
     "functions/api/fn_process_dot_runtime_execute_enabled",
     "functions/api/fn_process_dot_runtime_real_run_enabled",
+    "functions/rules/fn_gate_refuse",
     "functions/rules/fn_gates_assert",
     "functions/rules/fn_preflight_attestation",
     "functions/api/fn_preflight_guard",

@@ -13,32 +13,28 @@ dots as (
             as dots_with_path_invoked,
         count(*) filter (where t.trigger_type is not null) as dots_with_trigger,
         count(*) filter (where f.invoked) as executed_dots
-    from dot.dot_tools as t
+    from dot.fn_host_tools() as t
     join dot.v_dot_funnel as f on f.dot_code = t.code
 ),
+ledger as (
+    select l.* from dot.fn_host_ledgers() as l
+),
 commands as (
-    select
-        count(*) as command_runs,
-        count(*) filter (where r.run_status = 'refused') as refused_runs,
-        count(*) filter (where r.run_mode = 'plan') as plan_runs
-    from dot.dot_iu_command_run as r
+    select l.rows_seen as command_runs, l.refused as refused_runs, l.planned as plan_runs, l.keyed_by_run
+    from ledger as l
+    where l.ledger = 'dot_iu_command_run'
 ),
 jobs as (
     select
-        count(*) as jobs,
-        coalesce(
-            (select c.value = 'true' from dot.dot_config as c where c.key = 'queue.worker.enabled'), false
-        ) as worker_on
-    from dot.job_queue as j
-),
--- Whether a ledger of the host's is keyed by the run at all, from its columns.
-grain as (
-    select
-        bool_or(a.attrelid = to_regclass('dot.dot_iu_command_run')) as command_run_has_process_run_id,
-        bool_or(a.attrelid = to_regclass('dot.job_queue')) as job_has_process_run_id
-    from pg_attribute as a
-    where a.attname = 'process_run_id'
-        and a.attrelid in (to_regclass('dot.dot_iu_command_run'), to_regclass('dot.job_queue'))
+        l.rows_seen as jobs,
+        l.keyed_by_run,
+        coalesce((
+            select case when g.is_governed_by_host then g.host_value else g.value end = 'true'
+            from dot.fn_gate_status() as g
+            where g.key = 'queue.worker.enabled'
+        ), false) as worker_on
+    from ledger as l
+    where l.ledger = 'job_queue'
 ),
 attested as (
     select distinct on (a.mechanism) a.mechanism, a.present, a.finding, a.actor, a.attested_at
@@ -91,7 +87,7 @@ select
     3,
     'dot_iu_command_run + fn_dot_iu_command_log',
     format('LIVE (%s rows)', c.command_runs),
-    case when g.command_run_has_process_run_id then 'YES' else 'NO' end,
+    case when c.keyed_by_run then 'YES' else 'NO' end,
     case when c.plan_runs > 0 then 'YES' else 'not shown' end,
     case when c.refused_runs > 0 then 'YES' else 'not shown' end,
     case when c.command_runs > 0 then 'YES' else 'not shown' end,
@@ -101,20 +97,18 @@ select
     'IU-COMMAND layer, not DOT layer: wrong grain',
     null, null, null
 from commands as c
-cross join grain as g
 union all
 select
     4,
     'job_queue + worker',
     case when j.worker_on then 'table LIVE; worker on' else 'table LIVE; worker off' end,
-    case when g.job_has_process_run_id then 'YES' else 'partial' end,
+    case when j.keyed_by_run then 'YES' else 'partial' end,
     'n/a', 'n/a', 'n/a', 'n/a',
     jsonb_build_object('jobs', j.jobs, 'worker_enabled', j.worker_on),
     'measured',
     case when j.worker_on then 'ON' else 'OFF' end,
     null, null, null
 from jobs as j
-cross join grain as g
 union all
 select
     m.position,

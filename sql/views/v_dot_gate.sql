@@ -1,5 +1,6 @@
--- The gates as they stand: the stored value, whether it opens and why not, and the last audited move. A
--- value that was changed past fn_dot_config_set shows as one that differs from the last audited one.
+-- The gates as they stand: the stored value, whether the gate is open and why not, the last audited move,
+-- and what the host says of it. A value that was changed past fn_dot_config_set shows as one that differs
+-- from the last audited one.
 create or replace view dot.v_dot_gate with (security_barrier = true) as
 select
     g.key,
@@ -10,7 +11,9 @@ select
     a.actor,
     a.session_actor,
     a.reason,
-    coalesce(g.value = coalesce(a.new_value, 'false'), false) as is_audited
+    coalesce(g.value = coalesce(a.new_value, 'false'), false) as is_audited,
+    g.is_governed_by_host,
+    g.host_value
 from dot.fn_gate_status() as g
 left join lateral (
     select d.changed_at, d.actor, d.session_actor, d.reason, d.new_value
@@ -37,3 +40,6 @@ comment on column dot.v_dot_gate.session_actor is 'The database login that last 
 comment on column dot.v_dot_gate.reason is 'Why it was last moved.';
 comment on column dot.v_dot_gate.is_audited is
     'Whether the value is that of the last move, or false where it was never moved.';
+comment on column dot.v_dot_gate.is_governed_by_host is
+    'Whether the host has to say true too, or may have to, because its word cannot be read.';
+comment on column dot.v_dot_gate.host_value is 'What the host says of it; NULL where that is nothing.';

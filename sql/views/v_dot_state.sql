@@ -9,9 +9,9 @@ from dot.v_dot_gate as g
 where g.value is null
 
 union all
-select 'gate_not_opened_here', g.key, 'its value is true and it is off: ' || g.off_because
-from dot.v_dot_gate as g
-where g.value = 'true' and not g.is_open
+select 'gate_not_opened_here', g.key, 'its value is true and it is off: ' || g.own_off_because
+from dot.fn_gate_status() as g
+where g.value = 'true' and g.own_off_because is not null
 
 union all
 select 'event_type_missing', t.event_type, 'it has no row: an observation of that type writes no event'

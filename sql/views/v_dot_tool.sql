@@ -1,6 +1,5 @@
--- The catalogue: what could be executed. How far each came is in v_dot_funnel. A view of one table could be
--- written through by a login that may write all data, with the rights of the view's owner: it is a join,
--- which cannot.
+-- The catalogue: what could be executed. How far each came is in v_dot_funnel. It asks a function and not
+-- the seam, so that no row policy of a host runs as its reader: see fn_host_tools.
 create or replace view dot.v_dot_tool with (security_barrier = true) as
 select
     t.code as dot_code,
@@ -11,8 +10,7 @@ select
     t.trigger_type,
     t.usage_count,
     t.last_executed
-from dot.dot_tools as t
-cross join (values (true)) as one_row (unused);
+from dot.fn_host_tools() as t;
 
 revoke all on dot.v_dot_tool
     from public, dot_bridge, dot_writer, dot_cataloguer, dot_gatekeeper, dot_relay, dot_reader;

@@ -196,6 +196,8 @@ def test_a_time_without_a_zone_is_refused_before_it_is_sent(db: Database, ledger
 
 def test_a_standby_is_no_closed_gate() -> None:
     assert errors.of_sqlstate("25006", "gate_primary_check") is errors.ReadOnlyDatabase
+    assert errors.of_sqlstate("25000", "gate_isolation_check") is errors.Refusal
+    assert errors.of_sqlstate("25000", "gate_commit_check") is errors.Refusal
 
 
 def test_what_cannot_even_be_sent_is_invalid_input(db: Database, ledger: Any) -> None:

@@ -16,7 +16,7 @@ from support.documents import Session, blocks, check
 
 PAGES = sorted(str(page.relative_to(ROOT)) for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
-ON_ITS_OWN = ("docs/tutorial.md", "docs/howto/prove.md")
+ON_ITS_OWN = ("docs/tutorial.md", "docs/howto/prove.md", "docs/howto/adopt.md")
 """The pages that begin with nothing: an embedded server of their own."""
 
 

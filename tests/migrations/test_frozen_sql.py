@@ -32,6 +32,7 @@ from support.catalog import (
     upgrade_script,
     version,
 )
+from support.hosts import Host
 from tools import frozen
 from tools.frozen import FrozenSqlError, freeze, manifest, problems, release, released
 
@@ -435,6 +436,27 @@ def test_a_later_revision_goes_beneath_the_amendment_where_it_says_so_and_replac
         assert (online[0], "the optional amendment is on" in online[1], version(owner)) == (255, True, [HEAD]), online
         status, printed = psql(empty_url, script)
         assert (status, "the optional amendment is on" in printed, version(owner)) == (3, True, [HEAD]), printed
+
+
+@pytest.mark.parametrize("name", [NAME, "views/v_host_tool"])
+@pytest.mark.usefixtures("client_programs")
+def test_a_later_revision_that_replaces_a_seam_is_refused_while_the_database_is_adopted(
+    db: Database, host: Host, tmp_path: Path, name: str
+) -> None:
+    assert host
+    checkout = Checkout(tmp_path)
+    append(checkout.tree.sql / f"{name}.sql")
+    checkout.revision("0005", name)
+    freeze(checkout.tree, "0005", [name])
+    online = finished(start_alembic("upgrade", "head", url=db.url, root=tmp_path))
+    script = checkout.alembic("upgrade", f"{HEAD}:0005", "--sql")
+    owner = db.url_as("owner")
+    if name == NAME:
+        assert (online[0], version(owner), "database is adopted" in script) == (0, ["0005"], False), online
+    else:
+        assert (online[0], "the database is adopted" in online[1], version(owner)) == (255, True, [HEAD]), online
+        status, printed = psql(db.url, script)
+        assert (status, "the database is adopted" in printed, version(owner)) == (3, True, [HEAD]), printed
 
 
 def test_a_revision_that_was_not_frozen_installs_nothing(empty_url: str, tmp_path: Path) -> None:

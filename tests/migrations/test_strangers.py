@@ -15,6 +15,10 @@ from dot_wrapper.client import database
 from dot_wrapper.client.errors import ForeignSchema
 from dot_wrapper.client.ledger import Ledger
 from dot_wrapper.deploy.guards import TRUST
+from dot_wrapper.operations.adoption.host import tables_of
+from dot_wrapper.operations.adoption.inspection import inspect
+from dot_wrapper.operations.adoption.mapping import MappingError
+from dot_wrapper.operations.adoption.scripts import adopt_sql, unadopt_sql
 from dot_wrapper.proving.databases import database_url, upgrade
 from support import refused
 from support.catalog import (
@@ -58,6 +62,22 @@ def taken(cluster: Cluster) -> Iterator[Callable[[str], str]]:
     query(cluster.url, "alter role postgres reset all")
 
 
+HOST = "create schema host; create table host.dot_tools (code text primary key); insert into host.dot_tools values ('DOT_1')"
+OF_HOST = ("adopt", "--host-schema", "host")
+
+
+def scripts(url: str) -> tuple[str, str]:
+    """What `dot-wrapper adopt` prints for that host, --sql and --unadopt-sql."""
+    with database.connect(url) as connection:
+        mapping = inspect(connection, "host").mapping
+        assert mapping is not None
+        try:
+            back = unadopt_sql(connection)
+        except MappingError:  # nothing is adopted yet
+            back = ""
+        return adopt_sql(connection, mapping, tables_of(connection, mapping)), back
+
+
 @first_on_15("way", WAYS)
 def test_no_command_hands_the_rights_of_its_login_over(
     cluster: Cluster,
@@ -84,6 +104,14 @@ def test_no_command_hands_the_rights_of_its_login_over(
         "downgrade": lambda: downgrade(url),
         "roles_drop.sql": lambda: psql_file(url, ROLES_DROP_SQL),
         **{" ".join(words): _command(url, words, monkeypatch, capsys) for words in COMMANDS},
+        "a host": lambda: psql(url, HOST),
+        **{
+            f"{word} of a host": _command(url, (*OF_HOST, word), monkeypatch, capsys)
+            for word in ("--inspect", "--draft")
+        },
+        "adopt by psql": lambda: psql(url, scripts(url)[0]),
+        "adopt --check of a host": _command(url, ("adopt", "--check"), monkeypatch, capsys),
+        "unadopt by psql": lambda: psql(url, scripts(url)[1]),
     }
     wrong = {}
     for name, step in steps.items():

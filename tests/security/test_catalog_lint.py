@@ -83,6 +83,7 @@ RULES = {
         select p.proname {FUNCTIONS} and p.prosecdef <> (
             starts_with(p.proname, 'fn_host_')
             or p.proname = 'fn_event_outbox_refuse' -- which crosses back, from the host's table to the cursor
+            or p.proname = 'fn_gates_at_commit' -- which runs when the transaction of a login commits
             or exists (
                 select from aclexplode(p.proacl) a
                 where a.grantee not in (p.proowner, 'dot_owner'::regrole, 'dot_bridge'::regrole)
@@ -107,9 +108,15 @@ RULES = {
             or not p.prosecdef
             or p.prolang <> (select l.oid from pg_language l where l.lanname = 'plpgsql')
         )""",
-    "a bridge function asks its policies, whatever the session has set": f"""
+    "a bridge function asks the policies of the wrapper's tables and runs none behind a seam, whatever the session has set": f"""
         select p.proname {FUNCTIONS} and starts_with(p.proname, 'fn_host_')
-            and not coalesce(p.proconfig, '{{}}') @> '{{row_security=on}}'""",
+            and not coalesce(p.proconfig, '{{}}')
+                @> array['row_security=' || case when p.prosrc ~ 'dot\\.v_' then 'off' else 'on' end]""",
+    "a seam is read by the bridge, and no view stands on it": """
+        select distinct r.ev_class::regclass::text from pg_rewrite r
+        join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
+        join pg_class c on d.refclassid = 'pg_class'::regclass and c.oid = d.refobjid and c.oid <> r.ev_class
+        where c.relnamespace = 'dot'::regnamespace and starts_with(c.relname, 'v_host_')""",
     "every other function is the owner's": f"""
         select p.proname {FUNCTIONS} and not starts_with(p.proname, 'fn_host_') and p.proowner <> 'dot_owner'::regrole""",
     "PUBLIC executes nothing": f"""
@@ -146,9 +153,17 @@ RULES = {
             and c.relname !~ ('^' || t.relname || case
                 when i.indisprimary then '_pkey$' when i.indisunique then '_[a-z_]+_key$' else '_[a-z_]+_idx$'
             end)""",
-    "every constraint is valid and checked at once": """
+    "every constraint is valid and checked at once, but the gates at the commit": """
         select r.conname from pg_constraint r join pg_class c on c.oid = r.conrelid
-        where c.relnamespace = 'dot'::regnamespace and (not r.convalidated or r.condeferrable)""",
+        where c.relnamespace = 'dot'::regnamespace
+            and (not r.convalidated or r.condeferrable <> (r.contype = 't') or r.condeferred <> (r.contype = 't'))""",
+    "a dry or real run waits for the gates at the commit": f"""
+        select c.relname {TABLES} and c.relname in ('process_run_observation', 'process_component_observation')
+            and not exists (
+                select from pg_trigger t where t.tgrelid = c.oid and t.tgfoid = 'dot.fn_gates_at_commit'::regproc
+                    and t.tgtype = 5 and t.tgenabled = 'A' and t.tgdeferrable and t.tginitdeferred and t.tgattr = ''
+                    and pg_get_triggerdef(t.oid) ~ ' WHEN \\(\\(new\\.admission IS NOT NULL\\)\\) '
+            )""",
     "every trigger fires always": """
         select t.tgname from pg_trigger t join pg_class c on c.oid = t.tgrelid
         where c.relnamespace = 'dot'::regnamespace and not t.tgisinternal and t.tgenabled <> 'A'""",
@@ -387,7 +402,7 @@ BREACHES: list[tuple[str, str, str]] = [
     ),
     ("an index is named after its table", "create index idx_job on dot.job_queue (status)", "idx_job"),
     (
-        "every constraint is valid and checked at once",
+        "every constraint is valid and checked at once, but the gates at the commit",
         "alter table dot.job_queue add constraint job_queue_status_check check (status <> '') not valid",
         "job_queue_status_check",
     ),
@@ -536,9 +551,26 @@ BREACHES: list[tuple[str, str, str]] = [
         "dot_tools.usage_count",
     ),
     (
-        "a bridge function asks its policies, whatever the session has set",
+        "a bridge function asks the policies of the wrapper's tables and runs none behind a seam, whatever the session has set",
         "alter function dot.fn_host_gate_value(text, boolean) reset row_security",
         "fn_host_gate_value",
+    ),
+    (
+        "a bridge function asks the policies of the wrapper's tables and runs none behind a seam, whatever the session has set",
+        "alter function dot.fn_host_events_wanted(text[], text[]) set row_security = on",
+        "fn_host_events_wanted",
+    ),
+    (
+        "a seam is read by the bridge, and no view stands on it",
+        "create view dot.v_forged as select h.key from dot.v_host_gate as h",
+        "dot.v_forged",
+    ),
+    *(
+        ("a dry or real run waits for the gates at the commit", breach, "process_run_observation")
+        for breach in (
+            "drop trigger process_run_observation_gates_at_commit_check on dot.process_run_observation",
+            "alter table dot.process_run_observation enable trigger process_run_observation_gates_at_commit_check",
+        )
     ),
     *(
         (

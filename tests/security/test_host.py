@@ -67,7 +67,7 @@ def test_every_bridge_function_refuses_to_run_as_anybody_else(db: Database) -> N
         "format('null::%s', t::regtype), ', '), '') from unnest(p.proargtypes) t) as nulls"
         " from pg_proc p where p.pronamespace = 'dot'::regnamespace and p.proname like 'fn\\_host\\_%' order by 1",
     )
-    assert len(bridge) == 15
+    assert len(bridge) == 20
     for one in bridge:
         owner.execute(f"alter function {one['signature']} security invoker")
         with refused("42501", "bridge_definer_check"):
@@ -78,7 +78,7 @@ def test_what_is_missing_of_the_host_is_told_and_is_no_error(db: Database) -> No
     owner = db.session("owner")
     look = "select config_readable, catalogue_present, leases_usable from dot.fn_host_preflight()"
     assert tuple(row(owner, look).values()) == (True, False, True)
-    for table in ("dot_config", "dot_tools", "dot_iu_runtime_lease"):
+    for table in ("dot_config", "v_host_tool", "dot_iu_runtime_lease"):
         owner.execute(f"alter table dot.{table} rename to {table}_elsewhere")
     assert tuple(row(owner, look).values()) == (False, None, False)
 

@@ -11,7 +11,8 @@ import pytest
 from dot_wrapper import cli
 from dot_wrapper.files import ROOT
 from dot_wrapper.sources.bulk import CHUNK
-from dot_wrapper.sources.catalogue.reader import LIMIT, CandidateEntry, CatalogueFileError, DotEntry, read_catalogue
+from dot_wrapper.sources.catalogue.reader import CandidateEntry, CatalogueFileError, DotEntry, read_catalogue
+from dot_wrapper.sources.checked_file import LIMIT
 from support import Database, DotWrapper, ledger_counts, rows, value
 
 EXAMPLE = ROOT / "examples" / "catalogue.yaml"
@@ -78,7 +79,7 @@ def test_a_csv_file_has_the_one_or_the_other_by_its_header(tmp_path: Path) -> No
         ("a.csv", "code\n\udcff\n", "not UTF-8"),
         ("a.csv", "code,producer_dot_code\na,b\n", "candidates 1, verifier_dot_code: Field required"),
         ("a.csv", "code,producer_dot_code,pins_output\na,b,perhaps\n", "candidates 1, pins_output: "),
-        ("a.csv", "code,producer_dot_code,source_time\na,b,2026-11-21\n", "source_time: Value error, it is not a time"),
+        ("a.csv", "code,producer_dot_code,source_time\na,b,2026-11-21\n", "source_time: it is not a time"),
     ],
 )
 def test_a_file_that_is_no_catalogue_says_where_and_why(tmp_path: Path, name: str, text: str, said: str) -> None:

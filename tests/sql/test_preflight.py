@@ -95,14 +95,14 @@ def test_each_check_says_what_it_found(db: Database) -> None:
     define_pair(db)
     attest(db)
     found = said()
-    assert found["catalogue_present"] == "dot_tools holds DOTs"
+    assert found["catalogue_present"] == "the catalogue holds DOTs"
     assert found["fs_snapshot_present"].startswith("attested by tester until 20")
     assert found["fs_snapshot_present"].endswith(": a snapshot")
-    owner.execute("revoke select on dot.dot_tools, dot.dot_config from dot_bridge")
+    owner.execute("revoke select on dot.v_host_tool, dot.dot_config from dot_bridge")
     owner.execute("alter table dot.dot_iu_runtime_lease rename to elsewhere")
     found = said()
     assert found["gates_readable"] == "dot_config cannot be read"
-    assert found["catalogue_present"] == "dot_tools cannot be read"
+    assert found["catalogue_present"] == "dot_tools cannot be read: permission denied for view v_host_tool"
     assert found["lease_table_usable"].startswith("dot_iu_runtime_lease is missing, has no unique lease_key")
 
 
@@ -163,8 +163,17 @@ def test_an_unreadable_or_broken_host_table_blocks_and_what_was_broken_is_named(
     lease = "dot.dot_iu_runtime_lease"
     for broken, mended, check in (
         ("revoke select on dot.dot_config from dot_bridge", "grant select on dot.dot_config to dot_bridge", CHECKS[1]),
-        ("revoke select on dot.dot_tools from dot_bridge", "grant select on dot.dot_tools to dot_bridge", CHECKS[2]),
-        ("alter table dot.dot_tools rename to gone", "alter table dot.gone rename to dot_tools", CHECKS[2]),
+        (
+            "revoke select on dot.v_host_tool from dot_bridge",
+            "grant select on dot.v_host_tool to dot_bridge",
+            CHECKS[2],
+        ),
+        (
+            "revoke select on dot.v_host_gate from dot_bridge",
+            "grant select on dot.v_host_gate to dot_bridge",
+            CHECKS[1],
+        ),
+        ("alter view dot.v_host_tool rename to gone", "alter view dot.gone rename to v_host_tool", CHECKS[2]),
         *(
             (f"revoke {right} on {lease} from dot_bridge", f"grant {right} on {lease} to dot_bridge", CHECKS[3])
             for right in ("select", "insert", "update")

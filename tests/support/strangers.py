@@ -41,6 +41,8 @@ COMMANDS = (
     ("outbox", "poll"),
     ("outbox", "ack", "1", "1", "1"),
     ("outbox", "prune"),
+    ("adopt", "--inspect"),
+    ("adopt", "--check"),
     ("doctor",),
     ("drift",),
     ("drift", "--rows"),

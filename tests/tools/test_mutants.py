@@ -39,6 +39,7 @@ def test_every_function_view_and_constraint_has_mutants_and_no_two_share_an_id(
     assert whole == {
         "fn_is_time",
         "v_dot_gate_holder",
+        "v_dot_tool",
         "v_process_reason",
     }  # no condition
     changed = " ".join(mutant.sql for mutant in mutants)

@@ -3,6 +3,7 @@
 -- Simulated runs are shown apart: they are proof of the ledger, not of the DOT. A skipped component shows
 -- nothing of either, a blocked one nothing at all. blocked_runs counts the refused calls of which a header
 -- tells. The parts:
+--   tool        the catalogue, as v_dot_tool asks for it
 --   catalogue   whether the last_executed of all DOTs is one date
 --   part        each candidate's producer and verifier
 --   observed    for each part whether there is a row of it: asked as far as the first that answers, and
@@ -10,12 +11,15 @@
 --   per_dot     the same for each DOT, which may be a part of many candidates
 create or replace view dot.v_dot_funnel with (security_barrier = true) as
 with
+tool as (
+    select t.* from dot.fn_host_tools() as t
+),
 catalogue as (
     select
         count(*) > 1
         and count(t.last_executed) = count(*)
         and count(distinct t.last_executed) = 1 as is_backfilled
-    from dot.dot_tools as t
+    from tool as t
 ),
 part as (
     select v3.process_candidate_code, named.component_role, named.dot_code, v3.verified
@@ -83,7 +87,7 @@ select
     coalesce(d.simulated, false) as simulated,
     coalesce(d.verified, false) as verified,
     coalesce(blocked.runs, 0) as blocked_runs
-from dot.dot_tools as t
+from tool as t
 cross join catalogue
 left join per_dot as d on d.dot_code = t.code
 left join blocked on blocked.dot_code = t.code;

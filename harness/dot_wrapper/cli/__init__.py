@@ -17,6 +17,7 @@ import psycopg
 import typer
 
 from dot_wrapper.cli import (
+    adopt,
     catalogue,
     doctor,
     drift,
@@ -57,7 +58,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (server, catalogue, recording, runs, verdicts, require, switches, outbox, doctor, drift, prove, restored):
+for module in (
+    server,
+    catalogue,
+    recording,
+    runs,
+    verdicts,
+    require,
+    switches,
+    outbox,
+    doctor,
+    drift,
+    prove,
+    restored,
+    adopt,
+):
     app.add_typer(module.app)  # without a name: its commands become commands of this app
 
 

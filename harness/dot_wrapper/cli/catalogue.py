@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from dot_wrapper.cli.exit_codes import REFUSED
-from dot_wrapper.cli.output import Json, counted, print_json, print_rows, progress_bar, say, utc
+from dot_wrapper.cli.output import Json, counted, next_steps, print_json, print_rows, progress_bar, say, utc
 from dot_wrapper.cli.session import open_ledger
 from dot_wrapper.sources.catalogue.reader import read_catalogue
 from dot_wrapper.sources.catalogue.recorder import define as define_entries
@@ -118,5 +118,7 @@ def define(
         )
         for conflict in summary.conflicts:
             say(f"conflict: {conflict.what}: {conflict.reason}")
+        for step in next_steps(one.hint for one in summary.conflicts):
+            say(step)
     if summary.conflicts:
         raise typer.Exit(REFUSED)

@@ -7,7 +7,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -157,6 +157,11 @@ def say(text: str, style: str | None = None) -> None:
 def print_error(text: str, style: str | None = None) -> None:
     """Prints a line of text on standard error."""
     stderr.print(escape_control_characters(text, keep="\n"), style=style, soft_wrap=True)
+
+
+def next_steps(hints: Iterable[str | None]) -> list[str]:
+    """A line for each thing to do, once: many items are refused for one reason."""
+    return [f"next: {hint}" for hint in dict.fromkeys(hints) if hint]
 
 
 def counted(count: int, thing: str) -> str:

@@ -20,6 +20,7 @@ from dot_wrapper.cli.output import (
     Json,
     byte_progress,
     counted,
+    next_steps,
     print_error,
     print_json,
     print_rows,
@@ -168,6 +169,7 @@ def _remarks(summary: ImportSummary) -> Iterator[str]:
         yield f"left out: {summary.left_out_number - len(summary.left_out)} more"
     for conflict in summary.conflicts:
         yield f"conflict: {conflict.what}: {conflict.reason}"
+    yield from next_steps(one.hint for one in summary.conflicts)
 
 
 def _unwell(node: Unwell) -> str:

@@ -27,9 +27,18 @@ def gates_show(as_json: Json = False) -> None:
     if as_json:
         print_json(rows)
         return
+    host = {"host_value": "host's"} if any(row["is_governed_by_host"] for row in rows) else {}
     print_rows(
         rows,
-        {"key": "gate", "value": "value", "is_open": "open", "actor": "by", "changed_at": "at", "reason": "reason"},
+        {
+            "key": "gate",
+            "value": "value",
+            **host,
+            "is_open": "open",
+            "actor": "by",
+            "changed_at": "at",
+            "reason": "reason",
+        },
     )
     for row in rows:
         if row["value"] == "true" and not row["is_open"]:

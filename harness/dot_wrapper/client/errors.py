@@ -181,6 +181,7 @@ class DatabaseUnavailable(Transient):
 
 _BY_CONSTRAINT: tuple[tuple[str, type[DotWrapperError]], ...] = (
     (r"gate_\w+_enabled_check", GateClosed),
+    (r"gate_(isolation|commit)_check", Refusal),
     (r"preflight_check", PreflightBlocked),
     (r"lease_(live|fencing)_check", LeaseNotLive),
     (r"lease_held", LeaseHeld),
@@ -222,6 +223,11 @@ _HINTS: dict[type[DotWrapperError], str] = {
     RetryExhausted: "Repeat the call with the same idempotency key.",
 }
 
+BESIDE_HINT: Final = (
+    "Or let DOTs of the wrapper's own stand beside them: `beside: own` in the mapping, docs/howto/adopt.md."
+)
+"""What else to do when a host's catalogue takes no DOT (23514, ``dot_tools_code_host_check``)."""
+
 
 def from_database(error: psycopg.Error, role: str | None = None) -> DotWrapperError:
     """The exception for an error of psycopg, with message, detail, hint, SQLSTATE and constraint.
@@ -240,6 +246,8 @@ def from_database(error: psycopg.Error, role: str | None = None) -> DotWrapperEr
     else:
         kind = of_sqlstate(error.sqlstate, constraint)
     hint = error.diag.message_hint or _HINTS.get(kind)
+    if constraint == "dot_tools_code_host_check":
+        hint = f"{hint} {BESIDE_HINT}"
     if kind is NotPermitted and role is not None:
         hint = f"The call is made as {role}. A DBA runs, with the login's name: grant {role} to ..."
     return kind(

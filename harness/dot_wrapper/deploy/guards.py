@@ -297,6 +297,26 @@ end
 $amendment$;
 """
 
+# A seam that stands over a host's tables must not be replaced by one over the wrapper's own: the rights it was given would stay, and
+# the next upgrade would read an empty catalogue.
+WITHOUT_ADOPTION = """
+do $adoption$
+declare
+    v_seams text;
+begin
+    select string_agg(c.oid::regclass::text, ', ' order by c.relname) into v_seams
+    from pg_class c
+    where c.relnamespace = to_regnamespace('dot') and obj_description(c.oid, 'pg_class') like 'Seam: adopted %';
+    if v_seams is not null then
+        raise object_not_in_prerequisite_state using
+            message = format('the database is adopted: %s stand over the tables of a host', v_seams),
+            hint = 'Take the adoption back first (dot-wrapper adopt --unadopt-sql), and adopt again after it.',
+            constraint = 'adoption_is_on';
+    end if;
+end
+$adoption$;
+"""
+
 # The amendment's copies replace what the main line of the same software has installed. {head}: its newest revision.
 ON_MAIN_LINE = """
 do $main_line$

@@ -16,6 +16,7 @@ from psycopg.rows import dict_row
 from dot_wrapper.client.database import reading, transaction
 from dot_wrapper.client.errors import NotInstalled
 from dot_wrapper.operations import drift, schema
+from dot_wrapper.operations.adoption import checking
 
 Level = Literal["ok", "warn", "fail", "hidden"]
 Rows = list[dict[str, Any]]
@@ -138,8 +139,18 @@ def examine(
     return Examination(database.is_installed, tuple(found))
 
 
-_READS_VIEWS: Final = ("gates", "state", "outbox", "runs")
-_KINDS_WITH_CODE: Final = ("view", "function", "rule", "policy", "type", "schema", "other", "column")
+_READS_VIEWS: Final = ("adoption", "gates", "state", "outbox", "runs")
+_KINDS_WITH_CODE: Final = (
+    "view",
+    "function",
+    "rule",
+    "policy",
+    "type",
+    "schema",
+    "other",
+    "column",
+    drift.ADOPTED_CODE,
+)
 
 
 def _schema(database: _Database) -> Iterator[Finding]:
@@ -354,11 +365,26 @@ def _transactions(database: _Database) -> Iterator[Finding]:
         yield Finding("transactions", "ok", f"none with an id is older than {database.limits.transaction} s")
 
 
+def _adoption(database: _Database) -> Iterator[Finding]:
+    """What is wrong with the rows of an adopted host; its definitions are compared under ``guards``."""
+    adoption = checking.definitions(database.connection)
+    if adoption is None:
+        yield Finding("adoption", "ok", "nothing is adopted")
+        return
+    problems = list(checking.rows(database.connection, database.role))
+    for one in problems:
+        yield Finding("adoption", one.level, f"{one.object}: {one.text}", one.repair)
+    if not problems:
+        yield Finding("adoption", "ok", f"{', '.join(adoption.tables)}: each code once, each gate true or false")
+
+
 def _gates(database: _Database) -> Iterator[Finding]:
+    """The wrapper's own rows; the worker of an adopted host is none of its gates."""
     gates = _view(
         database,
         "select key, value, is_open, is_audited,"
-        " extract(epoch from clock_timestamp() - changed_at)::bigint as seconds from dot.v_dot_gate order by key",
+        " extract(epoch from clock_timestamp() - changed_at)::bigint as seconds from dot.v_dot_gate"
+        " where not (key = 'queue.worker.enabled' and is_governed_by_host) order by key",
     )
     fine = True
     for gate in gates:
@@ -487,6 +513,7 @@ CHECKS: Final[dict[str, Check]] = {
     "bloat": _bloat,
     "ages": _ages,
     "transactions": _transactions,
+    "adoption": _adoption,
     "gates": _gates,
     "state": _state,
     "outbox": _outbox,

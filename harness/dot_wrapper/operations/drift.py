@@ -23,9 +23,12 @@ from dot_wrapper.client.errors import DotWrapperError, InputError, NotInstalled
 from dot_wrapper.deploy.guards import TRUST
 from dot_wrapper.files import ROOT
 from dot_wrapper.operations import schema
+from dot_wrapper.operations.adoption.checking import Adoption
+from dot_wrapper.operations.adoption.checking import definitions as adopted
 from dot_wrapper.operations.drift_cures import Context, cure, parts, parts_of_grant
 
 Level = Literal["drift", "warn", "info"]
+_LEVELS: Final = ("drift", "warn", "info")
 Key = tuple[str, str, str]
 Rows = Mapping[Key, str]
 
@@ -34,10 +37,13 @@ EXPECTED: Final = ROOT / "sql" / "expected"
 OWNERS: Final = ("dot_owner", "dot_bridge")
 ROLES: Final = (*OWNERS, "dot_writer", "dot_cataloguer", "dot_gatekeeper", "dot_relay", "dot_reader")
 
+ADOPTED_CODE: Final = "adopted code"
+"""The kind of a difference: whoever reads an adopted table runs somebody's code."""
+
 # Kinds that belong to the server or the host. A schema that is installed beside the live one has none of them.
 AROUND: Final = {
     *("role", "member", "acts as", "predefined role", "setting", "parameter", "event trigger", "publication"),
-    *("subscription", "database", "system", "outside", "right outside"),
+    *("subscription", "database", "system", "outside", "right outside", "adoption", ADOPTED_CODE),
 }
 
 
@@ -112,9 +118,39 @@ def examine(connection: psycopg.Connection[Any], expected: Rows | None = None) -
     here = rows(connection)
     if expected is not None:
         return Report("the given rows", len(here), compare(expected, here, context))
-    return Report(
-        f"revision {state.software}", len(here), compare(head(context.version, state.amendment), here, context)
-    )
+    adoption = adopted(connection)
+    differences = compare(as_adopted(head(context.version, state.amendment), here, adoption), here, context)
+    against = f"revision {state.software}"
+    if adoption is not None:
+        against += f", adopted: {', '.join(adoption.tables)}"
+        differences = tuple(sorted((*differences, *_of_adoption(adoption)), key=lambda one: _LEVELS.index(one.level)))
+    return Report(against, len(here), differences)
+
+
+def as_adopted(expected: Rows, found: Rows, adoption: Adoption | None) -> Rows:
+    """The expected rows where a host is adopted: the text of its seams, its rights and what lets it pass by row security are what
+    adoption makes, and ``_of_adoption`` says what of them is wrong."""
+    if adoption is None:
+        return expected
+    made = {("view", f"dot.{seam}", name) for seam in adoption.seams for name in ("definition", "comment")}
+    made.add(("role", "dot_owner", "bypassrls"))
+    columns = tuple(f"dot.{seam}." for seam in adoption.seams)
+    of_tables = tuple(f"table column {table}." for table in adoption.tables)
+    schemas = {f"schema {schema}" for schema in adoption.schemas}
+    for key in expected.keys() | found.keys():
+        if key[0] == "column" and key[1].startswith(columns) and key[2] == "collation":
+            made.add(key)
+        if key[0] == "right outside" and key[2] == "dot_owner" and (key[1].startswith(of_tables) or key[1] in schemas):
+            made.add(key)
+    kept = {key: value for key, value in expected.items() if key not in made}
+    return {**kept, **{key: found[key] for key in made if key in found}}
+
+
+def _of_adoption(adoption: Adoption) -> Iterator[Difference]:
+    levels: dict[str, Level] = {"fail": "drift", "warn": "warn"}
+    for one in adoption.problems:
+        kind = ADOPTED_CODE if one.runs_code else "adoption"
+        yield Difference(kind, one.object, one.text, "as adopted", None, levels[one.level], one.repair)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +206,7 @@ def beside(connection: psycopg.Connection[Any]) -> Report:
         raise NotInstalled("nothing to compare: schema version mismatch", hint=state.advice)
 
     context = Context(connection.info.server_version, connection.info.dbname, state.amendment)
+    adoption = adopted(connection)
     try:
         with connection.transaction(force_rollback=True):
             connection.execute(f"{database.PIN}; set local lock_timeout = '5s'; select {database.FORMATS}")
@@ -183,7 +220,9 @@ def beside(connection: psycopg.Connection[Any]) -> Report:
             f"this login may not install the schema: {error.diag.message_primary}",
             hint="Use a login that may upgrade, or `dot-wrapper drift`, which any login may run.",
         ) from error
-    here, there = ({key: one[key] for key in one if key[0] not in AROUND} for one in (live, installed))
+    here, there = (
+        {key: one[key] for key in one if key[0] not in AROUND} for one in (live, as_adopted(installed, live, adoption))
+    )
     return Report(f"head installed beside it, revision {state.software}", len(here), compare(there, here, context))
 
 
@@ -298,10 +337,9 @@ def compare(expected: Rows, found: Rows, context: Context) -> tuple[Difference, 
         how_bad = level(key, after)
         back = None if how_bad == "info" else cure(key, before, after, expected, found, context, whole=whole, kept=kept)
         differences.append(Difference(*key, before, after, how_bad, back))
-    order = ("drift", "warn", "info")
     # Owners are restored first: the owner runs the other statements.
     return tuple(
-        sorted(differences, key=lambda one: (order.index(one.level), one.kind, one.identity, one.property != "owner"))
+        sorted(differences, key=lambda one: (_LEVELS.index(one.level), one.kind, one.identity, one.property != "owner"))
     )
 
 

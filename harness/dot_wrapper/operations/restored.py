@@ -250,11 +250,13 @@ def _identities(connection: psycopg.Connection[Any], dry_run: bool) -> list[Chan
 
 
 def _gates(connection: psycopg.Connection[Any], actor: str, reason: str) -> list[Change]:
-    """Closes, audited, every gate that is open or whose value is not the last audited one."""
+    """Closes, audited, every gate that is open or whose value is not the last audited one. The worker of an adopted host is the
+    host's, and cannot be moved here."""
     changes = []
     for gate in _select(
         connection,
-        "select key, value from dot.v_dot_gate where value is distinct from 'false' or not is_audited order by key",
+        "select key, value from dot.v_dot_gate where (value is distinct from 'false' or not is_audited)"
+        " and not (key = 'queue.worker.enabled' and is_governed_by_host) order by key",
     ):
         connection.execute("select dot.fn_dot_config_set(%s, 'false', %s, %s)", (gate["key"], actor, reason))
         changes.append(Change("gates", f"{gate['key']} is closed, it was {gate['value']!r}"))

@@ -19,6 +19,7 @@ from dot_wrapper.client import database
 from dot_wrapper.client.errors import DotWrapperError
 from dot_wrapper.operations import drift, embedded
 from dot_wrapper.operations.embedded import EmbeddedServerError
+from dot_wrapper.proving import stand_in
 from dot_wrapper.proving.databases import connect, database_url
 
 SEEDS: Final = ("alembic_version", "alembic_version_amendment", "dot_config", "dot_iu_command_catalog", "event_type")
@@ -42,6 +43,7 @@ class Definitions:
         locale: the options of CREATE DATABASE that make it alike.
         bridge_creates: whether dot_bridge may create objects in the schema.
         drift: the rows that drift compares.
+        host: what stands for an adopted host; None where nothing is adopted.
     """
 
     version: int
@@ -52,6 +54,7 @@ class Definitions:
     locale: sql.Composable
     bridge_creates: bool
     drift: drift.Rows
+    host: stand_in.Host | None
 
 
 # The schemas whose objects the schema dot uses, and those whose objects these use; and the extensions. What the text of a function
@@ -71,7 +74,9 @@ with recursive used (schema, extension) as (
         from pg_class as c
         cross join lateral (
             select 'pg_trigger'::regclass as classid, t.oid from pg_trigger as t where t.tgrelid = c.oid
-            union all select 'pg_rewrite'::regclass, r.oid from pg_rewrite as r where r.ev_class = c.oid
+            union all
+            select 'pg_rewrite'::regclass, r.oid from pg_rewrite as r
+            where r.ev_class = c.oid and coalesce(obj_description(c.oid, 'pg_class') not like 'Seam: adopted %', true)
             union all select 'pg_constraint'::regclass, k.oid from pg_constraint as k where k.conrelid = c.oid
             union all select 'pg_attrdef'::regclass, a.oid from pg_attrdef as a where a.adrelid = c.oid
             union all select 'pg_policy'::regclass, p.oid from pg_policy as p where p.polrelid = c.oid
@@ -142,6 +147,7 @@ def read(url: str) -> Definitions:
                 _become_owner(connection)
             columns = {table: names for table in SEEDS if (names := _one(connection, _COLUMNS, f"dot.{table}")[0])}
             rows = {table: _copied(connection, table, columns[table]) for table in columns}
+            host = stand_in.read(connection)
         return Definitions(
             connection.info.server_version,
             _dump(connection, url, schemas, extensions or [], superuser) + default_rights,
@@ -151,6 +157,7 @@ def read(url: str) -> Definitions:
             _locale(found, encoding),
             bridge_creates,
             drift.rows(connection),
+            host,
         )
 
 
@@ -182,7 +189,9 @@ def make(server_url: str, name: str, live: Definitions, *, same_server: bool) ->
 
 def _fill(connection: psycopg.Connection[Any], live: Definitions, version: int) -> None:
     superuser = _is_superuser(connection)
-    script = live.script
+    script = live.script if live.host is None else live.host.in_script(live.script)
+    if live.host is not None:
+        live.host.fill(connection)
     if version < 170000:
         script = re.sub(r"^SET transaction_timeout = .*$", "", script, flags=re.MULTILINE)
     if not superuser:
@@ -204,8 +213,9 @@ def _fill(connection: psycopg.Connection[Any], live: Definitions, version: int) 
 
 def _demand_alike(connection: psycopg.Connection[Any], live: Definitions) -> None:
     copy = drift.rows(connection)
-    for key in sorted(live.drift.keys() | copy.keys()):
-        one, other = live.drift.get(key), copy.get(key)
+    expected = drift.as_adopted(live.drift, copy, None if live.host is None else live.host.adoption)
+    for key in sorted(expected.keys() | copy.keys()):
+        one, other = expected.get(key), copy.get(key)
         if one != other and key[0] not in drift.AROUND and drift.level(key, other) == "drift":
             raise CannotCopy(
                 f"the copy is not what it was made of: {' '.join(key[:2])}: {key[2]}: live {one!r}, copied {other!r}"

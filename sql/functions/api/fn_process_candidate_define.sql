@@ -91,7 +91,7 @@ begin
         raise foreign_key_violation using
             message = format('the %s of %s is not known', v_unknown, p_code),
             hint = case
-                when v_unknown like '%\_dot\_code' then 'Register it with fn_dot_tool_register.'
+                when v_unknown like '%\_dot\_code' then dot.fn_dot_unknown_hint()
                 when v_unknown like '%\_role' then 'Name a role of this server exactly as pg_roles has it.'
                 else 'Define the candidate that it names first; v_process_candidate lists those that are.'
             end,

@@ -10,6 +10,7 @@
 --   23514  process_run_observation_<argument>_check, gate_<gate>_check, lease_held,
 --          process_run_observation_evidence_ref_attempt_check,
 --          process_run_observation_evidence_ref_reserved_check
+--   25000  gate_isolation_check
 --   25006  gate_primary_check
 --   what fn_assert_safe_for_dot_action, fn_dot_iu_runtime_lease_acquire and fn_process_run_observe raise
 create or replace function dot.fn_process_run_begin(

@@ -1,6 +1,6 @@
--- Bridge to the host's catalogue: adds a DOT, or updates what describes it. Usage figures are the host's:
--- dot_bridge holds no right to write them. A description that is already stored is not written again: a
--- repeated import leaves no dead row.
+-- Bridge to the wrapper's own catalogue: adds a DOT, or updates what describes it. Usage figures are the
+-- host's: dot_bridge holds no right to write them. A description that is already stored is not written
+-- again: a repeated import leaves no dead row. What of it the catalogue shows, fn_host_dot_described says.
 grant create on schema dot to dot_bridge;
 
 create or replace function dot.fn_host_dot_register(
@@ -22,15 +22,6 @@ begin
             message = 'a bridge function runs as dot_bridge alone',
             constraint = 'bridge_definer_check';
     end if;
-    -- Asked first without a lock, and again below by a session that waited for another registration.
-    if exists (
-        select from dot.dot_tools t
-        where t.code = p_code
-            and (t.category, t.execution_engine, t.script_path, t.file_path, t.trigger_type)
-            is not distinct from (p_category, p_execution_engine, p_script_path, p_file_path, p_trigger_type)
-    ) then
-        return 'unchanged';
-    end if;
     insert into dot.dot_tools as t (code, category, execution_engine, script_path, file_path, trigger_type)
     values (p_code, p_category, p_execution_engine, p_script_path, p_file_path, p_trigger_type)
     on conflict (code) do update set
@@ -45,15 +36,6 @@ begin
             excluded.trigger_type
         )
     returning t.xmax = 0 into v_created;
-    -- A trigger of the host's may have kept or changed the write: what did not happen must not be said.
-    if not exists (
-        select from dot.dot_tools t
-        where t.code = p_code
-            and (t.category, t.execution_engine, t.script_path, t.file_path, t.trigger_type)
-            is not distinct from (p_category, p_execution_engine, p_script_path, p_file_path, p_trigger_type)
-    ) then
-        raise exception 'the host did not store % in dot_tools', p_code;
-    end if;
     return case when v_created then 'created' when not v_created then 'updated' else 'unchanged' end;
 end
 $function$;

@@ -1,4 +1,4 @@
--- Bridge to the host's configuration: stores the value of a gate and returns the value before.
+-- Bridge to the wrapper's own configuration: stores the value of a gate and returns the value before.
 grant create on schema dot to dot_bridge;
 
 create or replace function dot.fn_host_gate_set(p_key text, p_value text)

@@ -1,6 +1,6 @@
--- Bridge to the host's configuration: the value of a gate as it is stored, NULL where the row is missing or
--- its value is NULL. p_locked reads FOR SHARE, which ends in 40001 where the caller's snapshot is older than
--- the last switch.
+-- Bridge to the wrapper's own configuration: the value of a gate as it is stored, NULL where the row is
+-- missing or its value is NULL. What a host says of it: fn_host_gate_words. p_locked reads FOR SHARE,
+-- which ends in 40001 where the caller's snapshot is older than the last switch.
 grant create on schema dot to dot_bridge;
 
 create or replace function dot.fn_host_gate_value(p_key text, p_locked boolean)

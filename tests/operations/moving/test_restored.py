@@ -19,6 +19,7 @@ from support import (
     Outcome,
     acquire,
     define_pair,
+    hosts,
     observe_run,
     ready_for_real_runs,
     refused,
@@ -27,6 +28,7 @@ from support import (
     set_gates,
     value,
 )
+from support.hosts import Host
 from support.moved import OTHER_PAIR, Mover, Server, connect, copy, fill, findings, look, safe
 from support.servers import server
 
@@ -60,6 +62,19 @@ def test_a_database_that_was_not_moved_is_left_as_it_is(db: Database, command: C
     assert (outcome.code, outcome.json["changes"], outcome.json["left"]) == (0, [], [])
     assert look(db.url) == before
     assert value(db.connect("owner"), "select count(*) from dot.dot_iu_command_run") == 0
+
+
+def test_the_worker_of_an_adopted_host_is_no_gate_that_is_closed_or_looked_after(
+    db: Database, made: Callable[[Host], Host], command: Callable[..., Outcome]
+) -> None:
+    """fn_dot_config_set refuses to move it."""
+    db.session("owner").execute("update dot.dot_config set value = 'true' where key = 'queue.worker.enabled'")
+    assert findings(db.url)["gates"] == "fail"
+    hosts.adopt(db.url, hosts.mapping_of(made("near")))
+    hosts.switch(db.url, "near", "true", "queue.worker.enabled")
+    assert findings(db.url).keys().isdisjoint({"gates", "state"})
+    outcome = command("--json")
+    assert (outcome.code, outcome.json["changes"]) == (0, [])
 
 
 def test_it_ends_what_lets_a_run_in_and_audits_it(db: Database, command: Callable[..., Outcome]) -> None:

@@ -47,6 +47,7 @@ EVERY_CALL = {
         f"dot.fn_dot_tool_register('{VERIFIER}', 'check')",
         f"dot.fn_dot_tool_register('{VERIFIER}', 'test')",
         f"dot.fn_process_candidate_define('{PAIR}', '{PRODUCER}', '{VERIFIER}', 'me')",
+        "dot.fn_host_tools()",
     ),
     "gatekeeper": (
         *(f"dot.fn_dot_config_set('{gate}', 'true', 'me', 'for a test')" for gate in GATES),
@@ -91,6 +92,7 @@ EVERY_CALL = {
         "dot.fn_preflight_attestation('fs_snapshot_present')",
         "dot.fn_gate_holders()",
         "dot.fn_database_identity()",
+        "dot.fn_host_ledgers()",
         f"dot.fn_candidate_newest('{PAIR}')",
         "dot.fn_dot_iu_operator_runtime_enabled()",
         "dot.fn_process_dot_runtime_execute_enabled()",
@@ -219,7 +221,9 @@ def test_every_api_call_leaves_the_business_table_alone(db: Database, subtests: 
             called.add("fn_dot_outbox_ack")
         if role == "reader":
             for view in rows(
-                owner, "select relname from pg_class where relnamespace = 'dot'::regnamespace and relname like 'v\\_%'"
+                owner,
+                "select relname from pg_class where relnamespace = 'dot'::regnamespace and relname like 'v\\_%'"
+                " and has_table_privilege('dot_reader', oid, 'select')",
             ):
                 connection.execute(f"select * from dot.{view['relname']}")
         with subtests.test(role=role):

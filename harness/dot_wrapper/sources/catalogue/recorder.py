@@ -20,13 +20,14 @@ Entry = TypeVar("Entry", DotEntry, CandidateEntry)
 
 @dataclass(frozen=True, slots=True)
 class RefusedEntry:
-    """An entry that was refused, and why; ``fields`` names the fields that differ from the stored definition."""
+    """An entry that was refused, why, and what to do; ``fields`` names the fields that differ from the stored definition."""
 
     what: str
     reason: str
     sqlstate: str | None
     constraint: str | None
     fields: tuple[str, ...] = ()
+    hint: str | None = None
 
 
 @dataclass(slots=True)
@@ -70,7 +71,7 @@ def define(
                 fields = refusal.fields if isinstance(refusal, DefinitionConflict) else ()
                 named = f"{kind} {entry.code}"
                 summary.conflicts.append(
-                    RefusedEntry(named, refusal.reason, refusal.sqlstate, refusal.constraint, fields)
+                    RefusedEntry(named, refusal.reason, refusal.sqlstate, refusal.constraint, fields, refusal.hint)
                 )
             progress(what, part.items)
 

@@ -131,7 +131,7 @@ class _Recorder:
 def _conflict(what: str, refusal: Refusal) -> Conflict:
     fields = refusal.fields if isinstance(refusal, PayloadMismatch) else ()
     reason = re.sub(r"^line \d+: ", "", refusal.reason)  # a line of the batch, whose numbers are not shown
-    return Conflict(what, reason, fields)
+    return Conflict(what, reason, fields, refusal.hint)
 
 
 def _rows(run: PairRun, candidate: str, actor: str) -> Iterator[Row]:

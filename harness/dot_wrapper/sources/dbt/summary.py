@@ -13,11 +13,12 @@ from dot_wrapper.sources.dbt.runs import PairRun, PairRuns
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """An item that was refused, and why; ``fields`` names the fields that differ from the stored payload."""
+    """An item that was refused, why, and what to do; ``fields`` names the fields that differ from the stored payload."""
 
     what: str
     reason: str
     fields: tuple[str, ...] = ()
+    hint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,12 @@
--- Moves a gate, and writes who, when, why, old and new into dot_config_audit: the only way to move one. Once
--- it has committed no observation that needed the old value commits: it takes dot.gate_latch EXCLUSIVE,
--- which waits for the writes in flight, at most 2 s for each lock; then 55P03 names who holds it. Closing
--- depends on nothing but the gate's row. Returns the value before.
+-- Moves a gate, and writes who, when, why, old and new into dot_config_audit: the only way to move one.
+-- Once it has committed no observation that needed the old value commits: it takes dot.gate_latch
+-- EXCLUSIVE, which waits for the writes in flight, at most 2 s for each lock; then 55P03 names who holds
+-- it. Closing depends on nothing but the gate's row. Returns the value before. Where a host governs the
+-- gate, its row has to say so too; its queue.worker.enabled is its own, and no row of the wrapper's moves
+-- it.
 -- Raises:
 --   23502  dot_config_<argument>_not_null
---   23514  dot_config_<argument>_check
+--   23514  dot_config_<argument>_check, dot_config_key_host_check
 --   40001  the transaction's snapshot is too old: retry it
 --   55P03  a lock was not got in 2 s; DETAIL names who holds it
 create or replace function dot.fn_dot_config_set(p_key text, p_value text, p_actor text, p_reason text)
@@ -27,6 +29,15 @@ declare
 begin
     if v_problem is not null then
         perform dot.fn_input_refuse('dot_config', v_problem);
+    end if;
+    if p_key = 'queue.worker.enabled' and (
+        select g.is_governed_by_host from dot.fn_gate_state(array[p_key], false) as g
+    ) then
+        raise check_violation using
+            message = format('%s is the host''s own: no row of the wrapper''s moves it', p_key),
+            hint = format('Whoever keeps the host changes it in %s.',
+                (dot.fn_seam_tables('v_host_gate')).host),
+            schema = 'dot', table = 'dot_config', constraint = 'dot_config_key_host_check';
     end if;
 
     begin

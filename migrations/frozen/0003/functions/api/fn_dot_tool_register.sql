@@ -1,8 +1,9 @@
 -- Adds a DOT to the catalogue, or replaces what describes it, all five descriptions, so one that is left out
--- becomes NULL; never its usage figures. Says which: created, updated or unchanged.
+-- becomes NULL; never its usage figures. Says which: created, updated or unchanged. Of a catalogue that is a
+-- host's nothing is written: what stands there is unchanged, all else is refused.
 -- Raises:
 --   23502  dot_tools_<argument>_not_null
---   23514  dot_tools_<argument>_check
+--   23514  dot_tools_<argument>_check, dot_tools_code_host_check
 --   55P03  a lock was not got in 2 s
 create or replace function dot.fn_dot_tool_register(
     p_code text,
@@ -29,13 +30,37 @@ declare
         when p_trigger_type is not null and dot.fn_is_code(p_trigger_type, 200) is not true
             then 'trigger_type_check'
     end;
+    v_catalogue record;
+    v_done text;
 begin
     if v_problem is not null then
         perform dot.fn_input_refuse('dot_tools', v_problem);
     end if;
-    return dot.fn_host_dot_register(
+    -- Asked first without a lock, and again below by a session that waited for another registration.
+    if dot.fn_host_dot_described(
+        p_code, p_category, p_execution_engine, p_script_path, p_file_path, p_trigger_type
+    ) then
+        return 'unchanged';
+    end if;
+    v_done := dot.fn_host_dot_register(
         p_code, p_category, p_execution_engine, p_script_path, p_file_path, p_trigger_type
     );
+    if not dot.fn_host_dot_described(
+        p_code, p_category, p_execution_engine, p_script_path, p_file_path, p_trigger_type
+    ) then
+        v_catalogue := dot.fn_seam_tables('v_host_tool');
+        if v_catalogue.host is not null then
+            raise check_violation using
+                message = format('DOT %s is not registered: the catalogue is the host''s, %s', p_code,
+                    v_catalogue.host),
+                detail = 'The wrapper writes nothing there.',
+                hint = format('Whoever keeps %s adds or changes the DOT there.', v_catalogue.host),
+                schema = 'dot', table = 'dot_tools', constraint = 'dot_tools_code_host_check';
+        end if;
+        -- A trigger of the host's may have kept or changed the write: what did not happen must not be said.
+        raise exception 'the host did not store % in dot_tools', p_code;
+    end if;
+    return v_done;
 end
 $function$;
 

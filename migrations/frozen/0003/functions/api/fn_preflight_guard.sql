@@ -7,6 +7,7 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
 as $function$
 declare
     v_host record := dot.fn_host_preflight();
+    v_catalogue text;
     v_unreadable text;
 begin
     check_name := 'fs_snapshot_present';
@@ -14,7 +15,10 @@ begin
     return next;
 
     check_name := 'gates_readable';
-    if v_host.config_readable then
+    if v_host.gates_problem is not null then
+        verdict := 'BLOCK';
+        detail := 'what the host says of them cannot be read: ' || v_host.gates_problem;
+    elsif v_host.config_readable then
         select string_agg(g.key, ', ') into v_unreadable
         from unnest(dot.fn_gate_keys('REAL_RUN')) as g (key)
         where (dot.fn_host_gate_value(g.key, false) in ('true', 'false')) is not true;
@@ -27,12 +31,20 @@ begin
     return next;
 
     check_name := 'catalogue_present';
-    verdict := case when v_host.catalogue_present then 'PASS' else 'BLOCK' end;
-    detail := case
-        when v_host.catalogue_present then 'dot_tools holds DOTs'
-        when v_host.catalogue_present is null then 'dot_tools cannot be read'
-        else 'dot_tools is empty: a cataloguer calls fn_dot_tool_register'
-    end;
+    if v_host.catalogue_present then
+        verdict := 'PASS';
+        detail := 'the catalogue holds DOTs';
+    else
+        verdict := 'BLOCK';
+        v_catalogue := coalesce((dot.fn_seam_tables('v_host_tool')).host, 'dot_tools');
+        detail := case
+            when v_host.catalogue_present is null
+                then format('%s cannot be read: %s', v_catalogue, v_host.catalogue_problem)
+            when v_catalogue = 'dot_tools'
+                then 'dot_tools is empty: a cataloguer calls fn_dot_tool_register'
+            else v_catalogue || ', the host''s catalogue, is empty'
+        end;
+    end if;
     return next;
 
     check_name := 'lease_table_usable';

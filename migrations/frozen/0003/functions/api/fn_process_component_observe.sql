@@ -19,6 +19,7 @@
 --          process_component_observation_evidence_ref_attempt_check,
 --          process_component_observation_evidence_ref_reserved_check,
 --          process_component_observation_pinned_output_check, process_component_observation_prepared_check
+--   25000  gate_isolation_check
 --   25006  gate_primary_check
 --   40001  what clashes is not visible in this transaction: retry it with the same key
 --   55P03  a lock was not got in 5 s, by a part of a DRY_RUN or REAL_RUN that has the latch
@@ -78,7 +79,7 @@ begin
     if v_event_wanted is null then
         raise foreign_key_violation using
             message = format('DOT %s is not in the catalogue', p_dot_code),
-            hint = 'A cataloguer registers it with fn_dot_tool_register.',
+            hint = dot.fn_dot_unknown_hint(),
             schema = 'dot', table = 'process_component_observation',
             constraint = 'process_component_observation_dot_code_fkey';
     end if;

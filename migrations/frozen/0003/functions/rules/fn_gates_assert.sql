@@ -1,8 +1,9 @@
 -- The evidence ladder: refuses a DRY_RUN or REAL_RUN unless every gate that it needs is open, see
 -- fn_gate_keys and fn_gate_state. Returns the values that let the observation in. Raises check_violation
 -- (23514), constraint gate_operator_runtime_enabled_check, gate_execute_enabled_check or
--- gate_real_run_enabled_check, and 25006 (gate_primary_check) on a standby, whose gates are those of a
--- moment ago.
+-- gate_real_run_enabled_check, 25006 (gate_primary_check) on a standby, whose gates are those of a moment
+-- ago, and 25000 (gate_isolation_check) outside READ COMMITTED where a host governs the gate: its row is
+-- not locked, so an old snapshot would show an old value.
 --
 -- p_latched is for the write that follows: it holds dot.gate_latch until the transaction ends, so a switch
 -- waits for writes that saw the old value and no such write commits after it. Outside READ COMMITTED the
@@ -32,13 +33,17 @@ begin
     for v_gate in
         select g.* from dot.fn_gate_state(dot.fn_gate_keys(p_evidence_type), v_stale_snapshot_possible) as g
     loop
+        if v_stale_snapshot_possible and v_gate.is_governed_by_host then
+            raise invalid_transaction_state using
+                message = format('%s is refused: the host governs gate %s, and this transaction is not READ '
+                    'COMMITTED', p_evidence_type, v_gate.key),
+                detail = 'It might not see that the host has closed the gate.',
+                hint = 'Begin the transaction with ISOLATION LEVEL READ COMMITTED.',
+                schema = 'dot', constraint = 'gate_isolation_check';
+        end if;
         if v_gate.off_because is not null then
-            raise check_violation using
-                message = format('%s is refused: gate %s is off', p_evidence_type, v_gate.key),
-                detail = format('Gate %s: %s.', v_gate.key, v_gate.off_because),
-                hint = 'SIMULATED_DRY_RUN needs no gate. A gatekeeper opens a gate with fn_dot_config_set.',
-                schema = 'dot', table = 'dot_config',
-                constraint = format('gate_%s_check', split_part(v_gate.key, '.', 2));
+            perform dot.fn_gate_refuse(p_evidence_type, v_gate.key, v_gate.own_off_because,
+                v_gate.host_off_because);
         end if;
         v_values := v_values || jsonb_build_object(v_gate.key, v_gate.value);
     end loop;
