@@ -25,6 +25,7 @@ from dot_wrapper.cli import (
     recording,
     require,
     restored,
+    review,
     runs,
     server,
     session,
@@ -57,7 +58,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for module in (server, catalogue, recording, runs, verdicts, require, switches, outbox, doctor, drift, prove, restored):
+for module in (
+    server,
+    catalogue,
+    recording,
+    runs,
+    verdicts,
+    require,
+    switches,
+    outbox,
+    doctor,
+    drift,
+    prove,
+    review,
+    restored,
+):
     app.add_typer(module.app)  # without a name: its commands become commands of this app
 
 
