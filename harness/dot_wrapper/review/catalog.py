@@ -163,7 +163,7 @@ def _lines(rows: Rows, owners: dict[Object, Object], shown: Object) -> tuple[str
     if not mine:
         return None
     lines: list[str] = []
-    for key in sorted(key for key in mine if key[:2] == shown and not is_right(key)):
+    for key in sorted(key for key in mine if key[:2] == shown and not is_right(key) and key[2] not in _SAID_ELSEWHERE):
         value = rows[key].strip("\n").splitlines() or [""]
         lines += [f"{key[2]}: {value[0]}"] if len(value) == 1 else [f"{key[2]}:", *value]
     for part in sorted({key[:2] for key in mine} - {shown}):
@@ -174,6 +174,9 @@ def _lines(rows: Rows, owners: dict[Object, Object], shown: Object) -> tuple[str
         lines.append(" ".join(f"{part[0]} {name}: {', '.join([*first, *rest])}".split("\n")))
     return tuple(lines)
 
+
+# What other lines of an object say too.
+_SAID_ELSEWHERE: Final = ("kind", "checks", "triggers", "persistence", "access method")
 
 # What is so unless somebody has changed it.
 _USUAL: Final = ("valid", "validated", "immediate")

@@ -245,7 +245,13 @@ def of_objects(before: Rows, after: Rows, changes: Sequence[Change], *, first: b
         subject = f"{one.kind} {one.identity}"
         if one.kind == "function" and one.after is None:
             how = "takes other arguments" if one.name in names else "is gone"
-            yield Finding("red", "function-gone", subject, f"{code(subject)} {how}: who calls it so fails", OBJECTS)
+            yield Finding(
+                "red",
+                "function-gone",
+                subject,
+                f"{code(subject)} {how}: who calls it so{_holders(one, before)} fails",
+                OBJECTS,
+            )
         elif one.kind == "function" and one.before is not None:
             key = ("function", one.identity, "signature")
             if before.get(key) != after.get(key):
@@ -277,12 +283,19 @@ def of_objects(before: Rows, after: Rows, changes: Sequence[Change], *, first: b
         if one.before != one.after and _without_comments(one.before) != _without_comments(one.after)
     ]
     if read:
-        counted = ", ".join(
-            f"{sum(one.kind == kind for one in read)} {kind}" for kind in dict.fromkeys(one.kind for one in read)
-        )
-        yield Finding(
-            "yellow", "text", "schema dot", f"what it does changes, by text that a person reads: {counted}", OBJECTS
-        )
+        counts = [(sum(one.kind == kind for one in read), kind) for kind in dict.fromkeys(one.kind for one in read)]
+        counted = ", ".join(f"{count} {kind}{'s' * (count != 1)}" for count, kind in counts)
+        yield Finding("yellow", "text", "schema dot", f"text to read: {counted}", OBJECTS)
+
+
+def _holders(one: Change, rows: Rows) -> str:
+    """Who could use an object, in parentheses."""
+    roles = [
+        code(name.removeprefix(GRANTED))
+        for kind, identity, name in sorted(rows)
+        if (kind, identity) == (one.kind, one.identity) and name.startswith(GRANTED)
+    ]
+    return f" ({', '.join(roles)})" if roles else ""
 
 
 def _columns(one: Change, before: Rows, after: Rows) -> Iterator[Finding]:
@@ -291,7 +304,13 @@ def _columns(one: Change, before: Rows, after: Rows) -> Iterator[Finding]:
     gone = ", ".join(code(column) for column in was if column not in now)
     kept = {column.partition(" ")[0] for column in now}
     if gone and one.kind == "view":
-        yield Finding("red", "view-column", subject, f"{code(subject)} loses {gone}: who selects that fails", OBJECTS)
+        yield Finding(
+            "red",
+            "view-column",
+            subject,
+            f"{code(subject)} loses {gone}: who selects that{_holders(one, before)} fails",
+            OBJECTS,
+        )
     elif one.kind == "table" and one.before is not None:
         dropped = [column for column in was if column.partition(" ")[0] not in kept]
         if dropped:

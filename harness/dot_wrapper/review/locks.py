@@ -90,13 +90,15 @@ def statements(trace: Trace, rows: Mapping[str, int], stats: Mapping[str, int]) 
             and max(rows.get(table, 0), stats.get(table, 0)) >= ENOUGH
         ]
         pays = {
-            table: (held[table], True) for table in (*step.rewritten, *scanned) if table in held and table not in new
+            table: (held[table], True)
+            for table in (*new, *step.rewritten, *scanned)
+            if table in held and (table not in new or _RANK[held[table]] < _RANK[new[table]])
         }
         for relation, mode in new.items():
             if relation not in held or _RANK[mode] < _RANK[held[relation]]:
                 held[relation] = mode
         one = Statement(
-            number, step, {**pays, **{name: (mode, False) for name, mode in new.items()}}, step.rewritten, scanned
+            number, step, {**{name: (mode, False) for name, mode in new.items()}, **pays}, step.rewritten, scanned
         )
         if one.stops != "nobody" or one.grows or step.error is not None:
             found.append(one)

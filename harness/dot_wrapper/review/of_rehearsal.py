@@ -51,8 +51,10 @@ def _of_ends(seen: Rehearsal) -> Iterator[Finding]:
             "rows-lost", table, f"the upgrade loses rows of {code(table)}: {before} before, {after or 'no table'} after"
         )
     if seen.downgrade is not None and seen.downgrade.error is not None:
-        text = f"the downgrade refused, or failed: {code(seen.downgrade.error)}"
-        yield Finding("yellow", "downgrade-failed", seen.start, text, LOCKS)
+        # By design a downgrade refuses to drop what is stored.
+        refused = "(23001)" in seen.downgrade.error
+        text = f"the downgrade {'refuses' if refused else '**fails**'}: {code(seen.downgrade.error)}"
+        yield Finding("yellow" if refused else "red", "downgrade-failed", seen.start, text, LOCKS)
     elif seen.downgraded is not None and (differ := _differing(_of_schema(seen), _of_schema(seen, after=True))):
         yield _red("downgraded-differs", seen.start, f"**the downgrade does not bring A back**: {differ}")
 

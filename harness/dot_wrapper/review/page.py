@@ -12,6 +12,7 @@ from dot_wrapper.operations import drift
 from dot_wrapper.operations.drift import Rows
 from dot_wrapper.review import catalog, findings
 from dot_wrapper.review.catalog import GRANTED, Change
+from dot_wrapper.review.checks import Linted
 from dot_wrapper.review.findings import Finding
 from dot_wrapper.review.locks import MODES, STOPS_READERS, Statement, held_to_the_end, statements
 from dot_wrapper.review.packet import DECLARED, Packet
@@ -95,6 +96,11 @@ def _verdict(packet: Packet) -> Iterator[Part]:
     if kinds := _counts(packet.changes):
         yield kinds
     yield "\n".join(_proved(packet))
+    if undeclared := [
+        f"{one.rule} {one.subject}: " for one in packet.findings if one.level == "red" and not one.declared
+    ]:
+        said = f"A change may say why it does what is red: lines for <code>{DECLARED}</code>, each with its reason"
+        yield fold(said, block("\n".join(undeclared)))
 
 
 def _gathered(reasons: Sequence[Finding]) -> list[Finding]:
@@ -163,8 +169,6 @@ def _proved(packet: Packet) -> Iterator[str]:
     not_run += [] if packet.request.suite else ["the property suite"]
     if not_run:
         yield f"Not run: {', '.join(not_run)}."
-    if any(one.level == "red" for one in packet.findings):
-        yield f"A change says why it does what is red by a line in `{DECLARED}`: `rule subject: reason`."
 
 
 # ----------------------------------------------------------------------------------------------------------- 1. rights
@@ -173,14 +177,14 @@ def _proved(packet: Packet) -> Iterator[str]:
 def _rights(packet: Packet) -> Iterator[Part]:
     yield "## 1. Rights"
     mine = [one for one in packet.findings if one.chapter == findings.RIGHTS and one.rule != "first-installation"]
-    said = [f"- {_SIGNS[one.level]} {one.text} `{one.rule}`" for one in mine if one.level != "note"]
-    yield (
-        "\n".join(said)
-        or "No privilege, owner, definer, search_path, row security, trigger state, role or membership changes."
-    )
+    said = "\n".join(f"- {_SIGNS[one.level]} {one.text} `{one.rule}`" for one in mine if one.level != "note")
     if packet.first.is_empty:
+        yield "All of it is new. Who may use what then:"
         yield _matrix(packet.after)
-    elif notes := [f"- {one.text}" for one in mine if one.level == "note"]:
+        yield said
+        return
+    yield said or "No privilege, owner, definer, search_path, row security, trigger state, role or membership changes."
+    if notes := [f"- {one.text}" for one in mine if one.level == "note"]:
         yield fold(f"{len(notes)} rights of new objects", "\n".join(notes))
 
 
@@ -214,7 +218,9 @@ def _objects(packet: Packet) -> Iterator[Part]:
         yield "No object differs."
         return
     if packet.first.is_empty:
-        yield "\n".join(f"- {plain(one.kind)} {code(one.identity)}" for one in packet.changes)
+        for kind in dict.fromkeys(one.kind for one in packet.changes):
+            names = [code(one.name) for one in packet.changes if one.kind == kind]
+            yield f"- {plain(kind)}, {len(names)}: {', '.join(names)}"
         return
     used = catalog.users(packet.after)
     shown = [_object(one, packet, used.get(one.name, [])) for one in packet.changes]
@@ -417,13 +423,24 @@ def _checkers(packet: Packet) -> Iterator[Part]:
         counted = f"{len(linted.found)} new" if linted.found else "nothing new"
         yield f"**squawk, {direction}**: {counted}{f'; newly silenced in the text: {silenced}' if silenced else ''}."
         if linted.found:
-            yield _some([f"- {code(one.rule)} {plain(one.message, 160)} {code(one.line, 90)}" for one in linted.found])
+            yield _some(_alike(linted))
     if packet.checked is None:
         yield "**plpgsql_check**: not run."
     else:
         yield f"**plpgsql_check**: {len(packet.checked) or 'nothing'} new."
         if packet.checked:
             yield _some([f"- {code(name)}: {plain(level)}: {code(message)}" for name, level, message in packet.checked])
+
+
+def _alike(linted: Linted) -> list[str]:
+    """A line for each rule, with how often it is meant and where first."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for one in linted.found:
+        alike.setdefault((one.rule, one.message), []).append(one.line)
+    return [
+        f"- {code(rule)}{f', {len(at)} times' if len(at) > 1 else ''}: {code(at[0], 90)} {plain(message, 160)}"
+        for (rule, message), at in alike.items()
+    ]
 
 
 def _suite(packet: Packet) -> Iterator[Part]:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +18,12 @@ from dot_wrapper.proving.databases import fresh_database
 from dot_wrapper.review import catalog
 from dot_wrapper.review.clients import Calls, Clients, counts, fill, old_transaction
 from dot_wrapper.review.sides import Direction, Section, Side, last_words
+
+GIVEN_FOR_LOCKS: Final = 20.0
+"""Seconds after which a migration that has begun again and again is ended: with clients that never rest it gets no further."""
+
+WAITING: Final = "waiting for a lock: "
+"""What a migration says when it gives up its transaction and begins again."""
 
 _TRACER: Final = Path(__file__).with_name("trace.py")
 
@@ -127,9 +134,10 @@ class Rehearsing:
         """
         self.result.target = target
         self.traced()
-        if self.result.downgraded is not None and not self.start.is_empty:
+        if self.result.upgraded is not None and not self.start.is_empty:
             self.beside()
-            self.behind()
+            if self.result.beside["upgrade"].error is None:
+                self.behind()
         return self.result
 
     def fill(self) -> None:
@@ -161,11 +169,11 @@ class Rehearsing:
         """Both, as a user runs them, while clients work."""
         url = fresh_database(self.server, "beside", "filled")
         both: tuple[tuple[Direction, str], ...] = (("upgrade", self.end.revision), ("downgrade", self.start.revision))
-        for direction, revision in both:
+        for direction, revision in both if self.result.downgraded is not None else both[:1]:
             with Clients(url, self.touched_views()).working() as clients:
                 began = time.monotonic()
-                done = self.end.run(self.end.command("-n", self.end.section, direction, revision), url)
-                seen = _seen(done.returncode, done.stderr, began, clients)
+                running = Running(self.end, self.end.command("-n", self.end.section, direction, revision), url)
+                seen = _seen(*running.ended(), began, clients)
             self.result.beside[direction] = seen
             if seen.error is not None:
                 return
@@ -253,11 +261,17 @@ class Running:
         )
 
     def ended(self) -> tuple[int, str]:
-        """Waits for it: its exit code, and what it printed."""
-        code = self.process.wait()
+        """Waits for it: its exit code, and what it printed. One that does not get its locks is ended after a while."""
+        while True:
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(GIVEN_FOR_LOCKS)
+                break
+            self._printed.seek(0)
+            if WAITING in self._printed.read():
+                self.process.terminate()
         with self._printed as printed:
             printed.seek(0)
-            return code, printed.read()
+            return self.process.returncode, printed.read()
 
 
 _LOOK: Final = """
@@ -280,8 +294,11 @@ def _look(process: subprocess.Popen[str], url: str) -> set[tuple[str, str]]:
 
 
 def _seen(returncode: int, printed: str, began: float, clients: Clients) -> Beside:
-    error = last_words(printed) or "it failed without a word" if returncode else None
-    repeated = sum(line.startswith("waiting for a lock:") for line in printed.splitlines())
+    said = [line for line in printed.splitlines() if not line.startswith(WAITING)]
+    repeated = len(printed.splitlines()) - len(said)
+    error = None
+    if returncode:
+        error = last_words("\n".join(said)) or f"it did not get its locks within {GIVEN_FOR_LOCKS:.0f} s"
     return Beside(error, repeated, began, time.monotonic(), clients.calls, clients.waits)
 
 
