@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 import os
 import re
 import subprocess
@@ -12,10 +14,13 @@ from pathlib import Path
 import pytest
 
 from dot_wrapper.review import findings
+from dot_wrapper.review import packet as packets
 from dot_wrapper.review.checks import checker_programs
-from dot_wrapper.review.packet import Request, make
+from dot_wrapper.review.packet import Packet, Request, make
 from dot_wrapper.review.page import BRIEF, page
+from dot_wrapper.review.sides import Side, rewritten
 from support.reviews import FIRST, SECOND, checkout, commit, lay_over
+from support.reviews import revision as add_revision
 
 GOLDEN = Path(__file__).with_name("made_up.md")
 
@@ -86,3 +91,119 @@ def hostile_outside(text: str) -> list[str]:
     outside = re.sub(r"(`+)(?!`).*?(?<!`)\1(?!`)", "", outside)
     forged = [line for line in outside.splitlines() if "nothing to decide" in line or "<b>yes" in line]
     return forged + ([] if outside.count("<!-- dot-wrapper review -->") == 1 else ["a second marker"])
+
+
+def test_history_that_is_rewritten_is_compared_and_a_made_up_revision_rehearsed(
+    tmp_path: Path, subtests: pytest.Subtests
+) -> None:
+    repository = checkout(tmp_path / "repository")
+    commit(repository, "first")
+    (name, *_) = sorted((repository / "migrations" / "frozen").rglob("v_dot_tool.sql"))
+    name.write_text(name.read_text("utf-8").replace("to dot_reader, dot_cataloguer", "to dot_reader"), encoding="utf-8")
+    commit(repository, "second")
+    made_up = repository / "made_up"
+    lay_over(made_up, FIRST)
+    # What is proposed may not see where a real database is, nor a token.
+    seen = tmp_path / "environment"
+    (file,) = made_up.rglob("9001_made_up.py")
+    looks = f"import os\nfrom pathlib import Path\nPath({str(seen)!r}).write_text(repr(dict(os.environ)))\n"
+    file.write_text(file.read_text("utf-8") + looks, encoding="utf-8")
+    secrets = {"DATABASE_URL": "postgresql://real@/real?host=/nowhere", "GITHUB_TOKEN": "a token", "PGHOST": "/nowhere"}
+    out = tmp_path / "review.md"
+    code, printed, error = reviewed(
+        repository, "first", "second", "--made-up", str(made_up), "-o", str(out), "--json", **secrets
+    )
+    assert code == 6, error
+    told = json.loads(printed)
+    with subtests.test("the verdict and what it rests on"):
+        assert told["verdict"] == "a person decides"
+        rules = {(one["level"], one["rule"]) for one in told["findings"] if one["level"] != "note"}
+        assert rules >= {("yellow", "rewritten"), ("yellow", "right-lost"), ("yellow", "suite-not-run")}
+        assert told["scripts"] == {}
+    with subtests.test("the page says what was rehearsed"):
+        text = out.read_text("utf-8")
+        assert "rewritten before the release: `0004`" in text
+        assert "The revision `made_up` was made up" in text
+        assert "### Downgrade: " in text
+    with subtests.test("the proposed code saw scratch servers alone"):
+        environment = seen.read_text("utf-8")
+        assert "DATABASE_URL" in environment
+        assert [secret for secret in ("/nowhere", "a token") if secret in environment] == []
+
+
+def test_a_first_installation_is_a_matrix_and_short(tmp_path: Path) -> None:
+    repository = checkout(tmp_path / "repository")
+    commit(repository, "first")
+    result = tmp_path / "suite.xml"
+    result.write_text('<testsuite><testcase classname="a.b" name="t"/></testsuite>')
+    out = tmp_path / "review.md"
+    code, _, error = reviewed(repository, "base", "head", "--suite", str(result), "-o", str(out))
+    assert code == 6, error
+    text = out.read_text("utf-8")
+    assert len(text.splitlines()) < 300
+    assert len(text) < BRIEF
+    (row,) = re.findall(r"^\| `fn_process_run_observe` \|(.*)\|$", text, re.MULTILINE)
+    (heading,) = re.findall(r"^\| function or view \|(.*)\|$", text, re.MULTILINE)
+    roles = [role.strip().replace("\\", "") for role in heading.split("|")]
+    assert [role for role, mark in zip(roles, row.split("|"), strict=True) if mark.strip()] == ["dot_writer"]
+    assert "1 property tests on B: 0 failed, 0 skipped." in text
+    script = out.with_name("review.upgrade.sql").read_bytes()
+    assert hashlib.sha256(script).hexdigest() in text
+
+
+def test_the_same_on_both_sides_is_nothing_to_decide(tmp_path: Path) -> None:
+    repository = checkout(tmp_path / "repository")
+    commit(repository, "first")
+    (repository / "README.md").write_text("other words")
+    commit(repository, "second")
+    code, printed, error = reviewed(repository, "first", "HEAD")
+    assert code == 0, error
+    assert "**✅ nothing to decide**" in printed
+    assert "No object differs." in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["no-such", "HEAD"], "no-such is neither a commit"),
+        (["0004", "9999"], "there is no revision 9999"),
+        (["0004", "HEAD:a002"], "there is no revision a002 in the section alembic"),
+        (["HEAD:0004", "HEAD:0003"], "name the older side first"),
+        (["--upload-pack=x", "HEAD"], "No such option"),
+        (["HEAD", "HEAD", "--section", "no"], "--section is alembic or amendment"),
+        (["HEAD", "HEAD", "--suite", "alembic.ini"], "is no JUnit XML"),
+        (["HEAD", "HEAD", "--stats", "alembic.ini"], "is not CSV of relname, n_live_tup"),
+    ],
+)
+def test_what_is_misspelt_is_bad_use_and_no_verdict(tmp_path: Path, arguments: list[str], said: str) -> None:
+    repository = checkout(tmp_path / "repository")
+    commit(repository, "first")
+    code, printed, error = reviewed(repository, *arguments)
+    assert (code, printed) == (2, "")
+    assert said in " ".join(error.replace("│", "").split())
+
+
+def test_a_side_that_cannot_be_installed_is_no_verdict(tmp_path: Path) -> None:
+    repository = checkout(tmp_path / "repository", FIRST)
+    commit(repository, "first")
+    add_revision(repository, "select 1 / 0")
+    commit(repository, "second")
+    code, printed, error = reviewed(repository, "first", "second")
+    assert (code, printed) == (1, "")
+    assert "second cannot be installed" in error
+    assert "division by zero (22012)" in error
+
+
+def test_a_revision_that_is_released_may_not_be_rewritten(tmp_path: Path) -> None:
+    first, second = (Side(name, None, "9001", "alembic", checkout(tmp_path / name, FIRST)) for name in ("a", "b"))
+    assert rewritten(first, second) == []
+    view = next((second.tree / "migrations" / "frozen" / "9001").rglob("v_made_up_note.sql"))
+    view.write_text(view.read_text("utf-8") + "-- other\n", encoding="utf-8")
+    assert rewritten(first, second) == ["9001"]
+    packet = Packet(Request(("a", "b")), first, second, rewritten=["9001"])
+    assert packets.of_history(packet).level == "yellow"
+    released = first.tree / "migrations" / "RELEASED.sha256"
+    released.write_text("0f  versions/9001_made_up.py\n0f  frozen/9001/views/v_made_up_note.sql\n", encoding="utf-8")
+    one = packets.of_history(packet)
+    assert (one.level, one.rule, one.subject) == ("red", "rewritten", "9001")
+    assert "rewritten after the release" in one.text

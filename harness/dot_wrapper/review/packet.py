@@ -173,7 +173,7 @@ def _findings(packet: Packet) -> Iterator[Finding]:
     yield from findings.of_files(packet.texts[1], after, changed)
     yield from findings.of_objects(before, after, packet.changes, first=first.is_empty)
     if packet.rewritten or (first.revision == packet.second.revision and before != after):
-        yield _rewritten(packet)
+        yield of_history(packet)
     if packet.rehearsal is not None:
         yield from of_rehearsal(packet.rehearsal, packet.request.stats)
     for direction, linted in packet.linted.items():
@@ -186,7 +186,8 @@ def _findings(packet: Packet) -> Iterator[Finding]:
     yield from _suite(packet)
 
 
-def _rewritten(packet: Packet) -> Finding:
+def of_history(packet: Packet) -> Finding:
+    """That both sides have a revision with different text: yellow before it is released, red after."""
     named = packet.rewritten or [packet.first.revision]
     released = sorted(packet.first.released() & set(named))
     lead = (

@@ -133,6 +133,7 @@ class Rehearsing:
             target: the rows of the end, installed afresh.
         """
         self.result.target = target
+        self.fill()
         self.traced()
         if self.result.upgraded is not None and not self.start.is_empty:
             self.beside()
@@ -150,7 +151,6 @@ class Rehearsing:
 
     def traced(self) -> None:
         """The upgrade and the downgrade, statement by statement."""
-        self.fill()
         url = fresh_database(self.server, "traced", "filled")
         self.result.upgrade = trace(self.end, url, "upgrade", self.end.revision)
         if self.result.upgrade.error is None:
@@ -218,7 +218,7 @@ def amended(side: Side, server: str, fresh: str) -> str | None:
     for direction, revision in (("upgrade", "head"), ("downgrade", "base")):
         done = side.run(side.command("-n", "amendment", direction, revision), url)
         if done.returncode:
-            return f"alembic -n amendment {direction} {revision}: {last_words(done.stderr)}"
+            return f"alembic -n amendment {direction} {revision}: {last_words(done.stdout + done.stderr)}"
     return None
 
 
@@ -255,8 +255,8 @@ class Running:
             command,
             cwd=side.tree,
             env=side.environment(url),
-            stdout=subprocess.DEVNULL,
-            stderr=self._printed,
+            stdout=self._printed,
+            stderr=subprocess.STDOUT,
             text=True,
         )
 

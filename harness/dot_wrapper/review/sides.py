@@ -94,7 +94,7 @@ class Side:
         if done.returncode:
             raise DotWrapperError(
                 f"{self.name} cannot be installed: `alembic {direction} {revision}` failed",
-                detail=last_words(done.stderr),
+                detail=last_words(done.stdout + done.stderr),
             )
 
     def script(self, direction: Direction, start: str, end: str) -> str:
