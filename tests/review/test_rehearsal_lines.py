@@ -209,7 +209,7 @@ def test_a_migration_that_never_gets_its_locks_beside_clients_is_ended(
 
 
 def test_a_view_that_the_amendment_cannot_replace_any_more(server: str, start: Side, tmp_path: Path) -> None:
-    assert amended(start, server, "first") is None
+    assert amended(start, server, "first") == ""
     wider = side(tmp_path / "wider", WIDENED)
     seen = Rehearsal("9001", "9002", amendment=amended(wider, server, installed_as(server, wider, "wider")))
     (one,) = of_rehearsal(seen, {})

@@ -34,7 +34,7 @@ def of_rehearsal(seen: Rehearsal, stats: Mapping[str, int]) -> Iterator[Finding]
         yield _red(
             "gave-up", "old transaction", f"behind an old transaction the upgrade failed: {code(seen.behind.error)}"
         )
-    if seen.amendment is not None:
+    if seen.amendment:
         yield _red("amendment", seen.end, f"**the optional amendment cannot be had on B**: {code(seen.amendment)}")
 
 

@@ -14,10 +14,18 @@ from dot_wrapper.review import catalog, findings
 from dot_wrapper.review.catalog import GRANTED, Change
 from dot_wrapper.review.checks import Linted
 from dot_wrapper.review.findings import Finding
-from dot_wrapper.review.locks import MODES, STOPS_READERS, Statement, held_to_the_end, statements
+from dot_wrapper.review.locks import (
+    DEADLOCK_TIMEOUT,
+    MODES,
+    STOPS_READERS,
+    Statement,
+    held_to_the_end,
+    milliseconds,
+    statements,
+)
 from dot_wrapper.review.packet import DECLARED, Packet
 from dot_wrapper.review.quoting import block, code, fold, markup, plain
-from dot_wrapper.review.rehearsal import Beside, Rehearsal, Trace
+from dot_wrapper.review.rehearsal import Beside, Rehearsal, Step, Trace
 from dot_wrapper.review.sides import Direction
 
 MARKER: Final = "<!-- dot-wrapper review -->"
@@ -91,6 +99,7 @@ def _verdict(packet: Packet) -> Iterator[Part]:
         stored = (rows.get("process_run_observation", 0), rows.get("process_component_observation", 0))
         facts.append(f"rehearsed with {stored[0]:,} runs and {stored[1]:,} components stored")
     yield " · ".join(facts)
+    yield f"A is {code(first.name)}, what is there; B is {code(second.name)}, what is proposed."
     reasons = [one for one in packet.findings if one.level != "note"]
     yield "\n".join(map(_reason, _gathered(reasons))) or "Both sides install the same."
     if kinds := _counts(packet.changes):
@@ -159,7 +168,7 @@ def _proved(packet: Packet) -> Iterator[str]:
         if seen.beside and not {"client-failed", "gave-up"} & rules:
             proved.append("no client failed beside it")
         yield f"Seen on scratch servers: {'; '.join(proved) or 'nothing that holds'}.{what}"
-    if seen is not None and seen.amendment is None and packet.second.section == "alembic":
+    if seen is not None and seen.amendment == "":
         yield "The optional amendment can be had on B, and taken back."
     not_run = (
         ["plpgsql_check (no server here has it: Debian's postgresql-15-plpgsql-check)"]
@@ -317,10 +326,7 @@ def _traced(name: str, trace: Trace, seen: Rehearsal, stats: Mapping[str, int]) 
         said += [f"ACCESS EXCLUSIVE on {len(views)} views, the first for {max(views):.0%}"] if views else []
         yield f"Held until the commit: {'; '.join(said)}."
         if any(mode in STOPS_READERS for _, mode, _, _ in held):
-            yield (
-                "ACCESS EXCLUSIVE waits for every open transaction that has used the relation, and all others queue behind it, for at most"
-                " lock_timeout. The migration then gives up, lets them go on, and begins again."
-            )
+            yield _waiting(mine)
     traced = {(relation, mode) for step in trace.steps for relation, _, mode in step.locks}
     stop = sorted(
         (relation, mode) for relation, mode in trace.outside - traced if mode in MODES and mode not in _HARMLESS
@@ -335,6 +341,17 @@ def _traced(name: str, trace: Trace, seen: Rehearsal, stats: Mapping[str, int]) 
     direction: Direction = "upgrade" if name == "Upgrade" else "downgrade"
     if direction in seen.beside:
         yield _beside(seen.beside[direction])
+
+
+def _waiting(steps: Sequence[Step]) -> str:
+    """What ACCESS EXCLUSIVE means for others, which depends on how long the migration waits for it."""
+    said = (
+        "ACCESS EXCLUSIVE waits for every open transaction that has used the relation, and all others queue behind it"
+    )
+    patient = [step for step in steps if not 0 < milliseconds(step.lock_timeout) < DEADLOCK_TIMEOUT]
+    if patient:
+        return f"{said}, **for as long as {code(patient[0].lock_timeout)}** (0 has no end), the lock_timeout of some statements."
+    return f"{said}, for at most lock_timeout. The migration then gives up, lets them go on, and begins again."
 
 
 _HARMLESS: Final = ("RowExclusiveLock", "RowShareLock", "AccessShareLock")
@@ -399,11 +416,11 @@ def _behind(seen: Beside) -> str:
         {relation for (who, relation, _), of in seen.waits.items() if who == "migration" and "old transaction" in of}
     )
     if not blocked:
-        return "Behind an old transaction that has read the changed views: the upgrade did not wait for it."
+        return "Behind an old transaction that has read the views: the upgrade did not wait for it."
     queued = sorted({who for (who, _, _), of in seen.waits.items() if who != "migration" and "migration" in of})
     longest = max(calls.longest(seen.began) for calls in seen.calls.values()) * 1000
     return (
-        f"Behind an old transaction that has read the changed views: the upgrade waits for it at {', '.join(map(code, blocked))}, and goes on"
+        f"Behind an old transaction that has read the views: the upgrade waits for it at {', '.join(map(code, blocked))}, and goes on"
         f" when it ends. Behind the upgrade queued: {' and '.join(queued) or 'nobody'}; longest call {longest:.0f} ms."
     )
 

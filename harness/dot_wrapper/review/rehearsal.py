@@ -93,7 +93,7 @@ class Rehearsal:
         rows: the rows of each table before the upgrade.
         upgraded, downgraded: the rows of ``sql/drift.sql`` after each.
         lost: tables whose number of rows differs after the upgrade, with both numbers.
-        amendment: why the amendment cannot be had on B; None if it can.
+        amendment: why the amendment cannot be had on B; empty if it can.
     """
 
     start: str
@@ -210,16 +210,14 @@ class Rehearsing:
         return [name for name in readable if name in locked]
 
 
-def amended(side: Side, server: str, fresh: str) -> str | None:
-    """Why the amendment cannot be had on a side, and taken back; None if it can."""
-    if not side.revisions("amendment"):
-        return None
+def amended(side: Side, server: str, fresh: str) -> str:
+    """Why the amendment cannot be had on a side, and taken back; empty if it can."""
     url = fresh_database(server, "amended", fresh)
     for direction, revision in (("upgrade", "head"), ("downgrade", "base")):
         done = side.run(side.command("-n", "amendment", direction, revision), url)
         if done.returncode:
             return f"alembic -n amendment {direction} {revision}: {last_words(done.stdout + done.stderr)}"
-    return None
+    return ""
 
 
 def trace(side: Side, url: str, direction: Direction, revision: str, section: Section | None = None) -> Trace:

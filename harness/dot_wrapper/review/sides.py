@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from dot_wrapper.client.errors import DotWrapperError, InputError
-from dot_wrapper.files import CHECKOUT, ROOT
+from dot_wrapper.files import ROOT
 
 Section = Literal["alembic", "amendment"]
 Direction = Literal["upgrade", "downgrade"]
@@ -197,9 +197,9 @@ def _top(repository: Path) -> Path | None:
     try:
         return Path(_git(repository, "rev-parse", "--show-toplevel").decode().strip())
     except DotWrapperError:
-        if CHECKOUT is None and not (repository / ".git").exists():
-            return None
-        raise
+        if any((one / ".git").exists() for one in (repository, *repository.parents)):
+            raise
+        return None
 
 
 def _resolve(name: str, section: Section, folder: Path, top: Path | None) -> Side:
