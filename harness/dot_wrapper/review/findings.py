@@ -86,7 +86,11 @@ def of_rights(before: Rows, after: Rows, *, first: bool = False) -> Iterator[Fin
         if kind in drift.AROUND or kind == "default rights":
             yield from _around(key, was, now, is_new=key[:2] not in had, first=first)
         elif name.startswith(GRANTED):
-            yield from _granted(key, _privileges(was), _privileges(now), _table_in(key, had), _table_in(key, has))
+            definer = (
+                after.get((kind, identity, "owner")) if after.get((kind, identity, "security")) == "definer" else None
+            )
+            there = (_table_in(key, had), _table_in(key, has))
+            yield from _granted(key, _privileges(was), _privileges(now), there, definer)
         elif kind in ("policy", "rule") and name == "definition" and _table_in(key, had) and _table_in(key, has):
             yield _red("row-security", subject, f"{code(subject)}: {code(was)} → {code(now)}")
         elif key[:2] not in has:
@@ -141,8 +145,11 @@ def of_files(texts: Mapping[str, Sequence[str]], after: Rows, changed: set[str])
                 yield _red("grant-not-in-file", f"{subject} {role}", text)
 
 
-def _granted(key: Key, was: set[str], now: set[str], was_there: bool, is_there: bool) -> Iterator[Finding]:
+def _granted(
+    key: Key, was: set[str], now: set[str], there: tuple[bool, bool], definer: str | None
+) -> Iterator[Finding]:
     kind, identity, name = key
+    was_there, is_there = there
     role = name.removeprefix(GRANTED)
     subject = f"{kind} {identity}"
     wide = (
@@ -154,6 +161,7 @@ def _granted(key: Key, was: set[str], now: set[str], was_there: bool, is_there: 
         level: Level = "red" if wide else "yellow" if was_there else "note"
         rule = "wide-right" if wide else "right-gained" if was_there else "right-of-new"
         said = f"{code(f'{role} {privilege}')} on {code(subject)}"
+        said += f", which runs with the rights of {code(definer)}" if definer else ""
         yield Finding(level, rule, f"{subject} {role}", f"**gained**: {said}" if was_there else f"new: {said}", RIGHTS)
     for privilege in sorted(was - now) if is_there else ():
         yield Finding(

@@ -68,7 +68,7 @@ def _of_schema(seen: Rehearsal, *, after: bool = False) -> Rows:
 
 def _differing(expected: Rows, found: Rows) -> str:
     keys = catalog.differing(catalog.without_versions(expected), catalog.without_versions(found))
-    named = list(dict.fromkeys(f"{kind} {identity}" for kind, identity, _ in keys))
+    named = [f"{kind} {identity}: {name}" for kind, identity, name in keys]
     return ", ".join(code(one) for one in named[:5]) + (f" and {len(named) - 5} more" if len(named) > 5 else "")
 
 

@@ -324,7 +324,7 @@ def _traced(name: str, trace: Trace, seen: Rehearsal, stats: Mapping[str, int]) 
         ]
         views = [share for relation, _, _, share in held if ("view", f"dot.{relation}", "owner") in seen.before]
         said += [f"ACCESS EXCLUSIVE on {len(views)} views, the first for {max(views):.0%}"] if views else []
-        yield f"Held until the commit: {'; '.join(said)}."
+        yield f"Held until the commit, so that whoever is stopped waits until then: {'; '.join(said)}."
         if any(mode in STOPS_READERS for _, mode, _, _ in held):
             yield _waiting(mine)
     traced = {(relation, mode) for step in trace.steps for relation, _, mode in step.locks}
@@ -344,14 +344,15 @@ def _traced(name: str, trace: Trace, seen: Rehearsal, stats: Mapping[str, int]) 
 
 
 def _waiting(steps: Sequence[Step]) -> str:
-    """What ACCESS EXCLUSIVE means for others, which depends on how long the migration waits for it."""
+    """What it takes to get ACCESS EXCLUSIVE, which depends on how long the migration waits for it."""
     said = (
-        "ACCESS EXCLUSIVE waits for every open transaction that has used the relation, and all others queue behind it"
+        "To get ACCESS EXCLUSIVE the migration waits for every open transaction that has used the relation, and new calls queue behind it"
+        " meanwhile"
     )
     patient = [step for step in steps if not 0 < milliseconds(step.lock_timeout) < DEADLOCK_TIMEOUT]
     if patient:
-        return f"{said}, **for as long as {code(patient[0].lock_timeout)}** (0 has no end), the lock_timeout of some statements."
-    return f"{said}, for at most lock_timeout. The migration then gives up, lets them go on, and begins again."
+        return f"{said}: **for as long as {code(patient[0].lock_timeout)}** (0 has no end), the lock_timeout of some statements."
+    return f"{said}: at most lock_timeout, then it lets them go on and begins again."
 
 
 _HARMLESS: Final = ("RowExclusiveLock", "RowShareLock", "AccessShareLock")
@@ -369,7 +370,7 @@ def _rows(matter: Sequence[Statement], seen: Rehearsal, stats: Mapping[str, int]
                 on = f"ACCESS EXCLUSIVE on {', '.join(code(name) for name in names[:8])}{more}"
                 yield [
                     f"🟡 {numbers}",
-                    f"{code(one.step.sql, 70)} and the like: {len(views)}",
+                    code(one.step.sql, 70) + (f" and the like: {len(views)}" if len(views) > 1 else ""),
                     on,
                     "readers, writers",
                     "catalog only",
@@ -406,7 +407,7 @@ def _beside(seen: Beside) -> str:
     ]
     errors = sum(len(calls.errors) for calls in seen.calls.values())
     return (
-        f"Beside 2 writers and a reader: {', '.join(said)}, {errors or 'no'} kinds of failure. "
+        f"Beside 2 writers and a reader: {', '.join(said)}, {f'{errors} kinds of failure' if errors else 'no failed call'}. "
         f"Waited: {_waits(seen)}. Milliseconds are of this machine and decide nothing."
     )
 
