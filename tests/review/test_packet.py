@@ -93,13 +93,18 @@ def hostile_outside(text: str) -> list[str]:
     return forged + ([] if outside.count("<!-- dot-wrapper review -->") == 1 else ["a second marker"])
 
 
+def rewrite(repository: Path) -> None:
+    """Takes a right out of a copy that a revision applies."""
+    (copy, *_) = sorted((repository / "migrations" / "frozen").rglob("v_dot_tool.sql"))
+    copy.write_text(copy.read_text("utf-8").replace("to dot_reader, dot_cataloguer", "to dot_reader"), encoding="utf-8")
+
+
 def test_history_that_is_rewritten_is_compared_and_a_made_up_revision_rehearsed(
     tmp_path: Path, subtests: pytest.Subtests
 ) -> None:
     repository = checkout(tmp_path / "repository")
     commit(repository, "first")
-    (name, *_) = sorted((repository / "migrations" / "frozen").rglob("v_dot_tool.sql"))
-    name.write_text(name.read_text("utf-8").replace("to dot_reader, dot_cataloguer", "to dot_reader"), encoding="utf-8")
+    rewrite(repository)
     commit(repository, "second")
     made_up = repository / "made_up"
     lay_over(made_up, FIRST)
@@ -151,6 +156,36 @@ def test_a_first_installation_is_a_matrix_and_short(tmp_path: Path) -> None:
     assert hashlib.sha256(script).hexdigest() in text
 
 
+def test_a_revision_on_top_of_rewritten_history_is_rehearsed_from_its_own_start(tmp_path: Path) -> None:
+    repository = checkout(tmp_path / "repository")
+    commit(repository, "first")
+    rewrite(repository)
+    lay_over(repository, FIRST)
+    commit(repository, "second")
+    out = tmp_path / "review.md"
+    code, printed, error = reviewed(repository, "first", "second", "-o", str(out), "--json")
+    assert code == 6, error
+    rules = {one["rule"]: one["subject"] for one in json.loads(printed)["findings"] if one["level"] != "note"}
+    assert rules["rewritten"] == "0004"
+    assert rules["right-lost"] == "view dot.v_dot_tool dot_cataloguer"
+    assert "A upgraded is B installed" in out.read_text("utf-8")
+    assert "9001.1" in out.read_text("utf-8")
+
+
+def test_the_amendment_is_a_section_of_its_own(tmp_path: Path) -> None:
+    repository = checkout(tmp_path / "repository")
+    commit(repository, "first")
+    out = tmp_path / "review.md"
+    code, printed, error = reviewed(repository, "base", "HEAD:a002", "--section", "amendment", "-o", str(out), "--json")
+    assert code == 6, error
+    told = json.loads(printed)
+    assert told["to"]["revision"] == "a002"
+    assert {one["rule"] for one in told["findings"] if one["level"] == "red"} == set()
+    text = out.read_text("utf-8")
+    assert re.search(r"^### Upgrade: \d+ statements in 2 transactions, lock_timeout 500ms$", text, re.MULTILINE)
+    assert "fn_status_stored" in text
+
+
 def test_the_same_on_both_sides_is_nothing_to_decide(tmp_path: Path) -> None:
     repository = checkout(tmp_path / "repository")
     commit(repository, "first")
@@ -181,6 +216,14 @@ def test_what_is_misspelt_is_bad_use_and_no_verdict(tmp_path: Path, arguments: l
     code, printed, error = reviewed(repository, *arguments)
     assert (code, printed) == (2, "")
     assert said in " ".join(error.replace("│", "").split())
+
+
+def test_outside_a_checkout_a_revision_is_one_of_the_installed_software(tmp_path: Path) -> None:
+    code, printed, error = reviewed(tmp_path, "head", "head")
+    assert code == 0, error
+    assert "commits" not in printed.partition("A is ")[0]
+    code, _, error = reviewed(tmp_path, "HEAD~", "head")
+    assert (code, "HEAD~ is a commit, and this is no git checkout" in error) == (2, True)
 
 
 def test_a_side_that_cannot_be_installed_is_no_verdict(tmp_path: Path) -> None:

@@ -128,6 +128,15 @@ def test_a_rewrite_and_scans_under_a_lock_that_an_earlier_statement_took(rehears
     assert (rules(found), rules(found, "yellow")) == (set(), {"locks"})
 
 
+def test_a_downgrade_that_reads_all_is_for_a_person_to_decide(rehearse: Rehearse) -> None:
+    added, dropped = "add constraint c check (body <> 'x')", "drop constraint c"
+    _, found = rehearse(f"alter table dot.made_up_note {added} not valid", f"alter table dot.made_up_note {dropped}")
+    assert (rules(found), rules(found, "yellow")) == (set(), {"locks"})
+    upgrade = "alter table dot.made_up_note rename to other; alter table dot.other rename to made_up_note"
+    _, found = rehearse(upgrade, f"alter table dot.made_up_note {added}; alter table dot.made_up_note {dropped}")
+    assert (rules(found), rules(found, "yellow")) == (set(), {"locks", "scan"})
+
+
 def test_a_scan_counts_where_the_real_table_is_large(rehearse: Rehearse) -> None:
     change = "alter table dot.dot_config add constraint c check (key <> '')"
     back = "alter table dot.dot_config drop constraint c"

@@ -171,7 +171,7 @@ def _lines(rows: Rows, owners: dict[Object, Object], shown: Object) -> tuple[str
         first = [said.pop(name) for name in ("type", "definition") if name in said]
         rest = [f"{name} {value}" for name, value in sorted(said.items()) if value != "true" or name not in _USUAL]
         name = part[1].removeprefix(f"{shown[1]}.").removeprefix("dot.")
-        lines.append(" ".join(f"{part[0]} {name}: {', '.join([*first, *rest])}".split("\n")))
+        lines.append(" ".join(f"{part[0]} {name}: {', '.join([*first, *rest])}".split()))
     return tuple(lines)
 
 

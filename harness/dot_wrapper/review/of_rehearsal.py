@@ -78,7 +78,9 @@ def _of_locks(name: str, trace: Trace, seen: Rehearsal, stats: Mapping[str, int]
     for rule, what in (("rewrite", "rewrites"), ("scan", "reads all of")):
         tables = {table for one in red for table in (one.rewritten if rule == "rewrite" else one.scanned)}
         for table in sorted(tables):
-            yield _red(rule, f"{name} {table}", f"the {name} {what} {code(table)} while it keeps others waiting")
+            text = f"the {name} {what} {code(table)} while it keeps others waiting"
+            # A downgrade is for an hour in which others wait anyway.
+            yield Finding("red" if name == "upgrade" else "yellow", rule, f"{name} {table}", text, LOCKS)
     if not red and any(one.stops != "nobody" for one in found):
         yield Finding("yellow", "locks", name, f"the {name} makes readers or writers wait, for moments", LOCKS)
     reads = catalog.reads(seen.before)

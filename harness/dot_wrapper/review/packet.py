@@ -96,8 +96,8 @@ def make(request: Request, progress: Progress = lambda _: None) -> Packet:
         first, second = resolve(request.names, request.section, folder, request.repository)
         if _place(second) < _place(first):
             raise InputError(
-                f"{second.name} is at revision {second.revision}, before {first.revision}: name the older side first, its packet"
-                " has the downgrade too"
+                f"{second.name} is at revision {second.revision}, before {first.revision} of {first.name}: name the older side first, its"
+                " packet has the downgrade too; of a branch that main has overtaken name where it left main (git merge-base)"
             )
         packet = Packet(request, first, second)
         progress("scratch servers")

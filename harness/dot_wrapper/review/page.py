@@ -22,6 +22,7 @@ from dot_wrapper.review.locks import (
     held_to_the_end,
     milliseconds,
     statements,
+    strongest,
 )
 from dot_wrapper.review.packet import DECLARED, Packet
 from dot_wrapper.review.quoting import block, code, fold, markup, plain
@@ -149,7 +150,7 @@ def _counts(changes: Sequence[Change]) -> str:
         of_kind = [one for one in changes if one.kind == kind]
         new, gone = (sum(getattr(one, side) is None for one in of_kind) for side in ("before", "after"))
         rows.append([kind, str(new), str(len(of_kind) - new - gone), str(gone)])
-    return _table(["objects", "new", "changed", "gone"], rows) if rows else ""
+    return table(["objects", "new", "changed", "gone"], rows) if rows else ""
 
 
 def _proved(packet: Packet) -> Iterator[str]:
@@ -206,11 +207,11 @@ def _matrix(rows: Rows) -> str:
     roles = [role for role in ("PUBLIC", *drift.ROLES) if any(role in by for by in granted.values())]
     roles += sorted(set().union(*granted.values()) - set(roles))
     everything = {catalog.name_of(key[1]) for key in rows if key[0] in ("function", "view")}
-    table = _table(
+    matrix = table(
         ["function or view", *(plain(role) for role in roles)],
         [[code(name), *("x" if role in by else "" for role in roles)] for name, by in sorted(granted.items())],
     )
-    return f"{table}\n\n{len(everything - granted.keys())} more may be used by their owner alone."
+    return f"{matrix}\n\n{len(everything - granted.keys())} more may be used by their owner alone."
 
 
 # ---------------------------------------------------------------------------------------------------------- 2. objects
@@ -309,11 +310,12 @@ def _touched(seen: Rehearsal) -> set[str]:
 def _traced(name: str, trace: Trace, seen: Rehearsal, stats: Mapping[str, int]) -> Iterator[Part]:
     mine = [step for step in trace.steps if step.revision is not None]
     transactions = len({step.transaction for step in mine})
-    timeouts = ", ".join(sorted({step.lock_timeout for step in mine}))
-    yield f"### {name}: {len(mine)} statements in {transactions} transaction{'s' * (transactions != 1)}, lock_timeout {timeouts or 'none'}"
+    locking = [step for step in mine if strongest(step)]
+    timeouts = ", ".join(sorted({step.lock_timeout for step in locking}))
+    yield f"### {name}: {len(mine)} statements in {transactions} transaction{'s' * (transactions != 1)}, lock_timeout {timeouts or 'not asked for'}"
     matter = statements(trace, seen.rows, stats)
     if rows := [*_rows(matter, seen, stats)]:
-        yield _table(["#", "statement", "lock on what was there", "stops", "cost"], rows)
+        yield table(["#", "statement", "lock on what was there", "stops", "cost"], rows)
     others = len(mine) - sum(one.step.revision is not None for one in matter)
     yield f"{others} {'other ' if rows else ''}statements lock nothing that was there beyond plain reads and writes."
     if held := held_to_the_end(trace):
@@ -326,7 +328,7 @@ def _traced(name: str, trace: Trace, seen: Rehearsal, stats: Mapping[str, int]) 
         said += [f"ACCESS EXCLUSIVE on {len(views)} views, the first for {max(views):.0%}"] if views else []
         yield f"Held until the commit, so that whoever is stopped waits until then: {'; '.join(said)}."
         if any(mode in STOPS_READERS for _, mode, _, _ in held):
-            yield _waiting(mine)
+            yield _waiting(locking)
     traced = {(relation, mode) for step in trace.steps for relation, _, mode in step.locks}
     stop = sorted(
         (relation, mode) for relation, mode in trace.outside - traced if mode in MODES and mode not in _HARMLESS
@@ -493,7 +495,8 @@ def _some(lines: Sequence[str], most: int = 20) -> str:
     return "\n".join([*lines[:most], *more])
 
 
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table whose cells may quote a bar."""
     cell: Callable[[str], str] = lambda text: text.replace("|", "\\|").replace("\n", " ")  # noqa: E731  used in one place
     lines = [headings, ["---"] * len(headings), *rows]
     return "\n".join(f"| {' | '.join(map(cell, line))} |" for line in lines)
