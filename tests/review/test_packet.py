@@ -128,7 +128,9 @@ def test_history_that_is_rewritten_is_compared_and_a_made_up_revision_rehearsed(
     with subtests.test("the page says what was rehearsed"):
         text = out.read_text("utf-8")
         assert "rewritten before the release: `0004`" in text
-        assert "The revision `made_up` was made up" in text
+        assert (
+            "B upgraded by the revision of `made_up`, made up because B has none of its own, is both installed" in text
+        )
         assert "### Downgrade: " in text
     with subtests.test("the proposed code saw scratch servers alone"):
         environment = seen.read_text("utf-8")
@@ -168,7 +170,7 @@ def test_a_revision_on_top_of_rewritten_history_is_rehearsed_from_its_own_start(
     rules = {one["rule"]: one["subject"] for one in json.loads(printed)["findings"] if one["level"] != "note"}
     assert rules["rewritten"] == "0004"
     assert rules["right-lost"] == "view dot.v_dot_tool dot_cataloguer"
-    assert "A upgraded is B installed" in out.read_text("utf-8")
+    assert "B's own 0004 upgraded is B installed" in out.read_text("utf-8")
     assert "9001.1" in out.read_text("utf-8")
 
 

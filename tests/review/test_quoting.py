@@ -8,8 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from dot_wrapper.review.page import table
-from dot_wrapper.review.quoting import block, code, fold, markup, plain
+from dot_wrapper.review.quoting import block, code, fold, markup, plain, table
 
 # Pieces of what could end a quotation, begin an element or forge a line.
 HOSTILE = st.lists(

@@ -214,6 +214,7 @@ def test_a_migration_that_never_gets_its_locks_beside_clients_is_ended(
     monkeypatch.setattr(rehearsal, "GIVEN_FOR_LOCKS", 2.0)
     seen, found = rehearse(NEVER_BESIDE_CLIENTS, clients=True)
     assert {(one.rule, one.subject) for one in found} == {("gave-up", "upgrade")}
+    assert seen.beside["upgrade"].error == "it did not get its locks within 2 s"
     assert seen.beside["upgrade"].repeated > 0
 
 

@@ -87,7 +87,9 @@ def review(
     else:
         for one in packet.findings:
             if one.level != "note":
-                say(f"{one.level}: {one.rule} {one.subject}{f' (declared: {one.declared})' if one.declared else ''}")
+                declared = f" (declared: {one.declared})" if one.declared else ""
+                # One line: a line of its own could be a command of the CI.
+                say(" ".join(f"{one.level}: {one.rule} {one.subject}{declared}".split()))
         say(f"{packet.verdict}: {out}", style="bold")
     if code := _CODES[packet.verdict]:
         raise typer.Exit(code)

@@ -18,6 +18,9 @@ Level = Literal["red", "yellow", "note"]
 Verdict = Literal["nothing to decide", "a person decides", "do not deploy"]
 
 
+SIGNS: Final[Mapping[Level, str]] = {"red": "🔴", "yellow": "🟡", "note": "⚪"}
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that a reviewer should know.

@@ -4,8 +4,21 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from dot_wrapper.text import escape_control_characters
+
+
+@dataclass(frozen=True, slots=True)
+class Long:
+    """A part of the page that may be left out for its length: what stands there then."""
+
+    whole: str
+    short: str
+
+
+Part = str | Long
 
 
 def code(text: str | None, width: int = 400) -> str:
@@ -44,6 +57,13 @@ def markup(text: str, width: int = 400) -> str:
 def shortened(text: str, width: int) -> str:
     """The beginning of a text that is too long."""
     return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table whose cells may quote a bar."""
+    cell: Callable[[str], str] = lambda text: text.replace("|", "\\|").replace("\n", " ")  # noqa: E731  used in one place
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "\n".join(f"| {' | '.join(map(cell, line))} |" for line in lines)
 
 
 def _longest_run(text: str) -> int:

@@ -180,7 +180,8 @@ def laid_over(side: Side, files: Path, folder: Path) -> Side:
 
 def revisions(tree: Path, section: Section) -> list[str]:
     """The revisions of a checkout, the oldest first: their ids have the order of their text."""
-    return sorted(path.name.partition("_")[0] for path in (folder_of(tree, section) / "versions").glob("*_*.py"))
+    names = (path.name.partition("_")[0] for path in (folder_of(tree, section) / "versions").glob("*_*.py"))
+    return sorted(name for name in names if _REVISION.fullmatch(name))
 
 
 def folder_of(tree: Path, section: str) -> Path:
@@ -214,7 +215,7 @@ def _resolve(name: str, section: Section, folder: Path, top: Path | None) -> Sid
         commit, tree = None, ROOT
     else:
         try:
-            hashed = _git(top, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{at or 'HEAD'}^{{commit}}")
+            hashed = _git(top, "rev-parse", "--verify", "--quiet", f"{at or 'HEAD'}^{{commit}}")
         except DotWrapperError as error:
             raise InputError(f"{at} is neither a commit of {top} nor a revision such as 0004") from error
         commit = hashed.decode().strip()[:12]
