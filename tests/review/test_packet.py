@@ -44,8 +44,8 @@ def timeless(text: str) -> str:
     text = re.sub(r"\b[0-9a-f]{12}\b|\b[0-9a-f]{64}\b", "HASH", text)
     text = re.sub(r"\d+(\.\d+)? ms", "N ms", text)
     text = re.sub(r"\d+%", "N%", text)
-    text = re.sub(r"Waited: .*?\. Milli", "Waited: SOMEBODY. Milli", text)
-    text = re.sub(r"Behind the upgrade queued: .*?;", "Behind the upgrade queued: SOMEBODY;", text)
+    text = re.sub(r"Waited: .*? Milli", "Waited: SOMEBODY. Milli", text)
+    text = re.sub(r"Behind the upgrade queued: .*", "Behind the upgrade queued: SOMEBODY", text)
     text = re.sub(r"\d+ lines", "N lines", text)
     # The scripts begin with what every script begins with.
     return re.sub(r"(?ms)^(`{3,})sql\n.*?^\1$", r"\1sql\nTHE SCRIPT\n\1", text)

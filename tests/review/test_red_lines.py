@@ -60,7 +60,7 @@ LINES = {
         "revoke select on dot.v_made_up_note from dot_gatekeeper",
         "grant select on dot.v_made_up_note to dot_gatekeeper",
     ),
-    "an owner": ("owner", "red", f"alter {NOTE} owner to postgres", f"alter {NOTE} owner to dot_owner"),
+    "an owner": ("owner", "red", f"alter {NOTE} owner to current_user", f"alter {NOTE} owner to dot_owner"),
     "a definer that was none": (
         "definer",
         "red",

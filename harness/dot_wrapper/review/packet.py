@@ -158,7 +158,7 @@ def _scripts(packet: Packet, folder: Path) -> None:
         for side in (first, second):
             ends = (BASE, side.revision) if direction == "upgrade" else (side.revision, BASE)
             script = "" if side.revision == BASE else side.script(direction, *ends)
-            whole.append(checks.squawk(script, second.tree / "squawk.toml", folder))
+            whole.append(checks.squawk(script, first.tree / "squawk.toml", folder))
         packet.linted[direction] = checks.only_new(*whole)
         if first.revision != second.revision:
             ends = (first.revision, second.revision) if direction == "upgrade" else (second.revision, first.revision)

@@ -149,7 +149,7 @@ def _beside(seen: Beside) -> str:
     errors = sum(len(calls.errors) for calls in seen.calls.values())
     return (
         f"Beside 2 writers and a reader: {', '.join(said)}, {f'{errors} kinds of failure' if errors else 'no failed call'}. "
-        f"Waited: {_waits(seen)}. Milliseconds are of this machine and decide nothing."
+        f"Waited: {_waits(seen)}. {_again(seen)}Milliseconds are of this machine and decide nothing."
     )
 
 
@@ -163,8 +163,13 @@ def _behind(seen: Beside) -> str:
     longest = max(calls.longest(seen.began) for calls in seen.calls.values()) * 1000
     return (
         f"Behind an old transaction that has read the views: the upgrade waits for it at {', '.join(map(code, blocked))}, and goes on"
-        f" when it ends. Behind the upgrade queued: {' and '.join(queued) or 'nobody'}; longest call {longest:.0f} ms."
-    )
+        f" when it ends. Behind the upgrade queued: {' and '.join(queued) or 'nobody'}; longest call {longest:.0f} ms. {_again(seen)}"
+    ).rstrip()
+
+
+def _again(seen: Beside) -> str:
+    """How often the migration gave up what it had locked, so that others could go on."""
+    return f"It gave up and began again {seen.repeated} times. " if seen.repeated else ""
 
 
 def _waits(seen: Beside) -> str:

@@ -19,7 +19,7 @@ from dot_wrapper.review import catalog
 from dot_wrapper.review.clients import Calls, Clients, counts, fill, old_transaction
 from dot_wrapper.review.sides import Direction, Section, Side, last_words
 
-GIVEN_FOR_LOCKS: Final = 20.0
+GIVEN_FOR_LOCKS: Final = 30.0
 """Seconds after which a migration that has begun again and again is ended: with clients that never rest it gets no further."""
 
 WAITING: Final = "waiting for a lock: "
