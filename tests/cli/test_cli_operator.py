@@ -86,10 +86,13 @@ def examples() -> dict[tuple[str, ...], str]:
 def test_every_example_of_a_help_text_runs(
     db: Database, ledger: Ledger, dot_wrapper: DotWrapper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the order that gives each what it needs. Those of `db` run in the next test, that of `prove` on its page."""
+    """In the order that gives each what it needs. Those of `db` run in the next test, that of `prove` on its page, that of `review` in tests/review."""
     monkeypatch.chdir(ROOT)
     first = (("catalogue", "define"), ("record",), ("preflight", "attest"), ("outbox", "switch"))
-    for words in (*first, *(words for words in ALL if words[0] not in ("db", "prove") and words not in first)):
+    for words in (
+        *first,
+        *(words for words in ALL if words[0] not in ("db", "prove", "review") and words not in first),
+    ):
         example = examples()[words]
         if words == ("outbox", "ack"):
             failed = {"process_candidate_code": "bakery.orders", "dot_code": "bakery.load_orders", "status": "failed"}
@@ -617,7 +620,7 @@ def test_no_command_that_asks_the_database_ends_in_a_traceback(
     monkeypatch.setenv("DATABASE_URL", url)
     monkeypatch.chdir(ROOT)
     for words in ALL:
-        if words[0] != "db" and words != ("upgrade",):
+        if words[0] not in ("db", "review") and words != ("upgrade",):  # a review asks none
             outcome = dot_wrapper(
                 *shlex.split(examples()[words])[1:], *(() if "--json" in examples()[words] else ["--json"])
             )

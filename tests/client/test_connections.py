@@ -26,6 +26,7 @@ from dot_wrapper import cli
 from dot_wrapper.client import database
 from dot_wrapper.client.caller_path import caller_path
 from dot_wrapper.client.ledger import Ledger
+from dot_wrapper.operations.scratch import as_owner
 from dot_wrapper.proving.databases import upgrade
 from dot_wrapper.proving.prepared import Prepared, prepared, with_template
 from dot_wrapper.sources.dbt.reader import read_dbt
@@ -36,7 +37,6 @@ from support.catalog import HEAD, downgrade, in_process
 from support.servers import data_directory, free_port, listen_on_tcp, server
 from support.strangers import COMMANDS, OWNER, TAKEN, has_taken, take_schema
 from tools.missing import pgbouncer
-from tools.scratch import as_owner
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "dbt"
 PASSWORD = "p@ss:w/rd%#? é"  # noqa: S105  of a login that lives as long as these tests

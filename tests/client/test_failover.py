@@ -12,12 +12,13 @@ import pytest
 
 from dot_wrapper.client.calls import Pair
 from dot_wrapper.client.errors import DatabaseUnavailable, LeaseHeld
+from dot_wrapper.operations.scratch import run_as_owner
 from dot_wrapper.proving.databases import database_url, fresh_database, upgrade
 from support import PAIR, PRODUCER, VERIFIER, row, value, wait_until
 from support.flavors import Flavor
 from support.moved import connect, fill
 from support.servers import data_directory, kill, server, socket_folder, standby
-from tools.scratch import programs, run_as_owner
+from tools.scratch import programs
 
 VERSION = 18
 THE_PAIR = Pair(PAIR, PRODUCER, VERIFIER)

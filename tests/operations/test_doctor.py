@@ -16,6 +16,7 @@ from dot_wrapper.client import database
 from dot_wrapper.files import ROOT
 from dot_wrapper.operations import doctor, embedded
 from dot_wrapper.operations.doctor import Finding, Limits, examine
+from dot_wrapper.operations.scratch import as_owner
 from dot_wrapper.proving.databases import upgrade
 from support import (
     PAIR,
@@ -33,7 +34,6 @@ from support import (
 from support.catalog import downgrade
 from support.documents import blocks
 from support.servers import data_directory
-from tools.scratch import as_owner
 
 OF_THE_TEST_SERVER = {"fsync", "full_page_writes", "synchronous_commit", "databases"}
 """What is wrong with every server that the tests start: it may lose its data, and its databases share the tests' logins."""

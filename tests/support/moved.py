@@ -20,10 +20,11 @@ from psycopg.rows import dict_row
 from dot_wrapper.client import database
 from dot_wrapper.files import ROOT
 from dot_wrapper.operations import doctor
+from dot_wrapper.operations.scratch import as_owner
 from dot_wrapper.proving.databases import database_url, drop_database
 from support import GATES, PAIR, Connection, define_pair_as, observe_component, observe_run, poll_until, rows, value
 from support.documents import Block, Session, blocks
-from tools.scratch import as_owner, programs
+from tools.scratch import programs
 
 PAGE = ROOT / "docs" / "howto" / "moving.md"
 

@@ -15,8 +15,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from dot_wrapper.operations.scratch import parent_folder, run_as_owner
 from tools import scratch
-from tools.scratch import parent_folder, programs, run_as_owner
+from tools.scratch import programs
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from dot_wrapper.cli import (
     recording,
     require,
     restored,
+    review,
     runs,
     server,
     session,
@@ -70,6 +71,7 @@ for module in (
     doctor,
     drift,
     prove,
+    review,
     restored,
     adopt,
 ):

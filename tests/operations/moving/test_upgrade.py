@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from dot_wrapper.operations.scratch import run_as_owner
 from dot_wrapper.proving.databases import database_url, fresh_database, upgrade
 from support import Connection, observe_run, poll_until, value
 from support.moved import Mover, Server, act_as_server_user, connect, fill, findings, look, safe
 from support.servers import data_directory, folder_of, server, socket_folder
-from tools.scratch import programs, run_as_owner
+from tools.scratch import programs
 
 
 def identity(session: Connection) -> int:

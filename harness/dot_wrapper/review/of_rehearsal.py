@@ -1,0 +1,104 @@
+"""What the rehearsal found, as findings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from dot_wrapper.operations import drift
+from dot_wrapper.operations.drift import Rows
+from dot_wrapper.review import catalog
+from dot_wrapper.review.findings import Finding
+from dot_wrapper.review.locks import DEADLOCK_TIMEOUT, inner_first, milliseconds, statements
+from dot_wrapper.review.quoting import code
+from dot_wrapper.review.rehearsal import Rehearsal, Trace
+
+LOCKS: Final = "3-locks"
+
+
+def of_rehearsal(seen: Rehearsal, stats: Mapping[str, int]) -> Iterator[Finding]:
+    """What does not go as it should, and what makes others wait."""
+    yield from _of_ends(seen)
+    for name, trace in (("upgrade", seen.upgrade), ("downgrade", seen.downgrade)):
+        if trace is not None and trace.error is None and seen.made_up is None:
+            yield from _of_locks(name, trace, seen, stats)
+    for direction, beside in seen.beside.items():
+        if beside.error is not None:
+            yield _red("gave-up", direction, f"beside clients the {direction} failed: {code(beside.error)}")
+        for kind, calls in beside.calls.items():
+            for error in calls.errors[:3]:
+                yield _red(
+                    "client-failed", f"{direction} {kind}", f"a {kind} failed during the {direction}: {code(error)}"
+                )
+    if seen.behind is not None and seen.behind.error is not None:
+        yield _red(
+            "gave-up", "old transaction", f"behind an old transaction the upgrade failed: {code(seen.behind.error)}"
+        )
+    if seen.amendment:
+        yield _red("amendment", seen.end, f"**the optional amendment cannot be had on B**: {code(seen.amendment)}")
+
+
+def _of_ends(seen: Rehearsal) -> Iterator[Finding]:
+    if seen.upgrade is None:
+        return
+    if seen.upgrade.error is not None:
+        yield _red("upgrade-failed", seen.end, f"the upgrade failed in the rehearsal: {code(seen.upgrade.error)}")
+        return
+    if seen.upgraded is not None and (differ := _differing(seen.target, seen.upgraded)):
+        yield _red("upgraded-differs", seen.end, f"**A upgraded is not B installed**: {differ}")
+    for table, (before, after) in seen.lost.items():
+        yield _red(
+            "rows-lost", table, f"the upgrade loses rows of {code(table)}: {before} before, {after or 'no table'} after"
+        )
+    if seen.downgrade is not None and seen.downgrade.error is not None:
+        # By design a downgrade refuses to drop what is stored.
+        refused = "(23001)" in seen.downgrade.error
+        text = f"the downgrade {'refuses' if refused else '**fails**'}: {code(seen.downgrade.error)}"
+        yield Finding("yellow" if refused else "red", "downgrade-failed", seen.start, text, LOCKS)
+    elif seen.downgraded is not None and (differ := _differing(_of_schema(seen), _of_schema(seen, after=True))):
+        yield _red("downgraded-differs", seen.start, f"**the downgrade does not bring A back**: {differ}")
+
+
+def _of_schema(seen: Rehearsal, *, after: bool = False) -> Rows:
+    """Without what a downgrade leaves by design: roles, and what is around the schema."""
+    rows = (seen.downgraded or {}) if after else seen.before
+    kept = catalog.without_versions(rows)
+    return {key: value for key, value in kept.items() if key[0] not in drift.AROUND and key[0] != "schema"}
+
+
+def _differing(expected: Rows, found: Rows) -> str:
+    keys = catalog.differing(catalog.without_versions(expected), catalog.without_versions(found))
+    named = [f"{kind} {identity}: {name}" for kind, identity, name in keys]
+    return ", ".join(code(one) for one in named[:5]) + (f" and {len(named) - 5} more" if len(named) > 5 else "")
+
+
+def _of_locks(name: str, trace: Trace, seen: Rehearsal, stats: Mapping[str, int]) -> Iterator[Finding]:
+    found = statements(trace, seen.rows, stats)
+    red = [one for one in found if one.is_red]
+    for rule, what in (("rewrite", "rewrites"), ("scan", "reads all of")):
+        tables = {table for one in red for table in (one.rewritten if rule == "rewrite" else one.scanned)}
+        for table in sorted(tables):
+            text = f"the {name} {what} {code(table)} while it keeps others waiting"
+            # A downgrade is for an hour in which others wait anyway.
+            yield Finding("red" if name == "upgrade" else "yellow", rule, f"{name} {table}", text, LOCKS)
+    if not red and any(one.stops != "nobody" for one in found):
+        yield Finding("yellow", "locks", name, f"the {name} makes readers or writers wait, for moments", LOCKS)
+    reads = catalog.reads(seen.before)
+    after = catalog.reads(seen.target)
+    both = {view: reads.get(view, set()) | after.get(view, set()) for view in reads.keys() | after.keys()}
+    for step, view, below in inner_first(trace, both):
+        patient = not 0 < milliseconds(step.lock_timeout) < DEADLOCK_TIMEOUT
+        text = (
+            f"the {name} takes {code(view)} after {code(below)}, which it reads: a reader takes the view first, and the two wait for each"
+            " other"
+        )
+        text += (
+            f". lock_timeout is {code(step.lock_timeout)}: **the server ends one of them**"
+            if patient
+            else ". The upgrade gives up first, and is repeated"
+        )
+        yield Finding("red" if patient else "yellow", "deadlock", f"{name} {view}", text, LOCKS)
+
+
+def _red(rule: str, subject: str, text: str) -> Finding:
+    return Finding("red", rule, subject, text, LOCKS)
