@@ -169,6 +169,7 @@ EARLY = {
     "this one": "set constraints dot.process_run_observation_gates_at_commit_check immediate",
     "with a comment": "set /* /* */ */ constraints all -- x\n immediate",
     "in a block": "do $$ begin execute 'set con' || 'straints all immediate'; end $$",
+    "in a block, as if at a commit": "do $$ begin execute 'set con' || 'straints all immediate -- PL/pgSQL at COMMIT' || chr(10); end $$",
     "among others": "select 1; set constraints all immediate; select 2",
 }
 
@@ -195,6 +196,7 @@ COMMITS = {
     "begin, commit": "begin; {}; commit",
     "a call by itself": "{}",
     "a block that commits": "do $$ begin perform {}; commit; end $$",
+    "beside the word": "select 'these are no constraints'; begin; {}; commit",
 }
 
 

@@ -51,7 +51,7 @@ def adopt(
     if sum(ways.values()) != 1:
         raise InputError(f"choose one of {', '.join(ways)}")
     if mapping is not None and not (sql or do_check):
-        raise InputError("--mapping goes with --sql and --check")
+        raise InputError("--mapping goes with --sql and --check: what is taken back is what this database has")
     if sql and mapping is None:
         raise InputError("--sql needs --mapping FILE: `dot-wrapper adopt --draft` prints a first one")
     called = _called(table or [])

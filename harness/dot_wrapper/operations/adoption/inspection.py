@@ -24,10 +24,10 @@ from dot_wrapper.operations.adoption.scripts import grant
 from dot_wrapper.operations.adoption.seams import ledger_query, queries, text_of
 
 _OWN: Final = {
-    "dot_iu_runtime_lease": "its tokens must only grow, and the host's leases have none",
+    "dot_iu_runtime_lease": "the tokens of a lease must only grow, whoever else writes the host's",
     "dot_iu_command_catalog": "it has the wrapper's own commands",
     "event_type": "it has the wrapper's own events",
-    "event_outbox": "its position is the transaction's id, which the host's has not",
+    "event_outbox": "an event's position is the id of its transaction",
 }
 _CODE: Final = "^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$"  # what dot.fn_is_code takes, and at most 200 bytes
 

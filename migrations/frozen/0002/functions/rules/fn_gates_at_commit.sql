@@ -6,7 +6,9 @@
 --
 -- The trigger is deferred, and a caller may make it fire earlier (SET CONSTRAINTS), which is refused: its
 -- answer would be old at the commit. It fired at the commit where nothing called it, or the COMMIT of a
--- procedure did, and the statement of the session does not have the word that only SET CONSTRAINTS has.
+-- PL/pgSQL procedure did, and the statement of the session does not have the words of SET CONSTRAINTS. What
+-- a server says of a calling statement has the word SQL before the statement's text, in each language of its
+-- messages: no such text is taken for the COMMIT of a procedure.
 -- Raises 25000 (gate_commit_check), and what fn_gate_refuse raises.
 create or replace function dot.fn_gates_at_commit()
 returns trigger
@@ -25,7 +27,9 @@ begin
         return null;
     end if;
     get diagnostics v_called_by = pg_context;
-    if split_part(v_called_by, e'\n', 2) !~ '^(.*COMMIT)?$' or current_query() ~* 'constraints' then
+    if split_part(v_called_by, e'\n', 2) !~ '^(((?!SQL).)*PL/pgSQL.* COMMIT)?$'
+        or current_query() ~* '\mset\M.*\mconstraints\M'
+    then
         raise invalid_transaction_state using
             message = format('%s is refused: the host''s gates are asked at the commit, not before',
                 new.evidence_type),
