@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -44,6 +45,8 @@ HERE: dict[Host, list[str]] = {
     ],
 }
 CODES: dict[Host, tuple[str, str]] = {"near": ("KG.001", "KG.002"), "far": ("DOT_1", "DOT_2")}
+
+STRANGER = Path(__file__).with_name("stranger.sql")
 
 INVENTORY = {
     "dot_tools engine agent_api": ("declared only", "DECLARED, NEVER INVOKED"),
@@ -108,6 +111,26 @@ def test_a_dba_adopts_sees_the_verdicts_runs_and_takes_it_back(
     assert all(one["figures"] == FIGURES[one["mechanism"]] for one in inventory if one["mechanism"] in FIGURES)
     total = rows(reader, "select declared_dots, executed_dots, backfilled_dots from dot.v_dot_funnel_total")
     assert total == [{"declared_dots": 303, "executed_dots": 0, "backfilled_dots": 303}]
+
+    assert psql(own.url, back(own.url)) == (0, "")
+    assert dumped() == before
+
+
+def test_a_host_that_a_stranger_wrote_is_adopted_from_its_own_draft_and_taken_back(
+    own: Database, as_dba: DotWrapper, written: Callable[[str], str], dumped: Callable[[], str]
+) -> None:
+    assert psql(own.url, STRANGER.read_text(encoding="utf-8"))[0] == 0
+    inspected = as_dba("adopt", "--inspect", "--json")
+    assert (inspected.code, inspected.json["missing"]) == (cli.DONE, 0), inspected.json
+    assert [one["object"] for one in inspected.json["findings"] if one["word"] == "decide"] == ["dot_iu_runtime_lease"]
+    before = dumped()
+
+    drafted = written(as_dba("adopt", "--draft").out)
+    assert psql(own.url, as_dba("adopt", "--mapping", drafted, "--sql").out) == (0, "")
+    assert as_dba("adopt", "--mapping", drafted, "--check").code == cli.DONE
+    inventory = rows(own.session("reader"), "select * from dot.v_dot_execution_inventory")
+    verdicts = {one["mechanism"]: (one["mechanism_exists"], one["verdict"]) for one in inventory}
+    assert {name: verdicts[name] for name in INVENTORY} == INVENTORY
 
     assert psql(own.url, back(own.url)) == (0, "")
     assert dumped() == before
