@@ -86,12 +86,13 @@ def examples() -> dict[tuple[str, ...], str]:
 def test_every_example_of_a_help_text_runs(
     db: Database, ledger: Ledger, dot_wrapper: DotWrapper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the order that gives each what it needs. Those of `db` run in the next test, that of `prove` on its page, that of `review` in tests/review."""
+    """In the order that gives each what it needs. Those of `db` run in the next test, that of `prove` on its page, that of `review` in tests/review, that of
+    `adopt` in tests/adoption."""
     monkeypatch.chdir(ROOT)
     first = (("catalogue", "define"), ("record",), ("preflight", "attest"), ("outbox", "switch"))
     for words in (
         *first,
-        *(words for words in ALL if words[0] not in ("db", "prove", "review") and words not in first),
+        *(words for words in ALL if words[0] not in ("db", "prove", "review", "adopt") and words not in first),
     ):
         example = examples()[words]
         if words == ("outbox", "ack"):
