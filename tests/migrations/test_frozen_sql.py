@@ -26,19 +26,16 @@ from support.catalog import (
     finished,
     psql,
     query,
-    run_alembic,
     start_alembic,
-    start_module,
     upgrade_script,
     version,
 )
+from support.checkout import Checkout
 from support.hosts import Host
-from tools import frozen
 from tools.frozen import FrozenSqlError, freeze, manifest, problems, release, released
 
 NAME = "functions/rules/fn_is_ref"
 OTHER = "functions/rules/fn_is_line"
-LAST = sorted(FrozenSql().revisions())[-1]
 
 # What a text of ours may hold and SQLAlchemy, psycopg or alembic could take for something else.
 AWKWARD = """100%, %s, %(name)s, %%, ':1', '{"a":1}', array[1:2], ::text, :note, {braces}, \\restrict and a final ;"""
@@ -46,10 +43,12 @@ AWKWARD = """100%, %s, %(name)s, %%, ':1', '{"a":1}', array[1:2], ::text, :note,
 
 @pytest.fixture
 def tree(tmp_path: Path) -> FrozenSql:
-    """A copy of sql/ and migrations/ that a test may spoil."""
+    """A copy of sql/ and migrations/ that a test may spoil, of which nothing is released yet."""
     for folder in ("sql", "migrations"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    return FrozenSql(tmp_path)
+    tree = FrozenSql(tmp_path)
+    released(tree).write_text("# Nothing is released.\n", encoding="utf-8")
+    return tree
 
 
 def append(path: Path, text: str = "-- edited\n") -> None:
@@ -208,9 +207,7 @@ def test_a_released_revision_is_not_frozen_anew(tree: FrozenSql) -> None:
     assert (tree.frozen / "0001" / f"{NAME}.sql").read_bytes() != (tree.sql / f"{NAME}.sql").read_bytes()
 
 
-def test_the_file_of_what_is_released_must_be_there_and_holds_a_comment_until_then(tree: FrozenSql) -> None:
-    assert released(tree).read_text(encoding="utf-8").startswith("# Nothing is released yet.")
-    assert frozen.hashes(released(tree)) == {}
+def test_the_file_of_what_is_released_must_be_there(tree: FrozenSql) -> None:
     released(tree).unlink()
     assert problems(tree) == ["RELEASED.sha256 is missing: it holds what no revision may change any more"]
 
@@ -304,35 +301,6 @@ def test_the_scripts_hold_every_text_letter_by_letter(tree: FrozenSql, section: 
     roles = (ROOT / "sql" / "roles.sql").read_text(encoding="utf-8") if section == "alembic" else ""
     roles = roles.partition("pg_temp;\n")[2].removesuffix("\ncommit;\n")
     assert [text for text in [roles, *copies, *executed] if text.rstrip().removesuffix(";") not in scripts] == []
-
-
-class Checkout:
-    """A copy of the project in which a developer adds a revision, with the programs a developer uses."""
-
-    def __init__(self, root: Path) -> None:
-        for folder in ("sql", "migrations", "harness", "amendment", "tools"):
-            shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(ROOT / "alembic.ini", root)
-        self.root = root
-        self.tree = FrozenSql(root)
-
-    def alembic(self, *arguments: str, url: str = "") -> str:
-        status, printed = finished(start_alembic(*arguments, url=url, root=self.root))
-        assert status == 0, printed
-        return printed
-
-    def frozen_sql(self, *arguments: str) -> tuple[int, str]:
-        return finished(start_module("tools.frozen", *arguments, root=self.root))
-
-    def revision(self, number: str, *names: str) -> None:
-        """Adds a revision from the template and lists the files it applies."""
-        done = run_alembic("revision", "--rev-id", number, "-m", "change a function", root=self.root)
-        assert done[0] == 0, done
-        path = self.root / "migrations" / "versions" / f"{number}_change_a_function.py"
-        applies = "APPLIES: tuple[str, ...] = ()"
-        text = path.read_text(encoding="utf-8")
-        assert applies in text
-        path.write_text(text.replace(applies, f"APPLIES = {names!r}"), encoding="utf-8")
 
 
 @pytest.mark.usefixtures("client_programs")
@@ -477,11 +445,14 @@ def test_freeze_says_in_one_line_that_a_revision_does_not_exist(tmp_path: Path) 
 
 def test_freeze_with_force_rewrites_until_the_revision_is_released(tmp_path: Path) -> None:
     checkout = Checkout(tmp_path)
-    status, printed = checkout.frozen_sql("freeze", LAST)
-    assert (status, f"revision {LAST} is frozen" in printed) == (1, True), printed
-    assert checkout.frozen_sql("freeze", LAST, "--force") == (0, ""), "not released yet"
+    append(checkout.tree.sql / f"{NAME}.sql")
+    checkout.revision("0005", NAME)
+    assert checkout.frozen_sql("freeze", "0005") == (0, "")
+    status, printed = checkout.frozen_sql("freeze", "0005")
+    assert (status, "revision 0005 is frozen" in printed) == (1, True), printed
+    assert checkout.frozen_sql("freeze", "0005", "--force") == (0, ""), "not released yet"
     assert checkout.frozen_sql("release") == (0, "")
-    assert f"revision {LAST} is released" in checkout.frozen_sql("freeze", LAST, "--force")[1]
+    assert "revision 0005 is released" in checkout.frozen_sql("freeze", "0005", "--force")[1]
     assert checkout.frozen_sql("check") == (0, "")
 
     append(checkout.tree.frozen / "0001" / f"{NAME}.sql")
