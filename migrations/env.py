@@ -37,16 +37,22 @@ from dot_wrapper.deploy.transaction import (
 from dot_wrapper.files import ROOT
 
 
+def applies(step: RevisionStep) -> tuple[str, ...]:
+    """The files that a revision applies; one of statements alone names none."""
+    found: tuple[str, ...] = getattr(step.revision.module, "APPLIES", ())
+    return found
+
+
 def goes_with_amendment(step: RevisionStep) -> bool:
     """Whether a revision of the main line may be run in either direction while the amendment is on: it says so by
     ``WITH_AMENDMENT = True``, and applies no file that the amendment has its own copy of."""
-    module = step.revision.module
-    return getattr(module, "WITH_AMENDMENT", False) and not set(module.APPLIES) & set(AMENDMENT.sources())
+    says_so = getattr(step.revision.module, "WITH_AMENDMENT", False)
+    return says_so and not set(applies(step)) & set(AMENDMENT.sources())
 
 
 def touches_seam(step: RevisionStep) -> bool:
     """Whether a revision, in either direction, replaces or drops what adoption has put over the tables of a host."""
-    return any(name.startswith("views/v_host_") for name in step.revision.module.APPLIES)
+    return any(name.startswith("views/v_host_") for name in applies(step))
 
 
 def roles() -> str:

@@ -160,13 +160,17 @@ def test_a_first_installation_is_a_matrix_and_short(tmp_path: Path) -> None:
 
 def test_a_revision_on_top_of_rewritten_history_is_rehearsed_from_its_own_start(tmp_path: Path) -> None:
     repository = checkout(tmp_path / "repository")
+    (repository / "migrations" / "RELEASED.sha256").write_text("0f  versions/0004_views.py\n", encoding="utf-8")
     commit(repository, "first")
     rewrite(repository)
     lay_over(repository, FIRST)
+    # Red, unless the change says why.
+    (repository / "migrations" / "declared.txt").write_text("rewritten 0004: nobody has it\n", encoding="utf-8")
     commit(repository, "second")
     out = tmp_path / "review.md"
     code, printed, error = reviewed(repository, "first", "second", "-o", str(out), "--json")
     assert code == 6, error
+    assert {one["declared"] for one in json.loads(printed)["findings"] if one["level"] == "red"} == {"nobody has it"}
     rules = {one["rule"]: one["subject"] for one in json.loads(printed)["findings"] if one["level"] != "note"}
     assert rules["rewritten"] == "0004"
     assert rules["right-lost"] == "view dot.v_dot_tool dot_cataloguer"

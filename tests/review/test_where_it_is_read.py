@@ -167,3 +167,5 @@ def test_the_packet_of_this_change_begins_where_it_left_main(repository: Path, t
     git("clone", "-q", "--depth", "1", "--branch", "other", f"file://{repository}", str(tmp_path / "shallow"))
     with pytest.raises(NoBase, match="unshallow"):
         base(tmp_path / "shallow")
+    with pytest.raises(NoBase, match="no clone"):
+        base(tmp_path)

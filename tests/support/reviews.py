@@ -16,13 +16,14 @@ _FILES = ("alembic.ini", "squawk.toml", "migrations", "amendment", "sql", "harne
 
 
 def checkout(folder: Path, *laid_over: Path) -> Path:
-    """A copy of what a review reads of this checkout, with more files laid over it."""
+    """A copy of what a review reads of this checkout, of which nothing is released, with more files laid over it."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in _FILES:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
         else:
             shutil.copy(ROOT / name, folder / name)
+    (folder / "migrations" / "RELEASED.sha256").write_text("# Nothing is released.\n", encoding="utf-8")
     for files in laid_over:
         lay_over(folder, files)
     return folder

@@ -109,7 +109,7 @@ def make(request: Request, progress: Progress = lambda _: None) -> Packet:
             progress("scripts, squawk and plpgsql_check")
             _scripts(packet, folder)
             packet.checked = checked.result()
-    packet.findings = findings.declare(_order(_findings(packet)), _declarations(packet))
+        packet.findings = findings.declare(_order(_findings(packet)), _declarations(packet))
     return packet
 
 
