@@ -44,8 +44,8 @@ def timeless(text: str) -> str:
     text = re.sub(r"\b[0-9a-f]{12}\b|\b[0-9a-f]{64}\b", "HASH", text)
     text = re.sub(r"\d+(\.\d+)? ms", "N ms", text)
     text = re.sub(r"\d+%", "N%", text)
-    text = re.sub(r"Waited: .*? Milli", "Waited: SOMEBODY. Milli", text)
-    text = re.sub(r"Behind the upgrade queued: .*", "Behind the upgrade queued: SOMEBODY", text)
+    text = re.sub(r"Waited: .*", "Waited: SOMEBODY.", text)
+    text = re.sub(r"Behind the upgrade queued: .*? Once", "Behind the upgrade queued: SOMEBODY. Once", text)
     text = re.sub(r"\d+ lines", "N lines", text)
     # The scripts begin with what every script begins with.
     return re.sub(r"(?ms)^(`{3,})sql\n.*?^\1$", r"\1sql\nTHE SCRIPT\n\1", text)
@@ -68,6 +68,14 @@ def test_the_page_of_the_made_up_revision(tmp_path: Path, subtests: pytest.Subte
         assert packet.verdict == "do not deploy"
     with subtests.test("a comment that forges a verdict stays inside its block"):
         assert hostile_outside(text) == []
+    with subtests.test("reasons that are too many for the top are in their chapter"):
+        many = [findings.Finding("yellow", "settings", str(n), f"setting {n}", findings.RIGHTS) for n in range(5)]
+        top, _, chapters = page(dataclasses.replace(packet, findings=many), {}).partition("## 1. Rights")
+        assert "5 of this kind, such as: setting 0" in top
+        assert re.findall("^- 🟡 (setting .) · `settings`$", chapters, re.MULTILINE) == [one.text for one in many]
+    with subtests.test("an upgrade that the amendment does not stop is not said to be refused"):
+        free = dataclasses.replace(packet, scripts={"upgrade": "select 1"})
+        assert "is refused while the optional amendment is on" not in page(free, {})
     with subtests.test("it fits into a comment"):
         brief = page(packet, names, brief=True)  # type: ignore[arg-type]  # as above
         assert len(brief) <= BRIEF
@@ -176,6 +184,7 @@ def test_a_revision_on_top_of_rewritten_history_is_rehearsed_from_its_own_start(
     assert rules["right-lost"] == "view dot.v_dot_tool dot_cataloguer"
     assert "B's own 0004 upgraded is B installed" in out.read_text("utf-8")
     assert "9001.1" in out.read_text("utf-8")
+    assert "(`--stats`)" in out.read_text("utf-8")
 
 
 def test_the_amendment_is_a_section_of_its_own(tmp_path: Path) -> None:

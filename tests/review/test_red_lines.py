@@ -151,6 +151,21 @@ LINES = {
         "drop view dot.v_made_up_count; {views/v_made_up_count}",
     ),
     "a view that is gone": ("view-column", "red", "drop view dot.v_made_up_count", "{views/v_made_up_count}"),
+    "a view with another column": (
+        "view-column-new",
+        "yellow",
+        "create or replace view dot.v_made_up_count as select count(*) as notes, max(n.note_id) as newest, 1 as other"
+        " from dot.v_made_up_note n",
+        "drop view dot.v_made_up_count; {views/v_made_up_count}",
+    ),
+    "a view whose columns have another order": (
+        "view-column-moved",
+        "yellow",
+        "drop view dot.v_made_up_count; create view dot.v_made_up_count as select max(n.note_id) as newest, count(*) as"
+        " notes from dot.v_made_up_note n; alter view dot.v_made_up_count owner to dot_owner;"
+        " grant select on dot.v_made_up_count to dot_reader",
+        "drop view dot.v_made_up_count; {views/v_made_up_count}",
+    ),
     "other arguments": (
         "function-gone",
         "red",

@@ -51,7 +51,8 @@ def revision(folder: Path, upgrade: str, downgrade: str = "", number: str = "900
     (folder / "migrations" / "versions" / f"{number}_made_up.py").write_text(
         "from alembic import op\n"
         "from dot_wrapper.deploy.frozen_sql import MAIN_LINE, apply, execute, lock_views, revert\n"
-        f'revision = "{number}"\ndown_revision = "{int(number) - 1}"\nbranch_labels = None\ndepends_on = None\n\n\n{body}',
+        f'revision = "{number}"\ndown_revision = "{int(number) - 1}"\nbranch_labels = None\ndepends_on = None\n'
+        f"APPLIES = ()\n\n\n{body}",
         encoding="utf-8",
     )
 

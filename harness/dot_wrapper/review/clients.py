@@ -28,8 +28,11 @@ _FILL: Final = (
     " 'SIMULATED_DRY_RUN', true, 'completed', 'completed', 'review')"
     " from generate_series(1, {runs}) i cross join lateral (select 1 + i % {pairs}) one (n)",
 )
+WRITTEN: Final = "fn_process_pair_observe"
+"""The function that the writers call."""
+
 _WRITE: Final = (
-    "select dot.fn_process_pair_observe('review.pair.1', 'review.made.1', 'review.checked.1', gen_random_uuid(), 'review',"
+    f"select dot.{WRITTEN}('review.pair.1', 'review.made.1', 'review.checked.1', gen_random_uuid(), 'review',"
     " 'SIMULATED_DRY_RUN', true, 'completed', 'completed', 'review')"
 )
 
@@ -94,7 +97,7 @@ class Clients:
         self.waits: dict[tuple[str, str, str], set[str]] = {}
         self.held: set[tuple[str, str]] = set()
         self._url = url
-        self._views = (_ALWAYS_READ, *(view for view in views if view != _ALWAYS_READ))
+        self.views = (_ALWAYS_READ, *(view for view in views if view != _ALWAYS_READ))
         self._stop = threading.Event()
         self._told = threading.Condition()
         self._failed: list[BaseException] = []
@@ -176,7 +179,7 @@ class Clients:
         session.execute(_WRITE)
 
     def _read(self, session: psycopg.Connection[Any], number: int) -> None:
-        view = psycopg.sql.Identifier(self._views[number % len(self._views)])
+        view = psycopg.sql.Identifier(self.views[number % len(self.views)])
         session.execute(psycopg.sql.SQL("select * from dot.{} limit 1").format(view))
 
     def _watch(self) -> None:

@@ -56,6 +56,27 @@ def declare(findings: Sequence[Finding], declared: Mapping[tuple[str, str], str]
     ]
 
 
+MANY: Final = 4
+"""So many reasons of one kind the top of the page says one by one; of red ones twice as many."""
+
+
+def gathered(reasons: Sequence[Finding]) -> tuple[list[Finding], list[Finding]]:
+    """What the top of the page says, those of one kind that are too many as one; and those many, which their chapters say."""
+    top: list[Finding] = []
+    many: list[Finding] = []
+    groups: dict[tuple[str, str, str | None], list[Finding]] = {}
+    for one in reasons:
+        groups.setdefault((one.level, one.rule, one.declared), []).append(one)
+    for group in groups.values():
+        one = group[0]
+        if len(group) <= (2 * MANY if one.level == "red" else MANY):
+            top += group
+        else:
+            top.append(replace(one, text=f"{len(group)} of this kind, such as: {one.text}"))
+            many += group
+    return sorted(top, key=lambda one: one.level), many
+
+
 def declarations(before: str, after: str) -> dict[tuple[str, str], str]:
     """The reasons in the lines that a change adds to the file of declarations: ``rule subject: reason``."""
     found = {}
@@ -144,7 +165,10 @@ def of_files(texts: Mapping[str, Sequence[str]], after: Rows, changed: set[str])
             )
             if lines is not None and role.lower() not in given:
                 subject = f"{kind} {identity}"
-                text = f"{code(role)} has {code(after[key])} on {code(subject)}, and its file does not grant it: nothing revokes what was granted before"
+                text = (
+                    f"{code(role)} keeps {code(after[key])} on {code(subject)}, which the {kind}'s file does not grant: a revision granted it"
+                    " and none revokes it. A fresh installation runs the same revisions, and gives it too"
+                )
                 yield _red("grant-not-in-file", f"{subject} {role}", text)
 
 
@@ -202,7 +226,7 @@ def _definers(before: Rows, after: Rows) -> Iterator[Finding]:
                 "definer-without-path",
                 f"{kind} {identity}",
                 f"{code(identity)} runs with the rights of {code(owner)} **without a fixed search_path** that ends in pg_temp: whoever"
-                " creates objects where the caller looks names up decides what it calls",
+                " creates objects where the caller looks names up may decide what it calls",
             )
 
 
@@ -269,8 +293,10 @@ def of_objects(before: Rows, after: Rows, changes: Sequence[Change], *, first: b
                 yield Finding(
                     "red", "signature", subject, _moved("signature", subject, before.get(key), after.get(key)), OBJECTS
                 )
-        elif one.kind in ("table", "view"):
-            yield from _columns(one, before, after)
+        elif one.kind == "view":
+            yield from _columns_of_view(one, before, after)
+        elif one.kind == "table":
+            yield from _columns_of_table(one, before, after)
     for kind, identity, name in catalog.differing(before, after):
         if kind == "constraint" and (kind, identity) in had - has and name == "definition":
             yield Finding(
@@ -309,20 +335,12 @@ def _holders(one: Change, rows: Rows) -> str:
     return f" ({', '.join(roles)})" if roles else ""
 
 
-def _columns(one: Change, before: Rows, after: Rows) -> Iterator[Finding]:
+def _columns_of_table(one: Change, before: Rows, after: Rows) -> Iterator[Finding]:
     was, now = catalog.columns(before, one.identity), catalog.columns(after, one.identity)
     subject = f"{one.kind} {one.identity}"
     gone = ", ".join(code(column) for column in was if column not in now)
     kept = {column.partition(" ")[0] for column in now}
-    if gone and one.kind == "view":
-        yield Finding(
-            "red",
-            "view-column",
-            subject,
-            f"{code(subject)} loses {gone}: who selects that{_holders(one, before)} fails",
-            OBJECTS,
-        )
-    elif one.kind == "table" and one.before is not None:
+    if one.before is not None:
         dropped = [column for column in was if column.partition(" ")[0] not in kept]
         if dropped:
             yield Finding(
@@ -347,7 +365,7 @@ def _columns(one: Change, before: Rows, after: Rows) -> Iterator[Finding]:
                 f"a downgrade drops what is stored in {', '.join(map(code, added))} of {code(subject)}",
                 OBJECTS,
             )
-    elif one.kind == "table":
+    else:
         yield Finding(
             "yellow",
             "downgrade-drops",
@@ -355,6 +373,24 @@ def _columns(one: Change, before: Rows, after: Rows) -> Iterator[Finding]:
             f"a downgrade drops what is stored in {code(subject)}, or refuses",
             OBJECTS,
         )
+
+
+def _columns_of_view(one: Change, before: Rows, after: Rows) -> Iterator[Finding]:
+    was, now = catalog.columns(before, one.identity), catalog.columns(after, one.identity)
+    subject = f"{one.kind} {one.identity}"
+    changes = one.before is not None and one.after is not None
+    if gone := ", ".join(code(column) for column in was if column not in now):
+        said = f"{code(subject)} loses {gone}: who selects that{_holders(one, before)} fails"
+        said += ", and `select *` has other columns" if changes else ""
+        yield Finding("red", "view-column", subject, said, OBJECTS)
+    if changes and (added := ", ".join(code(column) for column in now if column not in was)):
+        said = f"{code(subject)} gains {added}: who may read the view{_holders(one, after)} reads that too, and `select *` has it"
+        yield Finding("yellow", "view-column-new", subject, said, OBJECTS)
+    names = [column.partition(" ")[0] for column in now]
+    kept = [name for name in (column.partition(" ")[0] for column in was) if name in names]
+    if changes and names[: len(kept)] != kept:
+        said = f"{code(subject)} has its columns in another order: `select *` has them in that order"
+        yield Finding("yellow", "view-column-moved", subject, said, OBJECTS)
 
 
 def _without_comments(lines: Sequence[str] | None) -> list[str] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -115,18 +116,41 @@ def strongest(step: Step) -> dict[str, str]:
     return found
 
 
-def held_to_the_end(trace: Trace) -> list[tuple[str, str, str, float]]:
-    """Relation, mode, statement that took it, and the share of its transaction's time for which it was held."""
-    found: dict[tuple[str, str], tuple[str, str, float]] = {}
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A lock that a transaction keeps to its end.
+
+    Attributes:
+        number: the statement that took it.
+        share: of the transaction's time, for which it was held in the rehearsal.
+        passes: by table how often it was rewritten or read as a whole meanwhile: what grows with the table.
+    """
+
+    relation: str
+    mode: str
+    number: str
+    share: float
+    passes: Mapping[str, int]
+
+
+def held_to_the_end(trace: Trace, matter: Sequence[Statement]) -> list[Held]:
+    """The locks that are kept to the end of their transactions.
+
+    Args:
+        matter: the statements of the trace that rewrite or scan.
+    """
+    found: dict[tuple[str, str], Held] = {}
     numbered = list(_numbered(trace.steps))
     for place, (number, step) in enumerate(numbered):
         whole = sum(one.ms for _, one in numbered if one.transaction == step.transaction) or 1.0
-        rest = sum(one.ms for _, one in numbered[place:] if one.transaction == step.transaction)
+        rest = {later: one.ms for later, one in numbered[place:] if one.transaction == step.transaction}
+        passes = Counter(table for one in matter if one.number in rest for table in (*one.rewritten, *one.scanned))
         for relation, mode in strongest(step).items():
             known = found.get((relation, step.transaction))
-            if known is None or _RANK[mode] < _RANK[known[0]]:
-                found[relation, step.transaction] = (mode, number, rest / whole)
-    return [(relation, *what) for (relation, _), what in found.items()]
+            if known is None or _RANK[mode] < _RANK[known.mode]:
+                share = sum(rest.values()) / whole
+                found[relation, step.transaction] = Held(relation, mode, number, share, passes)
+    return list(found.values())
 
 
 def inner_first(trace: Trace, reads: Mapping[str, set[str]]) -> Iterator[tuple[Step, str, str]]:

@@ -53,10 +53,14 @@ def _of_ends(seen: Rehearsal) -> Iterator[Finding]:
     if seen.downgrade is not None and seen.downgrade.error is not None:
         # By design a downgrade refuses to drop what is stored.
         refused = "(23001)" in seen.downgrade.error
-        text = f"the downgrade {'refuses' if refused else '**fails**'}: {code(seen.downgrade.error)}"
-        yield Finding("yellow" if refused else "red", "downgrade-failed", seen.start, text, LOCKS)
+        text = f"the downgrade from {seen.end} to {seen.start} {'refuses' if refused else '**fails**'}: {code(seen.downgrade.error)}"
+        yield Finding("yellow" if refused else "red", "downgrade-failed", seen.end, text, LOCKS)
     elif seen.downgraded is not None and (differ := _differing(_of_schema(seen), _of_schema(seen, after=True))):
-        yield _red("downgraded-differs", seen.start, f"**the downgrade does not bring A back**: {differ}")
+        yield _red(
+            "downgraded-differs",
+            seen.end,
+            f"**the downgrade from {seen.end} to {seen.start} does not bring A back**: {differ}",
+        )
 
 
 def _of_schema(seen: Rehearsal, *, after: bool = False) -> Rows:
@@ -78,7 +82,7 @@ def _of_locks(name: str, trace: Trace, seen: Rehearsal, stats: Mapping[str, int]
     for rule, what in (("rewrite", "rewrites"), ("scan", "reads all of")):
         tables = {table for one in red for table in (one.rewritten if rule == "rewrite" else one.scanned)}
         for table in sorted(tables):
-            text = f"the {name} {what} {code(table)} while it keeps others waiting"
+            text = f"the {name} {what} {code(table)}{size(table, seen.rows, stats)} while it keeps others waiting"
             # A downgrade is for an hour in which others wait anyway.
             yield Finding("red" if name == "upgrade" else "yellow", rule, f"{name} {table}", text, LOCKS)
     if not red and any(one.stops != "nobody" for one in found):
@@ -98,6 +102,15 @@ def _of_locks(name: str, trace: Trace, seen: Rehearsal, stats: Mapping[str, int]
             else ". The upgrade gives up first, and is repeated"
         )
         yield Finding("red" if patient else "yellow", "deadlock", f"{name} {view}", text, LOCKS)
+
+
+def size(table: str, rows: Mapping[str, int], stats: Mapping[str, int]) -> str:
+    """The rows of a table in the rehearsal and, where they are known, in the real database, in parentheses."""
+    here, there = rows.get(table, 0), stats.get(table)
+    said = f"{here:,} rows here"
+    if there is not None:
+        said += f", {there:,} in the real database" + (f": {there / here:,.0f} times as many" if here else "")
+    return f" ({said})"
 
 
 def _red(rule: str, subject: str, text: str) -> Finding:

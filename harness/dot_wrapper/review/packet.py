@@ -76,6 +76,11 @@ class Packet:
         return verdict(self.findings)
 
     @property
+    def reasons(self) -> tuple[list[Finding], list[Finding]]:
+        """What the top of the page says, and what only the chapters say one by one."""
+        return findings.gathered([one for one in self.findings if one.level != "note"])
+
+    @property
     def nothing_differs(self) -> bool:
         """Whether both sides install the same, by the same revisions."""
         return not self.rewritten and self.first.revision == self.second.revision and self.before == self.after

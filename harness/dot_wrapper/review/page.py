@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Final
 
+from dot_wrapper.operations.embedded import DEFAULT_VERSION
 from dot_wrapper.review.catalog import Change
 from dot_wrapper.review.checks import Linted
 from dot_wrapper.review.findings import SIGNS, Finding
@@ -45,6 +45,7 @@ def page(packet: Packet, names: Mapping[Direction, str], *, brief: bool = False)
         *_checkers(packet),
         *_suite(packet),
         *_scripts(packet, names, brief=brief),
+        *_undeclared(packet),
     ]
     return _fitted(parts, BRIEF if brief else WHOLE)
 
@@ -70,17 +71,23 @@ def _verdict(packet: Packet) -> Iterator[Part]:
         facts.append(f"commits {first.commit} → {second.commit}")
     if second.section == "amendment":
         facts.append("the optional amendment")
+    facts.append(f"scratch servers of PostgreSQL {DEFAULT_VERSION}")
     if packet.rehearsal and sum(packet.rehearsal.rows.values()):
         rows = packet.rehearsal.rows
         stored = (rows.get("process_run_observation", 0), rows.get("process_component_observation", 0))
         facts.append(f"rehearsed with {stored[0]:,} runs and {stored[1]:,} components stored")
     yield " · ".join(facts)
     yield f"A is {code(first.name)}, what is there; B is {code(second.name)}, what is proposed."
-    reasons = [one for one in packet.findings if one.level != "note"]
-    yield "\n".join(map(_reason, _gathered(reasons))) or "Both sides install the same."
+    top, _ = packet.reasons
+    yield "\n".join(map(_reason, top)) or "Both sides install the same."
+    if top:
+        yield f"The word before the link is the rule of a reason: `--json` and `{DECLARED}` name the reason by it and by its object."
     if kinds := _counts(packet.changes):
         yield kinds
     yield "\n".join(_proved(packet))
+
+
+def _undeclared(packet: Packet) -> Iterator[Part]:
     if undeclared := [
         f"{one.rule} {one.subject}: " for one in packet.findings if one.level == "red" and not one.declared
     ]:
@@ -88,28 +95,9 @@ def _verdict(packet: Packet) -> Iterator[Part]:
         yield fold(said, block("\n".join(undeclared)))
 
 
-def _gathered(reasons: Sequence[Finding]) -> list[Finding]:
-    """The reasons, those of one kind that are many as one."""
-    found: list[Finding] = []
-    groups: dict[tuple[str, str, str | None], list[Finding]] = {}
-    for one in reasons:
-        groups.setdefault((one.level, one.rule, one.declared), []).append(one)
-    for group in groups.values():
-        if len(group) <= _MANY or (group[0].level == "red" and len(group) <= 2 * _MANY):
-            found += group
-        else:
-            one = group[0]
-            text = f"{len(group)} of the kind {code(one.rule)}, such as: {one.text}"
-            found.append(replace(one, text=text))
-    return sorted(found, key=lambda one: one.level)
-
-
-_MANY: Final = 4
-
-
 def _reason(one: Finding) -> str:
     declared = f" · declared: {code(one.declared)}" if one.declared else ""
-    return f"- {SIGNS[one.level]} {one.text} · [{one.chapter[2:]}](#{one.chapter}){declared}"
+    return f"- {SIGNS[one.level]} {one.text}{declared} · `{one.rule}` · [{one.chapter[2:]}](#{one.chapter})"
 
 
 def _counts(changes: Sequence[Change]) -> str:
@@ -135,10 +123,12 @@ def _proved(packet: Packet) -> Iterator[str]:
             proved.append("the downgrade gives back what was there")
         proved += [] if seen.lost else ["no row was lost on the way"]
         if seen.beside and not {"client-failed", "gave-up"} & rules:
-            proved.append("no client failed beside it")
+            proved.append("none of the [calls made beside it](#3-locks) failed")
         yield f"Seen on scratch servers: {'; '.join(proved) or 'nothing that holds'}."
+    if "amendment_is_on" in packet.scripts.get("upgrade", "") and not packet.first.is_empty:
+        yield "The upgrade is refused while the optional amendment is on: take it back before, and put it on again after."
     if seen is not None and seen.amendment == "":
-        yield "The optional amendment can be had on B, and taken back."
+        yield "On B the optional amendment was put on, and taken back."
     not_run = (
         ["plpgsql_check (no server here has it: Debian's postgresql-15-plpgsql-check)"]
         if packet.checked is None
@@ -147,6 +137,8 @@ def _proved(packet: Packet) -> Iterator[str]:
     not_run += [] if packet.request.suite else ["the property suite"]
     if not_run:
         yield f"Not run: {', '.join(not_run)}."
+    if seen is not None and seen.rows and not packet.request.stats:
+        yield "Not given: the rows of the tables of the real database (`--stats`)."
 
 
 def _checkers(packet: Packet) -> Iterator[Part]:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from dot_wrapper.review.findings import SIGNS
+from dot_wrapper.deploy.transaction import PATIENCE
+from dot_wrapper.review.clients import WRITTEN
 from dot_wrapper.review.locks import (
     DEADLOCK_TIMEOUT,
+    ENOUGH,
     MODES,
     STOPS_READERS,
+    Held,
     Statement,
     held_to_the_end,
     milliseconds,
     statements,
     strongest,
 )
-from dot_wrapper.review.of_rehearsal import LOCKS
+from dot_wrapper.review.of_rehearsal import LOCKS, size
 from dot_wrapper.review.packet import Packet
+from dot_wrapper.review.page_objects import reasons
 from dot_wrapper.review.quoting import Part, code, plain, table
 from dot_wrapper.review.rehearsal import Beside, Rehearsal, Step, Trace
 from dot_wrapper.review.sides import Direction
@@ -29,21 +33,42 @@ def locks(packet: Packet) -> Iterator[Part]:
     if seen is None or seen.upgrade is None:
         yield "No upgrade leads from one side to the other: nothing was rehearsed."
         return
-    mine = [one for one in packet.findings if one.chapter == LOCKS and one.rule not in ("rewrite", "scan", "locks")]
-    if mine:
-        yield "\n".join(f"- {SIGNS[one.level]} {one.text} `{one.rule}`" for one in mine)
+    yield reasons(packet, LOCKS)
+    if seen.beside:
+        yield _clients(packet, seen.beside["upgrade"].views)
     for name, trace in (("Upgrade", seen.upgrade), ("Downgrade", seen.downgrade)):
         if trace is not None:
             yield from _traced(name, trace, seen, packet.request.stats)
+    if any(mode in STOPS_READERS for step in _steps(seen) for mode in strongest(step).values()):
+        yield "### How a migration gets a lock"
+        yield _HAD
     if seen.behind is not None:
+        yield "### Upgrade, behind a transaction that is left open"
         yield _behind(seen.behind)
     if empty := [table for table, rows in seen.rows.items() if not rows and table in _touched(seen)]:
         yield f"Empty in the rehearsal, so a scan of them is not seen: {', '.join(map(code, sorted(empty)))}."
 
 
+def _steps(seen: Rehearsal) -> list[Step]:
+    return [step for trace in (seen.upgrade, seen.downgrade) if trace for step in trace.steps]
+
+
 def _touched(seen: Rehearsal) -> set[str]:
-    steps = [step for trace in (seen.upgrade, seen.downgrade) if trace for step in trace.steps]
-    return {name for step in steps for name, kind, _ in step.locks if kind in "rp"}
+    return {name for step in _steps(seen) for name, kind, _ in step.locks if kind in "rp"}
+
+
+_HAD: Final = (
+    "To get ACCESS EXCLUSIVE a migration waits for every open transaction that has used the relation, and new calls queue behind it"
+    " meanwhile: at most lock_timeout. Then it rolls its transaction back, and they go on. `alembic` and `dot-wrapper upgrade` begin the"
+    f" transaction again and again, with pauses, for {PATIENCE:.0f} s, and then end with SQLSTATE 55P03; a script that psql runs with"
+    " ON_ERROR_STOP ends the first time, and somebody runs it again. lock_timeout bounds the wait for the lock alone: once the migration"
+    " has it, others wait until the commit."
+)
+
+_OF_A_REWRITE: Final = (
+    "Not shown by the rehearsal: until the commit a table that is rewritten is on disk twice, and the new one goes through the WAL; readers"
+    " on a hot standby wait too; after the commit a transaction whose snapshot is older sees the table empty."
+)
 
 
 def _traced(name: str, trace: Trace, seen: Rehearsal, stats: Mapping[str, int]) -> Iterator[Part]:
@@ -56,18 +81,25 @@ def _traced(name: str, trace: Trace, seen: Rehearsal, stats: Mapping[str, int]) 
     if rows := [*_rows(matter, seen, stats)]:
         yield table(["#", "statement", "lock on what was there", "stops", "cost"], rows)
     others = len(mine) - sum(one.step.revision is not None for one in matter)
-    yield f"{others} {'other ' if rows else ''}statements lock nothing that was there beyond plain reads and writes."
-    if held := held_to_the_end(trace):
+    yield (
+        f"{others} {'other ' if rows else ''}statements take no lock on what was there that keeps readers or writers waiting, except where"
+        " one is held already."
+    )
+    if any(one.rewritten and one.is_red for one in matter):
+        yield _OF_A_REWRITE
+    if held := held_to_the_end(trace, matter):
+        views = [one for one in held if ("view", f"dot.{one.relation}", "owner") in seen.before]
         said = [
-            f"{MODES[mode]} on {code(relation)} from {plain(number)} ({share:.0%} of its transaction)"
-            for relation, mode, number, share in held
-            if ("view", f"dot.{relation}", "owner") not in seen.before
+            f"{MODES[one.mode]} on {code(one.relation)} from {plain(one.number)}, {_while(one)}"
+            for one in held
+            if one not in views
         ]
-        views = [share for relation, _, _, share in held if ("view", f"dot.{relation}", "owner") in seen.before]
-        said += [f"ACCESS EXCLUSIVE on {len(views)} views, the first for {max(views):.0%}"] if views else []
+        if views:
+            first = max(views, key=lambda one: one.share)
+            said.append(f"ACCESS EXCLUSIVE on {len(views)} views, the first {_while(first)}")
         yield f"Held until the commit, so that whoever is stopped waits until then: {'; '.join(said)}."
-        if any(mode in STOPS_READERS for _, mode, _, _ in held):
-            yield _waiting(locking)
+    if patient := [step for step in locking if not 0 < milliseconds(step.lock_timeout) < DEADLOCK_TIMEOUT]:
+        yield f"**Some statements wait for a lock for as long as {code(patient[0].lock_timeout)}** (0 has no end)."
     traced = {(relation, mode) for step in trace.steps for relation, _, mode in step.locks}
     stop = sorted(
         (relation, mode) for relation, mode in trace.outside - traced if mode in MODES and mode not in _HARMLESS
@@ -84,16 +116,11 @@ def _traced(name: str, trace: Trace, seen: Rehearsal, stats: Mapping[str, int]) 
         yield _beside(seen.beside[direction])
 
 
-def _waiting(steps: Sequence[Step]) -> str:
-    """What it takes to get ACCESS EXCLUSIVE, which depends on how long the migration waits for it."""
-    said = (
-        "To get ACCESS EXCLUSIVE the migration waits for every open transaction that has used the relation, and new calls queue behind it"
-        " meanwhile"
-    )
-    patient = [step for step in steps if not 0 < milliseconds(step.lock_timeout) < DEADLOCK_TIMEOUT]
-    if patient:
-        return f"{said}: **for as long as {code(patient[0].lock_timeout)}** (0 has no end), the lock_timeout of some statements."
-    return f"{said}: at most lock_timeout, then it lets them go on and begins again."
+def _while(one: Held) -> str:
+    """For how long a lock is held: what grows with the tables, and the share in the rehearsal."""
+    passes = [f"{count} pass{'es' * (count > 1)} over {code(table)}" for table, count in sorted(one.passes.items())]
+    said = " and ".join(passes) or f"no pass over a table of {ENOUGH} rows or more"
+    return f"during {said} ({one.share:.0%} of the transaction's time here)"
 
 
 _HARMLESS: Final = ("RowExclusiveLock", "RowShareLock", "AccessShareLock")
@@ -120,8 +147,8 @@ def _rows(matter: Sequence[Statement], seen: Rehearsal, stats: Mapping[str, int]
         locks = [
             f"{MODES[mode]} on {code(name)}{' (held)' if held else ''}" for name, (mode, held) in one.locks.items()
         ]
-        cost = [f"**rewrites {code(table)}**{_size(table, seen, stats)}" for table in one.rewritten]
-        cost += [f"reads all of {code(table)}{_size(table, seen, stats)}" for table in one.scanned]
+        cost = [f"**rewrites {code(table)}**{size(table, seen.rows, stats)}" for table in one.rewritten]
+        cost += [f"reads all of {code(table)}{size(table, seen.rows, stats)}" for table in one.scanned]
         cost += [f"**fails**: {code(one.step.error)}"] if one.step.error else []
         sign = "🔴" if one.is_red else "⚪" if one.stops == "nobody" else "🟡"
         yield [
@@ -133,12 +160,18 @@ def _rows(matter: Sequence[Statement], seen: Rehearsal, stats: Mapping[str, int]
         ]
 
 
-def _size(table: str, seen: Rehearsal, stats: Mapping[str, int]) -> str:
-    here, there = seen.rows.get(table, 0), stats.get(table)
-    if there is None:
-        return ""
-    times = f", {there / here:,.0f} times as many as here" if here else ""
-    return f" (yours has {there:,} rows{times})"
+def _clients(packet: Packet, views: Sequence[str]) -> str:
+    """Which calls are made beside the migrations, and which functions and views that change are not among them."""
+    missing = [
+        code(one.name)
+        for one in packet.changes
+        if one.kind in ("function", "view") and one.before is not None and one.name not in (WRITTEN, *views)
+    ]
+    return (
+        f"Beside the upgrade and the downgrade two writers called {code(WRITTEN)}, and a reader `select * ... limit 1` of {_listed(map(code, views))}."
+        + (f" Changed, and called by none of them: {_listed(missing)}." if missing else "")
+        + " Milliseconds are of this machine and decide nothing."
+    )
 
 
 def _beside(seen: Beside) -> str:
@@ -147,31 +180,40 @@ def _beside(seen: Beside) -> str:
         for call, kind in (("write", "writer"), ("read", "reader"))
     ]
     errors = sum(len(calls.errors) for calls in seen.calls.values())
+    waited = list(dict.fromkeys(f"{who} for {code(relation)}" for who, relation, _ in sorted(seen.waits)))
     return (
-        f"Beside 2 writers and a reader: {', '.join(said)}, {f'{errors} kinds of failure' if errors else 'no failed call'}. "
-        f"Waited: {_waits(seen)}. {_again(seen)}Milliseconds are of this machine and decide nothing."
+        f"Beside those calls: {', '.join(said)}, {f'{errors} kinds of failure' if errors else 'none of them failed'}."
+        f" Waited: {_listed(waited) or 'nobody was seen to'}. {_again(seen)}"
     )
 
 
 def _behind(seen: Beside) -> str:
+    """What the upgrade does while somebody has left a transaction open, which ends once it was seen who waits for it."""
     blocked = sorted(
         {relation for (who, relation, _), of in seen.waits.items() if who == "migration" and "old transaction" in of}
     )
+    ended = f"**failed**: {code(seen.error)}" if seen.error else "went through"
+    has_read = f"The transaction has read {_listed(map(code, seen.views))}, and stays open."
     if not blocked:
-        return "Behind an old transaction that has read the views: the upgrade did not wait for it."
+        return f"{has_read} The upgrade did not wait for it, and {ended}."
     queued = sorted({who for (who, _, _), of in seen.waits.items() if who != "migration" and "migration" in of})
     longest = max(calls.longest(seen.began) for calls in seen.calls.values()) * 1000
     return (
-        f"Behind an old transaction that has read the views: the upgrade waits for it at {', '.join(map(code, blocked))}, and goes on"
-        f" when it ends. Behind the upgrade queued: {' and '.join(queued) or 'nobody'}; longest call {longest:.0f} ms. {_again(seen)}"
-    ).rstrip()
+        f"{has_read} The upgrade waited for it at {_listed(map(code, blocked))}. Behind the upgrade queued: "
+        f"{' and '.join(queued) or 'nobody'}; longest call {longest:.0f} ms. {_again(seen)} Once the transaction had ended, the upgrade"
+        f" {ended}."
+    )
 
 
 def _again(seen: Beside) -> str:
     """How often the migration gave up what it had locked, so that others could go on."""
-    return f"It gave up and began again {seen.repeated} times. " if seen.repeated else ""
+    times = "once" if seen.repeated == 1 else f"{seen.repeated} times"
+    return (
+        f"The migration rolled back and began again {times}." if seen.repeated else "The migration did not begin again."
+    )
 
 
-def _waits(seen: Beside) -> str:
-    found = list(dict.fromkeys(f"{who} for {code(relation)}" for who, relation, _ in sorted(seen.waits)))
-    return ", ".join(found[:6]) + (f" and {len(found) - 6} more" if len(found) > 6 else "") or "nobody was seen to"
+def _listed(said: Iterable[str]) -> str:
+    """The first of many."""
+    every = list(said)
+    return ", ".join(every[:6]) + (f" and {len(every) - 6} more" if len(every) > 6 else "")

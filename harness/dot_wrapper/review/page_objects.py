@@ -14,16 +14,25 @@ from dot_wrapper.review.packet import Packet
 from dot_wrapper.review.quoting import Long, Part, block, code, fold, markup, plain, table
 
 
+def reasons(packet: Packet, chapter: str) -> str:
+    """The reasons of a chapter that the top of the page does not say one by one."""
+    mine = [one for one in packet.reasons[1] if one.chapter == chapter]
+    return "\n".join(f"- {SIGNS[one.level]} {one.text} · `{one.rule}`" for one in mine)
+
+
 def rights(packet: Packet) -> Iterator[Part]:
     yield "## 1. Rights"
-    mine = [one for one in packet.findings if one.chapter == findings.RIGHTS and one.rule != "first-installation"]
-    said = "\n".join(f"- {SIGNS[one.level]} {one.text} `{one.rule}`" for one in mine if one.level != "note")
+    mine = [one for one in packet.findings if one.chapter == findings.RIGHTS]
+    said = reasons(packet, findings.RIGHTS)
     if packet.first.is_empty:
         yield "All of it is new. Who may use what then:"
         yield _matrix(packet.after)
         yield said
         return
-    yield said or "No privilege, owner, definer, search_path, row security, trigger state, role or membership changes."
+    if any(one.level != "note" for one in mine):
+        yield said or "What changes is among the reasons at the top."
+    else:
+        yield "No privilege, owner, definer, search_path, row security, trigger state, role or membership changes."
     if notes := [f"- {one.text}" for one in mine if one.level == "note"]:
         yield fold(f"{len(notes)} rights of new objects", "\n".join(notes))
 
@@ -46,11 +55,7 @@ def _matrix(rows: Rows) -> str:
 
 def objects(packet: Packet) -> Iterator[Part]:
     yield "## 2. Objects"
-    mine = [
-        one for one in packet.findings if one.chapter == findings.OBJECTS and one.level != "note" and one.rule != "text"
-    ]
-    if mine:
-        yield "\n".join(f"- {SIGNS[one.level]} {one.text} `{one.rule}`" for one in mine)
+    yield reasons(packet, findings.OBJECTS)
     if not packet.changes:
         yield "No object differs."
         return

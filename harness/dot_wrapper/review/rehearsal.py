@@ -6,6 +6,7 @@ import json
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,6 +75,7 @@ class Beside:
         repeated: how often it gave its transaction up for a lock, and began again.
         began, ended: on the clock of the calls.
         waits: who waited, for which relation in which mode: for whom.
+        views: what the reader read.
     """
 
     error: str | None
@@ -82,6 +84,7 @@ class Beside:
     ended: float
     calls: dict[str, Calls]
     waits: dict[tuple[str, str, str], set[str]]
+    views: Sequence[str]
 
 
 @dataclass(slots=True)
@@ -297,7 +300,7 @@ def _seen(returncode: int, printed: str, began: float, clients: Clients) -> Besi
     error = None
     if returncode:
         error = last_words("\n".join(said)) or f"it did not get its locks within {GIVEN_FOR_LOCKS:.0f} s"
-    return Beside(error, repeated, began, time.monotonic(), clients.calls, clients.waits)
+    return Beside(error, repeated, began, time.monotonic(), clients.calls, clients.waits, clients.views)
 
 
 def installed(server: str, side: Side, name: str) -> str:
