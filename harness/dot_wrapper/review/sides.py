@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
-import tarfile
+import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
@@ -234,8 +234,9 @@ def _resolve(name: str, section: Section, folder: Path, top: Path | None) -> Sid
 
 def _unpack(top: Path, commit: str, tree: Path) -> None:
     tree.mkdir(parents=True)
-    with tarfile.open(fileobj=io.BytesIO(_git(top, "archive", "--format=tar", commit))) as archive:
-        archive.extractall(tree, filter="data")
+    # A zip, because ZipFile makes files and folders alone, none outside of the tree; tarfile does so from Python 3.11.4 on.
+    with zipfile.ZipFile(io.BytesIO(_git(top, "archive", "--format=zip", commit))) as archive:
+        archive.extractall(tree)
 
 
 def _git(folder: Path, *arguments: str) -> bytes:
