@@ -14,7 +14,6 @@ from dot_wrapper.client import database
 from dot_wrapper.operations.adoption.checking import check
 from dot_wrapper.operations.adoption.host import tables_of
 from dot_wrapper.operations.adoption.scripts import adopt_sql, unadopt_sql
-from dot_wrapper.proving.databases import database_url, upgrade
 from support import (
     Database,
     DotWrapper,
@@ -27,7 +26,7 @@ from support import (
     set_gates,
     value,
 )
-from support.catalog import downgrade, psql
+from support.catalog import psql
 from support.hosts import HOSTS, SWITCHES, Host, adopt, make, mapping_of, switch
 
 HERE: dict[Host, list[str]] = {
@@ -216,36 +215,3 @@ def test_an_adopted_database_is_restored_under_another_name(near: Database, dump
         assert (adoption is not None, problems) == (True, [])
         with psycopg.connect(url) as other:
             assert other.execute("select count(*) from dot.v_dot_tool").fetchone() == (303,)
-
-
-def test_the_main_line_goes_back_only_as_far_as_the_seams(near: Database) -> None:
-    before = rows(near.connect("superuser"), "select pg_get_viewdef('dot.v_host_tool'::regclass)")
-    adopt(near.url, mapping_of("near"))
-    downgrade(near.url, "0003")
-    upgrade(near.url)
-    assert value(near.session("reader"), "select count(*) from dot.v_dot_tool") == 303
-    with refused("55000", "adoption_is_on"):
-        downgrade(near.url, "base")
-    assert psql(near.url, back(near.url)) == (0, "")
-    assert rows(near.connect("superuser"), "select pg_get_viewdef('dot.v_host_tool'::regclass)") == before
-
-
-@pytest.mark.parametrize("amendment_first", [True, False], ids=["amendment first", "adoption first"])
-def test_the_amendment_is_taken_and_given_back_in_either_order(near: Database, amendment_first: bool) -> None:
-    steps: list[Callable[[], object]] = [
-        lambda: upgrade(near.url, section="amendment"),
-        lambda: adopt(near.url, mapping_of("near")),
-    ]
-    for step in steps if amendment_first else reversed(steps):
-        step()
-    assert value(near.session("reader"), "select declared_dots from dot.v_dot_funnel_total") == 303
-    undo: list[Callable[[], object]] = [
-        lambda: downgrade(near.url, section="amendment"),
-        lambda: psql(near.url, back(near.url)),
-    ]
-    undo[0 if amendment_first else 1]()
-    undo[1 if amendment_first else 0]()
-    assert value(near.session("reader"), "select declared_dots from dot.v_dot_funnel_total") == 0
-    with database.connect(database_url(near.url, str(near.connect().info.dbname))) as connection:
-        adoption, _ = check(connection, None)
-    assert adoption is None
