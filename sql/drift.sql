@@ -57,10 +57,11 @@ type as (
     from pg_type t join namespace n on n.oid = t.typnamespace left join pg_class c on c.oid = t.typrelid
     where t.typtype in ('d', 'e', 'r', 'm', 'p') or t.typtype = 'b' and t.typelem = 0 or c.relkind = 'c'
 ),
+-- A constraint trigger is among the triggers.
 bound as (
     select c.*, coalesce(r.identity, t.identity) || '.' || quote_ident(c.conname) as identity
     from pg_constraint c left join relation r on r.oid = c.conrelid left join type t on t.oid = c.contypid
-    where r.oid is not null or t.oid is not null
+    where c.contype <> 't' and (r.oid is not null or t.oid is not null)
 ),
 fired as (
     select t.*, r.identity || '.' || quote_ident(t.tgname) as identity
