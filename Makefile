@@ -18,7 +18,7 @@ run: $(VENV)/installed
 
 # Everything on the embedded PostgreSQL 18; before that what the server's version can change on 16, and on 15 where Debian's server
 # is installed: tests/support/versions.py says what that is; and what an adoption can change on two adopted databases, see
-# tests/support/hosts.py. With DATABASE_URL: everything on that server, see docs/howto/servers.md.
+# tests/support/hosts.py: all of it on the host that is less like ours, the stories on the other. With DATABASE_URL: everything on that server, see docs/howto/servers.md.
 test: $(VENV)/installed
 ifneq ($(origin DATABASE_URL),undefined)
 	$(BIN)/python -m pytest -n 2
@@ -26,9 +26,9 @@ else
 	DOT_TEST_POSTGRES=16 $(BIN)/python -m pytest -n 2 -q -m by_version tests/adoption tests/security tests/races tests/sql
 	@if test -x /usr/lib/postgresql/15/bin/postgres; then \
 	    DOT_TEST_POSTGRES=15 $(BIN)/python -m pytest -n 2 -q -m by_version tests/adoption tests/security tests/races tests/sql; fi
-	DOT_TEST_HOST=near $(BIN)/python -m pytest -n 2 -q -m by_host tests/sql tests/properties
+	DOT_TEST_HOST=near $(BIN)/python -m pytest -n 2 -q -m by_host tests/properties
 	DOT_TEST_HOST=far $(BIN)/python -m pytest -n 2 -q -m by_host tests/sql tests/properties
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 3
 endif
 
 # The rules on 18 alone: for the time in which one writes.
