@@ -30,7 +30,10 @@ def pair_of_servers() -> Iterator[tuple[str, str]]:
 
 
 def views(session: Connection) -> list[str]:
-    found = rows(session, "select viewname from pg_views where schemaname = 'dot' and viewname <> 'gate_latch' and viewname !~ '^v_host_'")
+    found = rows(
+        session,
+        "select viewname from pg_views where schemaname = 'dot' and viewname <> 'gate_latch' and viewname !~ '^v_host_'",
+    )
     return sorted(one["viewname"] for one in found)
 
 
