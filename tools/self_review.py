@@ -54,7 +54,7 @@ def main() -> int:
     try:
         start = base(ROOT)
     except NoBase as error:
-        # A checkout that cannot be compared is no fault of the change: said, and left to whoever reads the log.
+        # A checkout that cannot be compared is no fault of the change: said, for the reader of the log.
         print(f"NOT REVIEWED: {error}", file=sys.stderr)
         return 0
     if start is None:

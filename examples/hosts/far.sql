@@ -1,6 +1,6 @@
 -- The same host with other names, other words and other ways: codes that are unique among the living alone, engines that are an
 -- enum, settings in jsonb with a scope, times without a zone, row security on the catalogue, a schema that PUBLIC may not use, and a
--- business table that anybody may write. The figures are those of near.sql.
+-- business table that every role may write. The figures are those of near.sql.
 --     psql -X -v ON_ERROR_STOP=1 -d DATABASE -f examples/hosts/far.sql
 -- As a superuser, or a login that may create roles and owns the database.
 do $roles$

@@ -1,5 +1,5 @@
 -- Seam: what a host says of the gates that it governs, one row each; its value is NULL where its row is
--- missing. Such a gate is open only where both say true. Nobody else governs a gate of a database of the
+-- missing. Such a gate is open only where both say true. No host governs a gate of a database of the
 -- wrapper's own: no row. Adopted and read as v_host_tool.
 create or replace view dot.v_host_gate with (security_barrier = true) as
 select

@@ -1,4 +1,4 @@
--- A host as somebody imagined it who had read documents 02 and 03 alone, and nothing of this project: no name, type or
+-- A host as a person imagined it who had read documents 02 and 03 alone, and nothing of this project: no name, type or
 -- row of it was chosen to be adopted. Load it as a superuser into an empty database.
 SET client_min_messages = warning;
 DO $$ DECLARE r text; BEGIN

@@ -1,4 +1,4 @@
-"""What a host, or somebody else, changes after the adoption is named with its repair: by ``--check``, ``doctor`` and ``drift``."""
+"""What a host's owner, or another login, changes after the adoption is named with its repair: by ``--check``, ``doctor`` and ``drift``."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ CHANGES: dict[str, tuple[str, str, str | None]] = {
     "an index that runs code": (
         "create function public.spy(integer) returns boolean language plpgsql immutable as 'begin return true; end';"
         " create index spying on public.dot_tools (name) where public.spy(1)",
-        "fail: host: index public.spying runs public.spy(integer), with the rights of whoever reads the table",
+        "fail: host: index public.spying runs public.spy(integer), with the rights of the login that reads the table",
         None,
     ),
     "a renamed table": (
@@ -95,7 +95,7 @@ CHANGES: dict[str, tuple[str, str, str | None]] = {
     ),
     "a renamed column": (
         "alter table public.dot_tools rename category to family",
-        "fail: dot.v_host_tool: its definition is not the one that was adopted: somebody changed it, or a column was renamed",
+        "fail: dot.v_host_tool: its definition is not the one that was adopted: it was changed, or a column was renamed",
         None,
     ),
     "a table dropped with what stands on it": (
@@ -215,7 +215,9 @@ def test_a_lying_seam_is_named_whoever_signs_it(adopted: Database) -> None:
         "create or replace view dot.v_host_gate with (security_barrier = true) as select t.key, 'true'::text as value"
         " from public.dot_config as t"
     )
-    problem = "fail: dot.v_host_gate: its definition is not the one that was adopted: somebody changed it, or a column was renamed"
+    problem = (
+        "fail: dot.v_host_gate: its definition is not the one that was adopted: it was changed, or a column was renamed"
+    )
     assert problem in told(problems(adopted))
     with database.connect(adopted.url_as("reader")) as connection:
         assert [one.identity for one in drift.examine(connection).of("drift")] == ["dot.v_host_gate"]

@@ -116,7 +116,7 @@ def test_a_host_of_other_names_is_mapped_and_what_is_missing_has_its_statement(f
             Finding(
                 "dot_config",
                 "decide",
-                "queue.worker.enabled is 'TRUE': it is closed, and stays so if somebody writes true in this form; only the word true"
+                "queue.worker.enabled is 'TRUE': it is closed, and stays so if true is written in this form; only the word true"
                 " opens it",
                 "update public.dot_config as t set value = 'false' where t.key = 'queue.worker.enabled';",
             ),
@@ -193,7 +193,7 @@ def test_nothing_of_the_host_is_run(near: Database) -> None:
         found = looked(url)
         assert len(found.of("missing")) >= 3
         assert said(found, "dot_config", "missing") == [
-            "index public.spying runs public.spy(integer), with the rights of whoever reads the table"
+            "index public.spying runs public.spy(integer), with the rights of the login that reads the table"
         ]
         assert rows(admin, "select is_called from public.ran") == [{"is_called": False}]
     with psycopg.connect(near.url) as careless:

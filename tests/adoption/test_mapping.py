@@ -88,7 +88,7 @@ def rendered(url: str, mapping: Mapping) -> str:
 
 
 def test_a_name_is_a_name_and_a_text_a_text(near: Database) -> None:
-    """A host may have a table of any name, and a DBA may be given a mapping by anybody."""
+    """A host may have a table of any name, and a DBA may be given a mapping by a stranger."""
     admin = near.connect("superuser")
     for text in ESCAPES:
         name = text[:60]

@@ -106,7 +106,7 @@ def test_a_dot_without_a_code_is_refused(near: Database) -> None:
 
 
 def test_a_catalogue_without_a_dot_is_refused(near: Database) -> None:
-    where = {"column": "code", "is": "nobody"}
+    where = {"column": "code", "is": "missing"}
     is_refused(near, script(near, changed(where=where)), "23514", "adoption_no_dot")
 
 
@@ -132,7 +132,7 @@ def test_row_security_is_refused_unless_the_owner_of_the_seams_passes_by_it(near
     assert value(near.connect("superuser"), HAS_RUN) is False
 
 
-# Each would run a function of the host's owner with the rights of whoever reads the table. A sequence remembers it, rolled back or not.
+# Each would run a function of the host's owner with the rights of the login that reads the table. A sequence remembers it, rolled back or not.
 SPY = (
     "create sequence ran; grant usage on sequence ran to public;"
     " create function spy(integer) returns boolean language plpgsql immutable as"
@@ -161,7 +161,7 @@ def test_a_table_whose_reading_runs_code_of_its_owner_is_refused(near: Database,
     as_app(near, f"{SPY} {CODE[what]}")
     as_app(near, "select setval('ran', 1, false)")
     is_refused(near, text, "23514", "adoption_no_host_code", "runs ")
-    with pytest.raises(MappingError, match="with the rights of whoever reads it"):
+    with pytest.raises(MappingError, match="with the rights of the login that reads it"):
         script(near)
     assert value(near.connect("superuser"), HAS_RUN) is False, "what was asked of it ran it"
     near.connect("superuser").execute("select count(*) from public.dot_tools where usage_count > 5")

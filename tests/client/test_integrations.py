@@ -212,7 +212,7 @@ def test_an_orchestrator_s_pair_is_verified_by_two_logins_resumed_after_a_kill_a
     db: Database, orchestrator: Orchestrator
 ) -> None:
     ready_for_real_runs(db)
-    os.mkfifo(orchestrator.output)  # the producer waits until somebody reads it
+    os.mkfifo(orchestrator.output)  # the producer waits until it is read
     with orchestrator.started(PAIR):
         wait_for_parts(db, [("producer", "step_started")])
     orchestrator.output.unlink()

@@ -44,8 +44,8 @@ def timeless(text: str) -> str:
     text = re.sub(r"\b[0-9a-f]{12}\b|\b[0-9a-f]{64}\b", "HASH", text)
     text = re.sub(r"\d+(\.\d+)? ms", "N ms", text)
     text = re.sub(r"\d+%", "N%", text)
-    text = re.sub(r"Waited: .*", "Waited: SOMEBODY.", text)
-    text = re.sub(r"Behind the upgrade queued: .*? Once", "Behind the upgrade queued: SOMEBODY. Once", text)
+    text = re.sub(r"Waited: .*", "Waited: THOSE SEEN.", text)
+    text = re.sub(r"Behind the upgrade queued: .*? Once", "Behind the upgrade queued: THOSE SEEN. Once", text)
     text = re.sub(r"\d+ lines", "N lines", text)
     # The scripts begin with what every script begins with.
     return re.sub(r"(?ms)^(`{3,})sql\n.*?^\1$", r"\1sql\nTHE SCRIPT\n\1", text)
@@ -173,12 +173,14 @@ def test_a_revision_on_top_of_rewritten_history_is_rehearsed_from_its_own_start(
     rewrite(repository)
     lay_over(repository, FIRST)
     # Red, unless the change says why.
-    (repository / "migrations" / "declared.txt").write_text("rewritten 0004: nobody has it\n", encoding="utf-8")
+    (repository / "migrations" / "declared.txt").write_text("rewritten 0004: no database has it\n", encoding="utf-8")
     commit(repository, "second")
     out = tmp_path / "review.md"
     code, printed, error = reviewed(repository, "first", "second", "-o", str(out), "--json")
     assert code == 6, error
-    assert {one["declared"] for one in json.loads(printed)["findings"] if one["level"] == "red"} == {"nobody has it"}
+    assert {one["declared"] for one in json.loads(printed)["findings"] if one["level"] == "red"} == {
+        "no database has it"
+    }
     rules = {one["rule"]: one["subject"] for one in json.loads(printed)["findings"] if one["level"] != "note"}
     assert rules["rewritten"] == "0004"
     assert rules["right-lost"] == "view dot.v_dot_tool dot_cataloguer"

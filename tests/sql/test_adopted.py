@@ -97,7 +97,7 @@ def test_a_run_of_the_hosts_dots_is_verified(db: Database, host: Host) -> None:
 
 
 def test_a_dot_has_to_stand_in_the_hosts_catalogue_and_the_hint_names_it(db: Database, host: Host) -> None:
-    """The two hints of fn_dot_tool_register's own catalogue would help nobody here."""
+    """The two hints of fn_dot_tool_register's own catalogue would not help here."""
     cataloguer, producer = db.session("cataloguer"), DOTS[host][0]
     saying = f"It has to stand once in {TABLES[host]}, the host's catalogue."
     with refused("23503", "process_candidate_verifier_dot_code_fkey", saying):
@@ -122,7 +122,7 @@ def test_registering_says_unchanged_of_what_the_host_has_and_refuses_all_else(db
     assert value(cataloguer, register, *stored.values()) == "unchanged"
     for changed in ({"category": "other"}, {"dot_code": "dot.own"}):
         with refused(
-            "23514", "dot_tools_code_host_check", f"Whoever keeps {TABLES[host]} adds or changes the DOT there."
+            "23514", "dot_tools_code_host_check", f"The owner of {TABLES[host]} adds or changes the DOT there."
         ):
             value(cataloguer, register, *{**stored, **changed}.values())
     assert value(db.session("owner"), "select count(*) from dot.dot_tools") == 0
@@ -165,13 +165,13 @@ def test_a_gate_is_open_where_both_say_true_and_each_message_sends_to_who_can_op
     writer, table = db.session("writer"), SWITCHES[host][0]
     real = {"dot_code": DOTS[host][0], "evidence_type": "REAL_RUN", "lease_token": token}
     own, theirs = "its value is not exactly true", f"in {table}, the host's, its value is not exactly true"
-    nobody = "SIMULATED_DRY_RUN needs no gate."
-    us, them = "A gatekeeper opens a gate with fn_dot_config_set.", "Whoever keeps the host opens its own."
+    no_gate = "SIMULATED_DRY_RUN needs no gate."
+    us, them = "A gatekeeper opens a gate with fn_dot_config_set.", "The host's owner opens the host's."
     for ours, host_says, because, hint in (
         ("true", "true", None, None),
-        ("false", "true", own, f"{nobody} {us}"),
-        ("true", "false", theirs, f"{nobody} {them}"),
-        ("false", "false", f"{own}; {theirs}", f"{nobody} {us} {them}"),
+        ("false", "true", own, f"{no_gate} {us}"),
+        ("true", "false", theirs, f"{no_gate} {them}"),
+        ("false", "false", f"{own}; {theirs}", f"{no_gate} {us} {them}"),
     ):
         set_gates(db, ours, GATES[0])
         switch(db.url, host, host_says, GATES[0])
@@ -207,7 +207,7 @@ def test_anything_but_exactly_true_closes_a_gate(db: Database, host: Host, subte
 
 def test_the_queues_worker_is_the_hosts_and_no_row_of_the_wrappers_moves_it(db: Database, host: Host) -> None:
     gatekeeper = db.session("gatekeeper")
-    with refused("23514", "dot_config_key_host_check", f"Whoever keeps the host changes it in {SWITCHES[host][0]}."):
+    with refused("23514", "dot_config_key_host_check", f"The host's owner changes it in {SWITCHES[host][0]}."):
         gatekeeper.execute("select dot.fn_dot_config_set('queue.worker.enabled', 'true', 'tester', 'start it')")
     shown = "select is_open, is_governed_by_host, host_value from dot.v_dot_gate where key = 'queue.worker.enabled'"
     assert row(gatekeeper, shown) == {"is_open": False, "is_governed_by_host": True, "host_value": "false"}

@@ -38,7 +38,7 @@ OWNERS: Final = ("dot_owner", "dot_bridge")
 ROLES: Final = (*OWNERS, "dot_writer", "dot_cataloguer", "dot_gatekeeper", "dot_relay", "dot_reader")
 
 ADOPTED_CODE: Final = "adopted code"
-"""The kind of a difference: whoever reads an adopted table runs somebody's code."""
+"""The kind of a difference: a login that reads an adopted table runs code of another login."""
 
 # Kinds that belong to the server or the host. A schema that is installed beside the live one has none of them.
 AROUND: Final = {

@@ -66,7 +66,7 @@ PROMISES: Final = (
             "test_ledger_stories::test_a_token_below_the_run_s_is_fenced_off_when_the_lease_table_was_put_back",
         ),
     ),
-    Promise("append-only", "what is stored stays as it is, whoever asks", ("test_append_only",)),
+    Promise("append-only", "what is stored stays as it is, for every role", ("test_append_only",)),
     Promise("rights", "each role calls its own functions and reads its own views, and nothing else", ("test_roles",)),
     Promise(
         "verdicts", "no simulated or dry row changes a verdict, and no order of other calls", ("test_metamorphic",)

@@ -178,7 +178,7 @@ def _lines(rows: Rows, owners: dict[Object, Object], shown: Object) -> tuple[str
 # What other lines of an object say too.
 _SAID_ELSEWHERE: Final = ("kind", "checks", "triggers", "persistence", "access method")
 
-# What is so unless somebody has changed it.
+# The defaults, which the rows leave out.
 _USUAL: Final = ("valid", "validated", "immediate")
 
 

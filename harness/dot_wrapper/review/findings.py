@@ -92,7 +92,7 @@ RIGHTS: Final = "1-rights"
 OBJECTS: Final = "2-objects"
 
 _ATTRIBUTES: Final = ("login", "superuser", "createrole", "createdb", "replication", "bypassrls")
-# Properties that decide whose rights are used, and whether a guard works. Whoever changes one says why.
+# Properties that decide whose rights are used, and whether a guard works. A change of one needs a reason.
 _GUARDS: Final = ("owner", "security", "leakproof", "row security", "row security forced", "enabled")
 
 
@@ -225,7 +225,7 @@ def _definers(before: Rows, after: Rows) -> Iterator[Finding]:
             yield _red(
                 "definer-without-path",
                 f"{kind} {identity}",
-                f"{code(identity)} runs with the rights of {code(owner)} **without a fixed search_path** that ends in pg_temp: whoever"
+                f"{code(identity)} runs with the rights of {code(owner)} **without a fixed search_path** that ends in pg_temp: a login that"
                 " creates objects where the caller looks names up may decide what it calls",
             )
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from dot_wrapper.review.rehearsal import Step, Trace
 
-# The strongest first. Nobody's reading or writing waits for the last four.
+# The strongest first. Reading and writing do not wait for the last four.
 MODES: Final = {
     "AccessExclusiveLock": "ACCESS EXCLUSIVE",
     "ExclusiveLock": "EXCLUSIVE",
@@ -34,7 +34,7 @@ DEADLOCK_TIMEOUT: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A statement that stops somebody, rewrites, scans or fails.
+    """A statement that stops readers or writers, rewrites, scans or fails.
 
     Attributes:
         number: its place among the statements of its revision.
@@ -54,7 +54,7 @@ class Statement:
         modes = {mode for mode, _ in self.locks.values()}
         if modes & set(STOPS_READERS):
             return "readers, writers"
-        return "writers" if modes & set(STOPS_WRITERS) else "nobody"
+        return "writers" if modes & set(STOPS_WRITERS) else "none"
 
     @property
     def grows(self) -> bool:
@@ -63,8 +63,8 @@ class Statement:
 
     @property
     def is_red(self) -> bool:
-        """Whether it keeps somebody waiting for as long as a table is large, or fails."""
-        return self.step.error is not None or (self.grows and self.stops != "nobody")
+        """Whether it keeps readers or writers waiting for as long as a table is large, or fails."""
+        return self.step.error is not None or (self.grows and self.stops != "none")
 
     @property
     def replaces_views(self) -> bool:
@@ -101,13 +101,13 @@ def statements(trace: Trace, rows: Mapping[str, int], stats: Mapping[str, int]) 
         one = Statement(
             number, step, {**{name: (mode, False) for name, mode in new.items()}, **pays}, step.rewritten, scanned
         )
-        if one.stops != "nobody" or one.grows or step.error is not None:
+        if one.stops != "none" or one.grows or step.error is not None:
             found.append(one)
     return found
 
 
 def strongest(step: Step) -> dict[str, str]:
-    """By relation the strongest lock that a statement took, of those that make somebody wait. Alembic's own tables are left out."""
+    """By relation the strongest lock that a statement took, of those that make readers or writers wait. Alembic's own tables are left out."""
     found: dict[str, str] = {}
     for name, kind, mode in step.locks:
         known = found.get(name)

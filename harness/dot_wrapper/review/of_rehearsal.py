@@ -85,7 +85,7 @@ def _of_locks(name: str, trace: Trace, seen: Rehearsal, stats: Mapping[str, int]
             text = f"the {name} {what} {code(table)}{size(table, seen.rows, stats)} while it keeps others waiting"
             # A downgrade is for an hour in which others wait anyway.
             yield Finding("red" if name == "upgrade" else "yellow", rule, f"{name} {table}", text, LOCKS)
-    if not red and any(one.stops != "nobody" for one in found):
+    if not red and any(one.stops != "none" for one in found):
         yield Finding("yellow", "locks", name, f"the {name} makes readers or writers wait, for moments", LOCKS)
     reads = catalog.reads(seen.before)
     after = catalog.reads(seen.target)

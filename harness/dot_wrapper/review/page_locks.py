@@ -61,7 +61,7 @@ _HAD: Final = (
     "To get ACCESS EXCLUSIVE a migration waits for every open transaction that has used the relation, and new calls queue behind it"
     " meanwhile: at most lock_timeout. Then it rolls its transaction back, and they go on. `alembic` and `dot-wrapper upgrade` begin the"
     f" transaction again and again, with pauses, for {PATIENCE:.0f} s, and then end with SQLSTATE 55P03; a script that psql runs with"
-    " ON_ERROR_STOP ends the first time, and somebody runs it again. lock_timeout bounds the wait for the lock alone: once the migration"
+    " ON_ERROR_STOP ends the first time, and has to be run again. lock_timeout bounds the wait for the lock alone: once the migration"
     " has it, others wait until the commit."
 )
 
@@ -97,7 +97,7 @@ def _traced(name: str, trace: Trace, seen: Rehearsal, stats: Mapping[str, int]) 
         if views:
             first = max(views, key=lambda one: one.share)
             said.append(f"ACCESS EXCLUSIVE on {len(views)} views, the first {_while(first)}")
-        yield f"Held until the commit, so that whoever is stopped waits until then: {'; '.join(said)}."
+        yield f"Held until the commit, so that a call that is stopped waits until then: {'; '.join(said)}."
     if patient := [step for step in locking if not 0 < milliseconds(step.lock_timeout) < DEADLOCK_TIMEOUT]:
         yield f"**Some statements wait for a lock for as long as {code(patient[0].lock_timeout)}** (0 has no end)."
     traced = {(relation, mode) for step in trace.steps for relation, _, mode in step.locks}
@@ -150,7 +150,7 @@ def _rows(matter: Sequence[Statement], seen: Rehearsal, stats: Mapping[str, int]
         cost = [f"**rewrites {code(table)}**{size(table, seen.rows, stats)}" for table in one.rewritten]
         cost += [f"reads all of {code(table)}{size(table, seen.rows, stats)}" for table in one.scanned]
         cost += [f"**fails**: {code(one.step.error)}"] if one.step.error else []
-        sign = "🔴" if one.is_red else "⚪" if one.stops == "nobody" else "🟡"
+        sign = "🔴" if one.is_red else "⚪" if one.stops == "none" else "🟡"
         yield [
             f"{sign} {plain(one.number)}",
             code(one.step.sql, 90),
@@ -183,12 +183,12 @@ def _beside(seen: Beside) -> str:
     waited = list(dict.fromkeys(f"{who} for {code(relation)}" for who, relation, _ in sorted(seen.waits)))
     return (
         f"Beside those calls: {', '.join(said)}, {f'{errors} kinds of failure' if errors else 'none of them failed'}."
-        f" Waited: {_listed(waited) or 'nobody was seen to'}. {_again(seen)}"
+        f" Waited: {_listed(waited) or 'none was seen to'}. {_again(seen)}"
     )
 
 
 def _behind(seen: Beside) -> str:
-    """What the upgrade does while somebody has left a transaction open, which ends once it was seen who waits for it."""
+    """What the upgrade does behind a transaction that is left open, which ends once the waiting sessions were seen."""
     blocked = sorted(
         {relation for (who, relation, _), of in seen.waits.items() if who == "migration" and "old transaction" in of}
     )
@@ -200,7 +200,7 @@ def _behind(seen: Beside) -> str:
     longest = max(calls.longest(seen.began) for calls in seen.calls.values()) * 1000
     return (
         f"{has_read} The upgrade waited for it at {_listed(map(code, blocked))}. Behind the upgrade queued: "
-        f"{' and '.join(queued) or 'nobody'}; longest call {longest:.0f} ms. {_again(seen)} Once the transaction had ended, the upgrade"
+        f"{' and '.join(queued) or 'no call'}; longest call {longest:.0f} ms. {_again(seen)} Once the transaction had ended, the upgrade"
         f" {ended}."
     )
 

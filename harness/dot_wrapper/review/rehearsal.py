@@ -182,7 +182,7 @@ class Rehearsing:
                 return
 
     def behind(self) -> None:
-        """The upgrade behind a transaction that somebody has left open, which ends once it was seen who waits for it."""
+        """The upgrade behind a transaction that is left open, which ends once the waiting sessions were seen."""
         url = fresh_database(self.server, "behind", "filled")
         views = self.touched_views()
         with Clients(url, views).working() as clients, old_transaction(url, views) as old:
@@ -248,7 +248,7 @@ def trace(side: Side, url: str, direction: Direction, revision: str, section: Se
 
 
 class Running:
-    """A program of a side that has been started. What it prints goes to a file, because nobody reads a pipe meanwhile."""
+    """A program of a side that has been started. What it prints goes to a file, because no process reads a pipe meanwhile."""
 
     def __init__(self, side: Side, command: list[str], url: str) -> None:
         self._printed = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115  ended() closes it

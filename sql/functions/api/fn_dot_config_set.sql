@@ -35,7 +35,7 @@ begin
     ) then
         raise check_violation using
             message = format('%s is the host''s own: no row of the wrapper''s moves it', p_key),
-            hint = format('Whoever keeps the host changes it in %s.',
+            hint = format('The host''s owner changes it in %s.',
                 (dot.fn_seam_tables('v_host_gate')).host),
             schema = 'dot', table = 'dot_config', constraint = 'dot_config_key_host_check';
     end if;

@@ -54,7 +54,7 @@ begin
                 message = format('DOT %s is not registered: the catalogue is the host''s, %s', p_code,
                     v_catalogue.host),
                 detail = 'The wrapper writes nothing there.',
-                hint = format('Whoever keeps %s adds or changes the DOT there.', v_catalogue.host),
+                hint = format('The owner of %s adds or changes the DOT there.', v_catalogue.host),
                 schema = 'dot', table = 'dot_tools', constraint = 'dot_tools_code_host_check';
         end if;
         -- A trigger of the host's may have kept or changed the write: what did not happen must not be said.

@@ -1,5 +1,5 @@
 -- Bridge to the host's catalogue: all DOTs. The views ask it with their reader's rights, and not the seam: a
--- row policy of the host would run as whoever reads. With row_security off it raises instead.
+-- row policy of the host would run as the login that reads. With row_security off it raises instead.
 -- Raises 55000 (host_readable_check).
 grant create on schema dot to dot_bridge;
 

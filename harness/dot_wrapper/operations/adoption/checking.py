@@ -1,7 +1,7 @@
-"""Compares an adopted database with its adoption: what the host or somebody else has changed since, and what repairs it.
+"""Compares an adopted database with its adoption: what the host's owner or another login has changed since, and what repairs it.
 
 ``definitions`` reads the catalog alone, as any login; ``rows`` the wrapper's views; ``against`` compares the seams with a mapping, which
-nobody who may change the database can change with it.
+which a login that may change the database cannot change too.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Problem:
         object: the seam, or the host's table or gate.
         level: fail where calls are refused, or something is read that is not what was adopted; warn where a person has to know.
         repair: what to do.
-        runs_code: whether reading it would run somebody's code.
+        runs_code: whether reading it would run code of another login.
     """
 
     object: str
@@ -112,7 +112,9 @@ def definitions(connection: psycopg.Connection[Any]) -> Adoption | None:
     problems = [*_seams(seams), *_tables(tables)]
     for text in sorted({one["what"] for one in code}):
         repair = "Drop it, or call PostgreSQL's own functions in it. Until then nothing of the host should be read."
-        problems.append(Problem("host", f"{text}, with the rights of whoever reads the table", repair, runs_code=True))
+        problems.append(
+            Problem("host", f"{text}, with the rights of the login that reads the table", repair, runs_code=True)
+        )
     hashes = {one["name"]: found[2] for one in adopted if (found := _COMMENT.fullmatch(one["comment"]))}
     return Adoption(
         hashes,
@@ -145,7 +147,7 @@ def _seams(seams: list[dict[str, Any]]) -> Iterator[Problem]:
                 f"A table was renamed. {LOOK} {AGAIN}",
             )
         elif server == one["server"] and definition != one["definition"]:
-            text = "its definition is not the one that was adopted: somebody changed it, or a column was renamed"
+            text = "its definition is not the one that was adopted: it was changed, or a column was renamed"
             yield Problem(name, text, f"{LOOK} {AGAIN}")
     if len(hashes) > 1:
         yield Problem("dot", f"the seams are of several mappings: {', '.join(sorted(hashes))}", AGAIN)

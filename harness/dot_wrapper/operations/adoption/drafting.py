@@ -212,7 +212,7 @@ def _word_of_a_gate(
             value.sql,
             sql.SQL(" and ").join([sql.SQL("t.{} = {}").format(key.sql, gate), *where]),
         )
-        text = f"{gate} is {said!r}: it is closed, and stays so if somebody writes true in this form; only the word true opens it"
+        text = f"{gate} is {said!r}: it is closed, and stays so if true is written in this form; only the word true opens it"
         host.say("dot_config", "decide", text, statement.as_string())
 
 

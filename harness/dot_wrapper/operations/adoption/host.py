@@ -1,7 +1,7 @@
 """What the catalog says of the host's tables: columns, keys, owners, and the code that reading them would run.
 
 Reading a table runs its owner's code in more ways than a view or a row policy. The planner computes the constant parts of an index's
-predicate, of a CHECK and of extended statistics, with the rights of whoever reads; a partition may be a foreign table.
+predicate, of a CHECK and of extended statistics, with the rights of the login that reads; a partition may be a foreign table.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dot_wrapper.client.database import reading
 from dot_wrapper.operations.adoption.mapping import Mapping, sources
 
 TIMEOUTS: Final = "set local lock_timeout = '5s'; set local statement_timeout = '20s'; set local row_security = off"
-"""With ``row_security`` off a policy is an error to whoever it is meant for, and is never run."""
+"""With ``row_security`` off a policy is an error to a login that it applies to, and is never run."""
 
 
 def as_sql(quoted: str) -> sql.SQL:
@@ -38,7 +38,7 @@ class Column:
         quoted: its name as SQL has it.
         type: as it is declared.
         base: the type that a domain stands for: a name of ``pg_catalog``, ``enum`` or ``citext``; None for any other, whose output
-            is somebody's code.
+            is code of another login.
         is_exact: whether its collation takes texts for equal only where they are the same.
     """
 
@@ -70,7 +70,7 @@ class Table:
         kind: as in ``pg_class.relkind``.
         schema_owner: who may grant USAGE on the schema.
         is_readable, is_writable: whether this login may read it, and lock it against changes of its definition.
-        code: what of others' code is run by whoever reads it.
+        code: what of others' code is run by a login that reads it.
     """
 
     oid: int
@@ -192,7 +192,7 @@ code (top, what) as (
 
 
 def code_of(given: str) -> str:
-    """A query: what of others' code is run by whoever reads some tables, as ``top``, the table's oid, and ``what``.
+    """A query: what of others' code is run by a login that reads some tables, as ``top``, the table's oid, and ``what``.
 
     Args:
         given: a query of one column, the tables' oids.

@@ -24,7 +24,7 @@ from dot_wrapper.operations.adoption.scripts import grant
 from dot_wrapper.operations.adoption.seams import ledger_query, queries, text_of
 
 _OWN: Final = {
-    "dot_iu_runtime_lease": "the tokens of a lease must only grow, whoever else writes the host's",
+    "dot_iu_runtime_lease": "the tokens of a lease must only grow, and other programs write the host's",
     "dot_iu_command_catalog": "it has the wrapper's own commands",
     "event_type": "it has the wrapper's own events",
     "event_outbox": "an event's position is the id of its transaction",

@@ -77,7 +77,7 @@ class Host:
             return None
         if table.code:
             for one in table.code:
-                self.say(name, "missing", f"{one}, with the rights of whoever reads the table")
+                self.say(name, "missing", f"{one}, with the rights of the login that reads the table")
             return None
         if table.triggers:
             self.say(

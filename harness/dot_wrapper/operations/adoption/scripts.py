@@ -38,7 +38,7 @@ where c.relnamespace not in (n.oid, 'pg_catalog'::regnamespace)
 """Which columns of which host tables the seams stand on: ``ev_class``, ``refobjid``, ``refobjsubid``."""
 
 CODE_BELOW: Final = code_of(f"select o.refobjid from ({STANDS_ON}) o")  # noqa: S608  texts of our own
-"""What of others' code is run by whoever reads these tables."""
+"""What of others' code is run by a login that reads these tables."""
 
 _REVISION: Final = """
 do $revision$
@@ -181,7 +181,7 @@ end
 $rows$;
 """
 
-# The definition as this server prints it is kept with the comment: whoever may read the catalog can compare it.
+# The definition as this server prints it is kept with the comment: a login that may read the catalog can compare it.
 _COMMENT: Final = """
 do $comment$
 declare

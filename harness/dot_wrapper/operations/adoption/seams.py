@@ -50,7 +50,7 @@ def queries(mapping: Mapping, tables: Tables) -> dict[str, sql.Composed]:
 
 
 def demand(mapping: Mapping, tables: Tables) -> None:
-    """Checks that what a mapping names is there, is a table, and runs nobody's code.
+    """Checks that what a mapping names is there, is a table, and runs no code of another login.
 
     Raises:
         MappingError: with a line for each problem.
@@ -67,7 +67,7 @@ def demand(mapping: Mapping, tables: Tables) -> None:
                 f"{where} is {KINDS[table.kind]}, which its owner can make say anything: name the table below it"
             )
         else:
-            wrong += [f"{where}: {one}, with the rights of whoever reads it" for one in table.code]
+            wrong += [f"{where}: {one}, with the rights of the login that reads it" for one in table.code]
         for name in columns:
             column = table.columns.get(name)
             if column is None:

@@ -15,7 +15,7 @@ begin
             case when p_own_off_because is not null
                 then 'A gatekeeper opens a gate with fn_dot_config_set.' end,
             case when p_host_off_because is not null
-                then 'Whoever keeps the host opens its own.' end),
+                then 'The host''s owner opens the host''s.' end),
         schema = 'dot', table = 'dot_config',
         constraint = format('gate_%s_check', split_part(p_key, '.', 2));
 end
