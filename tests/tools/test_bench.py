@@ -37,10 +37,11 @@ def fresh(server: Server) -> str:
 
 
 def guards(url: str, name: str, table: str) -> dict[str, int]:
+    """How many constraints of each type the table has, and indexes. Its triggers belong to the functions' cost."""
     with psycopg.connect(url) as admin:
         found = admin.execute(
             "select 'constraint ' || contype::text, count(*) from pg_constraint where conrelid = %(table)s::regclass"
-            " and contype <> 'n' group by contype union all select 'indexes', count(*) from pg_index"
+            " and contype not in ('n', 't') group by contype union all select 'indexes', count(*) from pg_index"
             " where indrelid = %(table)s::regclass",
             {"table": f"{name}.{table}"},
         ).fetchall()
