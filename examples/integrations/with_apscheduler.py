@@ -1,4 +1,4 @@
-"""A producer once a day and a verifier that takes what waits for it, with two logins: `python with_apscheduler.py CANDIDATE OUTPUT`.
+"""A producer once a day and a verifier that takes what waits for it, with two logins: `python with_apscheduler.py CANDIDATE`.
 
 The day is the key: however often the scheduler is started, the producer runs once a day.
 """
@@ -7,14 +7,13 @@ import os
 import sys
 from contextlib import suppress
 from datetime import date, datetime
-from pathlib import Path
 
 from apscheduler.schedulers.blocking import BlockingScheduler
+from dots import produce, verify
 
-from dot_wrapper import Ledger, Part, PartFailed, Run, caller_path, take_up
+from dot_wrapper import Ledger, PartFailed, caller_path, take_up
 
-candidate, path = sys.argv[1:]
-output = Path(path)
+(candidate,) = sys.argv[1:]
 scheduler = BlockingScheduler()
 
 
@@ -33,15 +32,6 @@ def verified() -> None:
                 with suppress(PartFailed):  # the verdict says so
                     run.invoke("verifier", verify)
                 print("verified" if run.verdict().verified else "not verified", flush=True)
-
-
-def produce(_run: Run) -> str:
-    output.write_text("1 2 3", encoding="utf-8")
-    return output.as_uri()
-
-
-def verify(_run: Run, _produced: Part) -> bool:
-    return output.read_text(encoding="utf-8") == "1 2 3"
 
 
 scheduler.start()

@@ -1,4 +1,4 @@
-"""A pair as a Dagster asset and its check, with two logins: `python with_dagster.py CANDIDATE DAY OUTPUT`.
+"""A pair as a Dagster asset and its check, with two logins: `python with_dagster.py CANDIDATE DAY`.
 
 The day, which is the asset's partition, is the key: what Dagster materializes again for a day goes on where the run stood.
 """
@@ -6,14 +6,13 @@ The day, which is the asset's partition, is the key: what Dagster materializes a
 import os
 import sys
 from contextlib import suppress
-from pathlib import Path
 
 import dagster
+from dots import produce, verify
 
-from dot_wrapper import Ledger, Part, PartFailed, Run, caller_path, take_up
+from dot_wrapper import Ledger, PartFailed, caller_path, take_up
 
-candidate, day, path = sys.argv[1:]
-output = Path(path)
+candidate, day = sys.argv[1:]
 
 
 @dagster.asset(partitions_def=dagster.DailyPartitionsDefinition("2026-01-01"))
@@ -32,15 +31,6 @@ def numbers_are_right(context: dagster.AssetCheckExecutionContext) -> dagster.As
             run.invoke("verifier", verify)
         verdict = run.verdict()
     return dagster.AssetCheckResult(passed=verdict.verified, metadata={"reasons": list(verdict.reasons)})
-
-
-def produce(_run: Run) -> str:
-    output.write_text("1 2 3", encoding="utf-8")
-    return output.as_uri()
-
-
-def verify(_run: Run, _produced: Part) -> bool:
-    return output.read_text(encoding="utf-8") == "1 2 3"
 
 
 if __name__ == "__main__":

@@ -1,18 +1,17 @@
-"""A pair as a Prefect flow of two tasks with two logins: `python with_prefect.py CANDIDATE KEY OUTPUT`.
+"""A pair as a Prefect flow of two tasks with two logins: `python with_prefect.py CANDIDATE KEY`.
 
 What Prefect tries again, or starts again with the same key, goes on where the run stood.
 """
 
 import os
 import sys
-from pathlib import Path
 
+from dots import produce, verify
 from prefect import flow, task
 
-from dot_wrapper import Ledger, Part, Run, Transient, caller_path, take_up
+from dot_wrapper import Ledger, Transient, caller_path, take_up
 
-candidate, key, path = sys.argv[1:]
-output = Path(path)
+candidate, key = sys.argv[1:]
 tried_again = task(retries=3, retry_condition_fn=lambda _task, _run, state: isinstance(state.data, Transient))
 
 
@@ -29,15 +28,6 @@ def verified() -> bool:
     with ledger, take_up(ledger, candidate, key=key, actor="prefect_check", wait_seconds=90) as run:
         run.invoke("verifier", verify)
         return run.verdict().verified
-
-
-def produce(_run: Run) -> str:
-    output.write_text("1 2 3", encoding="utf-8")
-    return output.as_uri()
-
-
-def verify(_run: Run, _produced: Part) -> bool:
-    return output.read_text(encoding="utf-8") == "1 2 3"
 
 
 @flow

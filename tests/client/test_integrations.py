@@ -148,7 +148,7 @@ class Orchestrator:
 
     @property
     def output(self) -> Path:
-        return self.folder / "out"
+        return Path(self.environment["OUTPUT"])
 
     @property
     def errors(self) -> str:
@@ -166,7 +166,7 @@ class Orchestrator:
             (self.folder / "stdout").open("wb") as stdout,
             (self.folder / "stderr").open("wb") as stderr,
             subprocess.Popen(
-                [ORCHESTRATORS[self.name], program, candidate, *key, self.output],
+                [ORCHESTRATORS[self.name], program, candidate, *key],
                 env=self.environment,
                 cwd=self.folder,
                 stdout=stdout,
@@ -191,6 +191,7 @@ def orchestrator(request: pytest.FixtureRequest, db: Database, tmp_path: Path) -
             {
                 "DATABASE_URL": db.url_as("operator"),
                 "VERIFIER_DATABASE_URL": checker,
+                "OUTPUT": str(tmp_path / "out"),
                 "PYTHONPATH": str(ROOT / "harness"),
                 "PATH": os.environ["PATH"],
                 "HOME": str(tmp_path),
