@@ -464,10 +464,10 @@ CREATE CONSTRAINT TRIGGER process_run_observation_gates_at_commit_check AFTER IN
 
 ALTER TABLE dot.process_run_observation ENABLE ALWAYS TRIGGER process_run_observation_gates_at_commit_check;
 
-CREATE FUNCTION dot.fn_admission_assert(p_process_candidate_code text, p_evidence_type text, p_lease_token bigint, p_header_token bigint, p_held boolean) RETURNS jsonb
+CREATE FUNCTION dot.fn_admission_assert(p_process_candidate_code text, p_evidence_type text, p_lease_token bigint, p_used_token bigint, p_held boolean) RETURNS jsonb
     LANGUAGE plpgsql
 
-ALTER FUNCTION dot.fn_admission_assert(p_process_candidate_code text, p_evidence_type text, p_lease_token bigint, p_header_token bigint, p_held boolean) OWNER TO dot_owner;
+ALTER FUNCTION dot.fn_admission_assert(p_process_candidate_code text, p_evidence_type text, p_lease_token bigint, p_used_token bigint, p_held boolean) OWNER TO dot_owner;
 
 CREATE FUNCTION dot.fn_append_only_refuse() RETURNS trigger
     LANGUAGE plpgsql
@@ -707,10 +707,10 @@ CREATE FUNCTION dot.fn_gate_status(OUT key text, OUT value text, OUT is_governed
 
 ALTER FUNCTION dot.fn_gate_status(OUT key text, OUT value text, OUT is_governed_by_host boolean, OUT host_value text, OUT own_off_because text, OUT off_because text) OWNER TO dot_owner;
 
-CREATE FUNCTION dot.fn_gates_assert(p_evidence_type text, p_latched boolean) RETURNS jsonb
+CREATE FUNCTION dot.fn_gates_assert(p_evidence_type text, p_held boolean) RETURNS jsonb
     LANGUAGE plpgsql
 
-ALTER FUNCTION dot.fn_gates_assert(p_evidence_type text, p_latched boolean) OWNER TO dot_owner;
+ALTER FUNCTION dot.fn_gates_assert(p_evidence_type text, p_held boolean) OWNER TO dot_owner;
 
 CREATE FUNCTION dot.fn_gates_at_commit() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER
@@ -926,10 +926,10 @@ CREATE FUNCTION dot.fn_is_time(p_value timestamp with time zone) RETURNS boolean
 
 ALTER FUNCTION dot.fn_is_time(p_value timestamp with time zone) OWNER TO dot_owner;
 
-CREATE FUNCTION dot.fn_lease_assert(p_process_candidate_code text, p_lease_token bigint, p_header_token bigint, p_locked boolean) RETURNS void
+CREATE FUNCTION dot.fn_lease_assert(p_process_candidate_code text, p_lease_token bigint, p_used_token bigint, p_held boolean) RETURNS void
     LANGUAGE plpgsql
 
-ALTER FUNCTION dot.fn_lease_assert(p_process_candidate_code text, p_lease_token bigint, p_header_token bigint, p_locked boolean) OWNER TO dot_owner;
+ALTER FUNCTION dot.fn_lease_assert(p_process_candidate_code text, p_lease_token bigint, p_used_token bigint, p_held boolean) OWNER TO dot_owner;
 
 CREATE FUNCTION dot.fn_lease_input_problem(p_lease_key text, p_holder text, p_token bigint, p_ttl_seconds integer) RETURNS text
     LANGUAGE sql IMMUTABLE
@@ -2088,7 +2088,7 @@ COMMENT ON DOMAIN dot.ref IS 'A reference to something elsewhere, see fn_is_ref.
 
 COMMENT ON DOMAIN dot.run_id IS 'The id of a run: any uuid but nil and max.';
 
-COMMENT ON FUNCTION dot.fn_admission_assert(p_process_candidate_code text, p_evidence_type text, p_lease_token bigint, p_header_token bigint, p_held boolean) IS 'Refuses a DRY_RUN or REAL_RUN without open gates, preflight and live lease; held, until the transaction ends.';
+COMMENT ON FUNCTION dot.fn_admission_assert(p_process_candidate_code text, p_evidence_type text, p_lease_token bigint, p_used_token bigint, p_held boolean) IS 'Refuses a DRY_RUN or REAL_RUN without open gates, preflight and live lease; held, until the transaction ends.';
 
 COMMENT ON FUNCTION dot.fn_append_only_refuse() IS 'Trigger: refuses UPDATE, DELETE and TRUNCATE of an append-only table (23001).';
 
@@ -2166,7 +2166,7 @@ COMMENT ON FUNCTION dot.fn_gate_state(p_keys text[], p_locked boolean, OUT key t
 
 COMMENT ON FUNCTION dot.fn_gate_status(OUT key text, OUT value text, OUT is_governed_by_host boolean, OUT host_value text, OUT own_off_because text, OUT off_because text) IS 'Every gate: its stored value, what the host says of it, and why it is off; NULL where it is open.';
 
-COMMENT ON FUNCTION dot.fn_gates_assert(p_evidence_type text, p_latched boolean) IS 'Refuses a DRY_RUN or REAL_RUN unless every gate it needs is open (23514); returns the values it read.';
+COMMENT ON FUNCTION dot.fn_gates_assert(p_evidence_type text, p_held boolean) IS 'Refuses a DRY_RUN or REAL_RUN unless every gate it needs is open (23514); returns the values it read.';
 
 COMMENT ON FUNCTION dot.fn_gates_at_commit() IS 'Trigger: asks a host''s gates of a dry or real run again at the commit, where it governs one.';
 
@@ -2234,7 +2234,7 @@ COMMENT ON FUNCTION dot.fn_is_run_status(p_status text, p_evidence_ref jsonb) IS
 
 COMMENT ON FUNCTION dot.fn_is_time(p_value timestamp with time zone) IS 'Whether a time that a source tells is of the years 1 to 9999, in every time zone.';
 
-COMMENT ON FUNCTION dot.fn_lease_assert(p_process_candidate_code text, p_lease_token bigint, p_header_token bigint, p_locked boolean) IS 'Refuses unless the token is the live one of the candidate''s lease and not lower than the header''s (23514).';
+COMMENT ON FUNCTION dot.fn_lease_assert(p_process_candidate_code text, p_lease_token bigint, p_used_token bigint, p_held boolean) IS 'Refuses unless the token is the live one of the candidate''s lease and not lower than the header''s (23514).';
 
 COMMENT ON FUNCTION dot.fn_lease_input_problem(p_lease_key text, p_holder text, p_token bigint, p_ttl_seconds integer) IS 'What is wrong with the arguments of a lease function; NULL where nothing is.';
 
@@ -2396,7 +2396,7 @@ GRANT INSERT(script_path),UPDATE(script_path) ON TABLE dot.dot_tools TO dot_brid
 
 GRANT INSERT(trigger_type),UPDATE(trigger_type) ON TABLE dot.dot_tools TO dot_bridge;
 
-REVOKE ALL ON FUNCTION dot.fn_admission_assert(p_process_candidate_code text, p_evidence_type text, p_lease_token bigint, p_header_token bigint, p_held boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION dot.fn_admission_assert(p_process_candidate_code text, p_evidence_type text, p_lease_token bigint, p_used_token bigint, p_held boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION dot.fn_append_only_refuse() FROM PUBLIC;
 
@@ -2499,7 +2499,7 @@ REVOKE ALL ON FUNCTION dot.fn_gate_status(OUT key text, OUT value text, OUT is_g
 GRANT ALL ON FUNCTION dot.fn_gate_status(OUT key text, OUT value text, OUT is_governed_by_host boolean, OUT host_value text, OUT own_off_because text, OUT off_because text) TO dot_reader;
 GRANT ALL ON FUNCTION dot.fn_gate_status(OUT key text, OUT value text, OUT is_governed_by_host boolean, OUT host_value text, OUT own_off_because text, OUT off_because text) TO dot_gatekeeper;
 
-REVOKE ALL ON FUNCTION dot.fn_gates_assert(p_evidence_type text, p_latched boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION dot.fn_gates_assert(p_evidence_type text, p_held boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION dot.fn_gates_at_commit() FROM PUBLIC;
 
@@ -2590,7 +2590,7 @@ REVOKE ALL ON FUNCTION dot.fn_is_run_status(p_status text, p_evidence_ref jsonb)
 
 REVOKE ALL ON FUNCTION dot.fn_is_time(p_value timestamp with time zone) FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION dot.fn_lease_assert(p_process_candidate_code text, p_lease_token bigint, p_header_token bigint, p_locked boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION dot.fn_lease_assert(p_process_candidate_code text, p_lease_token bigint, p_used_token bigint, p_held boolean) FROM PUBLIC;
 
 REVOKE ALL ON FUNCTION dot.fn_lease_input_problem(p_lease_key text, p_holder text, p_token bigint, p_ttl_seconds integer) FROM PUBLIC;
 

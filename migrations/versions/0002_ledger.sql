@@ -56,7 +56,7 @@ comment on column dot.process_candidate.session_actor is 'The database login tha
 -- the ledger can be distributed by it. No foreign key points at a shared row: a hot one would cost a
 -- multixact per insert. Domains and CHECKs hold for each role that writes, the owner included. What looks at
 -- several columns is a PL/pgSQL function, whose expressions a session keeps: the constants of a CHECK are
--- parsed anew for every statement.
+-- parsed anew for every statement. Triggers and row security of all tables of this file: 0002_ledger.py.
 create table dot.process_run_observation (
     process_run_id dot.run_id not null,
     parent_run_id dot.run_id,
@@ -330,7 +330,7 @@ create table dot.outbox_cursor (
     outbox_id bigint not null,
     moved_at timestamptz,
     -- squawk-ignore prefer-bigint-over-int
-    epoch integer not null, -- one more with each move
+    epoch integer not null,
     session_actor text collate "C",
     singleton boolean not null default true,
     constraint outbox_cursor_pkey primary key (singleton),

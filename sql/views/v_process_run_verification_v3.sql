@@ -1,6 +1,8 @@
 -- Per real run whether it is verified, computed and never claimed: has_real_runtime and
--- cross_component_correlation of v2. reasons says what is missing; it is empty exactly where verified is
--- true. caveats says what a stranger would ask of a run that is verified, and does not enter the verdict:
+-- cross_component_correlation of v2. The second contains the first, and that the verifier began after the
+-- producer had completed; both stand here, as in the design. reasons says what is missing; it is empty
+-- exactly where verified is true. caveats says what a stranger would ask of a run that is verified, and does
+-- not enter the verdict:
 --   same_session_actor   one login recorded both parts
 --   output_not_named     the producer named no output, or the verifier no input
 --   other_output         the verifier looked at something else than the producer wrote

@@ -6,13 +6,14 @@
 --   once     where that is not verified: of the runs that ever were, the one whose verifier completed last
 --   unreal   where there is no real run: whether there is any other, which alone looks at runs that are not
 --            real
--- Each part is looked up by an index, so a verdict costs the same however many runs there are. Only runs
--- whose verifier completed and that are not verified all the same, because it began before its producer was
--- done, are walked over.
+-- Each part is looked up by an index, so a verdict costs the same however many runs there are. The part once
+-- walks over the runs that are not verified although their verifier completed: the producer had not
+-- completed, or not before the verifier began.
 --
--- The LIMIT of latest and once choose a row. Those of judged, verdict and unreal are the planner's, for they
--- have one row at most or ask for any: a security barrier takes a key from outside only through a LATERAL
--- that is not merged, and with an ORDER BY an index is gone along also where there is none to be found.
+-- The LIMIT of latest and once choose a row. Those of judged, verdict and unreal are for the planner: they
+-- have one row at most or ask for any. A LIMIT keeps a LATERAL from being merged into the query around it,
+-- and only then is the key pushed down into the view, which is a security barrier. The ORDER BY of unreal
+-- makes the planner use the index also where there is no such run.
 create or replace view dot.v_process_verification_v3 with (security_barrier = true) as
 select
     c.code as process_candidate_code,
@@ -47,7 +48,7 @@ left join lateral (
     select v3.*
     from dot.v_process_run_verification_v3 as v3
     where v3.process_candidate_code = c.code and v3.process_run_id = latest.process_run_id
-    limit 1  -- the planner's
+    limit 1  -- for the planner
 ) as judged on true
 left join lateral (
     -- Backwards along the index of verifiers that completed in a real run, as far as the first run that is
@@ -58,7 +59,7 @@ left join lateral (
         select v3.process_run_id, v3.observed_at
         from dot.v_process_run_verification_v3 as v3
         where v3.process_candidate_code = c.code and v3.process_run_id = k.process_run_id and v3.verified
-        limit 1  -- the planner's
+        limit 1  -- for the planner
     ) as verdict
     where judged.verified is not true
         and k.process_candidate_code = c.code
@@ -73,7 +74,7 @@ left join lateral (
     from dot.process_run_observation as r
     where latest.process_run_id is null and r.process_candidate_code = c.code and r.status <> 'blocked'
     order by r.process_run_id
-    limit 1  -- the planner's
+    limit 1  -- for the planner
 ) as unreal on true;
 
 revoke all on dot.v_process_verification_v3

@@ -40,19 +40,24 @@ language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
     set enable_seqscan = off set plan_cache_mode = force_generic_plan
 as $function$
 declare
-    v_problem text := dot.fn_run_input_problem(
+    v_problem text;
+begin
+    v_problem := dot.fn_run_input_problem(
         p_process_candidate_code, p_dot_code, p_process_run_id, p_correlation_id, p_evidence_type, p_dry_run,
         'started', p_actor, p_idempotency_key, p_parent_run_id, p_input_ref, null, null, p_evidence_ref,
         p_occurred_at
     );
-begin
     if v_problem is not null then
         perform dot.fn_input_refuse('process_run_observation', v_problem);
     end if;
+    -- All three gates, whatever the evidence type: told to people, decides nothing.
     open_gates := array(
         select g.key from dot.fn_gate_state(dot.fn_gate_keys('REAL_RUN'), false) as g
         where g.off_because is null
     );
+    -- fn_process_run_observe asks gates and preflight of a DRY_RUN or REAL_RUN again. They are asked
+    -- here too, because the caller path asks them before the lease, and the preflight of a simulation as
+    -- well.
     if p_evidence_type is distinct from 'SIMULATED_DRY_RUN' then
         perform dot.fn_gates_assert(p_evidence_type, false);
     end if;

@@ -5,7 +5,8 @@
 -- Order: (1) NULLs, domains, reserved keys; (2) DOT and candidate; (3) gates, preflight, lease; (4) replay;
 -- (5) gates, lease and attestation again, now so that no switch and no rival overtakes; (6) insert, event. A
 -- replay passes 1 to 3 like a first call, because a returned run is taken as permission to go on.
--- Plans are made once in a session, for a ledger that grows: by indexes, and not for the arguments at hand.
+-- The two planner settings: each plan is made once in a session, by indexes, and not for the arguments at
+-- hand. A plan that was made for an empty ledger would be slow on one that has grown.
 -- Locks: for a new DRY_RUN or REAL_RUN dot.gate_latch in ROW SHARE mode and the lease row, both until the
 -- transaction ends; outside READ COMMITTED latch, gate rows and lease row wherever they are asked, in a
 -- replay too.
@@ -21,7 +22,7 @@
 --   25000  gate_isolation_check
 --   25006  gate_primary_check
 --   40001  what clashes is not visible in this transaction: retry it with the same key
---   55P03  a lock was not got in 5 s, by a DRY_RUN or REAL_RUN that has the latch
+--   55P03  a DRY_RUN or REAL_RUN waited 5 s for the latch, or for any lock after it
 create or replace function dot.fn_process_run_observe(
     p_process_candidate_code text,
     p_dot_code text,
@@ -81,7 +82,8 @@ begin
     v_evidence := dot.fn_evidence_stored(p_status, p_evidence_ref);
     v_event_type := dot.fn_event_type('run', v_status);
 
-    -- 2. The DOT is known, the candidate is known, and the DOT is its producer.
+    -- 2. The DOT is known, the candidate is known, and the DOT is its producer. One bridge call says whether
+    -- the DOT stands in the catalogue (NULL where not) and whether its event is wanted.
     v_event_wanted := dot.fn_host_events_wanted(array[p_dot_code], array[v_event_type]) <> '{}';
     if v_event_wanted is null then
         raise foreign_key_violation using
@@ -133,7 +135,7 @@ begin
         if p_evidence_type is distinct from c_simulated then
             perform dot.fn_admission_assert(p_process_candidate_code, p_evidence_type, p_lease_token, null,
                 true);
-            -- Asked of what is new alone: a run that was begun before goes on to its end.
+            -- Only a new header is refused: a run that was begun before goes on to its end.
             if dot.fn_candidate_newest(p_process_candidate_code)
                 is distinct from p_process_candidate_code
             then
@@ -152,9 +154,9 @@ begin
                     message = format('DOT %s left the catalogue while this call waited', p_dot_code),
                     hint = 'Retry the transaction.';
             end if;
-            -- Runs are in the order of their tokens, and under one token of their time, as far as this
-            -- statement sees them: neither a clock that went back nor a lease table that was put back makes
-            -- a new run an older one.
+            -- A new run sorts after the latest one that this statement sees, whatever clock and lease table
+            -- say. Where its token is lower it is refused, and where its token is the same it is stored as
+            -- later. The literal lets the planner use the index of runs above a simulation.
             select r.lease_token, r.observed_at into v_latest
             from dot.process_run_observation r
             where r.process_candidate_code = p_process_candidate_code and r.evidence_type = p_evidence_type
@@ -228,7 +230,9 @@ begin
         end if;
     end if;
 
-    -- A replay: the same call again returns the stored run; another payload under the key is an error.
+    -- A replay: the same call again returns the stored run; another payload under the key is an error. Not
+    -- payload are run id, correlation id, lease token and evidence_ref.attempt, which belong to an attempt.
+    -- dry_run follows from evidence_type.
     select r.process_run_id::uuid, r.correlation_id::text, array_remove(array[
         case when r.dot_code <> p_dot_code then 'dot_code' end,
         case when r.evidence_type <> p_evidence_type then 'evidence_type' end,

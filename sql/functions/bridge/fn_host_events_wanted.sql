@@ -1,7 +1,8 @@
--- Bridge to the host's catalogue and to the event types: NULL where one of the DOTs, each named once, does
--- not stand once in the catalogue, else those of the event types that are wanted (an unknown type is not).
--- Both in one call: each bridge call costs an observation a tenth of its insert. The event types through
--- their view, because the bridge reads their table by a policy, and row_security is off.
+-- Bridge to the host's catalogue and to the event types. It answers two questions in one call, because each
+-- bridge call costs an observation a tenth of its insert: NULL where one of the DOTs, each named once, does
+-- not stand in the catalogue exactly once; else those of the event types that are wanted. An unknown type is
+-- not wanted. The event types are read through their view, because the bridge reads their table by a policy,
+-- and row_security is off here.
 -- Raises 55000 (host_readable_check).
 grant create on schema dot to dot_bridge;
 
@@ -17,8 +18,8 @@ begin
             constraint = 'bridge_definer_check';
     end if;
     begin
-        -- Of several codes one could stand twice and another not at all. Of the two of a pair the least
-        -- would then be the greatest, which costs nothing to ask; of a batch it is a query of its own.
+        -- As many rows as codes can also mean that one code stands twice and another is missing. Of two
+        -- codes min(code) = max(code) tells that; of more this query does.
         if cardinality(p_codes) > 2 then
             if exists (
                 select from dot.v_host_tool t

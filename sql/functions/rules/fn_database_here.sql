@@ -1,7 +1,7 @@
 -- fn_database_identity in one value, {system_identifier, database_oid}, asked once a session. It is
 -- IMMUTABLE because neither part changes as long as a session lives: plans keep what an IMMUTABLE function
 -- answered, and no plan outlives its session. Asked with every event it was a quarter of what an
--- observation costs. A caller's setting could be forged, a kept plan cannot.
+-- observation costs. A custom setting would keep it too, but the caller could set that.
 -- Raises 23502 (outbox_epoch_system_identifier_not_null), which no plan keeps: the cluster cannot be told.
 create or replace function dot.fn_database_here()
 returns bigint[]

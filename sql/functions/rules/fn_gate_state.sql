@@ -1,6 +1,7 @@
--- Each of the named gates, by default of every gate there is: its stored value, what the host says of it
--- where it governs the gate, and why it is off: own_off_because by the wrapper's row, host_off_because by
--- the host's, off_because both; each NULL where nothing keeps it off. Open is a gate whose value is
+-- Each of the named gates, where p_keys is NULL of every gate there is: value in the wrapper's own row,
+-- host_value in the host's where the host governs the gate, and why it is off: own_off_because by the
+-- wrapper's row, host_off_because by the host's, off_because both; each NULL where nothing keeps it off.
+-- Open is a gate whose value is
 -- exactly `true`, whose newest audit row says that fn_dot_config_set opened it in this database of this
 -- cluster, and of which the host, where it governs it, says exactly `true` too. A value that came by a
 -- plain UPDATE, a restored dump or a clone opens nothing. Closing depends on either value alone. The
@@ -18,14 +19,13 @@ declare
     c_worker constant text := 'queue.worker.enabled';
     v_keys text[] := coalesce(p_keys, dot.fn_gate_keys('REAL_RUN') || c_worker);
     v_here record := dot.fn_database_identity();
-    v_host record := dot.fn_host_gate_words(v_keys);
+    v_host record := dot.fn_host_gate_words(v_keys);  -- of the adopted host's rows
     v_moved record;
 begin
     foreach key in array v_keys loop
-        value := dot.fn_host_gate_value(key, p_locked);
-        -- What cannot be read may govern it.
-        is_governed_by_host := v_host.words is distinct from '{}'
-            and (v_host.problem is not null or v_host.words ? key);
+        value := dot.fn_host_gate_value(key, p_locked);  -- of the wrapper's own row
+        -- A host that cannot be read may govern it: the gate is off then.
+        is_governed_by_host := v_host.problem is not null or v_host.words ? key;
         select a.new_value, a.system_identifier, a.database_oid into v_moved
         from dot.dot_config_audit a
         where a.key = fn_gate_state.key

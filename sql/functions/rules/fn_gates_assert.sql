@@ -5,12 +5,12 @@
 -- ago, and 25000 (gate_isolation_check) outside READ COMMITTED where a host governs the gate: its row is
 -- not locked, so an old snapshot would show an old value.
 --
--- p_latched is for the write that follows: it holds dot.gate_latch until the transaction ends, so a switch
+-- p_held is for the write that follows: it holds dot.gate_latch until the transaction ends, so a switch
 -- waits for writes that saw the old value and no such write commits after it. Outside READ COMMITTED the
 -- snapshot may be older than the last switch: the rows are read FOR SHARE, so a stale one is 40001. The
 -- latch then comes before them even where nothing is written: a switch takes both in this order, and would
 -- deadlock.
-create or replace function dot.fn_gates_assert(p_evidence_type text, p_latched boolean)
+create or replace function dot.fn_gates_assert(p_evidence_type text, p_held boolean)
 returns jsonb
 language plpgsql volatile
 as $function$
@@ -27,7 +27,7 @@ begin
             hint = 'Ask the primary.',
             schema = 'dot', table = 'dot_config', constraint = 'gate_primary_check';
     end if;
-    if p_latched or v_stale_snapshot_possible then
+    if p_held or v_stale_snapshot_possible then
         perform dot.fn_gate_latch('observe');
     end if;
     for v_gate in

@@ -1,8 +1,8 @@
--- The part of fn_is_evidence that looks inside. Each step is safe only after those before it: 12 MB are
--- told by their size, which walks nothing; then the numbers, of which 9 KB of 1e131071 would print as 131
--- MB; then the text. 8 KB of text are at most 33 KB as jsonb. The || undoes compression: a compressed
--- value's own size says nothing. A function of its own, because pg_column_size is STABLE, and within
--- fn_is_evidence it would keep that from being inlined.
+-- The part of fn_is_evidence that looks inside. Each step bounds the cost of the next one. (1) The size, at
+-- most 33 KB as jsonb, which 8 KB of text cannot exceed: 12 MB are refused without a walk. The || undoes
+-- compression, so that the size is that of the whole value. (2) The numbers: 9 KB of 1e131071 would print as
+-- 131 MB. (3) The text, of at most 8 KB. It is a function of its own, because pg_column_size is STABLE:
+-- within fn_is_evidence it would keep that from being inlined.
 create or replace function dot.fn_is_bounded_evidence(p_value jsonb)
 returns boolean
 language plpgsql immutable parallel safe set search_path = pg_catalog, pg_temp

@@ -1,9 +1,9 @@
 -- Single flight: the caller's token must be the live one of the candidate's lease, held by the caller's own
--- login, and not lower than one that was used before: the header's for a component, the latest run's for a
--- header. No message prints a token. Raises check_violation (23514), constraint lease_live_check or
--- lease_fencing_check. p_locked keeps the lease from being taken over until the caller's transaction ends.
+-- login, and not lower than p_used_token, one that was used before: the header's for a component, the latest
+-- run's for a header. No message prints a token. Raises check_violation (23514), constraint lease_live_check
+-- or lease_fencing_check. p_held keeps the lease from being taken over until the caller's transaction ends.
 create or replace function dot.fn_lease_assert(
-    p_process_candidate_code text, p_lease_token bigint, p_header_token bigint, p_locked boolean
+    p_process_candidate_code text, p_lease_token bigint, p_used_token bigint, p_held boolean
 )
 returns void
 language plpgsql volatile
@@ -12,7 +12,7 @@ declare
     v_stale_snapshot_possible boolean :=
         current_setting('transaction_isolation') is distinct from 'read committed';
     v_live_token bigint := dot.fn_host_lease_live_token(
-        'dot_exec:' || p_process_candidate_code, session_user, p_locked or v_stale_snapshot_possible
+        'dot_exec:' || p_process_candidate_code, session_user, p_held or v_stale_snapshot_possible
     );
 begin
     if (p_lease_token = v_live_token) is not true then
@@ -28,7 +28,7 @@ begin
             schema = 'dot',
             constraint = 'lease_live_check';
     end if;
-    if p_lease_token < p_header_token then
+    if p_lease_token < p_used_token then
         raise check_violation using
             message = format('the lease token of dot_exec:%s is lower than one that was used',
                 p_process_candidate_code),

@@ -1,6 +1,6 @@
--- The word under which an observation's status is stored, from the wrapper's word: the seed's domain has no
--- `prepared` and no `skipped`. A stored word gives itself, so that what is stored and what is said can be
--- compared.
+-- The word under which an observation's status is stored, from the wrapper's word: the CHECKs of the ledger
+-- take no `prepared` and no `skipped`. A stored word gives itself, so that what is stored and what is said
+-- can be compared.
 create or replace function dot.fn_status_stored(p_status text)
 returns text
 language sql immutable

@@ -1,9 +1,10 @@
 -- Per candidate the two facts of its latest real run, so that an old success does not vouch for ever. Both
 -- are false where there is no real run. The latest run is chosen on the table, by its index, before any
--- component is looked at; a security barrier takes a key from outside only through a LATERAL that is not
--- merged, hence its LIMIT. The counts of runs are in v_process_run_count, so that a verdict never counts. A
--- run under the word `skipped`, which only the optional amendment stores, is none: what was said of the last
--- one that was not skipped still stands.
+-- component is looked at. The second LIMIT is for the planner: it keeps the LATERAL from being merged, and
+-- only then is the key pushed down into the view, which is a security barrier. The counts of runs are in
+-- v_process_run_count, so that a verdict never counts. A run under the word `skipped`, which only the
+-- optional amendment stores, is not the latest run: the verdict of the one before stands. Without the
+-- amendment a skipped run is stored as `cancelled`, and is.
 create or replace view dot.v_process_runtime_v2 with (security_barrier = true) as
 select
     c.code as process_candidate_code,

@@ -1,7 +1,7 @@
--- Bridge to what the host says of gates: of those that it governs each with its value, by key. words is NULL
--- where that cannot be read, and problem says why: an answer, because the preflight and the gates report it.
--- A plain read: nothing of the wrapper's may hold up the host's own switch. Of a key that stands twice the
--- last row counts, one that is not true.
+-- Bridge to what the host says of gates: of those that it governs each with its value, by key. words is
+-- NULL where that cannot be read, and problem says why: an answer, because the preflight and the gates
+-- report it. A plain read: nothing of the wrapper's may hold up the host's own switch. Where a key
+-- stands twice, true is sorted first and the last value counts: any other value wins.
 grant create on schema dot to dot_bridge;
 
 create or replace function dot.fn_host_gate_words(p_keys text[], out words jsonb, out problem text)

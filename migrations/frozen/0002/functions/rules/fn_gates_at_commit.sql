@@ -5,10 +5,7 @@
 -- replica.
 --
 -- The trigger is deferred, and a caller may make it fire earlier (SET CONSTRAINTS), which is refused: its
--- answer would be old at the commit. It fired at the commit where nothing called it, or the COMMIT of a
--- PL/pgSQL procedure did, and the statement of the session does not have the words of SET CONSTRAINTS. What
--- a server says of a calling statement has the word SQL before the statement's text, in each language of its
--- messages: no such text is taken for the COMMIT of a procedure.
+-- answer would be old at the commit.
 -- Raises 25000 (gate_commit_check), and what fn_gate_refuse raises.
 create or replace function dot.fn_gates_at_commit()
 returns trigger
@@ -26,6 +23,12 @@ begin
     if v_host.words = '{}' then
         return null;
     end if;
+    -- The second line of PG_CONTEXT names what called this trigger. It is empty where the session's
+    -- COMMIT fired it, and ends in COMMIT where that of a PL/pgSQL procedure did. A called statement
+    -- has the word SQL before its text, in each language of the server's messages: refused. SET
+    -- CONSTRAINTS of the session itself has no such line: the session's statement has its words. That
+    -- is the whole string that the client sent, and one that has both words in a literal is refused
+    -- too.
     get diagnostics v_called_by = pg_context;
     if split_part(v_called_by, e'\n', 2) !~ '^(((?!SQL).)*PL/pgSQL.* COMMIT)?$'
         or current_query() ~* '\mset\M.*\mconstraints\M'

@@ -12,7 +12,7 @@
 --   23505  idempotency_payload_mismatch, process_component_observation_pkey,
 --          process_component_observation_terminal_key
 --   23514  process_component_observation_<argument>_check,
---          process_component_observation_header_<argument>_check, gate_<gate>_check, lease_fencing_check,
+--          process_component_observation_header_status_check, gate_<gate>_check, lease_fencing_check,
 --          lease_live_check, preflight_check, process_candidate_<part>_role_check,
 --          process_component_observation_component_role_dot_check,
 --          process_component_observation_correlation_id_header_check,
@@ -22,7 +22,7 @@
 --   25000  gate_isolation_check
 --   25006  gate_primary_check
 --   40001  what clashes is not visible in this transaction: retry it with the same key
---   55P03  a lock was not got in 5 s, by a part of a DRY_RUN or REAL_RUN that has the latch
+--   55P03  a part of a DRY_RUN or REAL_RUN waited 5 s for the latch, or for any lock after it
 create or replace function dot.fn_process_component_observe(
     p_process_candidate_code text,
     p_dot_code text,
@@ -73,8 +73,9 @@ begin
     v_evidence := dot.fn_evidence_stored(p_status, p_evidence_ref);
     v_event_type := dot.fn_event_type('component', v_status);
 
-    -- 2. The DOT is known, the candidate is known and has it in that role, and the header is there and open
-    -- to components.
+    -- 2. The DOT is known, the candidate is known and has it in that role, the header is there and open to
+    -- components, and a verifier looked at the pinned output. One bridge call says whether the DOT stands in
+    -- the catalogue (NULL where not) and whether its event is wanted.
     v_event_wanted := dot.fn_host_events_wanted(array[p_dot_code], array[v_event_type]) <> '{}';
     if v_event_wanted is null then
         raise foreign_key_violation using
@@ -149,6 +150,7 @@ begin
             constraint = 'process_component_observation_prepared_check';
     end if;
 
+    -- Also where the verifier failed: its failure must be about this run's output.
     if v_candidate.pins_output and p_component_role = 'verifier' and p_status in ('completed', 'failed') then
         select k.output_ref into v_output_ref
         from dot.process_component_observation k
@@ -199,9 +201,10 @@ begin
             end if;
         end if;
 
-        -- 6. Insert. No conflict target: a concurrent retry clashes in several unique indexes at once. It is
-        -- later than every row of its run that this statement sees, whatever the clock does: of one session,
-        -- or under the lease in READ COMMITTED, that is all of them.
+        -- 6. Insert. No conflict target: a concurrent retry clashes in several unique indexes at once.
+        -- The row is stored as later than every row of its run that this statement sees, whatever the
+        -- clock does, because a verdict compares these times. It sees the rows of its own session, and in
+        -- READ COMMITTED, where a lease orders the writers of a DRY_RUN or REAL_RUN, all of them.
         insert into dot.process_component_observation as k (
             process_run_id, observed_at, occurred_at, lease_token, process_candidate_code, component_role,
             stage, dot_code, correlation_id, evidence_type, status, actor, session_actor, idempotency_key,

@@ -1,24 +1,26 @@
--- What lets evidence above a simulation in: its gates, the preflight, the live lease. First (p_held false)
--- all of it, as it stands: what that returns is the observation's admission. Then, before the write, what
--- could have changed: gates under the latch and the lease row, held until the transaction ends; last the
--- attestation, which may have run out or been taken back while the lease was waited for. It is asked again
--- and not held: a BLOCK may commit before this transaction does. Raises what fn_gates_assert,
+-- What lets a DRY_RUN or REAL_RUN in: its gates, the preflight, the live lease. The observe functions ask
+-- twice. In their step 3 (p_held false) all of it is asked as it stands, and what this returns is stored as
+-- the observation's admission. In their step 5 (p_held true), right before the write, what could have
+-- changed is asked again: the gates under the latch and the lease row, both held until the transaction ends;
+-- last the attestation, which may have run out or been taken back while the lease was waited for. It is not
+-- held: a BLOCK may commit before this transaction does. Raises what fn_gates_assert,
 -- fn_assert_safe_for_dot_action and fn_lease_assert raise.
 create or replace function dot.fn_admission_assert(
-    p_process_candidate_code text, p_evidence_type text, p_lease_token bigint, p_header_token bigint,
+    p_process_candidate_code text, p_evidence_type text, p_lease_token bigint, p_used_token bigint,
     p_held boolean
 )
 returns jsonb
 language plpgsql volatile
 as $function$
 declare
-    v_admission jsonb := jsonb_build_object('gates', dot.fn_gates_assert(p_evidence_type, p_held));
+    v_admission jsonb;
     v_attested record;
 begin
+    v_admission := jsonb_build_object('gates', dot.fn_gates_assert(p_evidence_type, p_held));
     if not p_held then
         v_admission := v_admission || jsonb_build_object('preflight', dot.fn_assert_safe_for_dot_action());
     end if;
-    perform dot.fn_lease_assert(p_process_candidate_code, p_lease_token, p_header_token, p_held);
+    perform dot.fn_lease_assert(p_process_candidate_code, p_lease_token, p_used_token, p_held);
     if p_held then
         v_attested := dot.fn_preflight_attestation('fs_snapshot_present');
         if (v_attested.verdict in ('PASS', 'WARN')) is not true then

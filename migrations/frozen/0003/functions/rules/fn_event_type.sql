@@ -1,6 +1,6 @@
 -- The type of the event that tells of an observation, from what it is of (run or component) and the word it
--- is stored under. A word that only the optional amendment stores has the type of before, so that no relay's
--- subscription goes silent.
+-- is stored under. `prepared` and `skipped` are stored under the optional amendment alone. Their events keep
+-- the type that they have without it, so that a relay's subscription goes on.
 create or replace function dot.fn_event_type(p_kind text, p_status text)
 returns text
 language sql immutable

@@ -1,5 +1,5 @@
 -- What is stored as the evidence of an observation: the caller's, and the flag that tells a prepared or
--- skipped one from what else is stored under its word. Under a stored word it is what is stored already.
+-- skipped one from what else is stored under its word. A stored word adds nothing.
 create or replace function dot.fn_evidence_stored(p_status text, p_evidence_ref jsonb)
 returns jsonb
 language sql immutable

@@ -1,7 +1,7 @@
 -- Step 1 of both observe functions, the part they share: required arguments, domains, reserved keys. Returns
 -- what is wrong as `<argument>_not_null` or `<argument>_check`, the end of the constraint's name, and NULL
--- where all is well. It does not raise by itself: an assignment is evaluated in place, a PERFORM is a query
--- of its own, and this is asked at every call.
+-- where all is well. It returns the problem and does not raise it, because its caller can then assign the
+-- answer: PL/pgSQL evaluates an assignment faster than a PERFORM, and this is asked at every call.
 create or replace function dot.fn_observation_input_problem(
     p_process_candidate_code text,
     p_dot_code text,
