@@ -306,10 +306,12 @@ def rate(bench: Bench) -> list[Row]:
 @row("client", "client CPU of a header by Ledger, login inherits the role / psycopg alone")
 def client(bench: Bench) -> list[Row]:
     found = clients.processor_of_the_client(bench.server, bench.rounds, bench.calls // 2)
+    four_alone = [4 * cost for cost in found["psycopg"]]  # a path has four transactions: begin, two parts, release
     return [
         ratio_row(ROWS["client"].what, found["inherits"], found["psycopg"], at_most=1.5),
         ratio_row("the same, login sets the role / psycopg alone", found["sets"], found["psycopg"]),
         ratio_row("client CPU of a run by caller_path / in one call", found["path"], found["pair"], at_most=2.0),
+        ratio_row("its floor: four headers by psycopg alone / a run in one call", four_alone, found["pair"]),
     ]
 
 
