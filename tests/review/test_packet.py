@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from dot_wrapper.client.errors import DotWrapperError
 from dot_wrapper.review import findings
 from dot_wrapper.review import packet as packets
-from dot_wrapper.review.checks import checker_programs
+from dot_wrapper.review.checks import checker_programs, squawk
 from dot_wrapper.review.packet import Packet, Request, make
 from dot_wrapper.review.page import BRIEF, page
 from dot_wrapper.review.sides import Side, rewritten
@@ -144,6 +145,13 @@ def test_history_that_is_rewritten_is_compared_and_a_made_up_revision_rehearsed(
         environment = seen.read_text("utf-8")
         assert "DATABASE_URL" in environment
         assert [secret for secret in ("/nowhere", "a token") if secret in environment] == []
+
+
+def test_a_squawk_that_does_not_run_has_not_found_nothing(tmp_path: Path) -> None:
+    config = tmp_path / "squawk.toml"
+    config.write_text('pg_version = "15.0', encoding="utf-8")
+    with pytest.raises(DotWrapperError, match="squawk failed"):
+        squawk("select 1;", config, tmp_path)
 
 
 def test_a_first_installation_is_a_matrix_and_short(tmp_path: Path) -> None:

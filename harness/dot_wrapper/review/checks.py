@@ -79,7 +79,7 @@ def squawk(script: str, config: Path, folder: Path) -> Linted:
         [str(_squawk()), *configured, "--reporter", "json", str(file)], capture_output=True, text=True, check=False
     )
     try:
-        told = json.loads(done.stdout or "[]")
+        told = json.loads(done.stdout)
     except ValueError as error:
         raise DotWrapperError(f"squawk failed: {done.stderr.strip() or done.stdout[:200]}") from error
     lines = script.splitlines()
