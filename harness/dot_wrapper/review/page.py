@@ -91,7 +91,7 @@ def _verdict(packet: Packet) -> Iterator[Part]:
         yield f"The word before the link is the rule of a reason: `--json` and `{DECLARED}` name the reason by it and by its object."
     if kinds := _counts(packet.changes):
         yield kinds
-    yield "\n".join(_proved(packet))
+    yield "\n".join(f"- {said}" for said in _proved(packet))
 
 
 def _undeclared(packet: Packet) -> Iterator[Part]:
