@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from dot_wrapper.client.errors import DotWrapperError
 from dot_wrapper.review import findings
 from dot_wrapper.review import packet as packets
-from dot_wrapper.review.checks import checker_programs
+from dot_wrapper.review.checks import checker_programs, squawk
 from dot_wrapper.review.packet import Packet, Request, make
 from dot_wrapper.review.page import BRIEF, page
 from dot_wrapper.review.sides import Side, rewritten
@@ -47,6 +48,7 @@ def timeless(text: str) -> str:
     text = re.sub(r"Waited: .*", "Waited: THOSE SEEN.", text)
     text = re.sub(r"Behind the upgrade queued: .*? Once", "Behind the upgrade queued: THOSE SEEN. Once", text)
     text = re.sub(r"\d+ lines", "N lines", text)
+    text = re.sub(r"on PostgreSQL \d+: ", "on PostgreSQL N: ", text)
     # The scripts begin with what every script begins with.
     return re.sub(r"(?ms)^(`{3,})sql\n.*?^\1$", r"\1sql\nTHE SCRIPT\n\1", text)
 
@@ -75,7 +77,13 @@ def test_the_page_of_the_made_up_revision(tmp_path: Path, subtests: pytest.Subte
         assert re.findall("^- 🟡 (setting .) · `settings`$", chapters, re.MULTILINE) == [one.text for one in many]
     with subtests.test("an upgrade that the amendment does not stop is not said to be refused"):
         free = dataclasses.replace(packet, scripts={"upgrade": "select 1"})
-        assert "is refused while the optional amendment is on" not in page(free, {})
+        assert "are refused (SQLSTATE 55000" in text
+        assert "are refused (SQLSTATE 55000" not in page(free, {})
+    with subtests.test("tables that lose rows are not said to keep them"):
+        assert packet.rehearsal is not None
+        lossy = dataclasses.replace(packet.rehearsal, lost={("downgrade", "made_up_note"): (1000, 999)})
+        assert "no table has fewer rows" in text
+        assert "no table has fewer rows" not in page(dataclasses.replace(packet, rehearsal=lossy), {})
     with subtests.test("it fits into a comment"):
         brief = page(packet, names, brief=True)  # type: ignore[arg-type]  # as above
         assert len(brief) <= BRIEF
@@ -102,9 +110,10 @@ def hostile_outside(text: str) -> list[str]:
 
 
 def rewrite(repository: Path) -> None:
-    """Takes a right out of a copy that a revision applies."""
+    """Takes a right out of a copy that a revision applies, and silences a rule of squawk there."""
     (copy, *_) = sorted((repository / "migrations" / "frozen").rglob("v_dot_tool.sql"))
-    copy.write_text(copy.read_text("utf-8").replace("to dot_reader, dot_cataloguer", "to dot_reader"), encoding="utf-8")
+    text = copy.read_text("utf-8").replace("to dot_reader, dot_cataloguer", "to dot_reader")
+    copy.write_text(f"-- squawk-ignore ban-drop-view\n{text}", encoding="utf-8")
 
 
 def test_history_that_is_rewritten_is_compared_and_a_made_up_revision_rehearsed(
@@ -144,6 +153,13 @@ def test_history_that_is_rewritten_is_compared_and_a_made_up_revision_rehearsed(
         environment = seen.read_text("utf-8")
         assert "DATABASE_URL" in environment
         assert [secret for secret in ("/nowhere", "a token") if secret in environment] == []
+
+
+def test_a_squawk_that_does_not_run_has_not_found_nothing(tmp_path: Path) -> None:
+    config = tmp_path / "squawk.toml"
+    config.write_text('pg_version = "15.0', encoding="utf-8")
+    with pytest.raises(DotWrapperError, match="squawk failed"):
+        squawk("select 1;", config, tmp_path)
 
 
 def test_a_first_installation_is_a_matrix_and_short(tmp_path: Path) -> None:
@@ -186,6 +202,8 @@ def test_a_revision_on_top_of_rewritten_history_is_rehearsed_from_its_own_start(
     assert rules["right-lost"] == "view dot.v_dot_tool dot_cataloguer"
     assert "B's own 0004 upgraded is B installed" in out.read_text("utf-8")
     assert "9001.1" in out.read_text("utf-8")
+    # The script from 0004 on has nothing of 0004 itself.
+    assert "silenced in the text: `ban-drop-view` 1 times" in out.read_text("utf-8")
     assert "(`--stats`)" in out.read_text("utf-8")
 
 

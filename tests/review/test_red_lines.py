@@ -266,6 +266,17 @@ def test_a_grant_that_was_taken_out_of_a_file_and_not_revoked(db: Database) -> N
     assert list(findings.of_files(without, rows, set())) == [], "what no change touched is not told"
 
 
+def test_a_right_to_update_names_the_triggers_that_run_before(db: Database) -> None:
+    for disabled, said in ((False, "`trigger made_up_note_refuse` (it fires always)"), (True, None)):
+        with with_notes(db) as connection:
+            if disabled:
+                connection.execute("alter table dot.made_up_note disable trigger made_up_note_refuse")
+            before = drift.rows(connection)
+            connection.execute("grant update (body) on dot.made_up_note to dot_writer")
+            (one,) = found(before, drift.rows(connection))
+        assert one.text.partition("before an UPDATE there runs ")[2] == (said or "")
+
+
 def test_what_a_new_table_brings_is_no_change_of_a_right(db: Database) -> None:
     with with_notes(db) as connection:
         before = drift.rows(connection)

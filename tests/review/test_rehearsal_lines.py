@@ -200,7 +200,15 @@ def test_an_upgrade_that_fails_on_rows_or_loses_them(rehearse: Rehearse) -> None
     assert rules(rehearse(fails)[1]) == {"upgrade-failed"}
     loses = "truncate dot.made_up_note"
     _, found = rehearse(loses)
-    assert ("rows-lost", "made_up_note") in {(one.rule, one.subject) for one in found}
+    assert ("rows-lost", "upgrade made_up_note") in {(one.rule, one.subject) for one in found}
+
+
+def test_a_downgrade_that_loses_rows(rehearse: Rehearse) -> None:
+    _, found = rehearse("select 1", "delete from dot.made_up_note where note_id = 1")
+    (one,) = (one for one in found if one.level == "red")
+    assert (one.rule, one.subject) == ("rows-lost", "downgrade made_up_note")
+    assert one.text.endswith("1,000 before the upgrade, 999 after the downgrade")
+    assert rules(rehearse("select 1", "select 1")[1]) == set()
 
 
 def test_views_that_are_taken_inner_first_are_told_and_kill_a_reader(rehearse: Rehearse) -> None:

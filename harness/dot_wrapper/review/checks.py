@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,10 +36,11 @@ class Squawk:
 
 @dataclass(frozen=True, slots=True)
 class Linted:
-    """What squawk found, and which rules the text silences how often."""
+    """What squawk found, which rules the text silences how often, and for which version of PostgreSQL it looked."""
 
     found: list[Squawk]
     silenced: dict[str, int]
+    version: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ def squawk(script: str, config: Path, folder: Path) -> Linted:
         [str(_squawk()), *configured, "--reporter", "json", str(file)], capture_output=True, text=True, check=False
     )
     try:
-        told = json.loads(done.stdout or "[]")
+        told = json.loads(done.stdout)
     except ValueError as error:
         raise DotWrapperError(f"squawk failed: {done.stderr.strip() or done.stdout[:200]}") from error
     lines = script.splitlines()
@@ -92,7 +94,8 @@ def squawk(script: str, config: Path, folder: Path) -> Linted:
     for rules in re.findall(r"squawk-ignore(?:-file)?[ ]+([\w, -]+)", script):
         for rule in rules.split(","):
             silenced[rule.strip()] = silenced.get(rule.strip(), 0) + 1
-    return Linted(found, silenced)
+    version = tomllib.loads(config.read_text(encoding="utf-8")).get("pg_version") if config.exists() else None
+    return Linted(found, silenced, version)
 
 
 def only_new(before: Linted, after: Linted) -> Linted:
@@ -103,7 +106,13 @@ def only_new(before: Linted, after: Linted) -> Linted:
         known[one] -= 1
         if known[one] < 0:
             found.append(one)
-    return Linted(found, dict(Counter(after.silenced) - Counter(before.silenced)))
+    return Linted(found, dict(Counter(after.silenced) - Counter(before.silenced)), after.version)
+
+
+def together(one: Linted, other: Linted) -> Linted:
+    """What either says, as often as the one that says it oftener."""
+    found = list((Counter(one.found) | Counter(other.found)).elements())
+    return Linted(found, dict(Counter(one.silenced) | Counter(other.silenced)), one.version)
 
 
 def _squawk() -> str | None:
@@ -121,7 +130,13 @@ cross join lateral plpgsql_check_function_tb(
 where p.pronamespace = to_regnamespace('dot') and p.prolang = (select l.oid from pg_language l where l.lanname = 'plpgsql')
 order by 1, 2, 3"""
 
-Checked = list[tuple[str, str, str]]
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What plpgsql_check says that is new, a function, a level and a message each, and on which version of PostgreSQL."""
+
+    found: list[tuple[str, str, str]]
+    version: str
 
 
 def checker_programs() -> Path | None:
@@ -134,18 +149,18 @@ def checker_programs() -> Path | None:
 
 
 def plpgsql_check(first: Side, second: Side) -> Checked | None:
-    """What plpgsql_check says of the second side and not of the first: function, level, message. None where it is not installed."""
+    """What plpgsql_check says of the second side and not of the first. None where it is not installed."""
     programs = checker_programs()
     if programs is None:
         return None
-    said: list[Checked] = []
+    said: list[list[tuple[str, str, str]]] = []
     with scratch_server(programs) as server:
         for number, side in enumerate((first, second)):
             url = installed(server, side, f"checked_{number}")
             with psycopg.connect(url) as connection:
                 connection.execute("create extension plpgsql_check schema public; set search_path = public")
                 said.append(connection.execute(_CHECK).fetchall())
-    return [one for one in said[1] if one not in said[0]]
+    return Checked([one for one in said[1] if one not in said[0]], programs.parent.name)
 
 
 # --------------------------------------------------------------------------------------------------------------- files

@@ -114,7 +114,8 @@ def of_rights(before: Rows, after: Rows, *, first: bool = False) -> Iterator[Fin
                 after.get((kind, identity, "owner")) if after.get((kind, identity, "security")) == "definer" else None
             )
             there = (_table_in(key, had), _table_in(key, has))
-            yield from _granted(key, _privileges(was), _privileges(now), there, definer)
+            runs = _before_update(after, identity) if "UPDATE" in (now or "") else ""
+            yield from _granted(key, _privileges(was), _privileges(now), there, definer, runs)
         elif kind in ("policy", "rule") and name == "definition" and _table_in(key, had) and _table_in(key, has):
             yield _red("row-security", subject, f"{code(subject)}: {code(was)} → {code(now)}")
         elif key[:2] not in has:
@@ -148,6 +149,17 @@ def of_rights(before: Rows, after: Rows, *, first: bool = False) -> Iterator[Fin
     yield from _definers(before, after)
 
 
+def differing_rights(before: Rows, after: Rows) -> list[Key]:
+    """The rows that differ and say who may do what, or with whose rights, of what is on both sides."""
+    both = catalog.objects(before) & catalog.objects(after)
+    names = (*_GUARDS, "settings", "option security_barrier")
+    return [
+        key
+        for key in catalog.differing(before, after)
+        if key[:2] in both and (catalog.is_right(key) or key[0] in drift.AROUND or key[2] in names)
+    ]
+
+
 def of_files(texts: Mapping[str, Sequence[str]], after: Rows, changed: set[str]) -> Iterator[Finding]:
     """Rights that an object has and its file does not give: a grant that was taken out of a file and not revoked.
 
@@ -166,14 +178,14 @@ def of_files(texts: Mapping[str, Sequence[str]], after: Rows, changed: set[str])
             if lines is not None and role.lower() not in given:
                 subject = f"{kind} {identity}"
                 text = (
-                    f"{code(role)} keeps {code(after[key])} on {code(subject)}, which the {kind}'s file does not grant: a revision granted it"
-                    " and none revokes it. A fresh installation runs the same revisions, and gives it too"
+                    f"the file of {code(subject)} no longer grants {code(after[key])} to {code(role)}, but no revision revokes it: a fresh"
+                    " installation has it too"
                 )
                 yield _red("grant-not-in-file", f"{subject} {role}", text)
 
 
 def _granted(
-    key: Key, was: set[str], now: set[str], there: tuple[bool, bool], definer: str | None
+    key: Key, was: set[str], now: set[str], there: tuple[bool, bool], definer: str | None, runs: str
 ) -> Iterator[Finding]:
     kind, identity, name = key
     was_there, is_there = there
@@ -189,6 +201,7 @@ def _granted(
         rule = "wide-right" if wide else "right-gained" if was_there else "right-of-new"
         said = f"{code(f'{role} {privilege}')} on {code(subject)}"
         said += f", which runs with the rights of {code(definer)}" if definer else ""
+        said += f"; before an UPDATE there runs {runs}" if runs and privilege.startswith("UPDATE") else ""
         yield Finding(level, rule, f"{subject} {role}", f"**gained**: {said}" if was_there else f"new: {said}", RIGHTS)
     for privilege in sorted(was - now) if is_there else ():
         yield Finding(
@@ -198,6 +211,17 @@ def _granted(
             f"lost: {code(f'{role} {privilege}')} on {code(subject)}",
             RIGHTS,
         )
+
+
+def _before_update(rows: Rows, identity: str) -> str:
+    """The triggers of a table, or of the table of a column, that run before an UPDATE."""
+    table = parts(identity)[:2]
+    return ", ".join(
+        f"{code(f'trigger {parts(one)[2]}')} (it fires {rows[kind, one, 'enabled']})"
+        for (kind, one, name), value in sorted(rows.items())
+        if kind == "trigger" and name == "definition" and parts(one)[:2] == table
+        if re.search(" BEFORE [A-Z ]*UPDATE ", value) and rows[kind, one, "enabled"] != "disabled"
+    )
 
 
 def _around(key: Key, was: str | None, now: str | None, *, is_new: bool, first: bool) -> Iterator[Finding]:
@@ -322,7 +346,7 @@ def of_objects(before: Rows, after: Rows, changes: Sequence[Change], *, first: b
     if read:
         counts = [(sum(one.kind == kind for one in read), kind) for kind in dict.fromkeys(one.kind for one in read)]
         counted = ", ".join(f"{count} {kind}{'s' * (count != 1)}" for count, kind in counts)
-        yield Finding("yellow", "text", "schema dot", f"text to read: {counted}", OBJECTS)
+        yield Finding("yellow", "text", "schema dot", f"read the diff of {counted}", OBJECTS)
 
 
 def _holders(one: Change, rows: Rows) -> str:

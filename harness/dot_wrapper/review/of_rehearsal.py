@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from dot_wrapper.operations import drift
-from dot_wrapper.operations.drift import Rows
+from dot_wrapper.operations.drift import Key, Rows
 from dot_wrapper.review import catalog
 from dot_wrapper.review.findings import Finding
 from dot_wrapper.review.locks import DEADLOCK_TIMEOUT, inner_first, milliseconds, statements
 from dot_wrapper.review.quoting import code
 from dot_wrapper.review.rehearsal import Rehearsal, Trace
+from dot_wrapper.review.sides import Direction
 
 LOCKS: Final = "3-locks"
 
@@ -44,34 +45,42 @@ def _of_ends(seen: Rehearsal) -> Iterator[Finding]:
     if seen.upgrade.error is not None:
         yield _red("upgrade-failed", seen.end, f"the upgrade failed in the rehearsal: {code(seen.upgrade.error)}")
         return
-    if seen.upgraded is not None and (differ := _differing(seen.target, seen.upgraded)):
-        yield _red("upgraded-differs", seen.end, f"**A upgraded is not B installed**: {differ}")
-    for table, (before, after) in seen.lost.items():
-        yield _red(
-            "rows-lost", table, f"the upgrade loses rows of {code(table)}: {before} before, {after or 'no table'} after"
+    differ = {direction: _named(catalog.differing(*rows)) for direction, rows in ends(seen).items()}
+    if differ.get("upgrade"):
+        yield _red("upgraded-differs", seen.end, f"**A upgraded is not B installed**: {differ['upgrade']}")
+    for (direction, table), (before, after) in seen.lost.items():
+        said = "no table" if after is None else f"{after:,}"
+        text = (
+            f"the {direction} loses rows of {code(table)}: {before:,} before the upgrade, {said} after the {direction}"
         )
+        yield _red("rows-lost", f"{direction} {table}", text)
     if seen.downgrade is not None and seen.downgrade.error is not None:
         # By design a downgrade refuses to drop what is stored.
         refused = "(23001)" in seen.downgrade.error
         text = f"the downgrade from {seen.end} to {seen.start} {'refuses' if refused else '**fails**'}: {code(seen.downgrade.error)}"
         yield Finding("yellow" if refused else "red", "downgrade-failed", seen.end, text, LOCKS)
-    elif seen.downgraded is not None and (differ := _differing(_of_schema(seen), _of_schema(seen, after=True))):
-        yield _red(
-            "downgraded-differs",
-            seen.end,
-            f"**the downgrade from {seen.end} to {seen.start} does not bring A back**: {differ}",
-        )
+    elif differ.get("downgrade"):
+        text = f"**the downgrade from {seen.end} to {seen.start} does not bring A back**: {differ['downgrade']}"
+        yield _red("downgraded-differs", seen.end, text)
 
 
-def _of_schema(seen: Rehearsal, *, after: bool = False) -> Rows:
+def ends(seen: Rehearsal) -> dict[Direction, tuple[Rows, Rows]]:
+    """What should be there after a direction, and what is."""
+    found: dict[Direction, tuple[Rows, Rows]] = {}
+    if seen.upgraded is not None:
+        found["upgrade"] = (catalog.without_versions(seen.target), catalog.without_versions(seen.upgraded))
+    if seen.downgraded is not None:
+        found["downgrade"] = (_of_schema(seen.before), _of_schema(seen.downgraded))
+    return found
+
+
+def _of_schema(rows: Rows) -> Rows:
     """Without what a downgrade leaves by design: roles, and what is around the schema."""
-    rows = (seen.downgraded or {}) if after else seen.before
     kept = catalog.without_versions(rows)
     return {key: value for key, value in kept.items() if key[0] not in drift.AROUND and key[0] != "schema"}
 
 
-def _differing(expected: Rows, found: Rows) -> str:
-    keys = catalog.differing(catalog.without_versions(expected), catalog.without_versions(found))
+def _named(keys: Sequence[Key]) -> str:
     named = [f"{kind} {identity}: {name}" for kind, identity, name in keys]
     return ", ".join(code(one) for one in named[:5]) + (f" and {len(named) - 5} more" if len(named) > 5 else "")
 
@@ -82,7 +91,7 @@ def _of_locks(name: str, trace: Trace, seen: Rehearsal, stats: Mapping[str, int]
     for rule, what in (("rewrite", "rewrites"), ("scan", "reads all of")):
         tables = {table for one in red for table in (one.rewritten if rule == "rewrite" else one.scanned)}
         for table in sorted(tables):
-            text = f"the {name} {what} {code(table)}{size(table, seen.rows, stats)} while it keeps others waiting"
+            text = f"the {name} {what} {code(table)} while it keeps others waiting"
             # A downgrade is for an hour in which others wait anyway.
             yield Finding("red" if name == "upgrade" else "yellow", rule, f"{name} {table}", text, LOCKS)
     if not red and any(one.stops != "none" for one in found):
@@ -102,15 +111,6 @@ def _of_locks(name: str, trace: Trace, seen: Rehearsal, stats: Mapping[str, int]
             else ". The upgrade gives up first, and is repeated"
         )
         yield Finding("red" if patient else "yellow", "deadlock", f"{name} {view}", text, LOCKS)
-
-
-def size(table: str, rows: Mapping[str, int], stats: Mapping[str, int]) -> str:
-    """The rows of a table in the rehearsal and, where they are known, in the real database, in parentheses."""
-    here, there = rows.get(table, 0), stats.get(table)
-    said = f"{here:,} rows here"
-    if there is not None:
-        said += f", {there:,} in the real database" + (f": {there / here:,.0f} times as many" if here else "")
-    return f" ({said})"
 
 
 def _red(rule: str, subject: str, text: str) -> Finding:

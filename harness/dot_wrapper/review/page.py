@@ -11,7 +11,7 @@ from dot_wrapper.review.catalog import Change
 from dot_wrapper.review.checks import Linted
 from dot_wrapper.review.findings import SIGNS, Finding
 from dot_wrapper.review.packet import DECLARED, Packet
-from dot_wrapper.review.page_locks import locks
+from dot_wrapper.review.page_locks import locks, sizes
 from dot_wrapper.review.page_objects import objects, rights
 from dot_wrapper.review.quoting import Long, Part, block, code, fold, plain, table
 from dot_wrapper.review.sides import Direction
@@ -28,6 +28,13 @@ _WORDS: Final = {
     "a person decides": "🟡 a person decides",
     "nothing to decide": "✅ nothing to decide",
 }
+
+
+_WITH_AMENDMENT: Final = (
+    "Where the optional amendment is on, so that the words prepared, skipped and blocked may be stored, the upgrade and the downgrade are"
+    " refused (SQLSTATE 55000, `amendment_is_on`). It can be taken back only while no row is stored under one of these words (else SQLSTATE"
+    " 23001, `amendment_keeps_rows`), and put on again afterwards. Where it cannot be taken back, the database stays at its revision."
+)
 
 
 def page(packet: Packet, names: Mapping[Direction, str], *, brief: bool = False) -> str:
@@ -84,14 +91,17 @@ def _verdict(packet: Packet) -> Iterator[Part]:
         yield f"The word before the link is the rule of a reason: `--json` and `{DECLARED}` name the reason by it and by its object."
     if kinds := _counts(packet.changes):
         yield kinds
-    yield "\n".join(_proved(packet))
+    yield "\n".join(f"- {said}" for said in _proved(packet))
 
 
 def _undeclared(packet: Packet) -> Iterator[Part]:
     if undeclared := [
         f"{one.rule} {one.subject}: " for one in packet.findings if one.level == "red" and not one.declared
     ]:
-        said = f"A change may say why it does what is red: lines for <code>{DECLARED}</code>, each with its reason"
+        said = (
+            f"A change may say why it does what is red: lines for <code>{DECLARED}</code>, each with its reason. A line with a reason stays red"
+            " on the page; where all have one, the verdict is: a person decides"
+        )
         yield fold(said, block("\n".join(undeclared)))
 
 
@@ -121,14 +131,16 @@ def _proved(packet: Packet) -> Iterator[str]:
         proved = [] if "upgraded-differs" in rules else [f"{upgraded}, row for row of `sql/drift.sql`"]
         if seen.downgraded is not None and "downgraded-differs" not in rules:
             proved.append("the downgrade gives back what was there")
-        proved += [] if seen.lost else ["no row was lost on the way"]
+        if seen.rows and not seen.lost:
+            after = "the upgrade" if seen.downgraded is None else "the upgrade and after the downgrade"
+            proved.append(f"after {after} no table has fewer rows (counted, contents not compared)")
         if seen.beside and not {"client-failed", "gave-up"} & rules:
             proved.append("none of the [calls made beside it](#3-locks) failed")
         yield f"Seen on scratch servers: {'; '.join(proved) or 'nothing that holds'}."
     if "amendment_is_on" in packet.scripts.get("upgrade", "") and not packet.first.is_empty:
-        yield "The upgrade is refused while the optional amendment is on: take it back before, and put it on again after."
+        yield _WITH_AMENDMENT
     if seen is not None and seen.amendment == "":
-        yield "On B the optional amendment was put on, and taken back."
+        yield "On B, installed afresh and without any run, the optional amendment was put on, and taken back."
     not_run = (
         ["plpgsql_check (no server here has it: Debian's postgresql-15-plpgsql-check)"]
         if packet.checked is None
@@ -137,6 +149,12 @@ def _proved(packet: Packet) -> Iterator[str]:
     not_run += [] if packet.request.suite else ["the property suite"]
     if not_run:
         yield f"Not run: {', '.join(not_run)}."
+    if seen is not None and (rows := sizes(seen, packet.request.stats)):
+        yield f"Rows of the tables that are rewritten or read as a whole: {rows}."
+    if seen is not None and seen.rows:
+        yield (
+            "Not seen: the roles, settings and objects outside of the schema that the real database has. Run `dot-wrapper drift` on it first."
+        )
     if seen is not None and seen.rows and not packet.request.stats:
         yield "Not given: the rows of the tables of the real database (`--stats`)."
 
@@ -145,16 +163,18 @@ def _checkers(packet: Packet) -> Iterator[Part]:
     yield "## 4. Checkers"
     for direction, linted in packet.linted.items():
         silenced = ", ".join(f"{code(rule)} {count} times" for rule, count in sorted(linted.silenced.items()))
-        counted = f"{len(linted.found)} new" if linted.found else "nothing new"
-        yield f"**squawk, {direction}**: {counted}{f'; newly silenced in the text: {silenced}' if silenced else ''}."
+        rules = f"by A's `squawk.toml`, pg_version {code(linted.version)}"
+        counted = f"{len(linted.found) or 'nothing'} found"
+        yield f"**squawk, {direction}**, {rules}: {counted}{f'; silenced in the text: {silenced}' if silenced else ''}."
         if linted.found:
             yield _some(_alike(linted))
     if packet.checked is None:
         yield "**plpgsql_check**: not run."
     else:
-        yield f"**plpgsql_check**: {len(packet.checked) or 'nothing'} new."
-        if packet.checked:
-            yield _some([f"- {code(name)}: {plain(level)}: {code(message)}" for name, level, message in packet.checked])
+        found = packet.checked.found
+        yield f"**plpgsql_check**, on PostgreSQL {packet.checked.version}: {len(found) or 'nothing'} new."
+        if found:
+            yield _some([f"- {code(name)}: {plain(level)}: {code(message)}" for name, level, message in found])
 
 
 def _alike(linted: Linted) -> list[str]:

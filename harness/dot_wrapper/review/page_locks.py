@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from dot_wrapper.deploy.transaction import PATIENCE
+from dot_wrapper.review import catalog
 from dot_wrapper.review.clients import WRITTEN
 from dot_wrapper.review.locks import (
     DEADLOCK_TIMEOUT,
@@ -19,9 +20,9 @@ from dot_wrapper.review.locks import (
     statements,
     strongest,
 )
-from dot_wrapper.review.of_rehearsal import LOCKS, size
+from dot_wrapper.review.of_rehearsal import LOCKS, ends
 from dot_wrapper.review.packet import Packet
-from dot_wrapper.review.page_objects import reasons
+from dot_wrapper.review.page_objects import compared, reasons
 from dot_wrapper.review.quoting import Part, code, plain, table
 from dot_wrapper.review.rehearsal import Beside, Rehearsal, Step, Trace
 from dot_wrapper.review.sides import Direction
@@ -47,6 +48,19 @@ def locks(packet: Packet) -> Iterator[Part]:
         yield _behind(seen.behind)
     if empty := [table for table, rows in seen.rows.items() if not rows and table in _touched(seen)]:
         yield f"Empty in the rehearsal, so a scan of them is not seen: {', '.join(map(code, sorted(empty)))}."
+
+
+def sizes(seen: Rehearsal, stats: Mapping[str, int]) -> str:
+    """The rows of the tables that are rewritten or read as a whole, here and in the real database."""
+    matter = [one for trace in (seen.upgrade, seen.downgrade) if trace for one in statements(trace, seen.rows, stats)]
+    said = []
+    for name in sorted({name for one in matter for name in (*one.rewritten, *one.scanned)}):
+        here, there = seen.rows.get(name, 0), stats.get(name)
+        said.append(f"{code(name)} {here:,} here")
+        if there is not None:
+            said[-1] += f", about {there:,} in the real database"
+            said[-1] += f", about {there / here:,.0f} times as many" if here else ""
+    return "; ".join(said)
 
 
 def _steps(seen: Rehearsal) -> list[Step]:
@@ -78,7 +92,7 @@ def _traced(name: str, trace: Trace, seen: Rehearsal, stats: Mapping[str, int]) 
     timeouts = ", ".join(sorted({step.lock_timeout for step in locking}))
     yield f"### {name}: {len(mine)} statements in {transactions} transaction{'s' * (transactions != 1)}, lock_timeout {timeouts or 'not asked for'}"
     matter = statements(trace, seen.rows, stats)
-    if rows := [*_rows(matter, seen, stats)]:
+    if rows := [*_rows(matter)]:
         yield table(["#", "statement", "lock on what was there", "stops", "cost"], rows)
     others = len(mine) - sum(one.step.revision is not None for one in matter)
     yield (
@@ -114,6 +128,11 @@ def _traced(name: str, trace: Trace, seen: Rehearsal, stats: Mapping[str, int]) 
     direction: Direction = "upgrade" if name == "Upgrade" else "downgrade"
     if direction in seen.beside:
         yield _beside(seen.beside[direction])
+    expected, found = ends(seen).get(direction, ({}, {}))
+    if differ := catalog.differing(expected, found):
+        should = "B installed" if direction == "upgrade" else "A"
+        yield f"What differs from {should} after the {direction}:"
+        yield compared(differ, (should, expected), (f"after the {direction}", found))
 
 
 def _while(one: Held) -> str:
@@ -126,7 +145,7 @@ def _while(one: Held) -> str:
 _HARMLESS: Final = ("RowExclusiveLock", "RowShareLock", "AccessShareLock")
 
 
-def _rows(matter: Sequence[Statement], seen: Rehearsal, stats: Mapping[str, int]) -> Iterator[list[str]]:
+def _rows(matter: Sequence[Statement]) -> Iterator[list[str]]:
     """A row for each statement; replaced views, which are locked for a moment, are one row."""
     views = [one for one in matter if one.replaces_views]
     for one in matter:
@@ -147,8 +166,8 @@ def _rows(matter: Sequence[Statement], seen: Rehearsal, stats: Mapping[str, int]
         locks = [
             f"{MODES[mode]} on {code(name)}{' (held)' if held else ''}" for name, (mode, held) in one.locks.items()
         ]
-        cost = [f"**rewrites {code(table)}**{size(table, seen.rows, stats)}" for table in one.rewritten]
-        cost += [f"reads all of {code(table)}{size(table, seen.rows, stats)}" for table in one.scanned]
+        cost = [f"**rewrites {code(table)}**" for table in one.rewritten]
+        cost += [f"reads all of {code(table)}" for table in one.scanned]
         cost += [f"**fails**: {code(one.step.error)}"] if one.step.error else []
         sign = "🔴" if one.is_red else "⚪" if one.stops == "none" else "🟡"
         yield [

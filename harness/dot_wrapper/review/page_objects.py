@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterator, Sequence
 
 from dot_wrapper.operations import drift
-from dot_wrapper.operations.drift import Rows
+from dot_wrapper.operations.drift import Key, Rows
 from dot_wrapper.review import catalog, findings
 from dot_wrapper.review.catalog import GRANTED, Change
 from dot_wrapper.review.findings import SIGNS
@@ -30,11 +30,25 @@ def rights(packet: Packet) -> Iterator[Part]:
         yield said
         return
     if any(one.level != "note" for one in mine):
-        yield said or "What changes is among the reasons at the top."
+        yield said
+        kept = {one.subject for one in mine if one.rule == "grant-not-in-file"}
+        keys = findings.differing_rights(packet.before, packet.after)
+        keys += [key for key in sorted(packet.after) if " ".join(key).replace(GRANTED, "") in kept and key not in keys]
+        yield (
+            compared(keys, ("A", packet.before), ("B", packet.after))
+            if keys
+            else "What changes is among the reasons at the top."
+        )
     else:
         yield "No privilege, owner, definer, search_path, row security, trigger state, role or membership changes."
     if notes := [f"- {one.text}" for one in mine if one.level == "note"]:
         yield fold(f"{len(notes)} rights of new objects", "\n".join(notes))
+
+
+def compared(keys: Sequence[Key], was: tuple[str, Rows], now: tuple[str, Rows]) -> Part:
+    """Rows of the catalog on two sides, each with its name."""
+    lines = [[code(" ".join(key[:2])), plain(key[2]), code(was[1].get(key)), code(now[1].get(key))] for key in keys]
+    return Long(table(["object", "what", was[0], now[0]], lines), f"{len(keys)} rows, left out for their length.")
 
 
 def _matrix(rows: Rows) -> str:
@@ -77,7 +91,9 @@ def _object(one: Change, packet: Packet, users: Sequence[str]) -> Part:
     if one.before == one.after:
         return f"- {name}: its rights alone, see [1](#{findings.RIGHTS})"
     was, now = _text(one, packet)
-    diff = list(difflib.unified_diff(was, now, lineterm="", n=2))[2:]
+    # What a definer looks up is read in the whole of it.
+    whole = any(rows.get((one.kind, one.identity, "security")) == "definer" for rows in (packet.before, packet.after))
+    diff = list(difflib.unified_diff(was, now, lineterm="", n=max(len(was), len(now)) if whole else 2))[2:]
     added, taken = (sum(line[0] == sign for line in diff) for sign in "+-")
     title = f"{name} +{added} -{taken}"
     if one.before is not None and one.after is not None and _uncommented(was) == _uncommented(now):

@@ -95,7 +95,7 @@ class Rehearsal:
         made_up: what was laid over B, because it has no revision of its own to rehearse.
         rows: the rows of each table before the upgrade.
         upgraded, downgraded: the rows of ``sql/drift.sql`` after each.
-        lost: tables whose number of rows differs after the upgrade, with both numbers.
+        lost: by direction and table how many rows there were before the upgrade, where afterwards there are fewer.
         amendment: why the amendment cannot be had on B; empty if it can.
     """
 
@@ -109,7 +109,7 @@ class Rehearsal:
     downgrade: Trace | None = None
     upgraded: dict[Key, str] | None = None
     downgraded: dict[Key, str] | None = None
-    lost: dict[str, tuple[int, int | None]] = field(default_factory=dict)
+    lost: dict[tuple[Direction, str], tuple[int, int | None]] = field(default_factory=dict)
     beside: dict[Direction, Beside] = field(default_factory=dict)
     behind: Beside | None = None
     amendment: str | None = None
@@ -158,15 +158,18 @@ class Rehearsing:
         self.result.upgrade = trace(self.end, url, "upgrade", self.end.revision)
         if self.result.upgrade.error is None:
             self.result.upgraded = catalog.read(url)
-            after = counts(url)
-            self.result.lost = {
-                table: (number, after.get(table))
-                for table, number in self.result.rows.items()
-                if after.get(table) is None or after[table] < number
-            }
+            self.count("upgrade", url)
             self.result.downgrade = trace(self.end, url, "downgrade", self.start.revision)
             if self.result.downgrade.error is None:
                 self.result.downgraded = catalog.read(url)
+                self.count("downgrade", url)
+
+    def count(self, direction: Direction, url: str) -> None:
+        """Counts the rows after a direction, and keeps where they are fewer than at the beginning."""
+        after = counts(url)
+        for table, number in self.result.rows.items():
+            if after.get(table, -1) < number:
+                self.result.lost[direction, table] = (number, after.get(table))
 
     def beside(self) -> None:
         """Both, as a user runs them, while clients work."""
