@@ -1,5 +1,5 @@
--- The part of fn_is_evidence that looks inside. Each step bounds the cost of the next one. (1) The size, at
--- most 33 KB as jsonb, which 8 KB of text cannot exceed: 12 MB are refused without a walk. The || undoes
+-- The part of fn_is_evidence that looks inside. Each step bounds the cost of the next one. (1) The size as
+-- jsonb, of which 8 KB of text take 33 KB at most: 12 MB are refused without a walk. The || undoes
 -- compression, so that the size is that of the whole value. (2) The numbers: 9 KB of 1e131071 would print as
 -- 131 MB. (3) The text, of at most 8 KB. It is a function of its own, because pg_column_size is STABLE:
 -- within fn_is_evidence it would keep that from being inlined.
