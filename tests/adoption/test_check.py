@@ -98,6 +98,11 @@ CHANGES: dict[str, tuple[str, str, str | None]] = {
         "fail: dot.v_host_tool: its definition is not the one that was adopted: it was changed, or a column was renamed",
         None,
     ),
+    "a switch that moved to another column": (
+        "alter table public.dot_config rename value to old_value; alter table public.dot_config add value text default 'false'",
+        "fail: dot.v_host_gate: its definition is not the one that was adopted: it was changed, or a column was renamed",
+        None,
+    ),
     "a table dropped with what stands on it": (
         "drop table public.dot_tools cascade",
         "fail: dot.v_host_tool: the view is gone: a table or column that it read was dropped with CASCADE",

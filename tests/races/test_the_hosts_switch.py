@@ -27,7 +27,9 @@ from support import (
     ready_for_real_runs,
     refused,
     row,
+    rows,
     value,
+    wait_until,
 )
 from support.hosts import DOTS, Host, ready, switch
 from support.sizes import size
@@ -167,10 +169,31 @@ def test_the_naive_version_at_another_level_reads_the_hosts_gate_as_it_was(
     assert value(owner, "select count(*) from dot.process_run_observation") == 1
 
 
+def test_a_writer_that_draws_its_commit_out_is_named_until_its_end_and_can_be_ended(db: Database, near: Host) -> None:
+    """A cursor WITH HOLD is filled after the look, and takes as long as its query. The host's switch does not wait for it."""
+    token = ready(db, near)
+    writer, superuser = db.session("writer"), db.session("superuser")
+    writer.execute("begin")
+    by_header(writer, near, token)
+    writer.execute("declare slow cursor with hold for select pg_sleep(600)")
+    pid = writer.info.backend_pid
+    with ThreadPoolExecutor(1) as pool:
+        committing = pool.submit(writer.execute, "commit")
+        sleeps = "select wait_event = 'PgSleep' from pg_stat_activity where pid = %s"
+        wait_until(lambda: bool(value(superuser, sleeps, pid)))
+        switch(db.url, near, "false", GATES[0])
+        assert [one["pid"] for one in rows(db.session("gatekeeper"), "select pid from dot.v_dot_gate_holder")] == [pid]
+        superuser.execute("select pg_terminate_backend(%s, 30000)", (pid,))
+        with pytest.raises(psycopg.OperationalError):
+            committing.result(30)
+    assert value(db.session("owner"), "select count(*) from dot.process_run_observation") == 0
+
+
 EARLY = {
     "all constraints": "set constraints all immediate",
     "this one": "set constraints dot.process_run_observation_gates_at_commit_check immediate",
     "with a comment": "set /* /* */ */ constraints all -- x\n immediate",
+    "with comments to the end of a line": "SET -- one\r\n-- two\n\tConstraints all immediate",
     "in a block": "do $$ begin execute 'set con' || 'straints all immediate'; end $$",
     "in a block, as if at a commit": "do $$ begin execute 'set con' || 'straints all immediate -- PL/pgSQL at COMMIT' || chr(10); end $$",
     "among others": "select 1; set constraints all immediate; select 2",
@@ -199,7 +222,7 @@ COMMITS = {
     "begin, commit": "begin; {}; commit",
     "a call by itself": "{}",
     "a block that commits": "do $$ begin perform {}; commit; end $$",
-    "beside the word": "select 'these are no constraints'; begin; {}; commit",
+    "beside the words": "select 'set of constraints', 'rule set v2: constraints'; begin; {}; commit",
 }
 
 

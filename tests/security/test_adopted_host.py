@@ -243,6 +243,24 @@ def test_a_column_below_a_seam_is_not_altered_or_dropped_by_itself(db: Database,
     assert value(db.session("reader"), "select count(*) from dot.v_dot_tool") == 303
 
 
+def test_switches_that_have_moved_to_another_table_are_closed_until_they_are_adopted_anew(
+    db: Database, host: Host
+) -> None:
+    """A view follows a table that is renamed, and would go on to show what stood there when the host moved away."""
+    token = ready(db, host)
+    superuser, table = db.session("superuser"), TABLES[host]["gates"]
+    superuser.execute(f"alter table {table} rename to the_old_one")
+    real = {"dot_code": DOTS[host][0], "evidence_type": "REAL_RUN", "lease_token": token}
+    with refused("23514", "gate_operator_runtime_enabled_check", "it has no value"):
+        observe_run(db.session("writer"), **real)
+    old = f"{table.split('.')[0]}.the_old_one"
+    superuser.execute(f"create table {table} (like {old} including all); insert into {table} select * from {old}")
+    with refused("23514", "gate_operator_runtime_enabled_check", "it has no value"):
+        observe_run(db.session("writer"), **real)
+    superuser.execute(f"drop table {table}; alter table {old} rename to {table.split('.')[1]}")
+    observe_run(db.session("writer"), **real)
+
+
 def doubled(db: Database, host: Host, code: str) -> None:
     """A second row with the code, once the host has dropped what kept it unique."""
     superuser, table = db.session("superuser"), TABLES[host]["catalogue"]

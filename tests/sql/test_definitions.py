@@ -370,7 +370,16 @@ def test_a_run_that_is_not_verified_has_reasons_and_no_caveats(db: Database) -> 
     assert caveats(db) == ([], False, False)
 
 
-@pytest.mark.parametrize(("age", "said"), [("1 hour", []), ("1 microsecond", ["older_than_max_age"])])
+@pytest.mark.parametrize(
+    ("age", "said"),
+    [
+        ("1 hour", []),
+        ("1 microsecond", ["older_than_max_age"]),
+        # PostgreSQL takes these for equal to a day and a microsecond. By the calendar they are 525 days, forwards and back.
+        ("-1200 months 36001 days", []),
+        ("1200 months -36000 days 1 microsecond", ["older_than_max_age"]),
+    ],
+)
 def test_a_verification_grows_older_than_its_definition_allows(db: Database, age: str, said: list[str]) -> None:
     define(db, PAIR, max_age=age)
     set_gates(db)

@@ -23,7 +23,7 @@ _VERDICTS: Final = """
 select c.process_candidate_code, c.superseded_by, v3.process_run_id, coalesce(v3.verified, false) as verified,
     coalesce(v3.reasons, array['no_real_run']) as reasons, coalesce(v3.caveats, '{}') as caveats,
     v3.verifier_completed_at as verified_at, run.end_state,
-    coalesce(v3.verifier_completed_at < statement_timestamp() - %(max_age)s::interval, false) as too_old
+    coalesce(statement_timestamp() - v3.verifier_completed_at > %(max_age)s::interval, false) as too_old
 from dot.v_process_candidate as c
 left join dot.v_process_verification_v3 as latest on latest.process_candidate_code = c.process_candidate_code
 left join dot.v_process_run_verification_v3 as v3

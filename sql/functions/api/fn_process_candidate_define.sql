@@ -3,7 +3,8 @@
 --   p_producer_role, p_verifier_role  only members of the role record that part (23514 otherwise)
 --   p_pins_output                     a verifier's end is refused unless its input_ref is the producer's
 --                                     output_ref
---   p_max_age                         a verification older than this has the caveat older_than_max_age
+--   p_max_age                         a verification older than this has the caveat older_than_max_age; a
+--                                     month is 30 days
 --   p_supersedes                      the candidate that this one follows: that one takes no more dry and
 --                                     real runs
 --   p_source_time                     the time of what both were made from, a manifest for instance: it
@@ -51,8 +52,6 @@ declare
         when dot.fn_is_code(p_actor, 200) is not true then 'actor_check'
         when p_description is not null and dot.fn_is_line(p_description) is not true
             then 'description_check'
-        -- A longer one would lie before the first time that there is, and every verdict would end in an
-        -- error.
         when p_max_age is not null
             and (p_max_age > interval '0' and p_max_age <= interval '100 years') is not true
             then 'max_age_check'

@@ -200,14 +200,19 @@ def _column_of_tool(name: str, value: Value | None, table: Table, exact: bool) -
 
 def _gates(gates: Gates, table: Table) -> sql.Composed:
     key = sql.SQL("{} = g.key").format(text_of(gates.key_, table))
-    # Of a key that stands twice this is an error, and the gate is closed.
+    # Of a key that stands twice this is an error, and the gate is closed. So it is where the table was renamed: a view follows the
+    # table, and a switch may be thrown in another one, which has the name now.
+    named = sql.SQL(
+        "exists (\n            select from pg_class as c join pg_namespace as n on n.oid = c.relnamespace\n"
+        "            where c.oid = {}::regclass and n.nspname = {} and c.relname = {}\n        )"
+    ).format(table.quoted, table.schema, table.name)
     return sql.SQL(
         "select\n    g.key,\n    (\n        select {}\n        from {} as t\n        where {}\n    ) as value\n"
         "from unnest(array[{}]) as g (key)"
     ).format(
         text_of(gates.value, table),
         table.sql,
-        sql.SQL(" and ").join([key, *_where(gates.where, table)]),
+        sql.SQL(" and ").join([key, *_where(gates.where, table), named]),
         sql.SQL(", ").join(map(sql.Literal, gates.governs)),
     )
 

@@ -54,7 +54,9 @@ from (
                 end,
                 case when v2.producer_output_ref <> v2.verifier_input_ref then 'other_output' end,
                 case
-                    when v2.verifier_completed_at < statement_timestamp() - c.max_age
+                    -- Compared as the definition was, in which a month is 30 days. To subtract max_age would
+                    -- follow the calendar and the reader's time zone.
+                    when statement_timestamp() - v2.verifier_completed_at > c.max_age
                         then 'older_than_max_age'
                 end
             ], null)

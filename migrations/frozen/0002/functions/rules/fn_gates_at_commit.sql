@@ -26,12 +26,12 @@ begin
     -- The second line of PG_CONTEXT names what called this trigger. It is empty where the session's
     -- COMMIT fired it, and ends in COMMIT where that of a PL/pgSQL procedure did. A called statement
     -- has the word SQL before its text, in each language of the server's messages: refused. SET
-    -- CONSTRAINTS of the session itself has no such line: the session's statement has its words. That
-    -- is the whole string that the client sent, and one that has both words in a literal is refused
-    -- too.
+    -- CONSTRAINTS of the session itself has no such line: the session's statement has the two words,
+    -- with white space and comments between them. That statement is the whole string that the client
+    -- sent, literals too.
     get diagnostics v_called_by = pg_context;
     if split_part(v_called_by, e'\n', 2) !~ '^(((?!SQL).)*PL/pgSQL.* COMMIT)?$'
-        or current_query() ~* '\mset\M.*\mconstraints\M'
+        or current_query() ~* '\mset(\s|--[^\n\r]*[\n\r]|/\*.*\*/)+constraints\M'
     then
         raise invalid_transaction_state using
             message = format('%s is refused: the host''s gates are asked at the commit, not before',
