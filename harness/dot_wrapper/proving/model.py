@@ -320,9 +320,14 @@ def observe_run(history: History, session_actor: str, **arguments: Any) -> Answe
         _require_same_payload(stored, run, payload)
         return Answer((stored.process_run_id, stored.correlation_id, False))
 
-    # 5. Above a simulation a new run is of the newest of its chain: one that was begun before goes on to its end.
-    if run.evidence_type != SIMULATED and newest_of_chain(history, candidate) != candidate:
-        raise Refused("23514", f"{RUN}_superseded_check")
+    # 5. Above a simulation a new run is of the newest of its chain: one that was begun before goes on to its end. And it comes after
+    # the runs of its type: none of them has a higher token.
+    if run.evidence_type != SIMULATED:
+        if newest_of_chain(history, candidate) != candidate:
+            raise Refused("23514", f"{RUN}_superseded_check")
+        of_type = history.all(Run, process_candidate_code=candidate.code, evidence_type=run.evidence_type)
+        if any((one.lease_token or 0) > (run.lease_token or 0) for one in of_type):
+            raise Refused("23514", "lease_fencing_check")
 
     # 6. A run has one header, and what is new is one observation and, where it is wanted, one event.
     if history.newest(Run, process_candidate_code=candidate.code, process_run_id=run.process_run_id):

@@ -252,6 +252,9 @@ def test_a_token_below_the_run_s_is_fenced_off_when_the_lease_table_was_put_back
     twin.put_lease_back(twin.candidates[0])
     assert refusal(end(twin, "producer", lease_token=1)) == "lease_fencing_check"
     assert end_state(twin) == "stale"
+    another: dict[str, Any] = {"process_run_id": uuid.uuid4(), "lease_token": 1}
+    assert refusal(start(twin, **another)) == "lease_fencing_check"
+    start(twin, **another, evidence_type="DRY_RUN")
 
 
 def test_one_name_in_two_logins_is_two_holders(twin: Twin) -> None:
