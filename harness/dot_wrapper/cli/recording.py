@@ -173,15 +173,14 @@ def _remarks(summary: ImportSummary) -> Iterator[str]:
 
 
 def _unwell(node: Unwell) -> str:
-    """Two lines of a terminal: what failed, of which node; when, and what dbt says of it."""
+    """Lines of a terminal: what failed, of which node; then when, and what dbt says of it. A node that was skipped often has neither."""
     failures = f" ({node.failures})" if node.failures else ""
     of = f" of {short_name(node.producer)}" if node.producer else ""
     is_utc = node.finished_at is not None and node.finished_at.endswith("Z")
     time = f"{(node.finished_at or '')[:19].replace('T', ' ')} UTC: " if is_utc else ""
-    lines = (
-        f"{node.outcome}{failures}: {short_name(node.unique_id)}{of}",
-        f"  {time}{node.message or 'dbt says nothing'}",
-    )
+    lines = [f"{node.outcome}{failures}: {short_name(node.unique_id)}{of}"]
+    if node.message or node.outcome != "skipped":
+        lines.append(f"  {time}{node.message or 'dbt says nothing'}")
     return "\n".join(line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…" for line in lines)
 
 
