@@ -166,7 +166,7 @@ def test_the_snapshot_leaves_bodies_to_their_files(db: Database) -> None:
     before = snapshot_of(db.url_as("owner"))
     query(
         db.url_as("owner"),
-        "set role dot_owner; create or replace function dot.fn_gates_assert(p_evidence_type text, p_latched boolean)"
+        "set role dot_owner; create or replace function dot.fn_gates_assert(p_evidence_type text, p_held boolean)"
         " returns jsonb language plpgsql volatile as $$ begin return '{}'; end $$;"
         " create or replace view dot.v_process_run_component as select c.* from ("
         "select process_candidate_code::text, process_run_id::uuid, component_id, component_role::text, dot_code::text,"
@@ -193,7 +193,7 @@ def test_a_body_that_looks_like_a_setting_is_compared(db: Database) -> None:
     for timeout in ("1s", "2s"):
         query(
             db.url_as("owner"),
-            "set role dot_owner; create or replace function dot.fn_gates_assert(p_evidence_type text, p_latched boolean)"
+            "set role dot_owner; create or replace function dot.fn_gates_assert(p_evidence_type text, p_held boolean)"
             f" returns jsonb language plpgsql as $$\nbegin\nSET lock_timeout = '{timeout}';\n-- {timeout}\nend\n$$",
         )
         texts.append(catalog(db.url_as("owner")))

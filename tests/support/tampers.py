@@ -73,7 +73,7 @@ OBSERVED = "function dot.fn_process_run_observe("
 FIRST = [
     Tamper(
         "function body emptied",
-        "create or replace function dot.fn_gates_assert(p_evidence_type text, p_latched boolean) returns jsonb"
+        "create or replace function dot.fn_gates_assert(p_evidence_type text, p_held boolean) returns jsonb"
         " language plpgsql as $$ begin return '{}'::jsonb; end $$",
         "function dot.fn_gates_assert(text, boolean): source",
     ),
