@@ -224,6 +224,12 @@ def test_renew_and_release_do_not_wait_for_ever_for_a_transaction_in_flight(
     assert call(ending, token) is True
 
 
+def test_a_lease_of_a_candidate_that_is_not_defined_is_refused(db: Database) -> None:
+    constraint = "dot_iu_runtime_lease_process_candidate_code_fkey"
+    with refused("23503", constraint, "v_process_candidate lists those that are."):
+        acquire(db.connect("writer"), "shop.unknown")
+
+
 def test_acquire_does_not_wait_for_ever_for_a_first_acquisition_in_flight(db: Database) -> None:
     define_pair(db)
     first, second = db.connect("writer"), db.connect("writer")

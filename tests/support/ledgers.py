@@ -80,6 +80,8 @@ def store_component(
     lease_token: int | None = 1,
     dot_code: str | None = None,
     session_actor: str | None = None,
+    input_ref: str | None = None,
+    output_ref: str | None = None,
     error_ref: str | None = None,
 ) -> None:
     """One component row; of a REAL_RUN under token 1 by default."""
@@ -87,7 +89,8 @@ def store_component(
     owner.execute(
         "insert into dot.process_component_observation (process_candidate_code, process_run_id, observed_at, component_role,"
         " stage, status, evidence_type, correlation_id, lease_token, dot_code, actor, session_actor, evidence_ref, admission,"
-        " error_ref) values (%s, %s, %s, %s, dot.fn_component_stage(%s), %s, %s, %s, %s, %s, 'tester', %s, %s, %s, %s)",
+        " input_ref, output_ref, error_ref) values (%s, %s, %s, %s, dot.fn_component_stage(%s), %s, %s, %s, %s, %s, 'tester',"
+        " %s, %s, %s, %s, %s, %s)",
         (
             code,
             run_id,
@@ -102,6 +105,8 @@ def store_component(
             session_actor or f"login_of_{role}",
             Jsonb(_PHASES.get(status, {})),
             None if simulated else Jsonb({}),
+            input_ref,
+            output_ref,
             error_ref,
         ),
     )
