@@ -333,6 +333,17 @@ def test_a_new_run_is_fenced_off_by_the_highest_token_that_is_stored(db: Databas
     assert ledger_counts(db) == before
 
 
+def test_a_run_of_another_candidate_fences_none_off(db: Database) -> None:
+    ready_for_real_runs(db)
+    define_pair(db, "shop.other")
+    writer = db.connect("writer")
+    for _ in range(2):
+        high = acquire(writer, "shop.other")
+    observe_run(writer, process_candidate_code="shop.other", evidence_type="REAL_RUN", lease_token=high)
+    assert (low := acquire(writer)) < high
+    assert observe_run(writer, evidence_type="REAL_RUN", lease_token=low)["created"]
+
+
 def test_a_crashed_run_is_resumed_under_a_new_lease(db: Database) -> None:
     ready_for_real_runs(db)
     crashed = db.connect("writer")
