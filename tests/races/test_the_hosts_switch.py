@@ -197,6 +197,7 @@ EARLY = {
     "in a block": "do $$ begin execute 'set con' || 'straints all immediate'; end $$",
     "in a block, as if at a commit": "do $$ begin execute 'set con' || 'straints all immediate -- PL/pgSQL at COMMIT' || chr(10); end $$",
     "among others": "select 1; set constraints all immediate; select 2",
+    "in a function of SQL": "select pg_temp.early()",
 }
 
 
@@ -205,6 +206,7 @@ def test_the_look_at_the_commit_cannot_be_had_before_it(db: Database, near: Host
     """A writer that had it made early, and then kept its transaction open, would commit behind the host's switch."""
     token = ready(db, near)
     writer = db.session("writer")
+    writer.execute("create function pg_temp.early() returns void language sql as 'set constraints all immediate'")
     writer.execute("begin")
     by_header(writer, near, token)
     with refused("25000", "gate_commit_check"):

@@ -7,7 +7,21 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from support import GATES, PAIR, Connection, Database, observe_run, refused, row, rows, set_gates, value
+from support import (
+    GATES,
+    PAIR,
+    PRODUCER,
+    Connection,
+    Database,
+    acquire,
+    observe_run,
+    ready_for_real_runs,
+    refused,
+    row,
+    rows,
+    set_gates,
+    value,
+)
 from support.hosts import DOTS, SWITCHES, Host, adopt, mapping_of, ready, switch
 
 TABLES = {
@@ -232,6 +246,47 @@ def test_what_a_host_breaks_while_a_run_is_open_keeps_it_from_committing(db: Dat
         writer.execute("commit")
 
 
+@pytest.mark.parametrize(
+    "fails",
+    [
+        pytest.param("current_user::text::integer = 1", id="a text is no number"),
+        pytest.param("(select said from generate_series(1, 2) as said) = 1", id="two rows stand where one belongs"),
+    ],
+)
+def test_what_the_hosts_rows_make_fail_blocks_and_is_refused_by_name(db: Database, fails: str) -> None:
+    """A seam computes with what the rows hold. Here it is made to fail, by hand."""
+    ready_for_real_runs(db)
+    owner, writer, reader = db.session("owner"), db.session("writer"), db.session("reader")
+    token = acquire(writer)
+
+    def make_fail(seam: str, query: str) -> None:
+        owner.execute(
+            f"create or replace view dot.{seam} with (security_barrier = true) as"
+            f" select t.* from ({query.rstrip(';')}) as t where {fails}"
+        )
+
+    def blocked() -> set[str]:
+        found = rows(writer, "select check_name from dot.fn_preflight_guard() where verdict = 'BLOCK'")
+        return {one["check_name"] for one in found}
+
+    make_fail("v_host_gate", f"select '{GATES[0]}' as key, 'true' as value")
+    assert blocked() == {"gates_readable"}
+    with refused("23514", "gate_operator_runtime_enabled_check", "what the host says of it cannot be read"):
+        observe_run(writer, evidence_type="REAL_RUN", lease_token=token)
+    assert not value(reader, "select bool_or(is_open) from dot.v_dot_gate")
+    for seam in ("v_host_tool", "v_host_ledger"):
+        make_fail(seam, value(owner, "select pg_get_viewdef(%s::regclass)", f"dot.{seam}"))
+    assert blocked() == {"gates_readable", "catalogue_present"}
+    for call in (
+        lambda: observe_run(writer),
+        lambda: db.session("cataloguer").execute("select dot.fn_dot_tool_register(%s)", (PRODUCER,)),
+        lambda: reader.execute("select * from dot.v_dot_tool"),
+        lambda: reader.execute("select * from dot.fn_host_ledgers()"),
+    ):
+        with refused("55000", "host_readable_check", "dot-wrapper adopt --check"):
+            call()
+
+
 def test_a_column_below_a_seam_is_not_altered_or_dropped_by_itself(db: Database, host: Host) -> None:
     superuser, table, code = db.session("superuser"), TABLES[host]["catalogue"], CODE[host]
     with refused("0A000"):
@@ -283,7 +338,10 @@ def test_a_code_that_stands_twice_is_refused_also_beside_one_that_is_missing(db:
     owner = db.session("owner")
     for codes in ([twice, "none"], [twice, once], [twice], [twice, once, "none"]):
         assert value(owner, "select dot.fn_host_events_wanted(%s, '{}')", codes) is None
-    assert value(owner, "select dot.fn_host_events_wanted(%s, '{}')", [once]) == []
+    others = rows(owner, "select dot_code from dot.v_dot_tool where dot_code <> %s limit 3", twice)
+    for number in (1, 3):
+        codes = [one["dot_code"] for one in others[:number]]
+        assert value(owner, "select dot.fn_host_events_wanted(%s, '{}')", codes) == []
 
 
 def test_a_code_that_changes_leaves_its_verdict_and_takes_no_more_runs(db: Database, host: Host) -> None:

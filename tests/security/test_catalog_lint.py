@@ -89,11 +89,12 @@ RULES = {
                 where a.grantee not in (p.proowner, 'dot_owner'::regrole, 'dot_bridge'::regrole)
             )
         )""",
-    "a function of a trigger or a CHECK, which runs under any login's settings, fixes its search_path or is kept parsed": f"""
+    "a function of a trigger or a CHECK, or that such a one calls, runs under any login's settings: it fixes its search_path or is kept parsed": f"""
         select p.proname {FUNCTIONS} and p.prosqlbody is null
             and (p.prorettype = 'trigger'::regtype or exists (
                 select from pg_depend d where d.refobjid = p.oid and d.refclassid = 'pg_proc'::regclass
-                    and d.classid = 'pg_constraint'::regclass
+                    -- Of a function that is kept parsed it is also known which ones it calls.
+                    and d.classid in ('pg_constraint'::regclass, 'pg_proc'::regclass)
             ))
             and p.proconfig[1] is distinct from 'search_path=pg_catalog, pg_temp'""",
     "what a writer, cataloguer or relay calls with arguments makes its plans for a large ledger": f"""
@@ -313,14 +314,19 @@ BREACHES: list[tuple[str, str, str]] = [
         "fn_gates_assert",
     ),
     (
-        "a function of a trigger or a CHECK, which runs under any login's settings, fixes its search_path or is kept parsed",
+        "a function of a trigger or a CHECK, or that such a one calls, runs under any login's settings: it fixes its search_path or is kept parsed",
         "alter function dot.fn_append_only_refuse() set search_path = pg_catalog",
         "fn_append_only_refuse",
     ),
     (
-        "a function of a trigger or a CHECK, which runs under any login's settings, fixes its search_path or is kept parsed",
+        "a function of a trigger or a CHECK, or that such a one calls, runs under any login's settings: it fixes its search_path or is kept parsed",
         "alter function dot.fn_is_run_status(text, jsonb) reset search_path",
         "fn_is_run_status",
+    ),
+    (
+        "a function of a trigger or a CHECK, or that such a one calls, runs under any login's settings: it fixes its search_path or is kept parsed",
+        "alter function dot.fn_is_bounded_evidence(jsonb) reset search_path",
+        "fn_is_bounded_evidence",
     ),
     (
         "what a writer, cataloguer or relay calls with arguments makes its plans for a large ledger",

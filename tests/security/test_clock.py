@@ -57,6 +57,7 @@ def test_of_two_runs_under_one_token_the_later_call_decides_though_the_clock_wen
     ready_for_real_runs(db)
     owner, writer = db.connect("owner"), db.connect("writer")
     token = acquire(writer)
+    observe_run(writer, evidence_type="REAL_RUN", lease_token=token)
     ahead = store_run(owner, at=seconds_from_now(minutes=10), lease_token=token)
     later = observe_run(writer, evidence_type="REAL_RUN", lease_token=token)["process_run_id"]
     times = {

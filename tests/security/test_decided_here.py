@@ -236,8 +236,13 @@ def test_a_prepared_transaction_that_locks_the_latch_past_the_functions_is_named
     try:
         with refused("55P03", saying=f"Held by: prepared transaction '{name}'"), db.connect("gatekeeper") as gatekeeper:
             gatekeeper.execute("select dot.fn_dot_config_set(%s, 'false', 'me', 'stop')", (GATES[2],))
-        held = row(db.connect("reader"), "select prepared_gid, pid, lock_mode, locked_table from dot.v_dot_gate_holder")
-        assert tuple(held.values()) == (name, None, "AccessExclusiveLock", "dot.gate_latch")
+        held = row(
+            db.connect("reader"), "select prepared_gid, pid, login, lock_mode, locked_table from dot.v_dot_gate_holder"
+        )
+        assert tuple(held.values()) == (
+            *(name, None, superuser.info.user),
+            *("AccessExclusiveLock", "dot.gate_latch"),
+        )
     finally:
         superuser.execute(f"rollback prepared '{name}'")
     set_gates(db, "false")
@@ -290,6 +295,33 @@ def test_who_has_the_latch_waits_no_longer_than_five_seconds_until_its_transacti
     assert value(writer, "show lock_timeout") == after
     writer.execute("commit")
     assert value(writer, "show lock_timeout") == before
+
+
+def test_whoever_decides_registers_or_relays_waits_two_seconds_for_a_lock(db: Database) -> None:
+    """Whatever the session has set. The statement's own time is over before the five seconds of the latch are."""
+    ready_for_real_runs(db)
+    operator = db.connect("operator")
+    calls = taking(db, operator) | {
+        "a DOT": "select dot.fn_dot_tool_register('dot.new')",
+        "the end of a lease": "select dot.fn_dot_iu_runtime_lease_end('dot_exec:shop.orders', 'me', 'gone')",
+        "an acknowledgement": "select dot.fn_dot_outbox_ack(1, '1', 1)",
+        "a pruning": "select dot.fn_dot_outbox_prune()",
+    }
+    del calls["an observation"]
+    sessions = [db.connect("operator") for _ in calls]
+    for session in sessions:
+        session.execute("set lock_timeout = 0; set statement_timeout = '4s'")
+    owner = db.connect("owner")
+    owner.execute("begin; lock table dot.gate_latch, dot.dot_tools, dot.outbox_cursor, dot.dot_iu_runtime_lease")
+
+    def refusal(session: Connection, call: str) -> str | None:
+        with pytest.raises(psycopg.Error) as caught:
+            session.execute(call)
+        return caught.value.sqlstate
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        refusals = dict(zip(calls, pool.map(refusal, sessions, calls.values()), strict=True))
+    assert refusals == dict.fromkeys(calls, "55P03")
 
 
 def test_analyze_of_the_whole_database_holds_no_switch_up(db: Database) -> None:

@@ -39,6 +39,10 @@ def everything_of(db: Database, host: Host) -> list[object]:
     ]
 
 
+def test_before_an_adoption_no_host_says_anything_of_a_gate(db: Database) -> None:
+    assert rows(db.session("owner"), "select * from dot.v_host_gate") == []
+
+
 def test_the_figures_of_document_02_are_the_hosts(db: Database, host: Host) -> None:
     reader = db.session("reader")
     found = {
@@ -120,7 +124,7 @@ def test_registering_says_unchanged_of_what_the_host_has_and_refuses_all_else(db
     )
     register = "select dot.fn_dot_tool_register(%s, %s, %s, %s, %s, %s)"
     assert value(cataloguer, register, *stored.values()) == "unchanged"
-    for changed in ({"category": "other"}, {"dot_code": "dot.own"}):
+    for changed in ({name: "other"} for name in stored):
         with refused(
             "23514", "dot_tools_code_host_check", f"The owner of {TABLES[host]} adds or changes the DOT there."
         ):
@@ -203,6 +207,17 @@ def test_anything_but_exactly_true_closes_a_gate(db: Database, host: Host, subte
     assert held_by(db) == (False, f"in {table}, the host's, it has no value")
     with refused("23514", "gate_operator_runtime_enabled_check", "it has no value"):
         observe_run(db.session("writer"), dot_code=DOTS[host][0], evidence_type="REAL_RUN", lease_token=token)
+
+
+def test_what_the_host_says_of_its_gates_is_not_said_of_one_that_it_does_not_govern(
+    db: Database, made: Callable[[Host], Host]
+) -> None:
+    adopt(db.url, beside(mapping_of(made("near"))))
+    switch(db.url, "near", "false")
+    told = rows(
+        db.session("owner"), "select key, host_off_because is null as unsaid from dot.fn_gate_state(null, false)"
+    )
+    assert {one["key"]: one["unsaid"] for one in told} == {**dict.fromkeys(GATES, False), "queue.worker.enabled": True}
 
 
 def test_the_queues_worker_is_the_hosts_and_no_row_of_the_wrappers_moves_it(db: Database, host: Host) -> None:

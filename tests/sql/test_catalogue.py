@@ -204,6 +204,18 @@ def test_of_eight_concurrent_definitions_one_creates_and_another_pair_is_a_confl
     assert ledger_counts(db)["process_candidate"] == 2 * len(rounds)
 
 
+def test_defining_what_another_session_defines_at_that_moment_is_nothing_new(db: Database) -> None:
+    first, second = db.connect("cataloguer"), db.connect("cataloguer")
+    for dot in (PRODUCER, VERIFIER):
+        register(first, dot)
+    first.execute("begin")
+    define(first)
+    with ThreadPoolExecutor(1) as pool:
+        late = waiting(second, lambda: define(second), pool, db)
+        first.execute("commit")
+        assert late.result() == {"code": PAIR, "created": False}
+
+
 def test_a_definition_committed_after_the_snapshot_is_a_serialization_failure(db: Database) -> None:
     first, second = db.connect("cataloguer"), db.connect("cataloguer")
     for dot in (PRODUCER, VERIFIER):

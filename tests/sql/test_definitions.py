@@ -105,12 +105,16 @@ def test_what_a_definition_may_not_ask_for_is_refused_by_name(db: Database, subt
         ("23503", "supersedes_fkey", {"supersedes": "no.such.candidate"}),
         ("23503", "supersedes_fkey", {"supersedes": PAIR}),
         ("23514", "supersedes_check", {"supersedes": "not legal"}),
+        ("23514", "supersedes_check", {"supersedes": "c" * 201}),
+        ("23503", "supersedes_fkey", {"supersedes": "c" * 200}),
         ("23514", "source_time_check", {"source_time": "infinity"}),
-        ("23514", "source_time_chain_check", {"supersedes": "shop.timed"}),
-        ("23514", "source_time_chain_check", {"supersedes": "shop.plain", "source_time": "2026-01-02T00:00:00Z"}),
     ):
         with subtests.test(**illegal), refused(sqlstate, f"process_candidate_{name}"):
             define(db, PAIR, **illegal)
+    with refused("23514", "process_candidate_source_time_chain_check", "shop.timed has one."):
+        define(db, PAIR, supersedes="shop.timed")
+    with refused("23514", "process_candidate_source_time_chain_check", "shop.plain has not one."):
+        define(db, PAIR, supersedes="shop.plain", source_time="2026-01-02T00:00:00Z")
     assert ledger_counts(db) == before
 
 

@@ -224,6 +224,12 @@ def test_renew_and_release_do_not_wait_for_ever_for_a_transaction_in_flight(
     assert call(ending, token) is True
 
 
+def test_a_lease_of_a_candidate_that_is_not_defined_is_refused(db: Database) -> None:
+    constraint = "dot_iu_runtime_lease_process_candidate_code_fkey"
+    with refused("23503", constraint, "v_process_candidate lists those that are."):
+        acquire(db.connect("writer"), "shop.unknown")
+
+
 def test_acquire_does_not_wait_for_ever_for_a_first_acquisition_in_flight(db: Database) -> None:
     define_pair(db)
     first, second = db.connect("writer"), db.connect("writer")
@@ -325,6 +331,17 @@ def test_a_new_run_is_fenced_off_by_the_highest_token_that_is_stored(db: Databas
     with refused("23514", "lease_fencing_check"):
         observe_run(writer, evidence_type="REAL_RUN", lease_token=low)
     assert ledger_counts(db) == before
+
+
+def test_a_run_of_another_candidate_fences_none_off(db: Database) -> None:
+    ready_for_real_runs(db)
+    define_pair(db, "shop.other")
+    writer = db.connect("writer")
+    for _ in range(2):
+        high = acquire(writer, "shop.other")
+    observe_run(writer, process_candidate_code="shop.other", evidence_type="REAL_RUN", lease_token=high)
+    assert (low := acquire(writer)) < high
+    assert observe_run(writer, evidence_type="REAL_RUN", lease_token=low)["created"]
 
 
 def test_a_crashed_run_is_resumed_under_a_new_lease(db: Database) -> None:

@@ -106,6 +106,18 @@ def test_each_status_has_a_type_and_only_its_own_switch_decides(db: Database, su
                         assert value(owner, "select type from dot.event_outbox order by id desc limit 1") == event_type
 
 
+def test_an_observation_tells_nothing_of_another_candidate_s_run_with_its_id(db: Database) -> None:
+    define_pair(db)
+    define_pair(db, "shop.other")
+    writer, run_id = db.connect("writer"), uuid.uuid4()
+    for code in (PAIR, "shop.other"):
+        switch_all(db, code != PAIR)
+        observe_run(writer, process_candidate_code=code, process_run_id=run_id)
+        observe_component(writer, run_id, "producer", process_candidate_code=code)
+    told = rows(db.connect("owner"), "select payload ->> 'process_candidate_code' as code from dot.event_outbox")
+    assert [one["code"] for one in told] == ["shop.other", "shop.other"]
+
+
 def test_readers_see_the_wrapper_s_event_types_and_which_are_wanted(db: Database) -> None:
     owner, reader = db.connect("owner"), db.connect("reader")
     owner.execute(

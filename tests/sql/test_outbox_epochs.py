@@ -75,6 +75,17 @@ def deliver(relay: Connection, number: int) -> list[str]:
     return [one["aggregateid"] for one in events]
 
 
+def test_the_first_event_begins_the_first_epoch_be_it_a_component_s(db: Database) -> None:
+    define_pair(db)
+    db.session("gatekeeper").execute(
+        "select dot.fn_event_type_set('process.component.step_completed', true, 'tester', 'for a test')"
+    )
+    writer = db.session("writer")
+    observe_component(writer, observe_run(writer)["process_run_id"], "producer")
+    for table in ("event_outbox", "outbox_epoch"):
+        assert value(db.session("owner"), f"select epoch from dot.{table}") == 1
+
+
 def epochs(db: Database) -> list[dict[str, Any]]:
     here = "system_identifier, database_oid) = (select * from dot.fn_database_identity())"
     return rows(db.session("owner"), f"select epoch, ({here} as is_here from dot.outbox_epoch order by epoch")

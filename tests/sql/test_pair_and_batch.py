@@ -852,18 +852,23 @@ def test_the_events_of_a_batch_tell_of_each_run_in_the_order_in_which_it_went(
     assert value(db.session("owner"), backwards) == 0
 
 
-def test_the_verifier_s_row_is_later_than_the_producer_s_of_the_same_batch(db: Database, writer: Connection) -> None:
+def test_the_parts_of_a_run_in_one_batch_begin_before_they_end_and_the_verifier_comes_after_the_producer(
+    db: Database, writer: Connection
+) -> None:
     runs = [uuid.uuid4() for _ in range(200)]
-    lines = [
-        line for run in runs for line in (header_line(run), part_line(run, "verifier"), part_line(run, "producer"))
+    parts = [
+        part_line(run, role, status=status)
+        for run in runs
+        for role in ("verifier", "producer")
+        for status in ("completed", "started")
     ]
-    assert outcomes(batch(writer, lines)) == [CREATED] * 600
-    late = """
-        select count(*) from dot.process_component_observation as p
-        join dot.process_component_observation as v using (process_candidate_code, process_run_id)
-        where p.component_role = 'producer' and v.component_role = 'verifier' and v.observed_at > p.observed_at
+    assert outcomes(batch(writer, [*map(header_line, runs), *parts])) == [CREATED] * 1000
+    order = """
+        select array_agg(component_role || ' ' || status order by observed_at) as went
+        from dot.process_component_observation group by process_run_id having count(distinct observed_at) = 4
     """
-    assert value(db.session("owner"), late) == 200
+    went = [f"{role} {status}" for role in ("producer", "verifier") for status in ("step_started", "step_completed")]
+    assert [one["went"] for one in rows(db.session("owner"), order)] == [went] * 200
 
 
 def test_the_components_of_a_batch_are_later_than_its_call_where_their_header_was_stored_before(

@@ -114,6 +114,13 @@ def test_a_warning_passes(db: Database) -> None:
     assert "WARN" in [one["verdict"] for one in assert_safe(writer)]
 
 
+def test_an_attestation_is_of_its_own_check(db: Database) -> None:
+    attest(db)
+    told = row(db.session("reader"), "select verdict, detail from dot.fn_preflight_attestation('another')")
+    assert told["verdict"] == "BLOCK"
+    assert told["detail"].startswith("never attested")
+
+
 def test_the_newest_attestation_alone_decides(db: Database) -> None:
     define_pair(db)
     writer = db.connect("writer")

@@ -20,6 +20,7 @@ from support import (
     set_gates,
     value,
 )
+from support.ledgers import store_candidate, store_run
 
 # What is written here belongs to the second of two epochs. Its events follow.
 SECOND_EPOCH = (
@@ -103,7 +104,18 @@ def test_nothing_is_told_of_a_database_that_is_in_use(db: Database) -> None:
             " update dot.outbox_cursor set epoch = 1, xact_id = '99999999998'",
             [],  # it came with the database, and what is written here comes after it
         ),
+        (
+            "insert into dot.outbox_epoch (epoch, system_identifier, database_oid, began_at)"
+            " select 1, system_identifier, 7, now() from dot.fn_database_identity();"
+            " update dot.outbox_cursor set epoch = 1, xact_id = '99999999998'",
+            [],  # it came with a copy of another database of this server's
+        ),
         (f"{SECOND_EPOCH} values (1, '99999999999', 'a', 'b', 'c', '{{}}'), (2, '1', 'a', 'b', 'c', '{{}}')", []),
+        (
+            f"{SECOND_EPOCH} values (2, '1', 'a', 'b', 'c', '{{}}');"
+            " update dot.outbox_cursor set epoch = 1, xact_id = '99999999998'",
+            [],  # its epoch is over
+        ),
         (
             f"{SECOND_EPOCH} values (1, '99999999999', 'a', 'b', 'c', '{{}}'), (2, '1', 'a', 'b', 'c', '{{}}'),"
             " (2, '99999999998', 'a', 'b', 'c', '{}'), (2, '99999999997', 'a', 'b', 'c', '{}')",
@@ -141,6 +153,9 @@ def test_a_sequence_behind_its_table_is_told(db: Database) -> None:
     for name in behind:
         owner.execute(f"select setval('{name}', 1, true)")  # goes on at 2, and the first is there
     assert told(db) == []
+    owner.execute("insert into dot.job_queue (job_type, status) values ('a', 'b')")
+    owner.execute("select setval('dot.job_queue_job_id_seq', 1, true)")
+    assert told(db) == [("sequence_behind", "dot.job_queue_job_id_seq")]
 
 
 def test_a_lease_that_is_lower_than_a_run_s_or_gone_is_told(db: Database) -> None:
@@ -159,6 +174,24 @@ def test_a_lease_that_is_lower_than_a_run_s_or_gone_is_told(db: Database) -> Non
     superuser.execute("delete from dot.dot_iu_runtime_lease")
     detail = value(db.connect("reader"), "select detail from dot.v_dot_state")
     assert detail == "it stands at token none, and a run was under 4"
+
+
+def test_a_lease_that_is_gone_is_told_also_of_the_first_token(db: Database) -> None:
+    owner = db.session("owner")
+    store_candidate(owner, PAIR)
+    store_run(owner, lease_token=1)
+    assert told(db) == [("lease_behind", f"dot_exec:{PAIR}")]
+
+
+def test_a_run_is_compared_with_the_lease_of_its_own_candidate(db: Database) -> None:
+    ready_for_real_runs(db)
+    define_pair(db, "shop.other")
+    writer = db.session("writer")
+    for _ in range(2):
+        token = acquire(writer)
+    acquire(writer, "shop.other")
+    observe_run(writer, evidence_type="REAL_RUN", lease_token=token)
+    assert told(db) == []
 
 
 def test_a_gate_that_was_opened_on_another_cluster_is_told_until_it_is_moved_here(db: Database) -> None:

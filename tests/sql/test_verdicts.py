@@ -273,6 +273,20 @@ def test_of_runs_that_were_verified_the_one_whose_verifier_completed_last_is_the
     assert (seen["verified"], seen["last_verified_run_id"]) == (True, unfinished)
 
 
+def test_the_last_verified_run_is_the_one_under_the_highest_token_of_its_own_candidate(db: Database) -> None:
+    """Whatever the clock says, and under whatever token another candidate has a run of the same id."""
+    owner = db.session("owner")
+    store_candidate(owner, PAIR)
+    store_candidate(owner, "shop.other")
+    first, second = (uuid.uuid4() for _ in range(2))
+    for code, run_id, token, at in ((PAIR, first, 1, 30), (PAIR, second, 2, 20), ("shop.other", first, 9, 40)):
+        store_run(owner, code, run_id=run_id, at=at, lease_token=token)
+        store_component(owner, run_id, "producer", code=code, at=at + 1, lease_token=token)
+        store_component(owner, run_id, "verifier", code=code, at=at + 2, lease_token=token)
+    store_run(owner, at=50, lease_token=3)
+    assert verdict(db)["last_verified_run_id"] == second
+
+
 def test_of_verifiers_that_completed_in_one_moment_the_later_run_id_is_the_last(db: Database) -> None:
     owner = db.session("owner")
     store_candidate(owner, PAIR)
@@ -449,14 +463,27 @@ def test_the_facts_of_a_component_come_from_its_completed_row_alone(db: Database
     owner = db.connect("owner")
     for role in ("producer", "verifier"):
         run_id = store_run(owner)
-        store_component(owner, run_id, role, at=2)
-        store_component(owner, run_id, role, "step_started", at=9, correlation_id="zzz", session_actor="zzz")
+        store_component(owner, run_id, role, at=2, input_ref="in", output_ref="out")
+        store_component(
+            owner,
+            run_id,
+            role,
+            "step_started",
+            at=9,
+            correlation_id="zzz",
+            session_actor="zzz",
+            input_ref="zzz",
+            output_ref="zzz",
+        )
         facts = row(
             db.session("reader"), "select * from dot.v_process_run_runtime_v2 where process_run_id = %s", run_id
         )
         assert facts[f"{role}_completed_at"] == moment(2)
         assert facts[f"{role}_correlation_id"] == "corr-1"
         assert facts[f"{role}_session_actor"] == f"login_of_{role}"
+        assert (facts["producer_output_ref"], facts["verifier_input_ref"]) == (
+            ("out", None) if role == "producer" else (None, "in")
+        )
         other = "verifier" if role == "producer" else "producer"
         assert [facts[f"{other}_{fact}"] for fact in ("seen", "completed_at", "correlation_id", "session_actor")] == [
             False,

@@ -38,6 +38,7 @@ def store_run(
     run_id: uuid.UUID | None = None,
     parent_run_id: uuid.UUID | None = None,
     error_ref: str | None = None,
+    occurred: float | None = None,
 ) -> uuid.UUID:
     """One header; a REAL_RUN under token 1 by default."""
     run_id = run_id or uuid.uuid4()
@@ -45,7 +46,7 @@ def store_run(
     owner.execute(
         "insert into dot.process_run_observation (process_candidate_code, process_run_id, observed_at, evidence_type, dry_run,"
         " status, correlation_id, lease_token, dot_code, actor, session_actor, evidence_ref, admission, parent_run_id,"
-        " error_ref) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, 'tester', 'tester', %s, %s, %s, %s)",
+        " error_ref, occurred_at) values (%s, %s, %s, %s, %s, %s, %s, %s, %s, 'tester', 'tester', %s, %s, %s, %s, %s)",
         (
             code,
             run_id,
@@ -60,6 +61,7 @@ def store_run(
             None if simulated else Jsonb({}),
             parent_run_id,
             error_ref,
+            None if occurred is None else moment(occurred),
         ),
     )
     return run_id
@@ -78,6 +80,8 @@ def store_component(
     lease_token: int | None = 1,
     dot_code: str | None = None,
     session_actor: str | None = None,
+    input_ref: str | None = None,
+    output_ref: str | None = None,
     error_ref: str | None = None,
 ) -> None:
     """One component row; of a REAL_RUN under token 1 by default."""
@@ -85,7 +89,8 @@ def store_component(
     owner.execute(
         "insert into dot.process_component_observation (process_candidate_code, process_run_id, observed_at, component_role,"
         " stage, status, evidence_type, correlation_id, lease_token, dot_code, actor, session_actor, evidence_ref, admission,"
-        " error_ref) values (%s, %s, %s, %s, dot.fn_component_stage(%s), %s, %s, %s, %s, %s, 'tester', %s, %s, %s, %s)",
+        " input_ref, output_ref, error_ref) values (%s, %s, %s, %s, dot.fn_component_stage(%s), %s, %s, %s, %s, %s, 'tester',"
+        " %s, %s, %s, %s, %s, %s)",
         (
             code,
             run_id,
@@ -100,6 +105,8 @@ def store_component(
             session_actor or f"login_of_{role}",
             Jsonb(_PHASES.get(status, {})),
             None if simulated else Jsonb({}),
+            input_ref,
+            output_ref,
             error_ref,
         ),
     )
