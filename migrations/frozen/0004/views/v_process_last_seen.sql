@@ -46,7 +46,7 @@ left join lateral (
         (
             array_agg(k.evidence_ref::jsonb) filter (
                 where k.component_role = 'verifier'
-                    and k.status not in ('observed', 'step_started', 'blocked')
+                    and k.status in ('step_completed', 'failed', 'cancelled', 'skipped')
             )
         )[1] as evidence
     from dot.process_component_observation as k
