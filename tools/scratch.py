@@ -27,7 +27,8 @@ class NotInstalled(Exception):
 
 @contextmanager
 def server(version: int = 18, settings: str = "", *, base: str = UNSAFE, parent: str | None = None) -> Iterator[str]:
-    """``scratch_server`` of a version, with the lines of ``DOT_TEST_SETTINGS`` too.
+    """``scratch_server`` of a version, with the lines of ``DOT_TEST_SETTINGS`` too where it is that of the tests
+    (``DOT_TEST_POSTGRES``): another one may not know them.
 
     Args:
         settings: lines of postgresql.conf.
@@ -43,7 +44,8 @@ def server(version: int = 18, settings: str = "", *, base: str = UNSAFE, parent:
             raise NotInstalled(
                 "Debian's postgresql-15 is not installed" if version == 15 else "DOT_TEST_POSTGRES_17 names no folder"
             )
-    lines = base + os.environ.get("DOT_TEST_SETTINGS", "") + settings
+    is_of_the_tests = str(version) == os.environ.get("DOT_TEST_POSTGRES", "18")
+    lines = base + (os.environ.get("DOT_TEST_SETTINGS", "") if is_of_the_tests else "") + settings
     with scratch_server(which, lines, parent=parent) as url:
         yield url
 

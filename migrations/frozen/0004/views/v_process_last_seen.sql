@@ -2,10 +2,9 @@
 -- a simulated run counts here like any other. Newest is the run that occurred last, as its source says, else
 -- was recorded last: in which order reports were imported changes nothing. outcome, first match:
 --   failed    a part of the run failed
---   skipped   the verifier was skipped
 --   warned    the verifier completed, and its evidence has the status warn
 --   passed    the verifier completed
---   another   the end_state of v_process_run, where the verifier has not ended
+--   another   the end_state of v_process_run: skipped, or where the verifier has not ended
 -- All headers of the candidate are read for it, along the primary key.
 create or replace view dot.v_process_last_seen with (security_barrier = true) as
 select
@@ -13,9 +12,7 @@ select
     newest.process_run_id,
     newest.evidence_type,
     case
-        when newest.process_run_id is null then null
         when part.failed then 'failed'
-        when part.skipped then 'skipped'
         when part.completed and part.evidence ->> 'status' = 'warn' then 'warned'
         when part.completed then 'passed'
         else run.end_state
@@ -40,7 +37,6 @@ left join lateral (
 left join lateral (
     select
         bool_or(k.status = 'failed') as failed,
-        bool_or(k.component_role = 'verifier' and k.status in ('cancelled', 'skipped')) as skipped,
         bool_or(k.component_role = 'verifier' and k.status = 'step_completed') as completed,
         -- Of the row in which the verifier ended, of which there is one at most.
         (
