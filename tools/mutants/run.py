@@ -192,13 +192,15 @@ class Run:
 
     def _may_notice(self, mutant: Mutant, item: pytest.Function) -> bool:
         """Only a test that calls a function notices a change of its body; only one that names a table, or a view that is made
-        from it, a change of those. Asking fewer tests can make a mutant survive that another would kill, never the reverse."""
+        from it, or calls a function that reads it, a change of those. Asking fewer tests can make a mutant survive that another
+        would kill, never the reverse."""
         if "alter domain" in mutant.sql:
             return True  # whatever stores a row asks the domains of its columns
         if mutant.object in self.callers:
             return item.nodeid in self.callers[mutant.object] or item.nodeid not in self.seconds
-        names = {mutant.object} | dependent_views(mutant.object)
-        return mutant.object.startswith("fn_") or not names.isdisjoint(_words(_source(_written_in(item))))
+        names = {mutant.object} | readers(mutant.object)
+        is_called = any(item.nodeid in self.callers.get(name, ()) for name in names)
+        return mutant.object.startswith("fn_") or is_called or not names.isdisjoint(_words(_source(_written_in(item))))
 
     def _ordered(self, mutant: Mutant, items: list[pytest.Function]) -> list[pytest.Function]:
         """The likeliest to notice first: those that share rare words with the mutant, and that noticed others of its object."""
@@ -322,16 +324,16 @@ def _source(thing: Any) -> str:
 
 
 @cache
-def dependent_views(name: str) -> frozenset[str]:
-    """The views that read a view, and those that read them, and so on."""
+def readers(name: str) -> frozenset[str]:
+    """The views and functions that read a view, and those that read these views, and so on."""
     if not name.startswith("v_"):
         return frozenset()
-    readers = [
+    found = [
         path.stem
-        for path in (ROOT / "sql" / "views").glob("*.sql")
+        for path in (ROOT / "sql").glob("[fv]*/**/*.sql")
         if path.stem != name and re.search(rf"\bdot\.{name}\b", path.read_text(encoding="utf-8"))
     ]
-    return frozenset(readers).union(*map(dependent_views, readers))
+    return frozenset(found).union(*map(readers, found))
 
 
 @cache
