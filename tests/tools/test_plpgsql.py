@@ -56,7 +56,17 @@ INVISIBLE = (
     " COMMITTED, and inside it the next statement sees the row. The branch stands for the day when that changes, and the last"
     " question before it has always been answered with yes."
 )
+FROM_16 = "The profile is of 15; from 16 on the function goes the other way."
+PREPARED = "The servers of the tests allow prepared transactions, so that PREPARE is seen to be refused."
+STANDBY = "On a standby alone: tests/operations/moving/test_standby.py."
 UNREACHABLE = {
+    "fn_config_audit: raise serialization_failure using": INVISIBLE,
+    "fn_dot_mechanism_attest: raise serialization_failure using": INVISIBLE,
+    "fn_gates_assert: raise read_only_sql_transaction using": STANDBY,
+    "fn_login_may_act: if current_setting('server_version_num')::integer < 160000 then (always true)": FROM_16,
+    "fn_login_may_act: return pg_has_role(session_user, p_role, 'usage') or pg_has_role(session_user, p_role, 'set');": FROM_16,
+    "fn_preflight_attest: raise serialization_failure using": INVISIBLE,
+    "fn_prepare_forbid: if current_setting('max_prepared_transactions') <> '0' then (always true)": PREPARED,
     "fn_process_candidate_define: raise serialization_failure using": INVISIBLE,
     "fn_process_component_observe: if v_stored_status is not null then (always true)": INVISIBLE,
     "fn_process_component_observe: raise serialization_failure using": INVISIBLE,
