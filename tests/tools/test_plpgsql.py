@@ -58,7 +58,7 @@ INVISIBLE = (
 )
 FROM_16 = "The profile is of 15; from 16 on the function goes the other way."
 PREPARED = "The servers of the tests allow prepared transactions, so that PREPARE is seen to be refused."
-STANDBY = "On a standby alone: tests/operations/moving/test_standby.py."
+STANDBY = "On a standby, whose profile is not read: tests/security/test_decided_here.py."
 UNREACHABLE = {
     "fn_config_audit: raise serialization_failure using": INVISIBLE,
     "fn_dot_mechanism_attest: raise serialization_failure using": INVISIBLE,
