@@ -12,7 +12,7 @@
 --   23505  idempotency_payload_mismatch, process_component_observation_pkey,
 --          process_component_observation_terminal_key
 --   23514  process_component_observation_<argument>_check,
---          process_component_observation_header_status_check, gate_<gate>_check, lease_fencing_check,
+--          process_component_observation_header_<argument>_check, gate_<gate>_check, lease_fencing_check,
 --          lease_live_check, preflight_check, process_candidate_<part>_role_check,
 --          process_component_observation_component_role_dot_check,
 --          process_component_observation_correlation_id_header_check,
