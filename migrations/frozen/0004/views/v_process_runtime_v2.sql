@@ -3,8 +3,8 @@
 -- component is looked at. The second LIMIT is for the planner: it keeps the LATERAL from being merged, and
 -- only then is the key pushed down into the view, which is a security barrier. The counts of runs are in
 -- v_process_run_count, so that a verdict never counts. A run under the word `skipped`, which only the
--- optional amendment stores, is not the latest run: the verdict of the one before stands. Without the
--- amendment a skipped run is stored as `cancelled`, and is.
+-- optional amendment stores, is never the latest run: the verdict of the one before stands. Without the
+-- amendment a skipped run is stored as `cancelled`, and may be the latest.
 create or replace view dot.v_process_runtime_v2 with (security_barrier = true) as
 select
     c.code as process_candidate_code,
