@@ -18,7 +18,7 @@ from dot_wrapper.files import ROOT
 from support import Database
 from tools.mutants import run
 from tools.mutants.find import Mutant, find, unchanged
-from tools.mutants.run import KILLERS, SAMPLE, Verdict, equivalent_table, equivalents, report
+from tools.mutants.run import SAMPLE, Verdict, equivalent_table, equivalents, report
 
 
 @pytest.fixture
@@ -123,6 +123,17 @@ def test_a_survivor_and_an_argument_without_a_mutant_fail_the_run(capsys: pytest
     assert "STALE 0123456789" in printed
 
 
+def test_what_killed_each_mutant_is_kept_until_it_survives_or_is_no_mutant_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "KILLERS", tmp_path / "killers.json")
+    first, second, third, gone = (Mutant(f"fn_{name}", "guard deleted", "a", "") for name in "abcd")
+    (tmp_path / "killers.json").write_text(f'{{"test_a": "{first.id} {second.id} {gone.id}"}}')
+    verdicts = {second: Verdict(None, 9, 3.0, "survived"), third: Verdict("test_b", 1, 0.5, "failed")}
+    run.keep(verdicts, {first.id, second.id, third.id})
+    assert run.killers() == {first.id: "test_a", third.id: "test_b"}
+
+
 @pytest.mark.parametrize(
     ("ends", "expected"),
     [
@@ -196,7 +207,7 @@ def test_the_changed_files_are_those_since_the_branch_left_main_or_since_the_par
 
 def test_a_sample_of_the_mutants_is_killed() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tools.mutants.run", "--every", str(SAMPLE), "--known", str(KILLERS), "--workers", "1"],
+        [sys.executable, "-m", "tools.mutants.run", "--every", str(SAMPLE), "--workers", "1"],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
         capture_output=True,

@@ -22,7 +22,7 @@ import tempfile
 import time
 import tomllib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
@@ -43,9 +43,11 @@ LINT = "tests/security/test_catalog_lint.py"
 TABLES = "tests/sql/test_tables.py"
 EQUIVALENT = ROOT / "tools" / "mutants" / "equivalent.toml"
 
-# The sample that the tests run, one in so many, with the test that killed each last time: it is asked first.
+# By test the ids of the mutants that it killed when they were last run: it is asked first. ``--keep`` writes it.
+KILLERS = ROOT / "tools" / "mutants" / "killers.json"
+
+# The sample that the tests run: one mutant of so many.
 SAMPLE = 900
-KILLERS = ROOT / "tools" / "mutants" / "sample.json"
 
 # How many mutants of changed files fit into three minutes of two processors.
 AT_MOST = 200
@@ -102,6 +104,8 @@ class Run:
     """The functions and views whose mutants are run; None where it is those of all."""
     killers: dict[str, str] = field(default_factory=dict)
     """By the id of a mutant the test that killed it in an earlier run."""
+    found: list[str] = field(default_factory=list)
+    """The ids of all mutants, run or not."""
     kills: Counter[tuple[str, str]] = field(default_factory=Counter)
     """How many mutants of an object a test has killed; under no name, of all objects."""
     seconds: dict[str, float] = field(default_factory=dict)
@@ -119,9 +123,13 @@ class Run:
         items = [item for item in session.items if isinstance(item, pytest.Function) and "db" in item.fixturenames]
         server = with_template(session.config.stash[PREPARED])
         assert server.template
+        self.killers = killers()
         if self.known:
             self._remember(self.known)
         mutants = find(database_url(server.url, server.template))
+        self.found = [mutant.id for mutant in mutants]
+        for mutant in mutants:
+            self._count(mutant, self.killers.get(mutant.id))
         equivalent = equivalents()
         stale = equivalent.keys() - {mutant.id for mutant in mutants}
         chosen = [
@@ -160,14 +168,18 @@ class Run:
         learnt = json.loads(known.read_text(encoding="utf-8"))
         self.seconds = learnt["seconds"]
         self.callers = {function: set(tests) for function, tests in learnt["callers"].items()}
-        killed = [one for one in learnt["mutants"] if one["killer"]]
-        self.killers = {one["id"]: one["killer"] for one in killed}
-        self.kills.update((name, one["killer"]) for one in killed for name in {"", one.get("object", "")})
+        self.killers |= {one["id"]: one["killer"] for one in learnt["mutants"] if one["killer"]}
+
+    def _count(self, mutant: Mutant, killer: str | None) -> None:
+        if killer:
+            self.kills[mutant.object, killer] += 1
+            self.kills["", killer] += 1
 
     def _learnt(self, verdicts: dict[Mutant, Verdict]) -> str:
         mutants = [{"id": mutant.id, **asdict(mutant), **asdict(verdict)} for mutant, verdict in verdicts.items()]
         callers = {function: sorted(tests) for function, tests in self.callers.items()}
-        return json.dumps({"mutants": mutants, "seconds": self.seconds, "callers": callers}, indent=1) + "\n"
+        learnt = {"mutants": mutants, "seconds": self.seconds, "callers": callers, "found": self.found}
+        return json.dumps(learnt, indent=1) + "\n"
 
     def _baseline(self, items: list[pytest.Function], config: pytest.Config, server: Prepared) -> None:
         """These tests pass where the SQL is printed anew and not changed; how long each takes; and what it calls."""
@@ -185,9 +197,7 @@ class Run:
         if mutant.operator not in ATTRIBUTES:
             asked = [item for item in items if not item.nodeid.startswith(LINT) and self._may_notice(mutant, item)]
         verdict = self._certain(mutant.sql, self._ordered(mutant, asked)[: self.at_most], config, server)
-        if verdict.killer:
-            self.kills[mutant.object, verdict.killer] += 1
-            self.kills["", verdict.killer] += 1
+        self._count(mutant, verdict.killer)
         return verdict
 
     def _may_notice(self, mutant: Mutant, item: pytest.Function) -> bool:
@@ -343,6 +353,23 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(words).union(part for word in words for part in word.split("_") if len(part) > 3)
 
 
+def killers() -> dict[str, str]:
+    """By the id of a mutant the test that ``killers.json`` says killed it."""
+    told: dict[str, str] = json.loads(KILLERS.read_text(encoding="utf-8"))
+    return {mutant: test for test, mutants in told.items() for mutant in mutants.split()}
+
+
+def keep(verdicts: dict[Mutant, Verdict], found: Container[str]) -> None:
+    """Writes ``killers.json`` anew: with what became of these mutants, and without those that are no mutants any more."""
+    known = killers() | {mutant.id: verdict.killer for mutant, verdict in verdicts.items()}
+    tests: dict[str, list[str]] = {}
+    for mutant, test in sorted(known.items()):
+        if test and mutant in found:
+            tests.setdefault(test, []).append(mutant)
+    lines = {test: " ".join(mutants) for test, mutants in sorted(tests.items())}
+    KILLERS.write_text(json.dumps(lines, indent=1) + "\n", encoding="utf-8")
+
+
 def equivalents() -> dict[str, str]:
     """The mutants that no test can kill, by id, and why."""
     return {one["id"]: one["reason"] for one in tomllib.loads(EQUIVALENT.read_text(encoding="utf-8"))["equivalent"]}
@@ -447,6 +474,8 @@ def in_parallel(given: argparse.Namespace, arguments: list[str]) -> int:
         )
         for mutant in merged["mutants"]
     }
+    if given.keep:
+        keep(verdicts, {mutant for part in learnt for mutant in part["found"]})
     print("\nall workers:", end="")
     return report(verdicts, len(equivalents()), []) or max(codes)
 
@@ -462,7 +491,8 @@ def main() -> int:
     parser.add_argument(
         "--known", type=Path, help="the JSON of an earlier run: only tests that it has not met are run first"
     )
-    parser.add_argument("--survivors", action="store_true", help="only mutants that the run of --known did not kill")
+    parser.add_argument("--survivors", action="store_true", help="only mutants that no earlier run has killed")
+    parser.add_argument("--keep", action="store_true", help="write into killers.json which test killed each")
     parser.add_argument("--result", type=Path, help="where to write what became of each, as JSON")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that share the mutants")
     parser.add_argument(
@@ -475,12 +505,12 @@ def main() -> int:
         return 0
     os.environ.pop("DATABASE_URL", None)  # a server of its own: it is not a mutant's place elsewhere
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a run that is ended early reports what it has
-    if given.workers > 1 and not given.share:
+    if not given.share:
         return in_parallel(given, sys.argv[1:])
-    share, shares = map(int, (given.share or "0/1").split("/"))
+    share, shares = map(int, given.share.split("/"))
     objects = changed() if given.changed else None
     if given.changed and not objects:  # the sample
-        objects, given.every, given.known = None, SAMPLE, given.known or KILLERS
+        objects, given.every = None, SAMPLE
     plugin = Run(
         given.every, (share, shares), given.tests, given.survivors, given.only, given.result, given.known, objects
     )
