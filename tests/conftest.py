@@ -28,6 +28,7 @@ from dot_wrapper.client import database
 from dot_wrapper.client.errors import NoDatabase
 from dot_wrapper.client.ledger import Ledger
 from dot_wrapper.operations import embedded
+from dot_wrapper.operations.scratch import parent_folder
 from dot_wrapper.proving.databases import database_url, end_sessions, upgrade
 from dot_wrapper.proving.prepared import PREPARED, NotPrepared, Prepared, prepared, with_template
 from support import Database, DotWrapper, Outcome, hosts
@@ -220,8 +221,9 @@ def client_programs(pytestconfig: pytest.Config) -> None:
 
 @pytest.fixture
 def server_home() -> Iterator[Path]:
-    """A folder for an embedded server. Not tmp_path: another run of pytest closes its parent to the server's user."""
-    folder = Path(tempfile.mkdtemp(prefix="dotw", dir="/tmp"))
+    """A folder for an embedded server, in memory where there is room: it waits for each commit to be on disk, as a user's does. Not
+    tmp_path: another run of pytest closes its parent to the server's user."""
+    folder = Path(tempfile.mkdtemp(prefix="dotw", dir=parent_folder()))
     folder.chmod(0o755)
     yield folder
     embedded.stop(folder=folder)

@@ -41,7 +41,7 @@ LINE = re.compile(
 @pytest.fixture(scope="module")
 def logging() -> Iterator[tuple[str, Path]]:
     """A database on a server that logs every statement, and the log."""
-    settings = "log_statement = all\nlog_line_prefix = '@%a|%p|%v| '\n"
+    settings = "log_statement = all\nlog_parameter_max_length = 0\nlog_line_prefix = '@%a|%p|%v| '\n"
     with server(18, settings) as url:
         yield fresh_database(url, "u_main"), data_directory(url) / "log"
 

@@ -7,8 +7,14 @@ from typing import Any, Final, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, is_hypothesis_test, seed
+from hypothesis import strategies as st
 
 T = TypeVar("T")
+
+ANY: Final = st.characters(exclude_categories=["Cs"])
+"""Every character that has an encoding. ``codec="utf-8"`` has the same, and tries each of a million in every new process."""
+STORABLE: Final = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+"""Every character that a text of PostgreSQL's can hold."""
 
 COMMON: Final[dict[str, Any]] = {
     # A test's database lives for all its examples: each example uses names of its own, so none sees another's rows.

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from dot_wrapper.proving import model
 from dot_wrapper.proving.legal import RUN_ID, component, header, ready
+from dot_wrapper.proving.searching import STORABLE
 from dot_wrapper.proving.support import (
     GATES,
     IN_BOTH_STATES,
@@ -32,8 +33,6 @@ from dot_wrapper.proving.twin import STRANGER, Twin
 
 NIL, MAX = uuid.UUID(int=0), uuid.UUID(int=2**128 - 1)
 
-# Everything but NUL, which no text of PostgreSQL's can hold: that has a test of its own.
-anything = st.characters(codec="utf-8", exclude_characters="\0")
 SLIPPED = [
     *"\t\n\r \u00a0\u200b\u200d\ufeff\u202e\u2066\u3164\u0301\u00ad\u0430\uff41\u0661\u6771\u05d0'\";\\%$,",
     "'; drop table dot.process_run_observation; --",
@@ -42,7 +41,7 @@ SLIPPED = [
     "\U000e0041",
 ]
 texts = st.one_of(
-    st.text(anything, max_size=40),
+    st.text(STORABLE, max_size=40),
     st.builds(
         lambda name, slipped, at: name[:at] + slipped + name[at:],
         st.sampled_from(["ok", "REAL_RUN", "started", "producer", PRODUCER]),
@@ -58,9 +57,9 @@ documents = st.recursive(
     | st.integers(-(2**54), 2**54)
     | st.floats(-1e6, 1e6)
     | st.sampled_from([2**53 - 1, -(2**53), 0.5, 1e-24, 1e-25, 5e-324, 1e300, 10**400, 3.0])
-    | st.text(anything, max_size=20),
+    | st.text(STORABLE, max_size=20),
     lambda children: (
-        st.lists(children, max_size=4) | st.dictionaries(st.text(anything, max_size=8), children, max_size=4)
+        st.lists(children, max_size=4) | st.dictionaries(st.text(STORABLE, max_size=8), children, max_size=4)
     ),
     max_leaves=8,
 )
@@ -133,7 +132,7 @@ def test_a_hostile_component_is_stored_or_refused_as_the_model_says(
     twin.compare()
 
 
-look_alikes = st.none() | st.text(anything, max_size=6) | st.builds(
+look_alikes = st.none() | st.text(STORABLE, max_size=6) | st.builds(
     lambda at, slipped: "true"[:at] + slipped + "true"[at:], st.integers(0, 4), st.sampled_from(SLIPPED)
 ) | st.sampled_from(["true", "true", "TRUE", "True", "t", "1", "yes", "on", "false", "\uff54rue", "tru\u0435"])  # fmt: skip
 

@@ -17,6 +17,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
+from dot_wrapper.proving.searching import ANY, STORABLE
 from dot_wrapper.proving.support import (
     GATES,
     IN_BOTH_STATES,
@@ -39,18 +40,16 @@ CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]*")
 REF = re.compile(r"[!-~]+")
 BOUND = 2**53 - 1
 
-codes = st.from_regex(CODE, fullmatch=True).filter(lambda text: len(text) <= 200)
-refs = st.from_regex(REF, fullmatch=True).filter(lambda text: len(text) <= 1024)
+codes = st.from_regex(CODE, fullmatch=True, alphabet=ANY).filter(lambda text: len(text) <= 200)
+refs = st.from_regex(REF, fullmatch=True, alphabet=ANY).filter(lambda text: len(text) <= 1024)
 evidence = st.dictionaries(
-    st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20).filter(
-        lambda key: key not in ("wrapper_phase", "skipped")
-    ),
+    st.text(STORABLE, max_size=20).filter(lambda key: key not in ("wrapper_phase", "skipped")),
     st.recursive(
         st.none()
         | st.booleans()
         | st.integers(-BOUND, BOUND)
         | st.decimals(-1000, 1000, places=3).map(float)
-        | st.text(st.characters(codec="utf-8", exclude_characters="\0")),
+        | st.text(STORABLE),
         lambda children: (
             st.lists(children, max_size=3) | st.dictionaries(st.text("abc", max_size=3), children, max_size=3)
         ),
@@ -71,7 +70,7 @@ payloads = st.fixed_dictionaries(
 )
 
 # Text as people and attackers write it: anything, and legal names with something slipped in.
-hostile = st.text(st.characters(codec="utf-8"), max_size=300) | st.builds(
+hostile = st.text(ANY, max_size=300) | st.builds(
     lambda name, slipped, at: name[: at % (len(name) + 1)] + slipped + name[at % (len(name) + 1) :],
     codes,
     st.sampled_from(list("\0\t\n \u00a0\u200b\ufeff\u202e\u0430\uff41\u0661'\";\\%")),
@@ -175,8 +174,8 @@ json_values = st.recursive(
     | st.booleans()
     | st.integers(-(2**60), 2**60)
     | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(codec="utf-8"), max_size=60),
-    lambda children: st.lists(children, max_size=4) | st.dictionaries(st.text(max_size=8), children, max_size=4),
+    | st.text(ANY, max_size=60),
+    lambda children: st.lists(children, max_size=4) | st.dictionaries(st.text(ANY, max_size=8), children, max_size=4),
     max_leaves=12,
 )
 
@@ -273,7 +272,7 @@ gate_values = st.one_of(
     st.sampled_from(
         ["true", "true", "true", "TRUE", "True", "t", "1", "yes", "on", " true", "true ", "true\n", "false", ""]
     ),
-    st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8),
+    st.text(STORABLE, max_size=8),
     st.builds(
         lambda at, slipped: "true"[:at] + slipped + "true"[at:],
         st.integers(0, 4),
@@ -328,7 +327,7 @@ def test_a_run_above_a_simulation_gets_in_only_where_each_gate_it_needs_is_exact
     assert bool(found) is accepted
 
 
-@given(evidence_type=st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20), dry_run=st.booleans())
+@given(evidence_type=st.text(STORABLE, max_size=20), dry_run=st.booleans())
 @example(evidence_type="REAL_RUN", dry_run=True)
 @example(evidence_type="real_run", dry_run=False)
 @example(evidence_type="REAL_RUN ", dry_run=False)
