@@ -46,6 +46,7 @@ _stack = ExitStack()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "by_version: what the server's version can change, see support/versions.py")
+    config.addinivalue_line("markers", "sabotage: proves a database that was broken on purpose, see `make sabotages`")
     config.addinivalue_line("markers", "by_host: what an adoption can change, see support/hosts.py")
 
 

@@ -47,6 +47,7 @@ def test_drift_sees_each(db: Database, mutants: list[Mutant]) -> None:
     assert unseen == []
 
 
+@pytest.mark.sabotage
 @pytest.mark.usefixtures("client_programs")
 def test_prove_finds_each_and_its_suite_alone_some(
     db: Database, mutants: list[Mutant], record_property: Callable[[str, object], None]
