@@ -107,7 +107,7 @@ class Run:
     found: list[str] = field(default_factory=list)
     """The ids of all mutants, run or not."""
     kills: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """How many mutants of an object a test has killed; under no name, of all objects."""
+    """How many mutants of an object, or of an operator, a test has killed; under no name, of all."""
     seconds: dict[str, float] = field(default_factory=dict)
     failed: bool = False
     callers: dict[str, set[str]] = field(default_factory=dict)
@@ -172,8 +172,8 @@ class Run:
 
     def _count(self, mutant: Mutant, killer: str | None) -> None:
         if killer:
-            self.kills[mutant.object, killer] += 1
-            self.kills["", killer] += 1
+            for name in (mutant.object, mutant.operator, ""):
+                self.kills[name, killer] += 1
 
     def _learnt(self, verdicts: dict[Mutant, Verdict]) -> str:
         mutants = [{"id": mutant.id, **asdict(mutant), **asdict(verdict)} for mutant, verdict in verdicts.items()]
@@ -213,7 +213,7 @@ class Run:
         return mutant.object.startswith("fn_") or is_called or not names.isdisjoint(_words(_source(_written_in(item))))
 
     def _ordered(self, mutant: Mutant, items: list[pytest.Function]) -> list[pytest.Function]:
-        """The likeliest to notice first: those that share rare words with the mutant, and that noticed others of its object."""
+        """The likeliest to notice first: those that share rare words with the mutant, and that noticed others of its object or operator."""
         words = _words(f"{mutant.object} {mutant.change}")
         sources = [_words(_source(item.function)) for item in items]
         rare = {word: 1 / (1 + sum(word in source for source in sources)) for word in words}
@@ -222,7 +222,8 @@ class Run:
             item = items[position]
             shared = sum(rare[word] for word in words & sources[position])
             module = sum(rare[word] for word in words & _words(_source(_written_in(item))))
-            known = min(self.kills[mutant.object, item.nodeid], 5) / 5 + min(self.kills["", item.nodeid], 50) / 200
+            known = sum(min(self.kills[name, item.nodeid], 5) / 5 for name in (mutant.object, mutant.operator))
+            known += min(self.kills["", item.nodeid], 50) / 200
             first = 100 * (self.killers.get(mutant.id) == item.nodeid)
             first += 10 * (mutant.operator in ATTRIBUTES and item.nodeid.startswith(LINT))
             first += 10 * (not mutant.object.startswith(("fn_", "v_")) and item.nodeid.startswith(TABLES))
