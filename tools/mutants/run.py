@@ -40,6 +40,7 @@ from tools.mutants.find import ATTRIBUTES, Mutant, find, unchanged
 
 TESTS = ("tests/sql", "tests/security", "tests/races", "tests/properties")
 LINT = "tests/security/test_catalog_lint.py"
+RIGHTS = "tests/security/test_roles.py"
 TABLES = "tests/sql/test_tables.py"
 EQUIVALENT = ROOT / "tools" / "mutants" / "equivalent.toml"
 
@@ -225,7 +226,7 @@ class Run:
             known = sum(min(self.kills[name, item.nodeid], 5) / 5 for name in (mutant.object, mutant.operator))
             known += min(self.kills["", item.nodeid], 50) / 200
             first = 100 * (self.killers.get(mutant.id) == item.nodeid)
-            first += 10 * (mutant.operator in ATTRIBUTES and item.nodeid.startswith(LINT))
+            first += 10 * (mutant.operator in ATTRIBUTES and item.nodeid.startswith((LINT, RIGHTS)))
             first += 10 * (not mutant.object.startswith(("fn_", "v_")) and item.nodeid.startswith(TABLES))
             # Last where the optional amendment is taken first, which a mutant may get in the way of.
             first -= 1000 * (hasattr(item, "callspec") and item.callspec.params.get("db") is True)
