@@ -223,7 +223,9 @@ class Run:
             item = items[position]
             shared = sum(rare[word] for word in words & sources[position])
             module = sum(rare[word] for word in words & _words(_source(_written_in(item))))
-            known = sum(min(self.kills[name, item.nodeid], 5) / 5 for name in (mutant.object, mutant.operator))
+            known = (
+                min(self.kills[mutant.object, item.nodeid], 3) + min(self.kills[mutant.operator, item.nodeid], 5) / 5
+            )
             known += min(self.kills["", item.nodeid], 50) / 200
             first = 100 * (self.killers.get(mutant.id) == item.nodeid)
             first += 10 * (mutant.operator in ATTRIBUTES and item.nodeid.startswith((LINT, RIGHTS)))
