@@ -35,7 +35,7 @@ from support import Database, DotWrapper, Outcome, hosts
 from support.hosts import BY_HOST, TEST_HOST, Host
 from support.servers import server
 from support.sizes import PROFILE
-from support.versions import BY_VERSION
+from support.versions import BY_VERSION, NOT_BY_VERSION
 from tools.missing import missing
 
 settings.load_profile(PROFILE)
@@ -52,7 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.nodeid.startswith(BY_VERSION):
+        if item.nodeid.startswith(BY_VERSION) and not item.nodeid.startswith(NOT_BY_VERSION):
             item.add_marker("by_version")
         if item.nodeid.startswith(BY_HOST):
             item.add_marker("by_host")
