@@ -28,7 +28,7 @@ else
 	    DOT_TEST_POSTGRES=15 $(BIN)/python -m pytest -n 2 -q -m by_version tests/adoption tests/security tests/races tests/sql; fi
 	DOT_TEST_HOST=near $(BIN)/python -m pytest -n 2 -q -m by_host tests/properties
 	DOT_TEST_HOST=far $(BIN)/python -m pytest -n 2 -q -m by_host tests/sql tests/properties
-	$(BIN)/python -m pytest -n 3 -m "not sabotage"
+	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not sabotage"
 endif
 
 # Breaks a database in eight ways, and by five mutants, and lets `dot-wrapper prove` find each: half a minute each.

@@ -17,15 +17,8 @@ import pytest
 from dot_wrapper.files import ROOT
 from support import Database
 from tools.mutants import run
-from tools.mutants.find import Mutant, find, unchanged
+from tools.mutants.find import Mutant, unchanged
 from tools.mutants.run import SAMPLE, Verdict, equivalent_table, equivalents, report
-
-
-@pytest.fixture
-def mutants(db: Database) -> list[Mutant]:
-    if not db.server.own:
-        pytest.skip("mutants are made on a server of the tests' own")
-    return find(db.url)
 
 
 def test_every_function_view_and_constraint_has_mutants_and_no_two_share_an_id(
