@@ -108,7 +108,9 @@ class Run:
     found: list[str] = field(default_factory=list)
     """The ids of all mutants, run or not."""
     kills: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """How many mutants of an object, or of an operator, a test has killed; under no name, of all."""
+    """How many mutants with a trait a test has killed."""
+    killed: Counter[str] = field(default_factory=Counter)
+    """How many mutants with it all tests have killed."""
     seconds: dict[str, float] = field(default_factory=dict)
     failed: bool = False
     callers: dict[str, set[str]] = field(default_factory=dict)
@@ -173,8 +175,9 @@ class Run:
 
     def _count(self, mutant: Mutant, killer: str | None) -> None:
         if killer:
-            for name in (mutant.object, mutant.operator, ""):
-                self.kills[name, killer] += 1
+            for trait in _traits(mutant):
+                self.kills[trait, killer] += 1
+                self.killed[trait] += 1
 
     def _learnt(self, verdicts: dict[Mutant, Verdict]) -> str:
         mutants = [{"id": mutant.id, **asdict(mutant), **asdict(verdict)} for mutant, verdict in verdicts.items()]
@@ -214,7 +217,8 @@ class Run:
         return mutant.object.startswith("fn_") or is_called or not names.isdisjoint(_words(_source(_written_in(item))))
 
     def _ordered(self, mutant: Mutant, items: list[pytest.Function]) -> list[pytest.Function]:
-        """The likeliest to notice first: those that share rare words with the mutant, and that noticed others of its object or operator."""
+        """The likeliest to notice first: those that share rare words with the mutant, and that noticed others like it."""
+        traits = _traits(mutant)
         words = _words(f"{mutant.object} {mutant.change}")
         sources = [_words(_source(item.function)) for item in items]
         rare = {word: 1 / (1 + sum(word in source for source in sources)) for word in words}
@@ -223,16 +227,13 @@ class Run:
             item = items[position]
             shared = sum(rare[word] for word in words & sources[position])
             module = sum(rare[word] for word in words & _words(_source(_written_in(item))))
-            known = (
-                min(self.kills[mutant.object, item.nodeid], 3) + min(self.kills[mutant.operator, item.nodeid], 5) / 5
-            )
-            known += min(self.kills["", item.nodeid], 50) / 200
+            known = sum(self.kills[trait, item.nodeid] / (1 + self.killed[trait]) for trait in traits)
             first = 100 * (self.killers.get(mutant.id) == item.nodeid)
             first += 10 * (mutant.operator in ATTRIBUTES and item.nodeid.startswith((LINT, RIGHTS)))
             first += 10 * (not mutant.object.startswith(("fn_", "v_")) and item.nodeid.startswith(TABLES))
             # Last where the optional amendment is taken first, which a mutant may get in the way of.
             first -= 1000 * (hasattr(item, "callspec") and item.callspec.params.get("db") is True)
-            return first + 2 * shared + module + known - 0.2 * self.seconds.get(item.nodeid, 0.3)
+            return first + 2 * shared + module + 2 * known - 0.2 * self.seconds.get(item.nodeid, 0.3)
 
         return [items[position] for position in sorted(range(len(items)), key=likely, reverse=True)]
 
@@ -319,6 +320,11 @@ class Run:
             for (name,) in names.fetchall():
                 if name != server.template:
                     drop_database(server.url, name)
+
+
+def _traits(mutant: Mutant) -> frozenset[str]:
+    """What a mutant may have in common with others: its object, its operator, and the words in what it changes."""
+    return _words(mutant.change) | {mutant.object, mutant.operator}
 
 
 def _written_in(item: pytest.Function) -> Any:
