@@ -10,26 +10,30 @@ PLOT ?= $(VENV)/bench.json
 FORCE ?=
 MUTANTS ?=
 ORCHESTRATORS := prefect dagster apscheduler
+OLDEST := $(if $(wildcard /usr/lib/postgresql/15/bin/postgres),15,16)
+OF_VERSIONS := tests/adoption tests/security tests/races tests/sql
 
-.PHONY: run test quick sabotages proof mutants wheel review dbt integrations check format bench bench-plots freeze snapshot lock stop clean
+.PHONY: run test versions quick sabotages proof mutants wheel review dbt integrations check format bench bench-plots freeze snapshot lock stop clean
 
 run: $(VENV)/installed
 	@$(BIN)/python -m tools.demo $(if $(INPUT),"$(INPUT)")
 
-# Everything on the embedded PostgreSQL 18; before that what the server's version can change on 16, and on 15 where Debian's server
-# is installed: tests/support/versions.py says what that is; and what an adoption can change on two adopted databases, see
+# Everything on the embedded PostgreSQL 18. Before that what the server's version can change, on the oldest that is here (Debian's 15, or
+# the embedded 16): tests/support/versions.py says what that is. And what an adoption can change, on two adopted databases, see
 # tests/support/hosts.py: all of it on the host that is less like ours, the stories on the other. With DATABASE_URL: everything on that server, see docs/howto/servers.md.
 test: $(VENV)/installed
 ifneq ($(origin DATABASE_URL),undefined)
 	$(BIN)/python -m pytest -n 2 -m "not sabotage"
 else
-	DOT_TEST_POSTGRES=16 $(BIN)/python -m pytest -n 2 -q -m by_version tests/adoption tests/security tests/races tests/sql
-	@if test -x /usr/lib/postgresql/15/bin/postgres; then \
-	    DOT_TEST_POSTGRES=15 $(BIN)/python -m pytest -n 2 -q -m by_version tests/adoption tests/security tests/races tests/sql; fi
+	DOT_TEST_POSTGRES=$(OLDEST) $(BIN)/python -m pytest -n 3 --dist loadfile -q -m by_version $(OF_VERSIONS)
 	DOT_TEST_HOST=near $(BIN)/python -m pytest -n 2 -q -m by_host tests/properties
 	DOT_TEST_HOST=far $(BIN)/python -m pytest -n 2 -q -m by_host tests/sql tests/properties
 	$(BIN)/python -m pytest -n 3 --dist loadfile -m "not sabotage"
 endif
+
+# What the server's version can change, on 16.
+versions: $(VENV)/installed
+	DOT_TEST_POSTGRES=16 $(BIN)/python -m pytest -n 3 --dist loadfile -q -m by_version $(OF_VERSIONS)
 
 # Breaks a database in eight ways, and by five mutants, and lets `dot-wrapper prove` find each: half a minute each.
 sabotages: $(VENV)/installed

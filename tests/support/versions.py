@@ -1,8 +1,9 @@
 """What is run on which version of PostgreSQL, and why.
 
-Every test is run on 18. ``make test`` runs on 15 and 16 again what the server itself decides: privileges, row security, grants,
-catalog functions, locks, snapshots and plans. Those are the folders and files of ``BY_VERSION``, without ``NOT_BY_VERSION``. The other rules are decided by
-expressions that are the same on each; that each function is valid on 15, plpgsql_check says in tests/tools.
+Every test is run on 18. ``make test`` runs on 15, and ``make versions`` on 16, again what the server itself decides: privileges, row
+security, grants, catalog functions, locks, snapshots and plans. Those are the folders and files of ``BY_VERSION``, without
+``NOT_BY_VERSION``. The other rules are decided by expressions that are the same on each; that each function is valid on 15,
+plpgsql_check says in tests/tools.
 
 A test that starts servers of its own runs on 15 and 18: from 16 on a grant of a role has the options INHERIT and SET, and
 CREATEROLE alone lets no login act as another. Between 16 and 18 the catalog differs, and nothing that a command decides.
