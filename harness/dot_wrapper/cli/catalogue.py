@@ -30,10 +30,15 @@ def show(as_json: Json = False) -> None:
     """
     with open_ledger() as ledger:
         dots = ledger.select("select * from dot.v_dot_tool order by dot_code")
+        # A definition may name any candidate of its chain. What is shown is the one before it, in the order of fn_candidate_newest.
         candidates = ledger.select(
             """
             select process_candidate_code, producer_dot_code, verifier_dot_code, producer_role, verifier_role, pins_output,
-                max_age::text, supersedes, superseded_by, source_time, description, defined_at, actor, session_actor
+                max_age::text,
+                lag(process_candidate_code) over (
+                    partition by coalesce(superseded_by, process_candidate_code) order by source_time, defined_at
+                ) as supersedes,
+                superseded_by, source_time, description, defined_at, actor, session_actor
             from dot.v_process_candidate
             order by process_candidate_code
             """
