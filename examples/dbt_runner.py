@@ -2,11 +2,11 @@
 
     python examples/dbt_runner.py CANDIDATE --project DIR --actor nightly --key 2026-11-26
 
-The codes of the pair's DOTs are dbt's unique ids, as `dot-wrapper import dbt` defines them. What is recorded of either part is what
-the run_results.json says that dbt wrote in that invocation, into a folder that belongs to this part of this run. dbt is started by
-the one call that stores the part's start, so it is never started twice for a run: where its answer was not recorded, the next start
-under the same key reads the file, and records a failure where there is none. Exit codes: 0 verified, 1 not verified, 2 the database
-or dbt cannot be used, 3 refused.
+The codes of the pair's DOTs are dbt's unique ids, and CANDIDATE is TEST@NODE, as `dot-wrapper import dbt` defines them. What is recorded
+of either part is what the run_results.json says that dbt wrote in that invocation, into a folder that belongs to this part of this run.
+dbt is started by the one call that stores the part's start, so it is never started twice for a run: where its answer was not recorded, the
+next start under the same key reads the file, and records a failure where there is none. Exit codes: 0 verified, 1 not verified, 2 the
+database or dbt cannot be used, 3 refused.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ from support.documents import Block, Session, blocks
 
 DBT = Path(sys.prefix) / "dbt" / "bin" / "dbt"
 MODEL, TEST = "model.bakery.orders", "test.bakery.not_null_orders_order_id.cf6c17daed"
+CANDIDATE = f"{TEST}@{MODEL}"
 UNENDING = "select count(*) as order_id from range(10000000) a, range(10000000) b where hash(a.range, b.range) = 0"
 
 needs_dbt = pytest.mark.skipif(not DBT.exists(), reason="make dbt installs dbt in .venv/dbt and runs these tests")
@@ -58,7 +59,7 @@ class Bakery:
         return [
             sys.executable,
             str(ROOT / "examples" / "dbt_runner.py"),
-            TEST,
+            CANDIDATE,
             *here,
             "--actor",
             "nightly",
@@ -98,7 +99,7 @@ def bakery(db: Database, parsed: Path, tmp_path: Path) -> Iterator[Bakery]:
     shutil.copytree(parsed, made.project)
     made.program.write_text(f'#!/bin/sh\necho "$1" >> {made.calls}\nexec {DBT} "$@"\n')
     made.program.chmod(0o755)
-    define_pair(db, TEST, MODEL, TEST)
+    define_pair(db, CANDIDATE, MODEL, TEST)
     set_gates(db)
     attest(db)
     yield made
@@ -206,7 +207,7 @@ def test_a_runner_that_is_killed_leaves_no_end_and_dbt_is_not_started_again(db: 
     bakery.write(UNENDING)
     with bakery.start(db) as runner:
         orphan = the_dbt_that_runs_the_model(bakery)
-        assert bakery.run(db) == (3, f"refused: another holder has the lease of {TEST}\n")
+        assert bakery.run(db) == (3, f"refused: another holder has the lease of {CANDIDATE}\n")
         runner.kill()
     os.kill(orphan, signal.SIGKILL)
     assert components(db) == [("producer", "step_started")]
@@ -228,7 +229,7 @@ def test_a_gate_that_is_closed_while_dbt_runs_stops_what_follows(
 
     monkeypatch.setattr(dbt_runner, "wait", until_the_gate_is_closed)
     with pytest.raises(GateClosed):
-        dbt_runner.execute(ledger, bakery.dbt, TEST, "nightly", "today")
+        dbt_runner.execute(ledger, bakery.dbt, CANDIDATE, "nightly", "today")
     assert components(db) == [("producer", "step_started")]
     assert bakery.run(db)[0] == 3
     assert bakery.invoked == ["run"]
@@ -261,14 +262,14 @@ def test_a_run_that_loses_its_lease_loses_its_dbt(
     monkeypatch.setattr(lease, "LEASE_SECONDS", 3)
     monkeypatch.setattr(dbt_runner, "wait", until_the_lease_is_over)
     with pytest.raises(LeaseNotLive, match="was to end while dbt ran"):
-        dbt_runner.execute(ledger, bakery.dbt, TEST, "nightly", "today")
+        dbt_runner.execute(ledger, bakery.dbt, CANDIDATE, "nightly", "today")
     assert processes(bakery.project) == []
     assert components(db) == [("producer", "step_started")]
 
 
 def end_the_lease(db: Database) -> None:
     gatekeeper = db.connect("gatekeeper")
-    assert value(gatekeeper, "select dot.fn_dot_iu_runtime_lease_end(%s, 'ana', 'it is gone')", f"dot_exec:{TEST}")
+    assert value(gatekeeper, "select dot.fn_dot_iu_runtime_lease_end(%s, 'ana', 'it is gone')", f"dot_exec:{CANDIDATE}")
 
 
 RESULTS = '{{"metadata": {{"invocation_id": "0-1"}}, "results": [{}]}}'
@@ -348,7 +349,7 @@ def test_without_dbt_or_a_project_it_says_so_in_one_line(tmp_path: Path, given: 
         [
             sys.executable,
             ROOT / "examples" / "dbt_runner.py",
-            TEST,
+            CANDIDATE,
             "--project",
             tmp_path,
             "--actor",

@@ -58,5 +58,5 @@ def test_a_test_that_gets_one_more_join_keeps_its_pair_and_another_pair_is_a_suc
     found = rows(db.connect("reader"), "select * from dot.v_process_candidate order by defined_at")
     assert [(one["producer_dot_code"], one["supersedes"]) for one in found] == [
         ("model.shop.orders", None),
-        ("model.shop.customers", "test.shop.orders_match_customers"),
+        ("model.shop.customers", "test.shop.orders_match_customers@model.shop.orders"),
     ]

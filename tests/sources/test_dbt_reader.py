@@ -124,7 +124,7 @@ class TestRealInput:
         assert failed[0].started_at < failed[0].finished_at
 
     def test_relationship_test_belongs_to_the_node_it_is_attached_to_not_the_one_it_refers_to(self) -> None:
-        (pair,) = (pair for pair in read_dbt(REAL_INPUT / "build").pairs if ".relationships_" in pair.code)
+        (pair,) = (pair for pair in read_dbt(REAL_INPUT / "build").pairs if ".relationships_" in pair.verifier)
         assert pair.producer == "model.jaffle_shop.orders"
 
     def test_run_that_failed_gives_the_producer_error_of_every_pair_of_that_model(self) -> None:
@@ -191,7 +191,7 @@ class TestNodesAndPairs:
     def test_only_tests_are_verifiers(self, tmp_path: Path) -> None:
         extra = {"model.shop.daily": node(attached_node=MODEL, depends_on={"nodes": [MODEL]})}
         write(tmp_path / "manifest.json", manifest_of({**manifest_of()["nodes"], **extra}))
-        assert [pair.code for pair in read_dbt(tmp_path).pairs] == [TEST]
+        assert [pair.code for pair in read_dbt(tmp_path).pairs] == [f"{TEST}@{MODEL}"]
 
 
 class TestRuns:

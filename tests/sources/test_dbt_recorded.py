@@ -10,10 +10,10 @@ import pytest
 
 from dot_wrapper import cli
 from dot_wrapper.client.ledger import Ledger
-from dot_wrapper.sources.dbt.names import code_of
+from dot_wrapper.sources.dbt.names import candidate_code, code_of
 from dot_wrapper.sources.dbt.reader import read_dbt
 from dot_wrapper.sources.dbt.recorder import import_dbt
-from dot_wrapper.sources.dbt.summary import ImportSummary, Outcomes
+from dot_wrapper.sources.dbt.summary import ImportSummary, Outcomes, Successor
 from support import Database, DotWrapper, rows, value
 from support.dbt import (
     MODEL,
@@ -36,6 +36,7 @@ DAYS = ["2026-03-01T05:00:00Z", "2026-03-02T05:00:00Z", "2026-03-03T05:00:00Z"]
 LONG = "test.shop.accepted_values_" + "_".join(["placed"] * 30) + ".8df6e4938c"
 RUSSIAN = "model.shop.заказы"
 SIGNS = "test.shop.orders:id>=1.cb5cabf5e3"
+OF_MODEL, OF_OTHER = f"{SINGULAR}@{MODEL}", f"{SINGULAR}@{OTHER}"
 
 
 def imported(ledger: Ledger, folder: Path, producers: dict[str, str] | None = None) -> ImportSummary:
@@ -80,7 +81,7 @@ class TestNames:
         assert dots[code_of(RUSSIAN)]["script_path"] == ascii(RUSSIAN)[1:-1]
         reader = db.connect("reader")
         description = "select description from dot.v_process_candidate where process_candidate_code = %s"
-        assert value(reader, description, code_of(SIGNS)) == f"dbt test {SIGNS}"
+        assert value(reader, description, candidate_code(code_of(SIGNS), code_of(RUSSIAN))) == f"dbt test {SIGNS}"
         names = rows(reader, "select evidence_ref ->> 'unique_id' as name from dot.v_process_run_component")
         assert {one["name"] for one in names} == {RUSSIAN, LONG, SIGNS}
         assert imported(ledger, tmp_path).nothing_new
@@ -113,35 +114,16 @@ class TestChanges:
         assert imported(ledger, days[0]).successors == []
         summary = imported(ledger, days[1])
         (successor,) = summary.successors
-        assert (successor.test, successor.producer, successor.supersedes) == (SINGULAR, OTHER, SINGULAR)
+        assert successor == Successor(SINGULAR, OTHER, OF_OTHER, OF_MODEL, None)
         assert (summary.candidates_created, summary.runs_created, summary.conflicts) == (1, 1, [])
         for _ in range(2):
             for day in days:
                 assert imported(ledger, day).nothing_new
-        assert candidates(db) == [
-            (SINGULAR, MODEL, f"{SINGULAR}@{OTHER}"),
-            (f"{SINGULAR}@{OTHER}", OTHER, None),
-        ]
+        assert candidates(db) == [(OF_MODEL, MODEL, OF_OTHER), (OF_OTHER, OTHER, None)]
         runs = rows(
             db.connect("reader"), "select process_candidate_code as code from dot.v_process_run order by correlation_id"
         )
-        assert [one["code"] for one in runs] == [SINGULAR, f"{SINGULAR}@{OTHER}"]
-
-    def test_the_order_of_import_changes_neither_the_newest_nor_the_runs(
-        self, db: Database, ledger: Ledger, tmp_path: Path
-    ) -> None:
-        older, newer = self.day(tmp_path, 0, MODEL), self.day(tmp_path, 1, OTHER)
-        imported(ledger, newer)
-        imported(ledger, older)
-        assert [(producer, newest is None) for _, producer, newest in candidates(db)] == [(MODEL, False), (OTHER, True)]
-        found = rows(
-            db.connect("reader"),
-            "select correlation_id, c.producer_dot_code from dot.v_process_run join dot.v_process_candidate c"
-            " using (process_candidate_code) order by 1",
-        )
-        assert [tuple(one.values()) for one in found] == [("00-day", MODEL), ("01-day", OTHER)]
-        assert imported(ledger, newer).nothing_new
-        assert imported(ledger, older).nothing_new
+        assert [one["code"] for one in runs] == [OF_MODEL, OF_OTHER]
 
     def test_a_pair_that_comes_back_is_a_successor_of_its_own(
         self, db: Database, ledger: Ledger, tmp_path: Path
@@ -149,10 +131,10 @@ class TestChanges:
         days = [self.day(tmp_path, number, one) for number, one in enumerate((MODEL, OTHER, MODEL))]
         for day in days:
             imported(ledger, day)
-        assert [(producer, newest is None) for _, producer, newest in candidates(db)] == [
-            (MODEL, False),
-            (OTHER, False),
-            (MODEL, True),
+        assert candidates(db) == [
+            (OF_MODEL, MODEL, f"{OF_MODEL}@2"),
+            (OF_OTHER, OTHER, f"{OF_MODEL}@2"),
+            (f"{OF_MODEL}@2", MODEL, None),
         ]
         assert [imported(ledger, day).nothing_new for day in days] == [True] * 3
 
@@ -163,7 +145,7 @@ class TestChanges:
         imported(ledger, self.day(tmp_path, 0, MODEL, OTHER), named)
         summary = imported(ledger, self.day(tmp_path, 1, MODEL, OTHER, "seed.shop.raw"), named)
         assert (summary.candidates_created, summary.runs_created, summary.conflicts) == (0, 1, [])
-        assert candidates(db) == [(SINGULAR, MODEL, None)]
+        assert candidates(db) == [(OF_MODEL, MODEL, None)]
         assert imported(ledger, self.day(tmp_path, 1, MODEL, OTHER)).several == {SINGULAR: (MODEL, OTHER)}
 
     def test_a_manifest_without_a_time_follows_those_that_have_one(
@@ -172,7 +154,7 @@ class TestChanges:
         imported(ledger, self.day(tmp_path, 0, MODEL))
         summary = imported(ledger, self.day(tmp_path, 1, OTHER, timed=False))
         assert (len(summary.successors), summary.conflicts) == (1, [])
-        assert candidates(db)[-1] == (f"{SINGULAR}@{OTHER}", OTHER, None)
+        assert candidates(db)[-1] == (OF_OTHER, OTHER, None)
 
     def test_what_left_the_project_is_retired_until_it_comes_back(
         self, db: Database, ledger: Ledger, tmp_path: Path
@@ -300,7 +282,7 @@ class TestCommandLine:
         for bad in ("x", "=x", "x=", "gone=orders"):
             assert dot_wrapper("import", "dbt", str(tmp_path), "--producer", bad).code == cli.BAD_INPUT
         assert dot_wrapper("import", "dbt", str(tmp_path), "--producer", f"{name}=orders").code == cli.DONE
-        assert candidates(db) == [(code_of(SIGNS), MODEL, None)]
+        assert candidates(db) == [(candidate_code(code_of(SIGNS), MODEL), MODEL, None)]
 
     def test_many_lines_of_a_kind_have_an_end(self, dot_wrapper: DotWrapper, tmp_path: Path) -> None:
         names = [f"model.shop.größe{number:02}" for number in range(25)]
@@ -316,7 +298,7 @@ def test_what_changed_and_what_left_is_said(dot_wrapper: DotWrapper, tmp_path: P
     assert dot_wrapper("import", "dbt", str(tmp_path)).code == cli.DONE
     project(tmp_path, manifest_of({OTHER: node(), SINGULAR: depends_on(OTHER)}, generated_at=DAYS[1]))
     out = dot_wrapper("import", "dbt", str(tmp_path)).out
-    assert f"pair changed: {SINGULAR} is of {OTHER}: {SINGULAR}@{OTHER} supersedes {SINGULAR}" in out
+    assert f"pair changed: {SINGULAR} is of {OTHER}: {OF_OTHER} supersedes {OF_MODEL}\n" in out
     assert f"retired: {MODEL} left the project" in out
     again = dot_wrapper("import", "dbt", str(tmp_path)).out
     assert ("pair changed" in again, "nothing new" in again) == (False, True)

@@ -223,7 +223,7 @@ def test_a_refused_run_is_named_and_its_chunk_is_kept(db: Database, ledger: Ledg
     """One of many runs clashes, in a later chunk than the first: the others are stored, of that one nothing is."""
     pairs = CHUNK + 20
     large_project(tmp_path, pairs)
-    clashing = f"test.big.t{CHUNK + 3}"
+    clashing = f"test.big.t{CHUNK + 3}@model.big.m{CHUNK + 3}"
     with db.connect("cataloguer") as cataloguer:
         for dot in ("other.producer", "other.verifier"):
             cataloguer.execute("select dot.fn_dot_tool_register(%s)", (dot,))
@@ -250,7 +250,7 @@ def test_never_half_of_a_pair_when_a_component_is_refused(db: Database, ledger: 
     assert len(summary.conflicts) == 1
     reader = db.connect("reader")
     stored = rows(reader, "select process_candidate_code, components from dot.v_process_run order by 1")
-    assert [tuple(one.values()) for one in stored] == [("test.big.t0", 2), ("test.big.t2", 2)]
+    assert [tuple(one.values()) for one in stored] == [("test.big.t0@model.big.m0", 2), ("test.big.t2@model.big.m2", 2)]
 
 
 def test_an_interrupted_import_goes_on_where_it_stopped(db: Database, tmp_path: Path) -> None:
@@ -294,7 +294,7 @@ def test_of_many_refused_runs_each_is_named_and_the_others_are_kept(
     (tmp_path / "run_results.json").write_text(json.dumps({**results, "results": given}))
     summary = imported(ledger, tmp_path)
     assert [conflict.what for conflict in summary.conflicts] == [
-        f"test.big.t{number}, run 01a2-inv" for number in clashing
+        f"test.big.t{number}@model.big.m{number}, run 01a2-inv" for number in clashing
     ]
     assert {conflict.fields for conflict in summary.conflicts} == {("evidence_ref",)}
     assert not any(conflict.reason.startswith("line") for conflict in summary.conflicts)

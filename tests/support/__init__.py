@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
@@ -89,7 +90,9 @@ def batch(
     return told
 
 
-def waiting(connection: Connection, call: Callable[[], Any], pool: ThreadPoolExecutor, db: Database) -> Future[Any]:
+def waiting(
+    connection: psycopg.Connection[Any], call: Callable[[], Any], pool: ThreadPoolExecutor, db: Database
+) -> Future[Any]:
     """Starts the call in a thread and returns once its backend waits for a lock."""
     connection.execute("set statement_timeout = '20s'")  # a wait that never ends fails the test instead of hanging it
     future = pool.submit(call)

@@ -188,9 +188,10 @@ def age(time: datetime) -> str:
 def short_name(code: str) -> str:
     """The name that people know a DOT or candidate by, in at most ``SHORT`` characters.
 
-    Of dbt's ``test.PROJECT.NAME.HASH`` it is the name, of any other code all of it.
+    Of dbt's ``test.PROJECT.NAME.HASH`` it is the name, with or without the node that it is of, and of any other code all of it.
     """
-    kind, *parts = code.split(".")
+    test, _, node = code.partition("@")
+    kind, *parts = (test if node.split(".")[0] in DBT_KINDS else code).split(".")
     name = code
     if kind in DBT_KINDS and len(parts) > 1:
         name = ".".join(parts[1:2] if kind == "test" else parts[1:])

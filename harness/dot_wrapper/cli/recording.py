@@ -160,7 +160,12 @@ def _remarks(summary: ImportSummary) -> Iterator[str]:
         for test, nodes in summary.several.items()
     )
     for one in summary.successors:
-        yield f"pair changed: {one.test} is of {one.producer}: {one.candidate} supersedes {one.supersedes}"
+        is_of, stands = (
+            ("was of", f"is superseded by {one.superseded_by}")
+            if one.superseded_by
+            else ("is of", f"supersedes {one.supersedes}")
+        )
+        yield f"pair changed: {one.test} {is_of} {one.producer}: {one.candidate} {stands}"
     yield from _first(f"retired: {code} left the project" for code in summary.retired)
     yield from _first(f"renamed: {name} is {code}" for code, name in summary.renamed.items())
     for part in summary.left_out:

@@ -108,12 +108,12 @@ def _board(
 
 def _shown(row: dict[str, Any], wide: bool) -> dict[str, str]:
     """The cells of a row of the board, two lines each."""
-    name = str if wide else short_name
+    name, pair = (str, str) if wide else (short_name, _short_pair)
     failures = f" ({row['failures']})" if row["failures"] else ""
     # What follows from the columns beside it is not said again.
     remarks = [word for word in row["reasons"] if word not in ("no_run", "no_real_run")] + row["caveats"]
     if row["superseded_by"]:
-        remarks.append(f"superseded by {name(row['superseded_by'])}")
+        remarks.append(f"superseded by {pair(row['superseded_by'])}")
     verdict = "yes" if row["verified"] else "no"
     if row["last_verified_at"]:
         verdict += f", {'' if row['verified'] else 'last '}{age(row['last_verified_at'])}"
@@ -123,6 +123,11 @@ def _shown(row: dict[str, Any], wide: bool) -> dict[str, str]:
         "when": f"{utc(row['ran_at'])[:16]}\n{GRADES[row['last_seen_as']]}" if row["ran_at"] else "",
         "verdict": "\n".join(filter(None, (verdict, ", ".join(remarks)))),
     }
+
+
+def _short_pair(code: str) -> str:
+    """The short name of a candidate with what tells it from others of its test: the node that it is of."""
+    return "@".join(map(short_name, code.split("@")))
 
 
 @app.command()

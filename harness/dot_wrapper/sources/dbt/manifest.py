@@ -12,7 +12,7 @@ from typing import Any, Final
 from pydantic import BaseModel, Field
 
 from dot_wrapper.sources.dbt.documents import DbtInputError, LeaveOut, instant, parsed, quoted, validated
-from dot_wrapper.sources.dbt.names import code_of
+from dot_wrapper.sources.dbt.names import candidate_code, code_of
 
 PRODUCER: Final = "dot.producer"
 """The key of a test's meta that names its producer, where dbt itself does not say one."""
@@ -90,11 +90,15 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class AttachedTest:
-    """A test (verifier) and the node it is of (producer), both by unique_id; `code` is that of the test."""
+    """A test (verifier) and the node it is of (producer), both by unique_id."""
 
-    code: str
     producer: str
     verifier: str
+
+    @property
+    def code(self) -> str:
+        """The code of their candidate."""
+        return candidate_code(self.verifier_code, self.producer_code)
 
     @property
     def producer_code(self) -> str:
@@ -147,7 +151,7 @@ def read_manifest(path: Path, producers: Mapping[str, str], leave_out: LeaveOut)
             continue
         found = producer_of(unique_id, entry, leave_out)
         if len(found) == 1:
-            pairs.append(AttachedTest(code_of(unique_id), found[0], unique_id))
+            pairs.append(AttachedTest(found[0], unique_id))
         elif found:
             several[unique_id] = found
         else:

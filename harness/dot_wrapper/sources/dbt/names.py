@@ -32,6 +32,11 @@ def code_of(name: str, limit: int = CODE_BYTES) -> str:
     return "-".join(filter(None, (legal[: limit - _DIGITS - 1], digest)))
 
 
+def candidate_code(verifier_code: str, producer_code: str) -> str:
+    """The code of the candidate of a test and the node that it is of, by the codes of the two: the same whatever was imported before."""
+    return code_of(f"{verifier_code}@{producer_code}")
+
+
 def line_of(text: str | None) -> str | None:
     """A text as the catalogue keeps it (``dot.fn_is_line``): ASCII, other characters escaped; None where there is none."""
     line = escape_control_characters(text or "").encode("ascii", "backslashreplace").decode()[:LINE_BYTES]

@@ -89,16 +89,16 @@ class _Recorder:
     def __init__(self, actor: str, time: datetime | None) -> None:
         self._actor = actor
         self._time = time
-        self._candidates: dict[str, str] = {}  # where it is not that of the test
+        self._candidates: dict[str, str] = {}  # by the code of their pair
         self.successors: dict[str, Successor] = {}  # by their code: a transaction may be made twice
 
     def candidate(self, pair: AttachedTest) -> str:
-        """The code of the candidate that a pair is recorded under."""
+        """The code of the candidate that a pair is recorded under; of one that was refused, its own."""
         return self._candidates.get(pair.code, pair.code)
 
     def define(self, connection: psycopg.Connection[Any], tests: Sequence[AttachedTest]) -> Stored[AttachedTest]:
         chains = stored_chains(connection, tests)
-        placed = [(test, place_in(chains.get(test.code, ()), test, self._time)) for test in tests]
+        placed = [(test, place_in(chains.get(test.verifier_code, ()), test, self._time)) for test in tests]
         new = [(test, place) for test, place in placed if not place.is_defined]
         made = [
             calls.define_candidate(
@@ -106,18 +106,18 @@ class _Recorder:
                 test.producer_code,
                 test.verifier_code,
                 self._actor,
-                None if test.code == test.verifier else line_of(f"dbt test {test.verifier}"),
-                supersedes=place.supersedes,
+                None if test.verifier_code == test.verifier else line_of(f"dbt test {test.verifier}"),
+                supersedes=place.joins,
                 source_time=place.source_time,
             )
             for test, place in new
         ]
         created = answers(connection, made)
-        self._candidates |= {test.code: place.code for test, place in placed if place.code != test.code}
+        self._candidates |= {test.code: place.code for test, place in placed}
         self.successors |= {
-            place.code: Successor(test.verifier, test.producer, place.code, place.supersedes)
+            place.code: Successor(test.verifier, test.producer, place.code, place.supersedes, place.superseded_by)
             for (test, place), is_new in zip(new, created, strict=True)
-            if is_new and place.supersedes is not None
+            if is_new and place.joins is not None
         }
         return Stored(len(tests), Counter(candidates_created=sum(created)))
 

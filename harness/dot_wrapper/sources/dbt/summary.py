@@ -23,12 +23,18 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class Successor:
-    """A candidate that was defined because the test is of another node than the candidate of its chain before says."""
+    """A candidate that was defined because the test is of another node than the other candidates of its chain say.
+
+    Attributes:
+        supersedes: the candidate before it in the chain; None where all others are of newer manifests.
+        superseded_by: the newest candidate of the chain; None where it is the newest itself.
+    """
 
     test: str
     producer: str
     candidate: str
-    supersedes: str
+    supersedes: str | None
+    superseded_by: str | None
 
 
 @dataclass(frozen=True, slots=True)
