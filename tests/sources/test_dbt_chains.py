@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from dot_wrapper import cli
 from dot_wrapper.cli import output
 from dot_wrapper.client import database
 from dot_wrapper.client.ledger import Ledger
@@ -369,3 +370,16 @@ def test_the_board_names_a_pair_by_its_test_and_tells_pairs_of_one_test_apart(
 )
 def test_the_short_name_of_a_pair_is_that_of_its_test(code: str, short: str) -> None:
     assert output.short_name(code) == short
+
+
+@pytest.mark.parametrize("command", [("why",), ("rehearse",), ("require",)])
+def test_who_names_the_test_is_told_its_candidates(
+    db: Database, tmp_path: Path, dot_wrapper: DotWrapper, command: tuple[str, ...]
+) -> None:
+    for number, producer in ((1, MODEL), (2, OTHER)):
+        imported(db, folder_of(number, producer, tmp_path))
+    outcome = dot_wrapper(*command, SINGULAR)
+    assert outcome.code == cli.REFUSED
+    assert f"next: Name a candidate with this verifier: {OF_OTHER}, {OF_MODEL}\n" in outcome.err
+    outcome = dot_wrapper(*command, "nobody.knows")
+    assert (outcome.code, "next: `dot-wrapper board` lists the candidates" in outcome.err) == (cli.REFUSED, True)

@@ -13,6 +13,7 @@ import typer
 from dot_wrapper.cli.exit_codes import DONE, NOT_VERIFIED
 from dot_wrapper.cli.ledgers import DatabaseUrls, LedgersFile, open_ledgers
 from dot_wrapper.cli.output import Json, age, counted, print_error, print_json, say, stderr
+from dot_wrapper.client.calls import hint_of_unknown
 from dot_wrapper.client.errors import InputError
 from dot_wrapper.operations.require import Answer, Demand, assert_found, await_verdicts, examine
 
@@ -59,9 +60,12 @@ def require(
             found = ledgers.ask(lambda ledger: examine(ledger, demand))
             return [replace(one, ledger=name) for name, answers in found for one in answers]
 
+        def hints(code: str) -> list[str | None]:
+            return [hint for _, hint in ledgers.ask(lambda ledger: ledger.run(hint_of_unknown(code)))]
+
         answers = await_verdicts(look, patience, _say_waiting)
-    if not ledgers.failures:
-        assert_found(demand, answers)
+        if not ledgers.failures:
+            assert_found(demand, answers, hints)
     missing = [one for one in answers if one.missing]
     if as_json:
         print_json([_row(one) for one in answers] + ledgers.failed())

@@ -11,6 +11,7 @@ from dot_wrapper.cli.ledgers import DatabaseUrls, LedgersFile, labelled, open_le
 from dot_wrapper.cli.output import Json, age, counted, print_json, print_rows, say, short_name, utc
 from dot_wrapper.cli.runs import GRADES, OfCandidate, run_by_id, summary_of, verdict_of_run
 from dot_wrapper.cli.session import open_ledger
+from dot_wrapper.client.calls import hint_of_unknown
 from dot_wrapper.client.errors import UnknownReference
 from dot_wrapper.client.ledger import Ledger
 
@@ -142,11 +143,12 @@ def why(
     """
     with open_ledger() as ledger:
         verdict = _candidate_verdict(ledger, subject) or _run_verdict(ledger, subject, candidate)
-    if verdict is None:
-        raise UnknownReference(
-            f"{subject} is no process candidate and no run",
-            hint="`dot-wrapper board` lists the candidates, `dot-wrapper runs` the runs.",
-        )
+        if verdict is None:
+            raise UnknownReference(
+                f"{subject} is no process candidate and no run",
+                hint=ledger.run(hint_of_unknown(subject))
+                or "`dot-wrapper board` lists the candidates, `dot-wrapper runs` the runs.",
+            )
     # In the order of the words: a jsonb object has an order of its own.
     verdict["explanations"] = {word: verdict["explanations"][word] for word in verdict["reasons"] + verdict["caveats"]}
     if as_json:

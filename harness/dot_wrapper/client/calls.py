@@ -652,22 +652,41 @@ def pair(process_candidate_code: str) -> Call[Pair]:
     """
 
     def answer(rows: Rows) -> Pair:
-        if not rows:
-            raise UnknownReference(
-                f"process candidate {process_candidate_code} is not defined",
-                constraint="process_run_observation_process_candidate_code_fkey",
-                hint="`dot-wrapper board` lists the candidates.",
-            )
-        return Pair(*rows[0])
+        if rows and rows[0][0] == process_candidate_code:
+            return Pair(*rows[0])
+        raise UnknownReference(
+            f"process candidate {process_candidate_code} is not defined",
+            constraint="process_run_observation_process_candidate_code_fkey",
+            hint=_hint(rows) or "`dot-wrapper board` lists the candidates.",
+        )
 
-    return Call(
-        "dot_reader",
-        "select process_candidate_code, producer_dot_code, verifier_dot_code from dot.v_process_candidate"
-        " where process_candidate_code = %s",
-        (process_candidate_code,),
-        answer,
-        repeatable=True,
-    )
+    return Call("dot_reader", _MEANT, {"code": process_candidate_code}, answer, repeatable=True)
+
+
+def hint_of_unknown(code: str) -> Call[str | None]:
+    """What to do about a code that no candidate has, where it is that of a verifier: the test of dbt, say, and not the pair."""
+    return Call("dot_reader", _MEANT, {"code": code}, _hint, repeatable=True)
+
+
+# The candidate of a code, else some that have it as their verifier.
+_MEANT: Final = """
+with named as (
+    select process_candidate_code, producer_dot_code, verifier_dot_code from dot.v_process_candidate
+    where process_candidate_code = %(code)s
+)
+select * from named
+union all
+(
+    select process_candidate_code, producer_dot_code, verifier_dot_code from dot.v_process_candidate
+    where verifier_dot_code = %(code)s and not exists (select from named)
+    order by superseded_by is not null, process_candidate_code
+    limit 5
+)
+"""
+
+
+def _hint(rows: Rows) -> str | None:
+    return f"Name a candidate with this verifier: {', '.join(row[0] for row in rows)}" if rows else None
 
 
 def call(role: str, function: str, arguments: Mapping[str, object]) -> Call[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -113,8 +113,11 @@ def examine(ledger: Ledger, demand: Demand) -> list[Answer]:
     return answers
 
 
-def assert_found(demand: Demand, answers: Sequence[Answer]) -> None:
+def assert_found(demand: Demand, answers: Sequence[Answer], hints: Callable[[str], Iterable[str | None]]) -> None:
     """Checks that the answers, of all ledgers that were asked, are about what was demanded.
+
+    Args:
+        hints: what each ledger knows of a code that is none of a candidate.
 
     Raises:
         UnknownReference: a named candidate does not exist.
@@ -123,7 +126,8 @@ def assert_found(demand: Demand, answers: Sequence[Answer]) -> None:
     unknown = sorted(set(demand.candidates or ()) - {one.candidate for one in answers})
     if unknown:
         raise UnknownReference(
-            f"{', '.join(unknown)}: no such process candidate", hint="`dot-wrapper board` lists the candidates."
+            f"{', '.join(unknown)}: no such process candidate",
+            hint=next(filter(None, hints(unknown[0])), "`dot-wrapper board` lists the candidates."),
         )
     if not answers:
         raise InputError("no candidate is meant: nothing was looked at")
