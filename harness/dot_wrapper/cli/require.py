@@ -13,7 +13,6 @@ import typer
 from dot_wrapper.cli.exit_codes import DONE, NOT_VERIFIED
 from dot_wrapper.cli.ledgers import DatabaseUrls, LedgersFile, open_ledgers
 from dot_wrapper.cli.output import Json, age, counted, print_error, print_json, say, stderr
-from dot_wrapper.client.calls import hint_of_unknown
 from dot_wrapper.client.errors import InputError
 from dot_wrapper.operations.require import Answer, Demand, assert_found, await_verdicts, examine
 
@@ -61,7 +60,7 @@ def require(
             return [replace(one, ledger=name) for name, answers in found for one in answers]
 
         def hints(code: str) -> list[str | None]:
-            return [hint for _, hint in ledgers.ask(lambda ledger: ledger.run(hint_of_unknown(code)))]
+            return [hint for _, hint in ledgers.ask(lambda ledger: ledger.hint_of_unknown(code))]
 
         answers = await_verdicts(look, patience, _say_waiting)
         if not ledgers.failures:

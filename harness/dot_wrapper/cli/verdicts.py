@@ -11,7 +11,6 @@ from dot_wrapper.cli.ledgers import DatabaseUrls, LedgersFile, labelled, open_le
 from dot_wrapper.cli.output import Json, age, counted, print_json, print_rows, say, short_name, utc
 from dot_wrapper.cli.runs import GRADES, OfCandidate, run_by_id, summary_of, verdict_of_run
 from dot_wrapper.cli.session import open_ledger
-from dot_wrapper.client.calls import hint_of_unknown
 from dot_wrapper.client.errors import UnknownReference
 from dot_wrapper.client.ledger import Ledger
 
@@ -146,7 +145,7 @@ def why(
         if verdict is None:
             raise UnknownReference(
                 f"{subject} is no process candidate and no run",
-                hint=ledger.run(hint_of_unknown(subject))
+                hint=ledger.hint_of_unknown(subject)
                 or "`dot-wrapper board` lists the candidates, `dot-wrapper runs` the runs.",
             )
     # In the order of the words: a jsonb object has an order of its own.

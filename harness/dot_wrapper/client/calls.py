@@ -664,7 +664,8 @@ def pair(process_candidate_code: str) -> Call[Pair]:
 
 
 def hint_of_unknown(code: str) -> Call[str | None]:
-    """What to do about a code that no candidate has, where it is that of a verifier: the test of dbt, say, and not the pair."""
+    """What to do about a code that no candidate has, where it is that of a verifier: the test of dbt, say, and not the pair. None where no
+    candidate has it as its verifier."""
     return Call("dot_reader", _MEANT, {"code": code}, _hint, repeatable=True)
 
 

@@ -108,6 +108,7 @@ class _Calls(Generic[C]):
     register_dot = _Method(calls.register_dot)
     define_candidate = _Method(calls.define_candidate)
     pair = _Method(calls.pair)
+    hint_of_unknown = _Method(calls.hint_of_unknown)
     call = _Method(calls.call)
     awaiting_verifier = _Method(reads.awaiting_verifier)
 
