@@ -8,7 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,9 +65,9 @@ def parts(db: Database) -> list[tuple[str, str]]:
         return parts_of(reader)
 
 
-def wait_for_parts(db: Database, expected: list[tuple[str, str]]) -> None:
+def wait_for_parts(db: Database, expected: list[tuple[str, str]], unless: Callable[[], object] = lambda: None) -> None:
     with db.connect("reader") as reader:
-        wait_until(lambda: parts_of(reader) == expected, seconds=120)
+        wait_until(lambda: parts_of(reader) == expected, seconds=120, unless=unless)
 
 
 def test_two_programs_are_run_and_verified_and_not_run_again(db: Database, tmp_path: Path) -> None:
@@ -158,6 +158,10 @@ class Orchestrator:
     def printed(self) -> list[str]:
         return (self.folder / "stdout").read_text(encoding="utf-8").splitlines()
 
+    def ended(self, process: subprocess.Popen[bytes]) -> str | None:
+        """What an orchestrator that has ended said at last; None while it runs."""
+        return None if process.poll() is None else f"it has ended with {process.returncode}: {self.errors[-2000:]}"
+
     @contextmanager
     def started(self, candidate: str) -> Iterator[subprocess.Popen[bytes]]:
         program = ROOT / "examples" / "integrations" / f"with_{self.name}.py"
@@ -244,8 +248,8 @@ def test_an_orchestrator_s_pair_is_verified_by_two_logins_resumed_after_a_kill_a
 def test_an_orchestrator_is_refused_when_a_gate_is_closed(db: Database, orchestrator: Orchestrator) -> None:
     ready_for_real_runs(db)
     os.mkfifo(orchestrator.output)
-    with orchestrator.started(PAIR):
-        wait_for_parts(db, [("producer", "step_started")])
+    with orchestrator.started(PAIR) as process:
+        wait_for_parts(db, [("producer", "step_started")], unless=lambda: orchestrator.ended(process))
         set_gates(db, "false", GATES[0])
         assert orchestrator.output.read_text() == "1 2 3"  # the producer goes on, and ends
         wait_until(lambda: "GateClosed" in orchestrator.errors, seconds=120)
