@@ -2,7 +2,8 @@
 
 ``make mutants`` runs all of them; ``--every 100`` a sample, chosen by the mutants' ids; ``--only WORD`` those of one object or
 operator; ``--changed`` at most ``AT_MOST`` of those in files of ``sql/`` that differ from where the branch left main, or on main
-from the parent commit, and where no file differs the sample of the tests. The tests are collected once. Each mutant is made in a copy
+from the parent commit, and where no file differs the sample of the tests. ``--keep`` writes into ``killers.json`` which test
+killed each, and ``--survivors`` runs those alone that it does not name. The tests are collected once. Each mutant is made in a copy
 of the upgraded template database; a forked child clones that for its tests, those first that are likeliest to notice, and stops at the
 first that fails, or that twice does not end in its time. A mutant survives when none does. A kill is behaviour: the snapshot of the
 schema is no test here, and the catalog lint is asked about attributes and rights alone.
