@@ -162,6 +162,9 @@ class Run:
                 if self.result and len(verdicts) % 50 == 0:
                     self.result.write_text(self._learnt(verdicts), encoding="utf-8")
         finally:
+            # Ctrl-C reaches each process, and the first process then ends the others: what they have is written all the same.
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
             session.testsfailed = report(verdicts, len(equivalent), sorted(stale))
             if self.result:
                 self.result.write_text(self._learnt(verdicts), encoding="utf-8")

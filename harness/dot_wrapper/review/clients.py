@@ -18,6 +18,9 @@ RUNS: Final = 2000
 PATIENCE: Final = 60.0
 """Seconds for which something that has to come about is waited for."""
 
+PAUSE: Final = 0.002
+"""Seconds between the calls of a client: the migration and its server need a processor too."""
+
 _NAMED: Final = "dot-wrapper review: "
 
 _FILL: Final = (
@@ -90,7 +93,7 @@ def counts(url: str) -> dict[str, int]:
 
 
 class Clients:
-    """Two writers and a reader that call as fast as they can, and a watcher, until the block ends."""
+    """Two writers and a reader that call again and again, and a watcher, until the block ends."""
 
     def __init__(self, url: str, views: Sequence[str]) -> None:
         self.calls = {"writer": Calls(), "reader": Calls()}
@@ -161,7 +164,7 @@ class Clients:
             self._url, autocommit=True, application_name=_NAMED + kind, prepare_threshold=None
         ) as session:
             session.execute(f"set role {role}".encode())
-            while not self._stop.is_set():
+            while not self._stop.wait(PAUSE):
                 started = time.monotonic()
                 error = None
                 try:
