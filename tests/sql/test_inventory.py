@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -335,6 +336,24 @@ def test_a_date_is_a_backfill_where_at_least_two_dots_share_it(db: Database) -> 
     owner.execute("insert into dot.dot_tools (code) values ('DOT_4')")
     found = rows(reader, "select last_executed_is_backfill as backfill from dot.v_dot_funnel")
     assert [one["backfill"] for one in found] == [False] * 4
+
+
+def test_what_was_recorded_of_one_candidate_says_nothing_of_another_s_dots(db: Database) -> None:
+    """Not even under one run id."""
+    owner, reader = db.session("owner"), db.session("reader")
+    owner.execute("insert into dot.dot_tools (code) select 'DOT_' || n from generate_series(1, 4) as n")
+    pairs = {"shop.one": ("DOT_1", "DOT_2"), "shop.two": ("DOT_3", "DOT_4")}
+    for code, (producer, verifier) in pairs.items():
+        store_candidate(owner, code, producer, verifier)
+    for evidence_type in ("SIMULATED_DRY_RUN", "DRY_RUN"):
+        for code, (producer, _) in pairs.items():  # the second is never invoked
+            said: dict[str, Any] = {"evidence_type": evidence_type, "dot_code": producer}
+            run_id = uuid.uuid5(uuid.NAMESPACE_OID, evidence_type)
+            store_run(owner, code, run_id=run_id, **said)
+            if code == "shop.one":
+                store_component(owner, run_id, "producer", code=code, at=1, **said)
+    assert funnel(reader, "DOT_1") == (True, True, True, True, False)
+    assert funnel(reader, "DOT_3") == (True, False, False, False, False)
 
 
 def test_a_usage_count_counts_as_an_invocation(document_02: Database) -> None:

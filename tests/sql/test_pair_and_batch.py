@@ -43,6 +43,7 @@ from support import (
 )
 
 OTHER = "shop.invoices"
+THIRD = "dot.of_neither_part"
 PAYLOAD: dict[str, object] = {"input_ref": "s3://in", "output_ref": "s3://out", "error_ref": "s3://err"}
 
 
@@ -205,6 +206,22 @@ def test_a_real_pair_needs_gates_and_lease_and_is_verified(db: Database) -> None
     told = pair(writer, evidence_type="REAL_RUN", lease_token=acquire(writer), idempotency_key="real")
     found = row(db.session("reader"), "select * from dot.v_process_verification_v3")
     assert (found["verified"], found["last_verified_run_id"]) == (True, told["process_run_id"])
+
+
+@pytest.mark.parametrize(
+    ("said", "constraint"),
+    [
+        ({"producer_dot_code": THIRD}, "process_run_observation_producer_check"),
+        ({"verifier_dot_code": THIRD}, "process_component_observation_component_role_dot_check"),
+        ({"dry_run": False}, "process_run_observation_dry_run_check"),
+    ],
+)
+def test_what_no_table_refuses_of_a_pair_is_refused(
+    db: Database, writer: Connection, said: dict[str, object], constraint: str
+) -> None:
+    db.session("cataloguer").execute("select dot.fn_dot_tool_register(%s)", (THIRD,))
+    with refused("23514", constraint):
+        pair(writer, **said)
 
 
 @pytest.mark.parametrize(
@@ -534,6 +551,42 @@ def test_a_first_component_with_another_correlation_than_its_header_s_is_refused
         assert outcomes(batch(writer, lines)) == [*[CREATED] * (len(lines) - 1), refused_as]
 
 
+@pytest.mark.parametrize(
+    ("alone", "constraint"),
+    [
+        ({"dot_code": THIRD}, "process_run_observation_producer_check"),
+        ({"component_role": "producer", "dot_code": THIRD}, "process_component_observation_component_role_dot_check"),
+        ({"component_role": "verifier", "dot_code": THIRD}, "process_component_observation_component_role_dot_check"),
+        ({"evidence_ref": Jsonb({"attempt": 1})}, "process_run_observation_evidence_ref_attempt_check"),
+        ({"dry_run": False}, "process_run_observation_dry_run_check"),
+        (
+            {"component_role": "verifier", "process_candidate_code": "shop.pinned", "input_ref": "s3://other"},
+            "process_component_observation_pinned_output_check",
+        ),
+    ],
+)
+def test_what_no_table_refuses_is_refused_where_all_else_of_a_batch_is_new(
+    db: Database, writer: Connection, alone: dict[str, Any], constraint: str
+) -> None:
+    cataloguer = db.session("cataloguer")
+    cataloguer.execute("select dot.fn_dot_tool_register(%s)", (THIRD,))
+    cataloguer.execute(
+        "select dot.fn_process_candidate_define('shop.pinned', %s, %s, 'tester', p_pins_output => true)",
+        (PRODUCER, VERIFIER),
+    )
+    run_id, role, said = uuid.uuid4(), alone.get("component_role"), {}
+    if "process_candidate_code" in alone:
+        said["process_candidate_code"] = alone["process_candidate_code"]
+    lines = [header_line(run_id, **said), part_line(run_id, "producer", output_ref="s3://out", **said)]
+    if role is None:
+        lines = [header_line(run_id, **alone)]
+    elif role == "producer":
+        lines[1] |= alone
+    else:
+        lines.append(part_line(run_id, role) | alone)
+    assert outcomes(batch(writer, lines)) == [*[CREATED] * (len(lines) - 1), refusal("23514", constraint)]
+
+
 def test_of_lines_under_one_key_the_first_is_stored(db: Database, writer: Connection) -> None:
     for attempt in range(10):  # in both orders of their run ids
         runs = [uuid.uuid4() for _ in range(3)]
@@ -767,7 +820,7 @@ def test_each_line_that_is_created_tells_of_itself_where_its_event_is_wanted(db:
             header_line(run_id, idempotency_key="run", parent_run_id=parent, **said),
             part_line(run_id, "producer", idempotency_key="run:producer", **said),
             part_line(run_id, "verifier", status="failed", **said),
-            header_line(uuid.uuid4(), status="completed", **said),
+            header_line(uuid.uuid4(), status="completed", occurred_at=datetime(2026, 1, 1, tzinfo=UTC), **said),
         ]
 
     def told_of() -> list[dict[str, Any]]:
@@ -799,6 +852,18 @@ def test_each_line_that_is_created_tells_of_itself_where_its_event_is_wanted(db:
         function = "fn_process_component_observe" if "component_role" in line else "fn_process_run_observe"
         call(writer, function, line)
     assert told_of() == together
+
+
+def test_the_events_of_a_batch_are_not_of_another_candidate_s_run_with_its_id(db: Database, writer: Connection) -> None:
+    for event in ("process.run.started", "process.component.step_completed"):
+        db.session("gatekeeper").execute("select dot.fn_event_type_set(%s, true, 'tester', 'for a test')", (event,))
+    run_id, candidates = uuid.uuid4(), sorted((OTHER, PAIR))
+    lines = [make(process_candidate_code=one) for one in candidates for make in (
+        lambda **said: header_line(run_id, **said), lambda **said: part_line(run_id, "producer", **said)
+    )]  # fmt: skip
+    assert outcomes(batch(writer, lines)) == [CREATED] * 4
+    told = poll_until(db.session("relay"), 4)
+    assert [one["payload"]["process_candidate_code"] for one in told] == candidates * 2
 
 
 @pytest.mark.parametrize("prepared", [(), ("prepared",)], ids=["stored together", "stored line by line"])
@@ -878,6 +943,24 @@ def test_the_components_of_a_batch_are_later_than_its_call_where_their_header_wa
     called_at = value(writer, "select clock_timestamp()")
     assert outcomes(batch(writer, [part_line(run_id, role) for role in ("verifier", "producer")])) == [CREATED] * 2
     assert value(db.session("reader"), "select min(observed_at) from dot.v_process_run_component") > called_at
+
+
+def test_a_component_of_a_batch_is_later_than_the_rows_of_its_run_whatever_the_clock_says(
+    db: Database, writer: Connection
+) -> None:
+    """Later than its header too."""
+    owner = db.session("owner")
+    for table in ("process_run_observation", "process_component_observation"):
+        owner.execute(f"alter table dot.{table} disable trigger user")
+    observe_run(writer, process_run_id=(run_id := uuid.uuid4()))
+    owner.execute("update dot.process_run_observation set observed_at = observed_at + interval '1 hour'")
+    assert outcomes(batch(writer, [part_line(run_id, "producer", status="started")])) == [CREATED]
+    is_later = "k.observed_at > r.observed_at from dot.process_component_observation as k"
+    assert value(owner, f"select {is_later} join dot.process_run_observation as r using (process_run_id)") is True
+    owner.execute("update dot.process_component_observation set observed_at = observed_at + interval '1 hour'")
+    assert outcomes(batch(writer, [part_line(run_id, "producer")])) == [CREATED]
+    order = "select status from dot.v_process_run_component order by observed_at"
+    assert [one["status"] for one in rows(db.session("reader"), order)] == ["step_started", "step_completed"]
 
 
 def test_a_batch_stores_its_rows_in_one_order_whatever_that_of_its_lines(db: Database, writer: Connection) -> None:

@@ -110,6 +110,12 @@ def test_nothing_is_told_of_a_database_that_is_in_use(db: Database) -> None:
             " update dot.outbox_cursor set epoch = 1, xact_id = '99999999998'",
             [],  # it came with a copy of another database of this server's
         ),
+        (
+            "insert into dot.outbox_epoch (epoch, system_identifier, database_oid, began_at)"
+            " select 1, system_identifier + 1, database_oid, now() from dot.fn_database_identity();"
+            " update dot.outbox_cursor set epoch = 1, xact_id = '99999999998'",
+            [],  # it came from another cluster, where the database had the same number
+        ),
         (f"{SECOND_EPOCH} values (1, '99999999999', 'a', 'b', 'c', '{{}}'), (2, '1', 'a', 'b', 'c', '{{}}')", []),
         (
             f"{SECOND_EPOCH} values (2, '1', 'a', 'b', 'c', '{{}}');"
@@ -126,6 +132,17 @@ def test_nothing_is_told_of_a_database_that_is_in_use(db: Database) -> None:
 def test_what_is_missing_or_ahead_is_told(db: Database, done: str, expected: list[tuple[str, str]]) -> None:
     db.connect("superuser").execute(done)
     assert told(db) == expected
+
+
+def test_a_position_is_ahead_from_the_next_transaction_on(db: Database) -> None:
+    owner = db.connect("owner")
+    owner.execute("select dot.fn_outbox_epoch(true)")
+    with owner.transaction(force_rollback=True):  # with one snapshot: other sessions' transactions go on
+        owner.execute("set transaction isolation level repeatable read")
+        following = int(value(owner, "select pg_snapshot_xmax(pg_current_snapshot())::text"))
+        for position, is_ahead in ((following, True), (following - 1, False)):
+            owner.execute("update dot.outbox_cursor set epoch = 1, xact_id = %s::text::xid8", (position,))
+            assert rows(owner, "select finding from dot.v_dot_state") == [{"finding": "cursor_ahead"}] * is_ahead
 
 
 def test_a_sequence_behind_its_table_is_told(db: Database) -> None:

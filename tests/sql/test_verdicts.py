@@ -258,19 +258,35 @@ def test_an_older_run_that_is_completed_later_does_not_become_the_latest(db: Dat
     assert (seen["verified"], seen["latest_real_run_id"], seen["last_verified_run_id"]) == (False, latest, old)
 
 
-def test_of_runs_that_were_verified_the_one_whose_verifier_completed_last_is_the_last(db: Database) -> None:
+@pytest.mark.parametrize("descending", [False, True], ids=["by ascending ids", "by descending ids"])
+def test_of_runs_that_were_verified_the_one_whose_verifier_completed_last_is_the_last(
+    db: Database, descending: bool
+) -> None:
+    """Whichever header, producer or id came first."""
     owner = db.session("owner")
     store_candidate(owner, PAIR)
-    slow, quick, unfinished = (store_run(owner, at=at) for at in (0, 10, 20))
-    for run_id, at in ((quick, 30), (slow, 40)):
-        store_component(owner, run_id, "producer", at=at)
-        store_component(owner, run_id, "verifier", at=at + 1)
+    old, slow, quick, unfinished = ids = sorted((uuid.uuid4() for _ in range(4)), reverse=descending)
+    for at, run_id in enumerate(ids):
+        store_run(owner, at=at, run_id=run_id)
+    for run_id, produced, verified in ((old, 10, 11), (slow, 20, 40), (quick, 25, 30)):
+        store_component(owner, run_id, "producer", at=produced)
+        store_component(owner, run_id, "verifier", at=verified)
     seen = verdict(db)
     assert (seen["verified"], seen["latest_real_run_id"], seen["last_verified_run_id"]) == (False, unfinished, slow)
     store_component(owner, unfinished, "producer", at=35)
     store_component(owner, unfinished, "verifier", at=36)
     seen = verdict(db)
     assert (seen["verified"], seen["last_verified_run_id"]) == (True, unfinished)
+
+
+@pytest.mark.parametrize("late", [("verifier", BEGUN), ("producer", BEGUN)], ids=" ".join)
+def test_no_row_but_a_verifier_s_end_makes_a_run_the_last_verified_one(db: Database, late: tuple[str, str]) -> None:
+    owner = db.session("owner")
+    store_candidate(owner, PAIR)
+    first, second = (store_shape(owner, PAIR, [P, V], at=at) for at in (0, 10))
+    store_component(owner, first, *late, at=30)
+    store_run(owner, at=40)
+    assert verdict(db)["last_verified_run_id"] == second
 
 
 def test_the_last_verified_run_is_the_one_under_the_highest_token_of_its_own_candidate(db: Database) -> None:
