@@ -45,8 +45,12 @@ def define(db: Database, code: str, **asked: object) -> bool:
     with db.connect("cataloguer") as cataloguer:
         for dot in (PRODUCER, VERIFIER):
             cataloguer.execute("select dot.fn_dot_tool_register(%s)", (dot,))
-        given = {"code": code, "producer_dot_code": PRODUCER, "verifier_dot_code": VERIFIER, "actor": "tester"}
-        return bool(call(cataloguer, "fn_process_candidate_define", given, **asked)["created"])
+        return define_in(cataloguer, code, **asked)
+
+
+def define_in(session: Connection, code: str, **asked: object) -> bool:
+    given = {"code": code, "producer_dot_code": PRODUCER, "verifier_dot_code": VERIFIER, "actor": "tester"}
+    return bool(call(session, "fn_process_candidate_define", given, **asked)["created"])
 
 
 def defined(db: Database, code: str) -> dict[str, Any]:
@@ -217,11 +221,13 @@ def test_a_pair_is_refused_where_one_of_its_parts_is_of_a_role(db: Database, par
 
 def test_a_lease_is_for_a_login_that_may_record_a_part(db: Database) -> None:
     define(db, PAIR, producer_role=db.login("writer"), verifier_role=db.login("gatekeeper"))
-    define(db, "shop.half", producer_role=db.login("writer"))
+    halves = ("producer", "verifier")
+    for part in halves:
+        define(db, f"shop.{part}", **{f"{part}_role": db.login("writer")})
     with refused("23514", "dot_iu_runtime_lease_role_check"):
         acquire(db.connect("operator"))
     assert acquire(db.connect("writer")) == 1
-    assert acquire(db.connect("operator"), "shop.half") == 1
+    assert [acquire(db.connect("operator"), f"shop.{part}") for part in halves] == [1, 1]
 
 
 def test_the_two_parts_of_a_real_run_are_handed_over_by_release_and_acquire(db: Database) -> None:
@@ -419,6 +425,51 @@ def test_a_chain_with_times_is_in_their_order_whoever_came_first(db: Database) -
     assert newest(db, "march", "january") == {"march": None, "january": "march"}
     define(db, "april", supersedes="january", source_time="2026-04-01T00:00:00Z")
     assert newest(db, "march", "january", "april") == {"march": "april", "january": "april", "april": None}
+
+
+@pytest.mark.parametrize("otherwise", [False, True], ids=["the same", "otherwise"])
+def test_of_two_that_define_a_candidate_at_once_the_second_is_told_of_the_first(db: Database, otherwise: bool) -> None:
+    define(db, "shop.another", pins_output=True)
+    first, second = db.connect("cataloguer"), db.connect("cataloguer")
+    first.execute("begin")
+    assert define_in(first, PAIR)
+    with ThreadPoolExecutor(1) as pool:
+        late = waiting(second, partial(define_in, second, PAIR, pins_output=otherwise), pool, db)
+        first.execute("commit")
+        if otherwise:
+            with refused("23505", "process_candidate_pair_conflict", "Differing fields: pins_output."):
+                late.result()
+        else:
+            assert late.result() is False
+
+
+def test_of_two_that_supersede_one_candidate_at_once_the_second_comes_after_the_first(db: Database) -> None:
+    define(db, "v1")
+    first, second = db.connect("cataloguer"), db.connect("cataloguer")
+    first.execute("begin")
+    assert define_in(first, "v2", supersedes="v1")
+    with ThreadPoolExecutor(1) as pool:
+        late = waiting(second, partial(define_in, second, "v3", supersedes="v1"), pool, db)
+        first.execute("commit")
+        assert late.result() is True
+    assert newest(db, "v1", "v2", "v3") == {"v1": "v3", "v2": "v3", "v3": None}
+
+
+def test_a_definition_waits_for_none_in_another_chain(db: Database) -> None:
+    for code in ("one", "two"):
+        define(db, code)
+    first, second = db.connect("cataloguer"), db.connect("cataloguer")
+    first.execute("begin")
+    assert define_in(first, "one.a", supersedes="one")
+    second.execute("set lock_timeout = '1s'")
+    assert define_in(second, "two.a", supersedes="two")
+
+
+def test_a_candidate_that_is_defined_again_keeps_the_time_of_its_source(db: Database) -> None:
+    define(db, "v1")
+    define(db, "v2", supersedes="v1")
+    assert define(db, "v2", supersedes="v1", source_time="2026-03-01T00:00:00Z") is False
+    assert defined(db, "v2")["source_time"] is None
 
 
 @pytest.mark.parametrize("changed", ["the candidate is superseded", "the DOT leaves the catalogue"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -257,6 +258,25 @@ def test_a_switch_names_whoever_locks_the_latch_and_says_where_no_backend_does(d
     assert config_set(gatekeeper, REAL, "false") == "true"
 
 
+def test_a_switch_of_the_worker_names_who_writes_its_row(db: Database) -> None:
+    gatekeeper, owner = db.connect("gatekeeper"), db.connect("owner")
+    owner.execute("begin")
+    owner.execute("update dot.dot_config set value = 'true' where key = 'queue.worker.enabled'")
+    with refused("55P03", saying=f"Held by: {owner.info.backend_pid}"):
+        config_set(gatekeeper, "queue.worker.enabled", "false")
+
+
+def test_a_switch_that_is_held_up_by_none_that_shows_says_so(db: Database) -> None:
+    owner = db.connect("owner")
+    owner.execute(
+        "create function dot.busy() returns trigger language plpgsql as"
+        " $$ begin raise lock_not_available using message = 'busy'; end $$;"
+        " create trigger busy before update on dot.dot_config for each row execute function dot.busy()"
+    )
+    with refused("55P03", saying="Held by: none that shows, it is gone since"):
+        config_set(db.session("gatekeeper"), REAL, "false")
+
+
 def test_a_switch_that_gives_up_names_no_backend_of_another_database(db: Database) -> None:
     """A copied database has the same oids, and pg_locks shows the whole server's: the hint would end a stranger's backend."""
     with db.server.database(str(conninfo_to_dict(db.url)["dbname"])) as twin_url:
@@ -366,6 +386,28 @@ def test_an_old_snapshot_answers_no_replay_through_a_closed_gate(db: Database, l
         set_gates(db)
 
 
+@pytest.mark.parametrize(
+    "decide",
+    [
+        lambda session, key: config_set(session, key, "true"),
+        lambda session, _key: value(
+            session, "select dot.fn_preflight_attest('fs_snapshot_present', 'PASS', 60, 'me', 'a snapshot')"
+        ),
+        lambda session, _key: value(session, "select dot.fn_dot_mechanism_attest('scheduler', false, 'me', 'none')"),
+    ],
+    ids=["a switch", "an attestation of the preflight", "an attestation of a mechanism"],
+)
+def test_what_is_decided_in_a_snapshot_before_another_decision_is_to_be_retried(
+    db: Database, decide: Callable[[Connection, str], object]
+) -> None:
+    old = db.connect("gatekeeper")
+    old.execute("begin isolation level repeatable read")
+    value(old, "select count(*) from dot.v_dot_gate")
+    decide(db.session("gatekeeper"), REAL)
+    with refused("40001"):
+        decide(old, EXECUTE)  # another gate: its row has not changed
+
+
 def test_a_moved_gate_is_audited_with_who_when_why_old_and_new(db: Database) -> None:
     gatekeeper, owner = db.connect("gatekeeper"), db.connect("owner")
     owner.execute("delete from dot.dot_config where key = %s", (REAL,))
@@ -464,6 +506,19 @@ def test_the_audited_old_value_of_an_event_type_is_the_one_that_was_replaced(db:
     with ThreadPoolExecutor(1) as pool:
         late = waiting(second, partial(call, second), pool, db)
         first.execute("commit")
+        assert late.result() is True
+
+
+def test_the_audited_old_value_of_an_event_type_is_the_one_that_was_replaced_past_the_function_too(
+    db: Database,
+) -> None:
+    owner, gatekeeper = db.connect("owner"), db.connect("gatekeeper")
+    call = partial(event_type_set, event_type="process.run.started", active=False, actor="me", reason="why")
+    owner.execute("begin")
+    owner.execute("update dot.event_type set active = true where event_type = 'process.run.started'")
+    with ThreadPoolExecutor(1) as pool:
+        late = waiting(gatekeeper, partial(call, gatekeeper), pool, db)
+        owner.execute("commit")
         assert late.result() is True
 
 

@@ -96,7 +96,7 @@ def test_the_same_holder_s_new_token_ends_the_old_one(db: Database) -> None:
     writer = db.connect("writer")
     old, new = acquire(writer), acquire(writer)
     assert (renew(writer, old), release(writer, old)) == (False, False)
-    with refused("23514", "lease_live_check"):
+    with refused("23514", "lease_live_check", f"{db.login('writer')} has acquired the lease again since."):
         observe_run(writer, evidence_type="REAL_RUN", lease_token=old)
     assert observe_run(writer, evidence_type="REAL_RUN", lease_token=new)["created"]
     assert renew(writer, new) is True

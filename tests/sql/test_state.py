@@ -62,6 +62,10 @@ def test_nothing_is_told_of_a_database_that_is_in_use(db: Database) -> None:
             [("gate_missing", "queue.worker.enabled")],
         ),
         (
+            "delete from dot.event_type where event_type = 'process.run.started'",
+            [("event_type_missing", "process.run.started")],
+        ),
+        (
             "delete from dot.event_type",
             [
                 ("event_type_missing", f"process.{event}")
@@ -132,6 +136,7 @@ def test_nothing_is_told_of_a_database_that_is_in_use(db: Database) -> None:
 def test_what_is_missing_or_ahead_is_told(db: Database, done: str, expected: list[tuple[str, str]]) -> None:
     db.connect("superuser").execute(done)
     assert told(db) == expected
+    assert rows(db.session("reader"), "select finding from dot.v_dot_state where detail is null") == []
 
 
 def test_a_position_is_ahead_from_the_next_transaction_on(db: Database) -> None:

@@ -32,10 +32,12 @@ def test_a_move_in_another_database_or_cluster_is_told_from_one_here(db: Databas
         "insert into dot.dot_config_audit select audit_id + 1, changed_at, system_identifier + 1, database_oid, key,"
         " old_value, new_value, actor, session_actor, reason from dot.dot_config_audit;"
         "insert into dot.dot_config_audit select audit_id + 2, changed_at, null, database_oid, key,"
+        " old_value, new_value, actor, session_actor, reason from dot.dot_config_audit where audit_id = 1;"
+        "insert into dot.dot_config_audit select audit_id + 3, changed_at, system_identifier, database_oid::bigint + 1, key,"
         " old_value, new_value, actor, session_actor, reason from dot.dot_config_audit where audit_id = 1"
     )
     told = rows(db.session("gatekeeper"), "select made_here from dot.v_dot_config_audit order by audit_id")
-    assert [one["made_here"] for one in told] == [True, False, False]
+    assert [one["made_here"] for one in told] == [True, False, False, False]
 
 
 COUNTS = "select counts_now, why_not from dot.v_preflight_attestation order by attestation_id"
