@@ -858,9 +858,10 @@ def test_the_events_of_a_batch_are_not_of_another_candidate_s_run_with_its_id(db
     for event in ("process.run.started", "process.component.step_completed"):
         db.session("gatekeeper").execute("select dot.fn_event_type_set(%s, true, 'tester', 'for a test')", (event,))
     run_id, candidates = uuid.uuid4(), sorted((OTHER, PAIR))
-    lines = [make(process_candidate_code=one) for one in candidates for make in (
-        lambda **said: header_line(run_id, **said), lambda **said: part_line(run_id, "producer", **said)
-    )]  # fmt: skip
+    lines = []
+    for candidate in candidates:
+        lines.append(header_line(run_id, process_candidate_code=candidate))
+        lines.append(part_line(run_id, "producer", process_candidate_code=candidate))
     assert outcomes(batch(writer, lines)) == [CREATED] * 4
     told = poll_until(db.session("relay"), 4)
     assert [one["payload"]["process_candidate_code"] for one in told] == candidates * 2
