@@ -292,6 +292,27 @@ def test_a_membership_that_confers_nothing_does_not_count(db: Database) -> None:
         superuser.execute(f"drop role {name}")
 
 
+def test_the_output_that_is_pinned_is_that_of_the_producer_s_end_in_the_same_run(db: Database) -> None:
+    writer, first, second = db.connect("writer"), uuid.uuid4(), uuid.uuid4()
+    runs = {(PAIR, first): "out-1", (PAIR, second): "out-2", ("shop.other", first): "out-3"}
+    for code in (PAIR, "shop.other"):
+        define(db, code, pins_output=True)
+    for (code, run_id), output in runs.items():
+        said = {"process_candidate_code": code}
+        observe_run(writer, process_run_id=run_id, **said)
+        observe_component(writer, run_id, "producer", status="started", output_ref="draft", **said)
+        observe_component(writer, run_id, "producer", output_ref=output, **said)
+    for (code, run_id), output in runs.items():
+        for other in {"draft", *runs.values()} - {output}:
+            with refused("23514", "process_component_observation_pinned_output_check", f"output_ref is {output},"):
+                observe_component(writer, run_id, "verifier", input_ref=other, process_candidate_code=code)
+        observe_component(writer, run_id, "verifier", input_ref=output, process_candidate_code=code)
+    begun = observe_run(writer)["process_run_id"]
+    observe_component(writer, begun, "producer", status="started", output_ref="draft")
+    with refused("23514", "process_component_observation_pinned_output_check", "output_ref is not stored,"):
+        observe_component(writer, begun, "verifier", input_ref="draft")
+
+
 def test_a_pinned_output_is_what_the_verifier_looked_at(db: Database, subtests: pytest.Subtests) -> None:
     define(db, PAIR, pins_output=True)
     define_pair(db, "shop.free")

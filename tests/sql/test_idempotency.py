@@ -237,6 +237,56 @@ def test_a_component_ends_once(db: Database, writer: Connection, subtests: pytes
         assert observe_component(writer, run_id, "verifier", status=first)["created"]
 
 
+def test_a_clash_is_told_of_the_row_that_it_is_with(db: Database, writer: Connection) -> None:
+    """And of no row of another stage, role, run or candidate."""
+    define_pair(db, "shop.other")
+    first, second = uuid.uuid4(), uuid.uuid4()
+    ends = {
+        (PAIR, first): {"producer": "completed", "verifier": "failed"},
+        (PAIR, second): {"producer": "failed", "verifier": "completed"},
+        ("shop.other", first): {"producer": "failed", "verifier": "completed"},
+    }
+    for (code, run_id), parts in ends.items():
+        observe_run(writer, process_candidate_code=code, process_run_id=run_id)
+        for role, end in parts.items():
+            for status in ("started", end):
+                observe_component(writer, run_id, role, process_candidate_code=code, status=status)
+    for (code, run_id), parts in ends.items():
+        for role, end in parts.items():
+            other = "failed" if end == "completed" else "completed"
+            for status, key in (("started", "pkey"), (end, "pkey"), (other, "terminal_key")):
+                with refused("23505", f"process_component_observation_{key}"):
+                    observe_component(writer, run_id, role, process_candidate_code=code, status=status)
+
+
+def test_a_component_is_later_than_the_rows_of_its_own_run_whatever_the_clock_says(
+    db: Database, writer: Connection
+) -> None:
+    """And not than those of another run, or of another candidate's run with its id."""
+    define_pair(db, "shop.other")
+    own, another = uuid.uuid4(), uuid.uuid4()
+    owner = db.session("owner")
+    owner.execute("alter table dot.process_component_observation disable trigger user")
+    ahead = "update dot.process_component_observation set observed_at = observed_at + interval '1 hour'"
+    is_ahead = (
+        "select observed_at > now() + interval '30 min' from dot.process_component_observation where component_id = %s"
+    )
+
+    def record(code: str, run_id: uuid.UUID, role: str) -> uuid.UUID:
+        told = observe_component(writer, run_id, role, process_candidate_code=code)
+        return uuid.UUID(str(told["component_id"]))
+
+    for code, run_id in ((PAIR, own), (PAIR, another), ("shop.other", own)):
+        observe_run(writer, process_candidate_code=code, process_run_id=run_id)
+    for code, run_id in ((PAIR, another), ("shop.other", own)):
+        record(code, run_id, "producer")
+    owner.execute(ahead)
+    produced = record(PAIR, own, "producer")
+    assert value(owner, is_ahead, produced) is False
+    owner.execute(f"{ahead} where component_id = %s", (produced,))
+    assert value(owner, is_ahead, record(PAIR, own, "verifier")) is True
+
+
 def test_rows_of_another_role_run_or_candidate_are_no_clash(db: Database, writer: Connection) -> None:
     define_pair(db, "shop.other")
     run_id, another = (observe_run(writer)["process_run_id"] for _ in range(2))
