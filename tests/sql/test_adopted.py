@@ -11,8 +11,10 @@ from support import (
     GATES,
     Connection,
     Database,
+    acquire,
     observe_component,
     observe_run,
+    ready_for_real_runs,
     refused,
     row,
     rows,
@@ -40,7 +42,11 @@ def everything_of(db: Database, host: Host) -> list[object]:
 
 
 def test_before_an_adoption_no_host_says_anything_of_a_gate(db: Database) -> None:
-    assert rows(db.session("owner"), "select * from dot.v_host_gate") == []
+    owner = db.session("owner")
+    assert rows(owner, "select * from dot.v_host_gate") == []
+    assert rows(db.session("reader"), "select key from dot.v_dot_gate where is_governed_by_host is not false") == []
+    seams = "select s.host from unnest(array['v_host_tool', 'v_host_gate', 'v_host_ledger']) n, dot.fn_seam_tables(n) s"
+    assert [one["host"] for one in rows(owner, seams)] == [None] * 3
 
 
 def test_the_figures_of_document_02_are_the_hosts(db: Database, host: Host) -> None:
@@ -215,9 +221,12 @@ def test_what_the_host_says_of_its_gates_is_not_said_of_one_that_it_does_not_gov
     adopt(db.url, beside(mapping_of(made("near"))))
     switch(db.url, "near", "false")
     told = rows(
-        db.session("owner"), "select key, host_off_because is null as unsaid from dot.fn_gate_state(null, false)"
+        db.session("owner"),
+        "select key, host_value, host_off_because is null as unsaid from dot.fn_gate_state(null, false)",
     )
-    assert {one["key"]: one["unsaid"] for one in told} == {**dict.fromkeys(GATES, False), "queue.worker.enabled": True}
+    unsaid = {**dict.fromkeys(GATES, False), "queue.worker.enabled": True}
+    assert {one["key"]: one["unsaid"] for one in told} == unsaid
+    assert {one["key"]: one["host_value"] is None for one in told} == unsaid
 
 
 def test_the_queues_worker_is_the_hosts_and_no_row_of_the_wrappers_moves_it(db: Database, host: Host) -> None:
@@ -279,6 +288,19 @@ def test_of_a_gate_that_a_seam_shows_twice_the_row_that_is_not_true_counts(db: D
         ) == {"is_governed_by_host": True, "is_open": False}
         said = value(owner, "select words ->> %s from dot.fn_host_gate_words(array[%s])", GATES[0], GATES[0])
         assert said != "true"
+
+
+def test_a_host_is_not_asked_at_a_commit_of_a_gate_that_the_run_does_not_need(db: Database) -> None:
+    """No adoption makes such a seam either."""
+    ready_for_real_runs(db)
+    db.session("owner").execute(
+        "create or replace view dot.v_host_gate with (security_barrier = true) as"
+        f" select g.key, g.value from (values ('{GATES[2]}', 'true')) as g (key, value)"
+    )
+    writer = db.session("writer")
+    with writer.transaction():
+        observe_run(writer, evidence_type="DRY_RUN", lease_token=acquire(writer))
+        writer.execute("set constraints all immediate")  # which is refused where the host is asked
 
 
 def test_what_was_stored_elsewhere_is_not_asked_for_the_hosts_gates(db: Database, host: Host) -> None:

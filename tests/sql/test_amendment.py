@@ -300,6 +300,8 @@ def test_a_run_that_was_skipped_leaves_the_verdict_and_one_that_was_cancelled_be
     assert row(reader, verdict) == stands
     store_run(owner, at=3, status="skipped")
     assert row(reader, verdict) == stands
+    facts = "select latest_real_run_id, has_real_runtime, cross_component_correlation from dot.v_process_runtime_v2"
+    assert list(row(reader, facts).values()) == [verified, True, True]
     assert value(reader, "select count(*) from dot.v_process_run_runtime_v2") == 1
     cancelled = store_run(owner, at=4, status="cancelled")
     assert row(reader, verdict) == {

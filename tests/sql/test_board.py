@@ -164,6 +164,10 @@ ON = "select is_on, is_validated from dot.v_dot_amendment"
 
 
 def test_without_the_amendment_it_is_said_to_be_off(db: Database) -> None:
+    """Whatever another table's constraints are called."""
+    db.session("owner").execute(
+        "create table dot.of_a_host (n integer constraint process_run_observation_blocked_check check (n > 0))"
+    )
     for role in ("reader", "writer"):
         assert row(db.session(role), ON) == {"is_on": False, "is_validated": False}
     with refused("42501"):

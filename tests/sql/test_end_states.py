@@ -93,6 +93,17 @@ def test_each_branch_and_its_precedence_over_the_next(db: Database) -> None:
             assert end_state(db, run_id) == expected, (code, evidence_type, header, components)
 
 
+def test_a_run_that_was_taken_up_is_worked_on_under_its_highest_token(db: Database) -> None:
+    owner = db.session("owner")
+    store_candidate(owner, PAIR)
+    store_lease(owner, 2, live=True)
+    run_id = store_run(owner, lease_token=1)
+    store_component(owner, run_id, "producer", BEGUN, at=1, lease_token=1)
+    assert end_state(db, run_id) == "stale"
+    store_component(owner, run_id, "producer", DONE, at=2, lease_token=2)
+    assert end_state(db, run_id) == "open"
+
+
 def test_a_prepared_run_is_prepared_until_it_has_a_component(db: Database) -> None:
     owner = db.session("owner")
     store_candidate(owner, PAIR)

@@ -386,6 +386,22 @@ def test_an_old_snapshot_answers_no_replay_through_a_closed_gate(db: Database, l
         set_gates(db)
 
 
+def test_a_new_run_after_a_replay_in_an_old_snapshot_and_a_switch_wait_for_each_other_in_one_order(
+    db: Database,
+) -> None:
+    ready_for_real_runs(db)
+    writer, gatekeeper = db.connect("writer"), db.connect("gatekeeper")
+    real = partial(observe_run, writer, evidence_type="REAL_RUN", lease_token=acquire(writer))
+    real(idempotency_key="replayed")
+    writer.execute("begin isolation level repeatable read")
+    assert not real(idempotency_key="replayed")["created"]
+    with ThreadPoolExecutor(1) as pool:
+        switched = waiting(gatekeeper, partial(config_set, gatekeeper, REAL, "false"), pool, db)
+        assert real(idempotency_key="new")["created"]  # a deadlock, where the replay had locked the rows alone
+        writer.execute("commit")
+        assert switched.result() == "true"
+
+
 @pytest.mark.parametrize(
     "decide",
     [

@@ -316,5 +316,7 @@ def test_what_waits_comes_after_the_cursor_by_epoch_transaction_and_number(db: D
     assert [tuple(one.values()) for one in waiting_now] == [
         (places[at][0], str(places[at][1]), stored[at]["id"]) for at in (2, 4, 5, 3)
     ]
-    shown = row(reader, "select depth, oldest_at from dot.v_dot_outbox")
-    assert shown == {"depth": 4, "oldest_at": stored[2]["created_at"]}
+    shown = "select depth, oldest_at from dot.v_dot_outbox"
+    assert row(reader, shown) == {"depth": 4, "oldest_at": stored[2]["created_at"]}
+    superuser.execute("update dot.outbox_cursor set outbox_id = %s", (stored[2]["id"],))
+    assert row(reader, shown) == {"depth": 3, "oldest_at": stored[4]["created_at"]}

@@ -205,6 +205,7 @@ def test_without_a_real_run_the_reason_is_no_run_or_no_real_run(db: Database) ->
     define_pair(db)
     nothing = {
         "verified": False,
+        "independently_verified": False,
         "latest_real_run_id": None,
         "latest_real_run_at": None,
         "last_verified_run_id": None,
