@@ -232,7 +232,7 @@ class Run:
             shared = sum(rare[word] for word in words & sources[position])
             module = sum(rare[word] for word in words & _words(_source(_written_in(item))))
             known = sum(self.kills[trait, item.nodeid] / (1 + self.killed[trait]) for trait in traits)
-            first = 100 * (self.killers.get(mutant.id) == item.nodeid)
+            first = 2000 * (self.killers.get(mutant.id) == item.nodeid)
             first += 10 * (mutant.operator in ATTRIBUTES and item.nodeid.startswith((LINT, RIGHTS)))
             first += 10 * (not mutant.object.startswith(("fn_", "v_")) and item.nodeid.startswith(TABLES))
             # Last where the optional amendment is taken first, which a mutant may get in the way of.
