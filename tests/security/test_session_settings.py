@@ -43,6 +43,7 @@ SETTINGS = (
     "xmlbinary = hex",
     "escape_string_warning = off",
     "dot.owner_granted = 'true'",
+    "plpgsql.extra_errors = 'all'",
 )
 
 
@@ -79,9 +80,13 @@ def decisions(writer: Connection, token: int) -> list[object]:
 @pytest.mark.parametrize("gates", ["closed", "open"])
 def test_no_setting_of_a_session_changes_a_decision(db: Database, gates: str, subtests: pytest.Subtests) -> None:
     define_pair(db)
-    attest(db)
-    if gates == "open":
-        set_gates(db)
+    for _ in range(2):  # with older rows below the newest of each kind
+        attest(db)
+        set_gates(db, "true" if gates == "open" else "false")
+    db.connect("owner").execute(
+        "update dot.event_type set active = true;"
+        " insert into dot.outbox_epoch (epoch, system_identifier, database_oid, began_at) values (1, 7, 7, now())"
+    )
     token = acquire(db.connect("writer"), PAIR)
     expected = decisions(db.connect("writer"), token)
     assert expected.count(True) == (4 if gates == "open" else 2)

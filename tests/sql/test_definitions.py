@@ -36,6 +36,7 @@ from support import (
     value,
     waiting,
 )
+from support.ledgers import store_component
 
 PARTS = {"producer": ("producer", "operator"), "verifier": ("operator", "producer")}
 
@@ -311,6 +312,10 @@ def test_the_output_that_is_pinned_is_that_of_the_producer_s_end_in_the_same_run
     observe_component(writer, begun, "producer", status="started", output_ref="draft")
     with refused("23514", "process_component_observation_pinned_output_check", "output_ref is not stored,"):
         observe_component(writer, begun, "verifier", input_ref="draft")
+    of_verifier = {"evidence_type": "SIMULATED_DRY_RUN", "output_ref": "report"}
+    store_component(db.session("owner"), begun, "verifier", at=1, **of_verifier)  # past the functions
+    with refused("23514", "process_component_observation_pinned_output_check", "output_ref is not stored,"):
+        observe_component(writer, begun, "verifier", input_ref="report")
 
 
 def test_a_pinned_output_is_what_the_verifier_looked_at(db: Database, subtests: pytest.Subtests) -> None:
@@ -438,6 +443,8 @@ def test_a_chain_without_times_is_in_the_order_of_its_definitions(db: Database) 
     assert newest(db, "v1", "v2", "v3") == {"v1": "v3", "v2": "v3", "v3": None}
     define(db, "v4", supersedes="v2")
     assert newest(db, "v1", "v2", "v3", "v4") == {"v1": "v4", "v2": "v4", "v3": "v4", "v4": None}
+    positions = "select array_agg(chain_position order by code) from dot.process_candidate"
+    assert value(db.session("owner"), positions) == [1, 2, 3, 4]
 
 
 def test_a_chain_with_times_is_in_their_order_whoever_came_first(db: Database) -> None:
@@ -474,6 +481,22 @@ def test_of_two_that_supersede_one_candidate_at_once_the_second_comes_after_the_
         first.execute("commit")
         assert late.result() is True
     assert newest(db, "v1", "v2", "v3") == {"v1": "v3", "v2": "v3", "v3": None}
+
+
+def test_a_successor_whose_place_is_taken_past_the_functions_is_to_be_retried(db: Database) -> None:
+    define(db, "v1")
+    owner, cataloguer = db.connect("owner"), db.connect("cataloguer")
+    stored = row(owner, "select * from dot.process_candidate") | {"code": "v2", "supersedes": "v1", "chain_position": 2}
+    owner.execute("begin")
+    owner.execute(
+        f"insert into dot.process_candidate ({', '.join(stored)}) values ({', '.join(['%s'] * len(stored))})",
+        tuple(stored.values()),
+    )
+    with ThreadPoolExecutor(1) as pool:
+        late = waiting(cataloguer, partial(define_in, cataloguer, "v3", supersedes="v1"), pool, db)
+        owner.execute("commit")
+        with refused("40001"):
+            late.result()
 
 
 def test_a_definition_waits_for_none_in_another_chain(db: Database) -> None:

@@ -424,6 +424,48 @@ def test_what_is_decided_in_a_snapshot_before_another_decision_is_to_be_retried(
         decide(old, EXECUTE)  # another gate: its row has not changed
 
 
+@pytest.mark.parametrize(
+    ("table", "number", "decide"),
+    [
+        ("dot_config_audit", "audit_id", lambda session: config_set(session, EXECUTE, "true")),
+        (
+            "preflight_attestation",
+            "attestation_id",
+            lambda session: value(
+                session, "select dot.fn_preflight_attest('fs_snapshot_present', 'PASS', 60, 'me', 'a snapshot')"
+            ),
+        ),
+        (
+            "dot_mechanism_attestation",
+            "attestation_id",
+            lambda session: value(session, "select dot.fn_dot_mechanism_attest('scheduler', false, 'me', 'none')"),
+        ),
+    ],
+    ids=["a switch", "an attestation of the preflight", "an attestation of a mechanism"],
+)
+def test_a_decision_whose_number_is_taken_past_the_functions_is_refused_whole(
+    db: Database, table: str, number: str, decide: Callable[[Connection], object]
+) -> None:
+    owner, gatekeeper = db.connect("owner"), db.connect("gatekeeper")
+    if table == "dot_config_audit":
+        config_set(gatekeeper, REAL, "true")
+    else:
+        decide(gatekeeper)
+    before = rows(owner, "select * from dot.dot_config order by key")
+    stored = dict(row(owner, f"select * from dot.{table}"), **{number: 2})
+    owner.execute("begin")
+    owner.execute(
+        f"insert into dot.{table} ({', '.join(stored)}) values ({', '.join(['%s'] * len(stored))})",
+        tuple(stored.values()),
+    )
+    with ThreadPoolExecutor(1) as pool:
+        late = waiting(gatekeeper, partial(decide, gatekeeper), pool, db)
+        owner.execute("commit")
+        with refused("40001"):
+            late.result()
+    assert rows(owner, "select * from dot.dot_config order by key") == before
+
+
 def test_a_moved_gate_is_audited_with_who_when_why_old_and_new(db: Database) -> None:
     gatekeeper, owner = db.connect("gatekeeper"), db.connect("owner")
     owner.execute("delete from dot.dot_config where key = %s", (REAL,))

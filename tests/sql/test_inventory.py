@@ -338,6 +338,16 @@ def test_a_date_is_a_backfill_where_at_least_two_dots_share_it(db: Database) -> 
     assert [one["backfill"] for one in found] == [False] * 4
 
 
+def test_a_dot_without_a_code_is_counted_nowhere(db: Database) -> None:
+    """The wrapper's catalogue takes none; a host's may."""
+    owner, reader = db.session("owner"), db.session("reader")
+    owner.execute("insert into dot.dot_tools (code, execution_engine) values ('DOT_1', 'agent_api')")
+    text = value(owner, "select rtrim(pg_get_viewdef('dot.v_host_tool'::regclass), ';')")
+    null = "null, null::text, 'agent_api'::text, null::text, null::text, null::text, null::bigint, null::timestamptz"
+    owner.execute(f"create or replace view dot.v_host_tool as {text} union all select {null}")
+    assert inventory(reader)[AGENT]["figures"] == {"dots": 1, "agent_api_dots": 1, "executed": 0}
+
+
 def test_what_was_recorded_of_one_candidate_says_nothing_of_another_s_dots(db: Database) -> None:
     """Not even under one run id."""
     owner, reader = db.session("owner"), db.session("reader")

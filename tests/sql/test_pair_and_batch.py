@@ -559,12 +559,18 @@ def test_a_first_component_with_another_correlation_than_its_header_s_is_refused
         ({"component_role": "verifier", "dot_code": THIRD}, "process_component_observation_component_role_dot_check"),
         ({"evidence_ref": Jsonb({"attempt": 1})}, "process_run_observation_evidence_ref_attempt_check"),
         ({"dry_run": False}, "process_run_observation_dry_run_check"),
+        ({"status": "cancelled"}, "process_run_observation_status_check"),  # a stored word
+        (
+            {"component_role": "producer", "status": "step_completed"},
+            "process_component_observation_status_check",
+        ),
         (
             {"component_role": "verifier", "process_candidate_code": "shop.pinned", "input_ref": "s3://other"},
             "process_component_observation_pinned_output_check",
         ),
     ],
 )
+@IN_BOTH_STATES
 def test_what_no_table_refuses_is_refused_where_all_else_of_a_batch_is_new(
     db: Database, writer: Connection, alone: dict[str, Any], constraint: str
 ) -> None:
@@ -931,7 +937,8 @@ def test_the_parts_of_a_run_in_one_batch_begin_before_they_end_and_the_verifier_
     assert outcomes(batch(writer, [*map(header_line, runs), *parts])) == [CREATED] * 1000
     order = """
         select array_agg(component_role || ' ' || status order by observed_at) as went
-        from dot.process_component_observation group by process_run_id having count(distinct observed_at) = 4
+        from dot.process_component_observation group by process_run_id
+        having count(distinct observed_at) = 4 and max(observed_at) - min(observed_at) = interval '3 microseconds'
     """
     went = [f"{role} {status}" for role in ("producer", "verifier") for status in ("step_started", "step_completed")]
     assert [one["went"] for one in rows(db.session("owner"), order)] == [went] * 200
@@ -1006,10 +1013,37 @@ def test_a_batch_that_is_made_again_writes_nothing(db: Database, writer: Connect
     run_id = uuid.uuid4()
     lines = [header_line(run_id, idempotency_key="run"), part_line(run_id, "producer", idempotency_key="run:producer")]
     assert outcomes(batch(writer, lines)) == [CREATED] * 2
-    for again in (lines, lines[1:]):  # with their header the components wait for it
+    for again in (lines, lines[:1], lines[1:]):  # with their header the components wait for it
         with writer.transaction():
             assert outcomes(batch(writer, again)) == [REPLAYED] * len(again)
             assert value(writer, "select pg_current_xact_id_if_assigned()") is None
+
+
+def test_a_pair_that_is_made_again_writes_nothing(writer: Connection) -> None:
+    assert pair(writer, idempotency_key="key")["created"]
+    with writer.transaction():
+        assert not pair(writer, idempotency_key="key")["created"]
+        assert value(writer, "select pg_current_xact_id_if_assigned()") is None
+
+
+def test_a_new_batch_is_stored_together_whatever_another_candidate_has(db: Database, writer: Connection) -> None:
+    """Its keys and its run ids. Stored together it is one subtransaction, else one for each line."""
+    run_id = uuid.uuid4()
+
+    def lines(candidate: str) -> list[dict[str, Any]]:
+        said = {"process_candidate_code": candidate}
+        return [header_line(run_id, idempotency_key="key", **said), part_line(run_id, "producer", **said)]
+
+    for candidate in (OTHER, PAIR):
+        assert outcomes(batch(writer, lines(candidate))) == [CREATED] * 2
+        written = f"""
+            select count(distinct t.xid) from (
+                select xmin::text as xid, process_candidate_code from dot.process_run_observation
+                union all select xmin::text, process_candidate_code from dot.process_component_observation
+            ) as t
+            where t.process_candidate_code = '{candidate}'
+        """
+        assert value(db.session("owner"), written) == 1
 
 
 def test_arrays_that_do_not_fit_are_refused(db: Database, writer: Connection, subtests: pytest.Subtests) -> None:

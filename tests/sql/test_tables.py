@@ -223,6 +223,12 @@ def test_each_evidence_type_needs_what_let_it_in(owner: Connection, subtests: py
                     store(owner, table, **changed | one)
 
 
+def test_an_evidence_type_is_one_of_three_whatever_let_it_in(owner: Connection) -> None:
+    for table, dry in ((RUN, {"dry_run": False}), (COMPONENT, {})):
+        with refused("23514", f"{table}_evidence_type_check"):
+            store(owner, table, evidence_type="ANOTHER", admission={"gates": []}, lease_token=1, **dry)
+
+
 def test_a_component_is_at_the_stage_of_its_status(owner: Connection, subtests: pytest.Subtests) -> None:
     for status in ("step_started", "step_completed", "failed"):
         for other in {"prepared", "started", "ended", "another", ""} - {stage(status)}:

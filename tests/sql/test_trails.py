@@ -40,6 +40,15 @@ def test_a_move_in_another_database_or_cluster_is_told_from_one_here(db: Databas
     assert [one["made_here"] for one in told] == [True, False, False, False]
 
 
+def test_the_subject_of_a_move_is_the_whole_key_of_a_gate(db: Database) -> None:
+    set_gates(db, "true", "queue.worker.enabled")
+    owner = db.session("owner")
+    owner.execute("alter table dot.dot_config_audit disable trigger user")
+    owner.execute("update dot.dot_config_audit set key = 'a:gate'")
+    told = rows(db.session("gatekeeper"), "select kind, subject from dot.v_dot_config_audit")
+    assert told == [{"kind": "gate", "subject": "a:gate"}]
+
+
 COUNTS = "select counts_now, why_not from dot.v_preflight_attestation order by attestation_id"
 
 

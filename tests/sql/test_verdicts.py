@@ -290,6 +290,18 @@ def test_no_row_but_a_verifier_s_end_makes_a_run_the_last_verified_one(db: Datab
     assert verdict(db)["last_verified_run_id"] == second
 
 
+def test_a_producer_s_token_makes_no_run_the_last_verified_one(db: Database) -> None:
+    """It may be higher than the verifier's, where the lease table was put back to an older state."""
+    owner = db.session("owner")
+    store_candidate(owner, PAIR)
+    first, second = (store_run(owner, at=at, lease_token=token) for at, token in ((0, 1), (10, 2)))
+    for run_id, at, tokens in ((first, 20, (5, 1)), (second, 30, (2, 2))):
+        for second_of_run, (role, token) in enumerate(zip(("producer", "verifier"), tokens, strict=True)):
+            store_component(owner, run_id, role, at=at + second_of_run, lease_token=token)
+    store_run(owner, at=40, lease_token=3)
+    assert verdict(db)["last_verified_run_id"] == second
+
+
 def test_the_last_verified_run_is_the_one_under_the_highest_token_of_its_own_candidate(db: Database) -> None:
     """Whatever the clock says, and under whatever token another candidate has a run of the same id."""
     owner = db.session("owner")

@@ -63,6 +63,7 @@ NOT_ADOPTED = {
         "test_preflight.py::test_each_check_says_what_it_found",
     ),
     "stores a real run outside READ COMMITTED": (
+        "test_gates.py::test_a_new_run_after_a_replay_in_an_old_snapshot_and_a_switch_wait_for_each_other_in_one_order",
         "test_gates.py::test_a_switch_that_gives_up_names_each_backend_that_holds_it_up_once_and_nobody_else",
         "test_leases.py::test_an_old_snapshot_answers_no_replay_past_a_lost_lease",
         "test_leases.py::test_an_old_snapshot_takes_no_real_run_past_a_lost_lease",
