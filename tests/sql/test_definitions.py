@@ -312,8 +312,8 @@ def test_the_output_that_is_pinned_is_that_of_the_producer_s_end_in_the_same_run
     observe_component(writer, begun, "producer", status="started", output_ref="draft")
     with refused("23514", "process_component_observation_pinned_output_check", "output_ref is not stored,"):
         observe_component(writer, begun, "verifier", input_ref="draft")
-    of_verifier = {"evidence_type": "SIMULATED_DRY_RUN", "output_ref": "report"}
-    store_component(db.session("owner"), begun, "verifier", at=1, **of_verifier)  # past the functions
+    owner = db.session("owner")  # past the functions
+    store_component(owner, begun, "verifier", at=1, evidence_type="SIMULATED_DRY_RUN", output_ref="report")
     with refused("23514", "process_component_observation_pinned_output_check", "output_ref is not stored,"):
         observe_component(writer, begun, "verifier", input_ref="report")
 

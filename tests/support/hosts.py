@@ -46,6 +46,7 @@ NOT_ADOPTED = {
         "test_inventory.py::test_a_command_log_shows_what_its_rows_prove_and_no_more",
         "test_inventory.py::test_a_date_is_a_backfill_where_at_least_two_dots_share_it",
         "test_inventory.py::test_a_dot_that_the_catalogue_lost_is_in_no_funnel_and_one_in_two_pairs_is_one_row",
+        "test_inventory.py::test_a_dot_without_a_code_is_counted_nowhere",
         "test_inventory.py::test_a_measured_row_changes_with_its_figures",
         "test_inventory.py::test_a_usage_count_counts_as_an_invocation",
         "test_inventory.py::test_both_ledgers_of_the_host_may_be_keyed_by_the_run",
