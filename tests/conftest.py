@@ -7,6 +7,7 @@ where it cannot.
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import subprocess
@@ -59,6 +60,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for why, tests in hosts.NOT_ADOPTED.items() if TEST_HOST else ():
             if item.nodeid.partition("[")[0].endswith(tests):
                 item.add_marker(pytest.mark.skip(f"{why}: the database is adopted"))
+
+
+def pytest_collection_finish() -> None:
+    """Leaves the collected tests and their modules out of each later garbage collection: a tenth of the processor time of a process."""
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
