@@ -990,6 +990,7 @@ CREATE FUNCTION dot.fn_process_candidate_define(p_code text, p_producer_dot_code
     SET search_path TO 'pg_catalog', 'pg_temp'
     SET enable_seqscan TO 'off'
     SET plan_cache_mode TO 'force_generic_plan'
+    SET lock_timeout TO '2s'
 
 ALTER FUNCTION dot.fn_process_candidate_define(p_code text, p_producer_dot_code text, p_verifier_dot_code text, p_actor text, p_description text, p_producer_role text, p_verifier_role text, p_pins_output boolean, p_max_age interval, p_supersedes text, p_source_time timestamp with time zone, OUT code text, OUT created boolean) OWNER TO dot_owner;
 

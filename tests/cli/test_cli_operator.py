@@ -46,6 +46,7 @@ from support import (
     value,
     wait_until,
 )
+from support.catalog import HEAD
 
 PROGRAM = Path(sys.executable).parent / "dot-wrapper"
 
@@ -462,7 +463,7 @@ def test_version_says_whether_software_and_schema_belong_together(
             continue
         subprocess.run(one["cure"], cwd=ROOT, check=True, shell=True, env=shell)  # noqa: S602  as a user does
     assert dot_wrapper("version", "--json").json["in_step"] is True
-    for other, said in (("0003", "needs 0004. Run `dot-wrapper upgrade`"), ("9999", "does not know")):
+    for other, said in (("0003", f"needs {HEAD}. Run `dot-wrapper upgrade`"), ("9999", "does not know")):
         owner.execute("update dot.alembic_version set version_num = %s", (other,))
         outcome = dot_wrapper("version")
         assert (outcome.code, said in outcome.out) == (cli.FAILED, True), outcome
@@ -506,10 +507,12 @@ def test_a_database_that_cannot_serve_says_in_one_line_what_to_do(
     rehearse = ("rehearse", PAIR)
     owner = db.connect("owner")
     owner.execute("update dot.alembic_version set version_num = '0003'")
-    assert said(*rehearse) == "The database is at revision 0003, this software needs 0004. Run `dot-wrapper upgrade`."
+    assert (
+        said(*rehearse) == f"The database is at revision 0003, this software needs {HEAD}. Run `dot-wrapper upgrade`."
+    )
     owner.execute("update dot.alembic_version set version_num = '9999'")
-    assert said(*rehearse).startswith("The database is at revision 9999, which this software (0004) does not know.")
-    owner.execute("update dot.alembic_version set version_num = '0004'")
+    assert said(*rehearse).startswith(f"The database is at revision 9999, which this software ({HEAD}) does not know.")
+    owner.execute("update dot.alembic_version set version_num = %s", (HEAD,))
     owner.execute("alter view dot.v_process_candidate rename to elsewhere")
     assert "v_process_candidate" in said(*rehearse)
     owner.execute("alter view dot.elsewhere rename to v_process_candidate")
@@ -524,7 +527,7 @@ def test_a_database_that_cannot_serve_says_in_one_line_what_to_do(
     assert "grant dot_gatekeeper to" in said(*gate)
     monkeypatch.setenv("DATABASE_URL", empty_url)
     assert said("board") == (
-        "The wrapper is not installed in this database. Run `dot-wrapper upgrade` (to revision 0004)."
+        f"The wrapper is not installed in this database. Run `dot-wrapper upgrade` (to revision {HEAD})."
     )
     monkeypatch.setenv("DATABASE_URL", "postgresql://x@/x?host=/nonexistent")
     assert said("board").startswith("Check DATABASE_URL and that the server runs")

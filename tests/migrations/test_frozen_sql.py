@@ -21,6 +21,7 @@ from dot_wrapper.proving.databases import owner_url, upgrade
 from support import IN_BOTH_STATES, Database, rows, value
 from support.catalog import (
     HEAD,
+    NEXT,
     catalog,
     downgrade_script,
     finished,
@@ -190,7 +191,7 @@ def test_a_file_that_was_not_frozen_is_reported(tree: FrozenSql) -> None:
 def test_what_is_released_never_changes(tree: FrozenSql, path: str, removed: bool) -> None:
     release(tree)
     append(tree.sql / f"{NAME}.sql")
-    freeze(tree, "0005", [NAME])
+    freeze(tree, NEXT, [NAME])
     assert problems(tree) == [], "a later revision may be added"
     file = tree.migrations / path
     file.unlink() if removed else append(file)
@@ -215,32 +216,32 @@ def test_the_file_of_what_is_released_must_be_there(tree: FrozenSql) -> None:
 def test_freeze_keeps_the_files_of_a_revision_and_leaves_the_others_alone(tree: FrozenSql) -> None:
     before = manifest(tree).read_text()
     append(tree.sql / f"{NAME}.sql")
-    freeze(tree, "0005", [NAME])
-    copy = tree.frozen / "0005" / f"{NAME}.sql"
+    freeze(tree, NEXT, [NAME])
+    copy = tree.frozen / NEXT / f"{NAME}.sql"
     assert copy.read_bytes() == (tree.sql / f"{NAME}.sql").read_bytes()
-    line = f"{hashlib.sha256(copy.read_bytes()).hexdigest()}  frozen/0005/{NAME}.sql\n"
+    line = f"{hashlib.sha256(copy.read_bytes()).hexdigest()}  frozen/{NEXT}/{NAME}.sql\n"
     assert sorted(manifest(tree).read_text().splitlines()) == sorted((before + line).splitlines())
     assert problems(tree) == []
     assert tree.newest(NAME) == copy
-    assert tree.newest(NAME, before="0005") == tree.frozen / "0001" / f"{NAME}.sql"
+    assert tree.newest(NAME, before=NEXT) == tree.frozen / "0001" / f"{NAME}.sql"
 
 
 def test_freeze_refuses_a_frozen_revision_and_force_rewrites_it(tree: FrozenSql) -> None:
     append(tree.sql / f"{NAME}.sql")
-    freeze(tree, "0005", [NAME])
+    freeze(tree, NEXT, [NAME])
     before = manifest(tree).read_text()
     append(tree.sql / f"{NAME}.sql", "-- edited again\n")
     append(tree.sql / f"{OTHER}.sql")
-    with pytest.raises(FrozenSqlError, match="revision 0005 is frozen"):
-        freeze(tree, "0005", [NAME, OTHER])
+    with pytest.raises(FrozenSqlError, match=f"revision {NEXT} is frozen"):
+        freeze(tree, NEXT, [NAME, OTHER])
     assert manifest(tree).read_text() == before
 
-    freeze(tree, "0005", [NAME, OTHER], force=True)
+    freeze(tree, NEXT, [NAME, OTHER], force=True)
     assert problems(tree) == []
     shutil.copy(tree.frozen / "0001" / f"{NAME}.sql", tree.sql / f"{NAME}.sql")
-    freeze(tree, "0005", [OTHER], force=True)
+    freeze(tree, NEXT, [OTHER], force=True)
     assert problems(tree) == [], "a file that left the revision must leave its folder and the manifest"
-    assert not (tree.frozen / "0005" / f"{NAME}.sql").exists()
+    assert not (tree.frozen / NEXT / f"{NAME}.sql").exists()
 
 
 @pytest.mark.parametrize(("text", "why"), [(None, "does not exist"), ("", "is empty"), (" \n\n", "is empty")])
@@ -250,9 +251,9 @@ def test_freeze_refuses_a_missing_or_empty_file_and_keeps_nothing(tree: FrozenSq
     if text is not None:
         path.write_text(text)
     with pytest.raises(FrozenSqlError, match=f"fn_new.sql {why}"):
-        freeze(tree, "0005", [NAME, "functions/rules/fn_new"])
+        freeze(tree, NEXT, [NAME, "functions/rules/fn_new"])
     assert manifest(tree).read_text() == before
-    assert not (tree.frozen / "0005").exists()
+    assert not (tree.frozen / NEXT).exists()
 
 
 def test_a_failed_forced_freeze_keeps_the_old_copies(tree: FrozenSql) -> None:
@@ -319,8 +320,8 @@ def test_a_new_revision_changes_a_function_and_its_downgrade_restores_the_old_bo
     )
     source.write_text(f"{changed}\ncomment on function dot.fn_is_ref(text) is '{quoted}';\n", encoding="utf-8")
     assert problems(checkout.tree) != []
-    checkout.revision("0005", NAME)
-    assert checkout.frozen_sql("freeze", "0005") == (0, "")
+    checkout.revision(NEXT, NAME)
+    assert checkout.frozen_sql("freeze", NEXT) == (0, "")
     assert problems(checkout.tree) == []
 
     checkout.alembic("upgrade", "head", url=empty_url)
@@ -329,16 +330,16 @@ def test_a_new_revision_changes_a_function_and_its_downgrade_restores_the_old_bo
         "select pg_get_functiondef('dot.fn_is_ref'::regproc) as d, obj_description('dot.fn_is_ref'::regproc) as c"
     )
     (changed_row,) = query(owner, definition)
-    assert (version(owner), "512" in changed_row["d"], changed_row["c"]) == (["0005"], True, AWKWARD)
+    assert (version(owner), "512" in changed_row["d"], changed_row["c"]) == ([NEXT], True, AWKWARD)
 
     checkout.alembic("downgrade", "-1", url=empty_url)
     assert (version(owner), catalog(owner)) == ([HEAD], before)
 
-    script = checkout.alembic("upgrade", f"{HEAD}:0005", "--sql")
+    script = checkout.alembic("upgrade", f"{HEAD}:{NEXT}", "--sql")
     assert source.read_text(encoding="utf-8").rstrip().removesuffix(";") in script
     assert psql(empty_url, script) == (0, "")
     assert catalog(owner) == after
-    assert psql(empty_url, checkout.alembic("downgrade", f"0005:{HEAD}", "--sql")) == (0, "")
+    assert psql(empty_url, checkout.alembic("downgrade", f"{NEXT}:{HEAD}", "--sql")) == (0, "")
     assert catalog(owner) == before
 
 
@@ -360,8 +361,8 @@ def test_a_grant_that_a_revision_adds_or_takes_out_goes_and_comes_back_with_its_
     granted = f"grant {'select' if name.startswith('views/') else 'execute'} on {revoked[1]} to dot_relay;\n"
     others = re.sub(r"^grant (execute|select) on [^;]*;.*\n", "", text[revoked.end() :], flags=re.MULTILINE)
     source.write_text(text[: revoked.end()] + granted + others, encoding="utf-8")
-    checkout.revision("0005", name)
-    freeze(checkout.tree, "0005", [name])
+    checkout.revision(NEXT, name)
+    freeze(checkout.tree, NEXT, [name])
 
     checkout.alembic("upgrade", "head", url=empty_url)
     assert granted_by(checkout.tree)[name.rpartition("/")[2]] == {"dot_relay"}
@@ -387,19 +388,19 @@ def test_a_later_revision_goes_beneath_the_amendment_where_it_says_so_and_replac
     upgrade(empty_url)
     upgrade(empty_url, section="amendment")
     append(checkout.tree.sql / f"{name}.sql")
-    checkout.revision("0005", name)
+    checkout.revision(NEXT, name)
     if says_so:
-        append(tmp_path / "migrations" / "versions" / "0005_change_a_function.py", "\nWITH_AMENDMENT = True\n")
-    freeze(checkout.tree, "0005", [name])
+        append(tmp_path / "migrations" / "versions" / f"{NEXT}_change_a_function.py", "\nWITH_AMENDMENT = True\n")
+    freeze(checkout.tree, NEXT, [name])
     online = finished(start_alembic("upgrade", "head", url=empty_url, root=tmp_path))
-    script = checkout.alembic("upgrade", f"{HEAD}:0005", "--sql")
+    script = checkout.alembic("upgrade", f"{HEAD}:{NEXT}", "--sql")
     owner = owner_url(empty_url)
     if goes:
-        assert (online[0], version(owner)) == (0, ["0005"]), online
+        assert (online[0], version(owner)) == (0, [NEXT]), online
         assert "amendment is on" not in script
         checkout.alembic("downgrade", "-1", url=empty_url)
         assert psql(empty_url, script) == (0, "")
-        assert version(owner) == ["0005"]
+        assert version(owner) == [NEXT]
     else:
         assert (online[0], "the optional amendment is on" in online[1], version(owner)) == (255, True, [HEAD]), online
         status, printed = psql(empty_url, script)
@@ -414,13 +415,13 @@ def test_a_later_revision_that_replaces_a_seam_is_refused_while_the_database_is_
     assert host
     checkout = Checkout(tmp_path)
     append(checkout.tree.sql / f"{name}.sql")
-    checkout.revision("0005", name)
-    freeze(checkout.tree, "0005", [name])
+    checkout.revision(NEXT, name)
+    freeze(checkout.tree, NEXT, [name])
     online = finished(start_alembic("upgrade", "head", url=db.url, root=tmp_path))
-    script = checkout.alembic("upgrade", f"{HEAD}:0005", "--sql")
+    script = checkout.alembic("upgrade", f"{HEAD}:{NEXT}", "--sql")
     owner = db.url_as("owner")
     if name == NAME:
-        assert (online[0], version(owner), "database is adopted" in script) == (0, ["0005"], False), online
+        assert (online[0], version(owner), "database is adopted" in script) == (0, [NEXT], False), online
     else:
         assert (online[0], "the database is adopted" in online[1], version(owner)) == (255, True, [HEAD]), online
         status, printed = psql(db.url, script)
@@ -429,9 +430,9 @@ def test_a_later_revision_that_replaces_a_seam_is_refused_while_the_database_is_
 
 def test_a_revision_that_was_not_frozen_installs_nothing(empty_url: str, tmp_path: Path) -> None:
     checkout = Checkout(tmp_path)
-    checkout.revision("0005", NAME)
+    checkout.revision(NEXT, NAME)
     status, printed = finished(start_alembic("upgrade", "head", url=empty_url, root=tmp_path))
-    assert (status, f"frozen/0005/{NAME}.sql" in printed) == (1, True), printed
+    assert (status, f"frozen/{NEXT}/{NAME}.sql" in printed) == (1, True), printed
     assert query(empty_url, "select nspname from pg_namespace where nspname = 'dot'") == []
 
 
@@ -446,13 +447,13 @@ def test_freeze_says_in_one_line_that_a_revision_does_not_exist(tmp_path: Path) 
 def test_freeze_with_force_rewrites_until_the_revision_is_released(tmp_path: Path) -> None:
     checkout = Checkout(tmp_path)
     append(checkout.tree.sql / f"{NAME}.sql")
-    checkout.revision("0005", NAME)
-    assert checkout.frozen_sql("freeze", "0005") == (0, "")
-    status, printed = checkout.frozen_sql("freeze", "0005")
-    assert (status, "revision 0005 is frozen" in printed) == (1, True), printed
-    assert checkout.frozen_sql("freeze", "0005", "--force") == (0, ""), "not released yet"
+    checkout.revision(NEXT, NAME)
+    assert checkout.frozen_sql("freeze", NEXT) == (0, "")
+    status, printed = checkout.frozen_sql("freeze", NEXT)
+    assert (status, f"revision {NEXT} is frozen" in printed) == (1, True), printed
+    assert checkout.frozen_sql("freeze", NEXT, "--force") == (0, ""), "not released yet"
     assert checkout.frozen_sql("release") == (0, "")
-    assert "revision 0005 is released" in checkout.frozen_sql("freeze", "0005", "--force")[1]
+    assert f"revision {NEXT} is released" in checkout.frozen_sql("freeze", NEXT, "--force")[1]
     assert checkout.frozen_sql("check") == (0, "")
 
     append(checkout.tree.frozen / "0001" / f"{NAME}.sql")

@@ -1,15 +1,18 @@
-"""A database of the first release, with rows in it, is upgraded to a revision that is still to come, and back."""
+"""A database of the first release, with rows in it, is upgraded to head and to a revision that is still to come, and back."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+from dot_wrapper.client import database
 from dot_wrapper.deploy.frozen_sql import AMENDMENT, MAIN_LINE, FrozenSql
-from dot_wrapper.proving.databases import owner_url
+from dot_wrapper.operations import drift
+from dot_wrapper.proving.databases import owner_url, upgrade
 from support import PAIR, value
-from support.catalog import catalog, query, version
+from support.catalog import HEAD, catalog, downgrade, query, version
 from support.checkout import Checkout
 from support.moved import acquire, connect, fill, look, observe_real
 from tools.frozen import hashes, problems, released
@@ -21,12 +24,18 @@ TAKES_BACK = "alter table dot.process_candidate drop column team"
 
 
 def keep_what_is_released(tree: FrozenSql) -> None:
-    """Removes from a copy of a tree the revisions and copies that are in no release."""
+    """Removes from a copy of a tree the revisions and copies that are in no release, and gives ``sql/`` the text of the release."""
     kept = hashes(released(tree))
     for folder in ("versions", "frozen"):
         for path in (tree.migrations / folder).rglob("*"):
             if path.is_file() and str(path.relative_to(tree.migrations)) not in kept:
                 path.unlink()
+    for copies in tree.frozen.iterdir():
+        if not any(path.startswith(f"frozen/{copies.name}/") for path in kept):
+            shutil.rmtree(copies)
+    for name in tree.sources():
+        if copy := tree.newest(name):
+            shutil.copy(copy, tree.sql / f"{name}.sql")
 
 
 def stored(url: str) -> dict[str, list[str]]:
@@ -48,14 +57,46 @@ def test_the_release_is_declared_and_nothing_of_it_was_changed(tree: FrozenSql, 
     assert problems(tree) == []
 
 
-def test_a_database_of_the_release_with_rows_goes_to_a_later_revision_and_back(empty_url: str, tmp_path: Path) -> None:
-    checkout = Checkout(tmp_path)
-    keep_what_is_released(checkout.tree)
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    """A checkout of the release."""
+    made = Checkout(tmp_path)
+    keep_what_is_released(made.tree)
+    return made
+
+
+@pytest.fixture
+def in_use(empty_url: str, checkout: Checkout) -> str:
+    """A database of the release, with rows."""
     checkout.alembic("upgrade", "head", url=empty_url)
     assert version(empty_url) == [FIRST]
     fill(empty_url)
-    owner = owner_url(empty_url)
-    before = (catalog(owner), stored(empty_url), look(empty_url))
+    return empty_url
+
+
+@pytest.mark.parametrize("amended", [False, True], ids=["main line", "amended"])
+def test_a_database_of_the_release_with_rows_goes_to_head_and_back(
+    in_use: str, checkout: Checkout, amended: bool
+) -> None:
+    if amended:
+        checkout.alembic("-n", "amendment", "upgrade", "head", url=in_use)
+    owner = owner_url(in_use)
+    before = (catalog(owner), stored(in_use), look(in_use))
+    assert before[2].verified
+    upgrade(in_use)
+    assert (version(in_use), stored(in_use) | {"alembic_version": [f"({FIRST})"]}, look(in_use)) == (
+        [HEAD],
+        *before[1:],
+    )
+    with database.connect(in_use) as connection:
+        assert drift.examine(connection).of("drift") == []
+    downgrade(in_use, FIRST)
+    assert (catalog(owner), stored(in_use), look(in_use)) == before
+
+
+def test_a_database_of_the_release_with_rows_goes_to_a_later_revision_and_back(in_use: str, checkout: Checkout) -> None:
+    owner = owner_url(in_use)
+    before = (catalog(owner), stored(in_use), look(in_use))
     assert before[2].verified
 
     source = checkout.tree.sql / "functions/rules/fn_is_ref.sql"
@@ -68,14 +109,14 @@ def test_a_database_of_the_release_with_rows_goes_to_a_later_revision_and_back(e
     revision.write_text(text, encoding="utf-8")
     assert checkout.frozen_sql("freeze", "0005") == (0, "")
     assert problems(checkout.tree) == []
-    checkout.alembic("upgrade", "head", url=empty_url)
-    assert (version(empty_url), look(empty_url)) == (["0005"], before[2])
-    with connect(empty_url) as session:
+    checkout.alembic("upgrade", "head", url=in_use)
+    assert (version(in_use), look(in_use)) == (["0005"], before[2])
+    with connect(in_use) as session:
         assert value(session, "select dot.fn_is_ref(repeat('a', 1024))") is False
         assert value(session, "select count(*) from dot.process_candidate where team is null") == 2
 
-    checkout.alembic("downgrade", FIRST, url=empty_url)
-    assert version(empty_url) == [FIRST]
-    assert (catalog(owner), stored(empty_url), look(empty_url)) == before
-    with connect(empty_url) as session:
+    checkout.alembic("downgrade", FIRST, url=in_use)
+    assert version(in_use) == [FIRST]
+    assert (catalog(owner), stored(in_use), look(in_use)) == before
+    with connect(in_use) as session:
         assert observe_real(session, PAIR, acquire(session, PAIR))

@@ -96,11 +96,11 @@ def test_the_script_run_through_psql_gives_the_catalog_of_the_online_upgrade(clu
 def test_each_revision_taken_back_gives_the_catalog_before_it(cluster: Cluster) -> None:
     url = cluster.database()
     going_up = {}
-    for revision in ("0001", "0002", "0003", "0004"):
+    for revision in ("0001", "0002", "0003", "0004", "0005"):
         upgrade(url, revision)
         going_up[revision] = catalog(url)
     assert version(url) == [HEAD], "a new revision belongs into this list"
-    for revision in ("0003", "0002", "0001"):
+    for revision in ("0004", "0003", "0002", "0001"):
         downgrade(url, revision)
         assert catalog(url) == going_up[revision], revision
 

@@ -20,6 +20,7 @@ from dot_wrapper.review.checks import checker_programs, squawk
 from dot_wrapper.review.packet import Packet, Request, make
 from dot_wrapper.review.page import BRIEF, page
 from dot_wrapper.review.sides import Side, rewritten
+from support.catalog import HEAD
 from support.reviews import FIRST, SECOND, checkout, commit, lay_over
 from support.reviews import revision as add_revision
 
@@ -200,9 +201,9 @@ def test_a_revision_on_top_of_rewritten_history_is_rehearsed_from_its_own_start(
     rules = {one["rule"]: one["subject"] for one in json.loads(printed)["findings"] if one["level"] != "note"}
     assert rules["rewritten"] == "0004"
     assert rules["right-lost"] == "view dot.v_dot_tool dot_cataloguer"
-    assert "B's own 0004 upgraded is B installed" in out.read_text("utf-8")
+    assert f"B's own {HEAD} upgraded is B installed" in out.read_text("utf-8")
     assert "9001.1" in out.read_text("utf-8")
-    # The script from 0004 on has nothing of 0004 itself.
+    # The script from there on has nothing of 0004 itself.
     assert "silenced in the text: `ban-drop-view` 1 times" in out.read_text("utf-8")
     assert "(`--stats`)" in out.read_text("utf-8")
 

@@ -19,6 +19,7 @@ from support import (
     Database,
     acquire,
     attest,
+    define_pair,
     observe_component,
     observe_run,
     ready_for_real_runs,
@@ -32,6 +33,7 @@ from support import (
 from support.servers import standby
 
 ATTESTATION = "select verdict, detail from dot.fn_preflight_guard() where check_name = 'fs_snapshot_present'"
+DEFINES_A_SUCCESSOR = "select dot.fn_process_candidate_define('shop.next', 'dot.load_orders', 'dot.check_orders', 'me', p_supersedes => 'shop.orders')"
 ELSEWHERE = "it was opened in another database or cluster"
 
 
@@ -204,8 +206,43 @@ def test_no_lease_is_taken_moved_or_ended_in_a_prepared_transaction(db: Database
         with subtests.test(call=call):
             writer.execute("begin")
             writer.execute(call)
-            with refused("0A000"):
-                writer.execute(f"prepare transaction 'dot_test_{uuid.uuid4().hex}'")
+            cannot_be_prepared(writer)
+
+
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+def test_no_transaction_that_locks_a_lease_because_its_snapshot_is_old_can_be_prepared(
+    db: Database, level: str
+) -> None:
+    """A simulation under a token takes no latch. It locks the lease where its snapshot may show one that has ended."""
+    if not db.server.own:
+        pytest.skip("prepared transactions are there on a server of the tests' own")
+    ready_for_real_runs(db)
+    writer = db.connect("writer")
+    token = acquire(writer)
+    run_id = observe_run(writer, lease_token=token)["process_run_id"]
+    for call in (
+        partial(observe_run, writer, lease_token=token),
+        partial(observe_component, writer, run_id, "producer", lease_token=token),
+    ):
+        writer.execute(f"begin isolation level {level}")
+        call()
+        cannot_be_prepared(writer)
+
+
+def test_no_definition_that_numbers_a_chain_can_be_prepared(db: Database) -> None:
+    """It would keep every other successor waiting without end."""
+    if not db.server.own:
+        pytest.skip("prepared transactions are there on a server of the tests' own")
+    define_pair(db)
+    cataloguer = db.connect("cataloguer")
+    cataloguer.execute("begin")
+    cataloguer.execute(DEFINES_A_SUCCESSOR)
+    cannot_be_prepared(cataloguer)
+
+
+def cannot_be_prepared(session: Connection) -> None:
+    with refused("0A000"):
+        session.execute(f"prepare transaction 'dot_test_{uuid.uuid4().hex}'")
 
 
 def test_a_savepoint_that_is_rolled_back_takes_the_latch_with_it(db: Database) -> None:
@@ -302,6 +339,7 @@ def test_whoever_decides_registers_or_relays_waits_two_seconds_for_a_lock(db: Da
     ready_for_real_runs(db)
     operator = db.connect("operator")
     calls = taking(db, operator) | {
+        "a definition": DEFINES_A_SUCCESSOR,
         "a DOT": "select dot.fn_dot_tool_register('dot.new')",
         "the end of a lease": "select dot.fn_dot_iu_runtime_lease_end('dot_exec:shop.orders', 'me', 'gone')",
         "an acknowledgement": "select dot.fn_dot_outbox_ack(1, '1', 1)",
@@ -312,7 +350,10 @@ def test_whoever_decides_registers_or_relays_waits_two_seconds_for_a_lock(db: Da
     for session in sessions:
         session.execute("set lock_timeout = 0; set statement_timeout = '4s'")
     owner = db.connect("owner")
-    owner.execute("begin; lock table dot.gate_latch, dot.dot_tools, dot.outbox_cursor, dot.dot_iu_runtime_lease")
+    owner.execute(
+        "begin; lock table dot.gate_latch, dot.dot_tools, dot.outbox_cursor, dot.dot_iu_runtime_lease;"
+        " lock table dot.process_candidate in exclusive mode"
+    )
 
     def refusal(session: Connection, call: str) -> str | None:
         with pytest.raises(psycopg.Error) as caught:
@@ -368,6 +409,26 @@ def test_who_holds_a_switch_up_is_shown_by_backend_then_prepared_transaction_the
         *((pid, None, table) for pid in sorted(one.info.backend_pid for one in sessions) for table in tables),
         *((None, gid, table) for gid in sorted(gids) for table in tables),
     ]
+
+
+@pytest.mark.parametrize(
+    ("mode", "shown"),
+    [
+        ("row exclusive", False),
+        ("share", True),
+        ("share row exclusive", True),
+        ("exclusive", True),
+        ("access exclusive", True),
+    ],
+)
+def test_who_keeps_the_audit_of_a_switch_from_being_written_is_named(db: Database, mode: str, shown: bool) -> None:
+    owner = db.connect("owner")
+    owner.execute(f"begin; lock table dot.dot_config_audit in {mode} mode")
+    held = rows(db.connect("reader"), "select pid, locked_table from dot.v_dot_gate_holder")
+    assert [tuple(one.values()) for one in held] == [(owner.info.backend_pid, "dot.dot_config_audit")] * shown
+    if shown:
+        with refused("55P03", saying=f"Held by: {owner.info.backend_pid}"), db.connect("gatekeeper") as gatekeeper:
+            gatekeeper.execute("select dot.fn_dot_config_set(%s, 'false', 'me', 'stop')", (GATES[2],))
 
 
 def test_no_number_of_an_audit_row_or_attestation_comes_from_a_sequence(db: Database) -> None:

@@ -16,6 +16,7 @@ from support import (
     Database,
     batch,
     define_pair,
+    header_line,
     observe_component,
     observe_run,
     poll,
@@ -43,6 +44,37 @@ def listen(db: Database) -> None:
     define_pair(db)
     with db.connect("gatekeeper") as gatekeeper:
         gatekeeper.execute("select dot.fn_event_type_set('process.run.started', true, 'tester', 'for a test')")
+
+
+@pytest.mark.parametrize("way", ["a header", "a component", "a batch"])
+def test_no_transaction_that_begins_an_epoch_can_be_prepared(db: Database, writer: Connection, way: str) -> None:
+    """It would keep every other event, and the observation with it, waiting without end."""
+    if not db.server.own:
+        pytest.skip("prepared transactions are there on a server of the tests' own")
+    with db.connect("gatekeeper") as gatekeeper:
+        gatekeeper.execute("select dot.fn_event_type_set('process.run.started', false, 'tester', 'for a test')")
+        run_id = observe_run(writer)["process_run_id"]
+        wanted = "process.component.step_completed" if way == "a component" else "process.run.started"
+        gatekeeper.execute("select dot.fn_event_type_set(%s, true, 'tester', 'for a test')", (wanted,))
+
+    def record() -> None:
+        if way == "a header":
+            observe_run(writer)
+        elif way == "a component":
+            observe_component(writer, run_id, "producer")
+        else:
+            batch(writer, [header_line(uuid.uuid4())])
+
+    writer.execute("begin")
+    record()
+    with refused("0A000"):
+        writer.execute(f"prepare transaction 'dot_test_{uuid.uuid4().hex}'")
+    observe_run(writer) if way != "a component" else observe_component(writer, run_id, "producer")
+    name = f"dot_test_{uuid.uuid4().hex}"
+    writer.execute("begin")
+    batch(writer, [header_line(uuid.uuid4())])
+    writer.execute(f"prepare transaction '{name}'")  # once the epoch is begun
+    writer.execute(f"rollback prepared '{name}'")
 
 
 def carry(db: Database, *, system: int = 1, database: int = 0, events: int = 3, delivered: int = 1) -> None:

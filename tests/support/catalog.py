@@ -25,7 +25,9 @@ from dot_wrapper.operations import drift, embedded
 from dot_wrapper.operations.drift_cures import Context
 from tools.snapshot import dump, normalise
 
-HEAD = "0004"
+HEAD = "0005"
+NEXT = f"{int(HEAD) + 1:04}"
+"""The revision that a test adds."""
 
 
 def catalog(url: str) -> str:

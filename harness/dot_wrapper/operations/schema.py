@@ -78,7 +78,7 @@ def revisions() -> list[str]:
     """All revisions that this software has, the oldest first. Read from the files, because importing alembic takes half a second."""
     files = sorted((ROOT / "migrations" / "versions").glob("[0-9]*.py"))
     return re.findall(
-        r'^revision = "(\w+)"$', "\n".join(file.read_text(encoding="utf-8") for file in files), re.MULTILINE
+        r"""^revision = ["'](\w+)["']$""", "\n".join(file.read_text(encoding="utf-8") for file in files), re.MULTILINE
     )
 
 

@@ -43,6 +43,7 @@ begin
     begin
         perform dot.fn_gate_latch('switch');
         v_old := dot.fn_host_gate_set(p_key, p_value);
+        perform dot.fn_config_audit(p_key, v_old, p_value, p_actor, p_reason);
     exception when lock_not_available then
         raise lock_not_available using
             message = format('gate %s was not moved: transactions in flight hold the gates', p_key),
@@ -63,7 +64,6 @@ begin
                 'or a superuser.',
             schema = 'dot', table = 'gate_latch';
     end;
-    perform dot.fn_config_audit(p_key, v_old, p_value, p_actor, p_reason);
     return v_old;
 end
 $function$;

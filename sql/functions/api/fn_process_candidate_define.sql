@@ -12,7 +12,7 @@
 -- The same again under its code is nothing new (created = false; the first description and source_time
 -- stay); another definition under the code is refused with the differing fields named.
 -- Locks: where it supersedes one, the first candidate of the chain until the transaction ends: definitions
--- are numbered one by one.
+-- are numbered one by one. Such a transaction cannot be prepared.
 -- Raises:
 --   23502  process_candidate_<argument>_not_null
 --   23503  process_candidate_<argument>_fkey
@@ -20,6 +20,7 @@
 --   23514  process_candidate_<argument>_check, process_candidate_pair_check,
 --          process_candidate_source_time_chain_check
 --   40001  a definition that clashes is not visible in this transaction: retry it
+--   55P03  a lock was not got in 2 s
 create or replace function dot.fn_process_candidate_define(
     p_code text,
     p_producer_dot_code text,
@@ -37,7 +38,7 @@ create or replace function dot.fn_process_candidate_define(
 )
 returns record
 language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
-    set enable_seqscan = off set plan_cache_mode = force_generic_plan
+    set enable_seqscan = off set plan_cache_mode = force_generic_plan set lock_timeout = '2s'
 as $function$
 declare
     v_problem text := case
@@ -102,6 +103,7 @@ begin
     if v_stored.code is null then
         if p_supersedes is not null then
             select c.chain into v_chain from dot.process_candidate c where c.code = p_supersedes;
+            perform dot.fn_prepare_forbid();
             perform from dot.process_candidate c where c.code = v_chain for no key update;
             select max(c.chain_position) + 1 as position, count(c.source_time) > 0 as is_timed into v_before
             from dot.process_candidate c where c.chain = v_chain;

@@ -1,6 +1,6 @@
--- Who holds a switch of a gate up: each transaction that has the latch or writes the configuration, a
--- prepared one by its gid. Only plain readers are left out, and VACUUM. A prepared transaction has no pid
--- and no application: its backend is gone, its login is its owner.
+-- Who holds a switch of a gate up: each transaction that has the latch, writes the configuration or keeps
+-- its audit from being written, a prepared one by its gid. Only plain readers are left out, and VACUUM. A
+-- prepared transaction has no pid and no application: its backend is gone, its login is its owner.
 create or replace function dot.fn_gate_holders(
     out pid integer, out prepared_gid text, out login text, out application_name text, out lock_mode text,
     out locked_table text, out waits_for integer[]
@@ -26,6 +26,10 @@ begin
             when 'dot.gate_latch'::regclass then l.mode <> 'AccessShareLock'
             when 'dot.dot_config'::regclass
                 then l.mode not in ('AccessShareLock', 'ShareUpdateExclusiveLock')
+            when 'dot.dot_config_audit'::regclass
+                then l.mode in (
+                    'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock'
+                )
         end
         and l.pid is distinct from pg_backend_pid()
     order by l.pid, x.gid, l.relation;

@@ -1,7 +1,9 @@
 -- Single flight: the caller's token must be the live one of the candidate's lease, held by the caller's own
 -- login, and not lower than p_used_token, one that was used before: the header's for a component, the latest
 -- run's for a header. No message prints a token. Raises check_violation (23514), constraint lease_live_check
--- or lease_fencing_check. p_held keeps the lease from being taken over until the caller's transaction ends.
+-- or lease_fencing_check. p_held keeps the lease from being taken over until the caller's transaction ends,
+-- and an old snapshot does, which may show a lease that has ended since. Such a transaction cannot be
+-- prepared: prepared, it would keep all others from the candidate without end.
 create or replace function dot.fn_lease_assert(
     p_process_candidate_code text, p_lease_token bigint, p_used_token bigint, p_held boolean
 )
@@ -9,12 +11,14 @@ returns void
 language plpgsql volatile
 as $function$
 declare
-    v_stale_snapshot_possible boolean :=
-        current_setting('transaction_isolation') is distinct from 'read committed';
+    v_locked boolean := p_held or current_setting('transaction_isolation') is distinct from 'read committed';
     v_live_token bigint := dot.fn_host_lease_live_token(
-        'dot_exec:' || p_process_candidate_code, session_user, p_held or v_stale_snapshot_possible
+        'dot_exec:' || p_process_candidate_code, session_user, v_locked
     );
 begin
+    if v_locked then
+        perform dot.fn_prepare_forbid();
+    end if;
     if (p_lease_token = v_live_token) is not true then
         raise check_violation using
             message = format('the lease token is not the live one of dot_exec:%s', p_process_candidate_code),

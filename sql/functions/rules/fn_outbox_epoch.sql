@@ -3,7 +3,8 @@
 -- event here begins the next epoch, and positions go by it first. With p_open that epoch is stored;
 -- without, it is only told, for a reader. Two transactions that begin it at once: the second waits for the
 -- first. Where that one commits, the epoch is one for both (outside READ COMMITTED the second is to retry,
--- 40001); where it is rolled back, the second begins it.
+-- 40001); where it is rolled back, the second begins it. A transaction that begins one cannot be prepared:
+-- prepared, it would keep every other first event waiting without end.
 -- Raises 23502 (outbox_epoch_system_identifier_not_null): the cluster cannot be told, and an event might be
 -- lost unseen.
 create or replace function dot.fn_outbox_epoch(p_open boolean)
@@ -21,6 +22,7 @@ begin
     end if;
     v_next := coalesce(v_last.epoch, 0) + 1;
     if p_open then
+        perform dot.fn_prepare_forbid();
         insert into dot.outbox_epoch (system_identifier, database_oid, began_at, epoch)
         values (v_here[1], v_here[2]::oid, clock_timestamp(), v_next)
         on conflict do nothing;
