@@ -65,7 +65,8 @@ class Candidate:
     """Insert-only: one fact per code. What a definition asks for beside the pair is optional.
 
     ``producer_role`` and ``verifier_role`` may record that part and no login else; ``pins_output``: the verifier's end names what the
-    producer wrote; ``max_age``: after so much time a verification has a caveat; ``supersedes``: the candidate that this one follows.
+    producer wrote; ``max_age``: after so much time a verification has a caveat; ``supersedes``: the candidate that this one follows;
+    ``source_time``: of what it was made from, which orders its chain. All of a chain have one, or none.
     """
 
     code: str
@@ -76,6 +77,7 @@ class Candidate:
     pins_output: bool = False
     max_age: int | None = None
     supersedes: str | None = None
+    source_time: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -427,7 +429,7 @@ def _require_role(history: History, session_actor: str, candidate: Candidate, pa
 
 
 def newest_of_chain(history: History, candidate: Candidate) -> Candidate:
-    """The candidate of a chain that was defined last."""
+    """The candidate of a chain whose source is the newest; of those with one time, or none, the one that was defined last."""
     chain: list[Candidate] = []
     root = candidate
     while root.supersedes is not None:
@@ -435,7 +437,7 @@ def newest_of_chain(history: History, candidate: Candidate) -> Candidate:
     for one in history.all(Candidate):
         if one == root or any(one.supersedes == before.code for before in chain):
             chain.append(one)
-    return chain[-1]
+    return sorted(chain, key=lambda one: one.source_time.timestamp() if one.source_time else 0.0)[-1]
 
 
 def as_stored(

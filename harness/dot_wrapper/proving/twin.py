@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -18,7 +18,13 @@ from dot_wrapper.proving import model
 from dot_wrapper.proving.support import GATES, PRODUCER, VERIFIER, Connection, Database, call, poll, rows
 
 STRANGER = "dot.stranger"  # in the catalogue, of no candidate
-STRICT = model.Candidate("", "", "", verifier_role="dot_relay", pins_output=True, max_age=0)
+STRICT = model.Candidate(
+    *("", "", ""),
+    verifier_role="dot_relay",
+    pins_output=True,
+    max_age=0,
+    source_time=datetime(2026, 11, 21, tzinfo=UTC),
+)
 """A candidate that asks for all it can. The operator alone is a member of the role, and a verification is too old at once."""
 
 _ROLES = {"writer": ("dot_writer",), "operator": ("dot_writer", "dot_relay")}
@@ -128,15 +134,17 @@ class Twin:
             # The shortest time there is has passed before any look.
             "max_age": None if one.max_age is None else f"{one.max_age + 1} microseconds",
             "supersedes": one.supersedes,
+            "source_time": one.source_time,
         }
         assert call(self.db.session("cataloguer"), "fn_process_candidate_define", arguments)["created"]
 
-    def supersede(self, at: int) -> None:
-        """A candidate of the same pair follows the one at this place."""
+    def supersede(self, at: int, later: timedelta = timedelta(hours=1)) -> None:
+        """A candidate of the same pair follows the one at this place. Where that one has a source's time, its own is so much later."""
         self.tick()
         before = self.committed.all(model.Candidate, code=self.candidates[at])[0]
         code = f"{before.code.rpartition('.')[0]}.{'abcdef'[len(self.candidates)]}"  # in the order of definition
-        pair = replace(before, code=code, supersedes=before.code)
+        source_time = before.source_time and before.source_time + later
+        pair = replace(before, code=code, supersedes=before.code, source_time=source_time)
         self._define(pair)
         self.candidates.append(pair.code)
         self._add("cataloguer", pair)

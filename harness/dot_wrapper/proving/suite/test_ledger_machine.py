@@ -149,11 +149,11 @@ class LedgerMachine(RuleBasedStateMachine):
         self.twin.release(one, candidate, live.holder, live.token)
         self.twin.acquire("operator" if one == "writer" else "writer", candidate, live.holder)
 
-    @rule(pair=st.sampled_from([0, 0, 0, 0, 0, 0, 0, 1]))
-    def supersede(self, pair: int) -> None:
+    @rule(pair=st.sampled_from([0, 0, 0, 0, 0, 0, 0, 1]), hours=st.integers(-1, 1))
+    def supersede(self, pair: int, hours: int) -> None:
         """Once a story: what follows is refused above a simulation."""
         if len(self.twin.candidates) == 2 and self.calls:
-            self.twin.supersede(pair)
+            self.twin.supersede(pair, timedelta(hours=hours))
 
     @rule(who=who, pair=pair, run_id=run_ids, evidence_type=evidence_types, word=beginnings, key=key)
     def start_run(self, who: str, pair: int, run_id: uuid.UUID, evidence_type: str, word: str, key: str | None) -> None:

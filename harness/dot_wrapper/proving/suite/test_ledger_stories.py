@@ -167,6 +167,24 @@ def test_a_candidate_that_was_superseded_takes_simulations_alone_and_names_the_n
     ]
 
 
+@pytest.mark.parametrize(("hours", "is_newest"), [(1, True), (0, True), (-1, False)])
+def test_a_chain_is_ordered_by_the_time_of_its_sources_and_not_by_the_order_of_definition(
+    db: Database, hours: int, is_newest: bool
+) -> None:
+    twin = Twin(db, second=STRICT)
+    twin.supersede(1, timedelta(hours=hours))
+    twin.compare()
+    first, then = (twin.committed.all(model.Candidate, code=code)[0] for code in twin.candidates[1:])
+    assert model.newest_of_chain(twin.committed, first) == (then if is_newest else first)
+    for gate in GATES:
+        twin.set_gate(gate, "true")
+    twin.attest("PASS")
+    for one in (first, then):
+        twin.acquire("operator", one.code, "anna")
+        said = start(twin, "operator", process_candidate_code=one.code, dot_code=VERIFIER)
+        assert said[0] == ("told" if (one == then) is is_newest else "refused")
+
+
 def test_when_it_happened_is_payload_and_the_attempt_is_not(twin: Twin) -> None:
     said: dict[str, Any] = {"evidence_type": model.SIMULATED, "idempotency_key": "key-1"}
     then = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
