@@ -24,6 +24,7 @@ from support import (
     row,
     rows,
     value,
+    wait_until,
 )
 from support.ledgers import store_component, store_run
 
@@ -189,6 +190,35 @@ def test_an_attestation_that_a_clock_ahead_of_time_wrote_blocks(db: Database) ->
     token = acquire(writer)
     with refused("23514", "preflight_check", "ahead of the clock"):
         observe_run(writer, evidence_type="REAL_RUN", lease_token=token)
+
+
+def test_an_attestation_of_a_clock_that_was_ahead_counts_once_the_clock_has_come_to_it(db: Database) -> None:
+    ready_for_real_runs(db)
+    db.connect("owner").execute(
+        "insert into dot.preflight_attestation (attestation_id, attested_at, expires_at, system_identifier, database_oid,"
+        " check_name, verdict, finding, actor, session_actor) select 99, clock_timestamp() + interval '1 s',"
+        " now() + interval '1 day', i.*, 'fs_snapshot_present', 'PASS', 'f', 'a', 's' from dot.fn_database_identity() as i"
+    )
+    said = "select verdict from dot.fn_preflight_guard() where check_name = 'fs_snapshot_present'"
+    writer = db.connect("writer")
+    assert value(writer, said) == "BLOCK"
+    wait_until(lambda: value(writer, said) == "PASS")
+
+
+def test_from_an_old_snapshot_a_part_comes_after_the_last_that_the_snapshot_sees(db: Database) -> None:
+    """The clock was ahead when the run began. The two parts have one time then, and the run is not verified."""
+    ready_for_real_runs(db)
+    owner, writer, old = db.connect("owner"), db.connect("writer"), db.connect("writer")
+    token = acquire(writer)
+    run_id = store_run(owner, at=seconds_from_now(minutes=10), lease_token=token)
+    old.execute("begin isolation level repeatable read")
+    old.execute("select count(*) from dot.fn_preflight_guard()")  # takes the snapshot
+    observe_component(writer, run_id, "producer", lease_token=token)
+    observe_component(old, run_id, "verifier", lease_token=token)
+    old.execute("commit")
+    assert value(owner, "select count(distinct observed_at) from dot.process_component_observation") == 1
+    found = row(db.connect("reader"), VERDICT)
+    assert (found["verified"], found["reasons"]) == (False, ["verifier_not_after_producer"])
 
 
 def test_a_token_is_good_for_the_login_that_took_it_and_no_message_prints_it(db: Database) -> None:

@@ -14,6 +14,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
 
 from support import (
     GATES,
@@ -208,6 +209,30 @@ def test_a_login_that_may_read_all_data_reads_no_row_of_any_table(
     for table, _ in relations(db):
         with refused("42501", saying="row-level security"):
             stranger.execute(f"select * from dot.{table}")
+
+
+def test_a_login_that_may_read_all_data_reads_what_the_server_keeps_beside_a_table(
+    db: Database, strangers: dict[str, Connection]
+) -> None:
+    """Row security is of the table alone: not of its long values, nor of the values that ANALYZE has drawn from it."""
+    define_pair(db)
+    secret = secrets.token_hex(4000)
+    for _ in range(2):
+        observe_run(db.session("writer"), correlation_id="corr-secret", evidence_ref=Jsonb({"said": secret}))
+    owner, stranger = db.connect("owner"), strangers[READS]
+    owner.execute("analyze dot.process_run_observation")
+    long_values = value(
+        owner, "select reltoastrelid::regclass::text from pg_class where oid = 'dot.process_run_observation'::regclass"
+    )
+    chunks = b"".join(one["chunk_data"] for one in rows(stranger, f"select chunk_data from {long_values}"))
+    assert secret[-100:].encode() in chunks
+    drawn = (
+        "select count(*) from pg_statistic where starelid = 'dot.process_run_observation'::regclass"
+        " and stavalues1::text like '%corr-secret%'"
+    )
+    assert value(stranger, drawn) == 1
+    assert rows(stranger, "select * from pg_stats where schemaname = 'dot'") == []
+    assert rows(stranger, "select * from dot.process_run_observation") == []
 
 
 def test_a_login_that_may_read_all_data_reads_of_the_views_what_a_reader_does_and_calls_no_function(

@@ -212,6 +212,16 @@ def test_a_part_is_recorded_by_a_member_of_its_role_and_by_no_other_login(db: Da
         record(own, run_id)
 
 
+def test_a_login_of_one_part_may_take_a_key_that_the_other_part_would_use_and_that_is_told(db: Database) -> None:
+    """The keys of a candidate's components are one set. The call that comes later is refused, and names what stands there."""
+    producer, verifier = db.connect("writer"), db.connect("operator")
+    define(db, PAIR, producer_role=db.login("writer"), verifier_role=db.login("operator"))
+    first, later = (observe_run(producer)["process_run_id"] for _ in range(2))
+    observe_component(verifier, first, "verifier", idempotency_key="day9:producer:completed")
+    with refused("23505", "idempotency_payload_mismatch", "day9:producer:completed"):
+        observe_component(producer, later, "producer", idempotency_key="day9:producer:completed")
+
+
 @pytest.mark.parametrize("part", ["producer", "verifier"])
 def test_a_pair_is_refused_where_one_of_its_parts_is_of_a_role(db: Database, part: str) -> None:
     define(db, PAIR, **{f"{part}_role": db.login("operator")})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import psycopg
@@ -208,6 +209,28 @@ def test_header_producer_and_verifier_of_one_transaction_come_in_this_order(db: 
     ] * 3
     for first in (0, 3, 6):
         assert len({(event["xact_id"], event["aggregateid"]) for event in events[first : first + 3]}) == 1
+
+
+def test_what_a_transaction_that_wrote_before_the_run_records_of_it_comes_before_it(
+    db: Database, writer: Connection
+) -> None:
+    """Events come by transaction, and one is placed when it first writes. By id they have the order in which a run is recorded."""
+    early = db.connect("writer")
+    observe_run(writer)  # which begins the epoch: first events wait for each other
+    early.execute("begin")
+    observe_run(early)
+    run_id = observe_run(writer)["process_run_id"]
+    observe_component(early, run_id, "producer")
+    early.execute("commit")
+    observe_component(writer, run_id, "verifier")
+    events = [event for event in poll_until(db.connect("relay"), 5) if event["aggregateid"] == str(run_id)]
+
+    def parts() -> list[str]:
+        return [event["payload"].get("component_role", "header") for event in events]
+
+    assert parts() == ["producer", "header", "verifier"]
+    events.sort(key=itemgetter("id"))
+    assert parts() == ["header", "producer", "verifier"]
 
 
 def test_a_lower_transaction_that_commits_later_is_not_lost(db: Database, writer: Connection) -> None:

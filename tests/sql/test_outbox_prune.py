@@ -108,6 +108,23 @@ def test_by_hand_goes_no_more_than_by_the_call(db: Database, owner: Connection, 
     assert left(owner) == [2, 3, 4]
 
 
+@pytest.mark.parametrize("who", ["owner", "superuser"])
+def test_who_may_move_the_cursor_by_hand_may_remove_what_was_not_acknowledged(
+    db: Database, owner: Connection, who: str
+) -> None:
+    """The trigger asks the cursor, and what is not covered is said in docs/threats.md."""
+    store(owner, OLD, YOUNG)
+    culprit = db.connect(who)
+    with refused("23001", "event_outbox_append_only"):
+        culprit.execute("delete from dot.event_outbox")
+    culprit.execute("begin; update dot.outbox_cursor set epoch = 1000000")
+    assert culprit.execute("delete from dot.event_outbox where id = 1").rowcount == 1
+    with refused("23001", "event_outbox_append_only"):
+        culprit.execute("delete from dot.event_outbox")
+    culprit.execute("rollback")
+    assert left(owner) == [1, 2]
+
+
 def test_of_two_that_prune_at_once_each_event_goes_once(db: Database, owner: Connection) -> None:
     store(owner, *[OLD] * 4)
     acknowledge(db, 4, of=4)

@@ -40,8 +40,10 @@ BY_VERSION = (
     "tests/sql/test_arguments.py",  # the types of each function's arguments
     "tests/sql/test_definitions.py",  # memberships of roles
     "tests/sql/test_gates.py",  # locks
+    "tests/sql/test_lease_end.py",  # locks
     "tests/sql/test_leases.py",  # locks
-    "tests/sql/test_outbox.py",  # snapshots
+    "tests/sql/test_observe_input.py",  # what JSON and numbers of a size cost
+    "tests/sql/test_outbox",  # snapshots, epochs, the prune's trigger
     "tests/sql/test_plans.py",  # plans
     "tests/sql/test_preflight.py",  # settings and extensions of the server
     "tests/sql/test_tables.py",  # constraints as the catalog has them
