@@ -12,7 +12,7 @@ from typing import BinaryIO
 import psycopg
 from uuid_utils.compat import uuid7
 
-from bench.operations import BATCH, OPERATIONS, ROLES, Operation, batch_of, costs, real_header
+from bench.operations import BATCH_LINES, OPERATIONS, ROLES, Operation, batch_of, costs, real_header
 from bench.server import Connection, Server, connected, cpu_of, cpu_seconds, one, open_gates
 from dot_wrapper.client.caller_path import caller_path
 from dot_wrapper.client.ledger import Ledger
@@ -20,7 +20,7 @@ from dot_wrapper.sources.ndjson.recorder import RefusedLine, record
 
 IDS_OF = 100
 """Runs whose transaction ids are counted."""
-LINES = (150, BATCH, 9_999)
+LINES = (150, BATCH_LINES, 9_999)
 """Lines of a batch, a candidate for every three of them."""
 RECORDED = 9_000
 """Lines of a file that is recorded."""
@@ -63,8 +63,8 @@ def events(server: Server, rounds: int, calls: int) -> Costs:
     with psycopg.connect(wanted, autocommit=True) as admin:
         admin.execute("update dot.event_type set active = true")
     measured = {
-        "on": Operation(batch_of(BATCH), rows=BATCH, url=wanted),
-        "off": Operation(batch_of(BATCH), rows=BATCH, url=unwanted),
+        "on": Operation(batch_of(BATCH_LINES), rows=BATCH_LINES, url=wanted),
+        "off": Operation(batch_of(BATCH_LINES), rows=BATCH_LINES, url=unwanted),
     }
     return costs(unwanted, measured, rounds=rounds, calls=calls)
 
@@ -94,7 +94,9 @@ def transaction_ids(server: Server) -> dict[str, float]:
                     run.verifier("completed")
 
     ways = {
-        "in a batch of 1,000 lines": lambda connection, times: batch_of(BATCH)(connection, times * 3 // BATCH + 1),
+        "in a batch of 1,000 lines": lambda connection, times: batch_of(BATCH_LINES)(
+            connection, times * 3 // BATCH_LINES + 1
+        ),
         "in one call": OPERATIONS["fn_process_pair_observe"].run,
         "in three calls": OPERATIONS["three observe calls"].run,
         "a real run on the caller path": real,
@@ -125,7 +127,7 @@ def recorded(server: Server, rounds: int) -> Costs:
         ledger = Ledger(lambda: connection)
         for number in range(rounds + 1):  # the first one warms the caches
             client, of_server = cpu_of(connection, partial(record, ledger, _observations(RECORDED), refused=_fail))
-            _, copied = cpu_of(copying, partial(OPERATIONS["COPY"].run, copying, RECORDED // BATCH))
+            _, copied = cpu_of(copying, partial(OPERATIONS["COPY"].run, copying, RECORDED // BATCH_LINES))
             if number > 0:
                 found["line"].append((client + of_server) / RECORDED * 1e6)
                 found["client"].append(client / RECORDED * 1e6)

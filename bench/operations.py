@@ -60,7 +60,7 @@ values (
     'bench', session_user, {key}, 's3://bench/out', '{{"n": 1}}')
 """
 ROLES: tuple[Role, ...] = ("producer", "verifier")
-BATCH = 1000
+BATCH_LINES = 1000
 """Observations of a batch: headers with producer and verifier, and one header without."""
 
 
@@ -197,13 +197,13 @@ def copy(connection: Connection, times: int) -> None:
     )
     component = "now", "bench.pair", "ended", simulated, "step_completed", "bench", "bench", "s3://bench/out", evidence
     for _ in range(times):
-        runs = [uuid7() for _ in range(BATCH // 3 + 1)]
+        runs = [uuid7() for _ in range(BATCH_LINES // 3 + 1)]
         with connection.transaction(), connection.cursor() as cursor:
             with cursor.copy(copy_runs) as rows:
                 for run in runs:
                     rows.write_row((*header, run, str(run), f"run-{run}"))
             with cursor.copy(copy_components) as rows:
-                for run in runs[: BATCH // 3]:
+                for run in runs[: BATCH_LINES // 3]:
                     for role in ROLES:
                         key = f"run-{run}:{role}:completed"
                         rows.write_row((*component, run, str(run), key, role, f"bench.{role}"))
@@ -284,8 +284,8 @@ OPERATIONS: dict[str, Operation] = {
     "three bare INSERTs": Operation(_three(INSERT_RUN, INSERT_COMPONENT)),
     "three observe calls": Operation(_three(OBSERVE_RUN, OBSERVE_COMPONENT)),
     "fn_process_pair_observe": Operation(_statement(OBSERVE_PAIR)),
-    "fn_process_observe_batch": Operation(batch_of(BATCH), rows=BATCH),
-    "COPY": Operation(copy, rows=BATCH),
+    "fn_process_observe_batch": Operation(batch_of(BATCH_LINES), rows=BATCH_LINES),
+    "COPY": Operation(copy, rows=BATCH_LINES),
     **{what: Operation(run) for what, run in REFUSALS.items()},
 }
 

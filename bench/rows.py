@@ -14,9 +14,8 @@ from pathlib import Path
 from bench import circumstances, clients, dbt_import, growth, peers, storage, upkeep
 from bench.figures import ERROR, MET, MISSED, NO_TARGET, NOT_MEASURED, SO_FAR, Row, Spread, ratio_row, verdict
 from bench.growth import Size
-from bench.operations import BATCH as BATCH_LINES
-from bench.operations import OPERATIONS, REFUSALS, Operation, costs, store_replayed
-from bench.server import NotMeasured, Server, connected, demand_function
+from bench.operations import BATCH_LINES, OPERATIONS, REFUSALS, Operation, costs, store_replayed
+from bench.server import NotMeasured, Server, connected, require_function
 
 Measure = Callable[["Bench"], "Row | list[Row]"]
 
@@ -72,7 +71,7 @@ class Bench:
             NotMeasured: it belongs to a function or a peer that is not here; or whatever made a peer fail.
         """
         if name in (PAIR, BATCH):
-            demand_function(self.server.database("costs"), name)
+            require_function(self.server.database("costs"), name)
         if name not in self._costs:
             raise self.missing.get(name) or KeyError(f"{name}: bench/operations.py has no operation of that name")
         return self._costs[name]
@@ -157,7 +156,7 @@ def pair_calls(bench: Bench) -> Row:
 @row("pair-rate", "pairs per second over a socket, one call / three calls")
 def pair_rate(bench: Bench) -> Row:
     url = bench.server.database("clients")
-    demand_function(url, PAIR)
+    require_function(url, PAIR)
     rates: dict[str, list[float]] = {"one": [], "three": []}
     for _ in range(bench.rounds):
         for name, script in (("one", PAIR), ("three", clients.THREE_CALLS)):

@@ -119,7 +119,7 @@ def one(connection: Connection, query: LiteralString, *parameters: object) -> An
     return row[0]
 
 
-def demand_function(url: str, name: str) -> None:
+def require_function(url: str, name: str) -> None:
     """Lets a measurement go on where schema dot has the function.
 
     Raises:

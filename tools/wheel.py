@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from zipfile import ZipFile
 
 from dot_wrapper.files import ROOT
 
@@ -78,6 +79,7 @@ def consume(python: str, wheel: Path, constraints: Path, folder: Path) -> None:
         wrapper("upgrade", "--sql") == run([sys.executable, "-m", "alembic", "upgrade", "head", "--sql"], cwd=ROOT),
         "same SQL",
     )
+    expect("dot_wrapper/py.typed" in ZipFile(wheel).namelist(), "has types")
     expect("pip install 'dot-wrapper[prove]'" in wrapper("prove", codes=(1,)), "says what the suite needs")
     expect(
         "pip install 'dot-wrapper[review]'" in wrapper("review", "0001", "0002", codes=(1,)), "says what a review needs"

@@ -438,7 +438,7 @@ def test_a_mechanism_is_attested_and_the_newest_attestation_stands(dot_wrapper: 
 
 
 @pytest.mark.usefixtures("client_programs")
-def test_version_says_whether_software_and_schema_belong_together(
+def test_version_names_a_schema_version_mismatch(
     db: Database, monkeypatch: pytest.MonkeyPatch, dot_wrapper: DotWrapper
 ) -> None:
     assert dot_wrapper("version").out.splitlines()[-1] == "in step"

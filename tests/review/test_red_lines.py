@@ -16,7 +16,6 @@ from support import Connection, Database
 from support.reviews import FIRST
 
 NOTE = "function dot.fn_made_up_note(text, text)"
-COUNT = "view dot.v_made_up_count"
 SAME_TEXT = (
     "create or replace function dot.fn_made_up_note(p_code text, p_body text) returns bigint language plpgsql volatile"
 )

@@ -38,8 +38,6 @@ from support import (
 )
 from support.ledgers import store_component
 
-PARTS = {"producer": ("producer", "operator"), "verifier": ("operator", "producer")}
-
 
 def define(db: Database, code: str, **asked: object) -> bool:
     """Defines a candidate of the two DOTs of the tests; whether it is new."""

@@ -16,7 +16,7 @@ from psycopg.types.json import Jsonb
 
 from support import (
     AMENDED,
-    BATCH,
+    BATCH_TYPES,
     IN_BOTH_STATES,
     PAIR,
     PRODUCER,
@@ -1048,11 +1048,11 @@ def test_a_new_batch_is_stored_together_whatever_another_candidate_has(db: Datab
 
 def test_arrays_that_do_not_fit_are_refused(db: Database, writer: Connection, subtests: pytest.Subtests) -> None:
     query = "select * from dot.fn_process_observe_batch({}, p_atomic => %(atomic)s)".format(
-        ", ".join(f"p_{name} => %({name})s::{kind}[]" for name, kind in BATCH.items())
+        ", ".join(f"p_{name} => %({name})s::{kind}[]" for name, kind in BATCH_TYPES.items())
     )
     line = header_line(uuid.uuid4())
-    arrays: dict[str, Any] = {"atomic": False, **{name: [line.get(name)] for name in BATCH}}
-    for name in BATCH:
+    arrays: dict[str, Any] = {"atomic": False, **{name: [line.get(name)] for name in BATCH_TYPES}}
+    for name in BATCH_TYPES:
         with subtests.test(longer=name), refused("23514", "process_observe_batch_lines_check"):
             writer.execute(query, {**arrays, name: arrays[name] * 2})
         with subtests.test(missing=name), refused("23502", "process_observe_batch_lines_not_null"):
@@ -1060,7 +1060,7 @@ def test_arrays_that_do_not_fit_are_refused(db: Database, writer: Connection, su
     with refused("23502", "process_observe_batch_lines_not_null"):
         writer.execute(query, {**arrays, "atomic": None})
     with refused("23514", "process_observe_batch_lines_check", "at most 10,000"):
-        writer.execute(query, {name: arrays[name] * 10_001 if name in BATCH else False for name in arrays})
+        writer.execute(query, {name: arrays[name] * 10_001 if name in BATCH_TYPES else False for name in arrays})
     assert value(db.session("owner"), "select count(*) from dot.process_run_observation") == 0
     assert batch(writer, []) == []
     assert len(batch(writer, [header_line(uuid.uuid4()) for _ in range(10_000)])) == 10_000

@@ -26,7 +26,7 @@ AMENDED = pytest.mark.parametrize("db", [pytest.param(True, id="amended")], indi
 
 
 # The arrays of fn_process_observe_batch and the types of their elements.
-BATCH = {
+BATCH_TYPES = {
     "process_candidate_code": "text",
     "dot_code": "text",
     "process_run_id": "uuid",
@@ -82,8 +82,8 @@ def batch(
     connection: Connection, lines: Sequence[Mapping[str, object]], *, atomic: bool = False
 ) -> list[dict[str, Any]]:
     """fn_process_observe_batch: what became of each line, in order."""
-    arrays = {name: [line.get(name) for line in lines] for name in BATCH}
-    named = ", ".join(f"p_{name} => %({name})s::{kind}[]" for name, kind in BATCH.items())
+    arrays = {name: [line.get(name) for line in lines] for name in BATCH_TYPES}
+    named = ", ".join(f"p_{name} => %({name})s::{kind}[]" for name, kind in BATCH_TYPES.items())
     query = f"select * from dot.fn_process_observe_batch({named}, p_atomic => %(atomic)s) order by line"
     told = connection.execute(query, {**arrays, "atomic": atomic}).fetchall()
     assert [one["line"] for one in told] == list(range(1, len(lines) + 1)), told

@@ -69,7 +69,7 @@ TRIGGER, TRIGGER_ROW = f"alter table {RUN} %s trigger {GUARD}", f"trigger {RUN}.
 POLICY, POLICY_ROW = "dot_config_bridge_select on dot.dot_config", "dot.dot_config.dot_config_bridge_select"
 OBSERVED = "function dot.fn_process_run_observe("
 
-# Those of the prototype: a field script's, an operations matrix's, and more.
+# What changes a field, what an operations handbook does, and more.
 FIRST = [
     Tamper(
         "function body emptied",
@@ -332,7 +332,7 @@ FIRST = [
     ),
 ]
 
-# More, of kinds that the prototype did not see or did not try.
+# More kinds.
 MORE = [
     Tamper("role missing", "alter role dot_relay rename to dot_relay_gone", "role dot_relay: login", cured=False),
     Tamper("role of the host that is named alike", "create role dot_batch login superuser", "", "info"),

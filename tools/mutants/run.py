@@ -32,7 +32,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from _pytest.runner import runtestprotocol
+from _pytest.runner import runtestprotocol  # nothing public runs one test of a session
 
 from dot_wrapper.files import ROOT
 from dot_wrapper.proving.databases import database_url, drop_database, fresh_database

@@ -232,7 +232,7 @@ SETTINGS: Final[dict[str, tuple[str, Level, str]]] = {
     "synchronous_commit": (
         "on",
         "warn",
-        "A crash can lose an acknowledged observation that was not recorded by the harness, which waits: set it to on.",
+        "A crash can lose an acknowledged observation that the Python client did not record, which waits for the disk: set it to on.",
     ),
     "default_transaction_isolation": (
         "read committed",

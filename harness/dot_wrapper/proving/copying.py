@@ -184,7 +184,7 @@ def make(server_url: str, name: str, live: Definitions, *, same_server: bool) ->
         ) from error
     if same_server:
         with database.connect(url, application_name="dot-wrapper prove") as connection:
-            _demand_alike(connection, live)
+            _require_alike(connection, live)
 
 
 def _fill(connection: psycopg.Connection[Any], live: Definitions, version: int) -> None:
@@ -211,7 +211,7 @@ def _fill(connection: psycopg.Connection[Any], live: Definitions, version: int) 
     connection.execute("insert into dot.outbox_cursor (epoch, xact_id, outbox_id) values (0, '0', 0)")
 
 
-def _demand_alike(connection: psycopg.Connection[Any], live: Definitions) -> None:
+def _require_alike(connection: psycopg.Connection[Any], live: Definitions) -> None:
     copy = drift.rows(connection)
     expected = drift.as_adopted(live.drift, copy, None if live.host is None else live.host.adoption)
     for key in sorted(expected.keys() | copy.keys()):

@@ -143,7 +143,7 @@ def prepared(
     logins = {who: (f"{prefix}_{who}", f"{secrets.token_urlsafe()} @:/?#%'\\") for who in LOGINS}
     server = Prepared(url, own, own if superuser is None else superuser, prefix, logins)
     with _connected(url, "DATABASE_URL") as admin:
-        had_roles = _demand_rights(admin, installs)
+        had_roles = _require_rights(admin, installs)
     try:
         _make_logins(server, installs)
         yield server
@@ -180,7 +180,7 @@ def _grant_of_owner(admin: Admin, login: str) -> str:
     return f"grant dot_owner to {login}" + (" with inherit false, set true" if _is_16(admin) else "")
 
 
-def _demand_rights(admin: Admin, installs: bool) -> bool:
+def _require_rights(admin: Admin, installs: bool) -> bool:
     """Whether the wrapper's roles are on the server already; stops the run where the login cannot do what tests need."""
     found = admin.execute(
         "select quote_ident(rolname), rolsuper or (rolcreatedb and rolcreaterole),"

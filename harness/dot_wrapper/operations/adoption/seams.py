@@ -36,7 +36,7 @@ def queries(mapping: Mapping, tables: Tables) -> dict[str, sql.Composed]:
     Raises:
         MappingError: a table or column is not there, or its type is not one that can be read so.
     """
-    demand(mapping, tables)
+    require_tables(mapping, tables)
     made: dict[str, sql.Composed] = {}
     if mapping.catalogue is not None:
         made["v_host_tool"] = _catalogue(mapping.catalogue, tables[mapping.catalogue.key])
@@ -49,7 +49,7 @@ def queries(mapping: Mapping, tables: Tables) -> dict[str, sql.Composed]:
     return made
 
 
-def demand(mapping: Mapping, tables: Tables) -> None:
+def require_tables(mapping: Mapping, tables: Tables) -> None:
     """Checks that what a mapping names is there, is a table, and runs no code of another login.
 
     Raises:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
 
 import psycopg
@@ -53,10 +53,6 @@ class RecordSummary:
     recorded_before: int = 0
     refused: int = 0
     undone: bool = False
-
-    def as_dict(self) -> dict[str, int | bool]:
-        """The figures by name."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
