@@ -237,6 +237,10 @@ def test_the_same_on_both_sides_is_nothing_to_decide(tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         (["no-such", "HEAD"], "no-such is neither a commit"),
+        (["", "HEAD"], "names no commit: ''"),
+        (["HEAD", " "], "names no commit: ' '"),
+        (["", "0004"], "names no commit: ''"),
+        ([":0004", "HEAD"], "names no commit: ':0004'"),
         (["0004", "9999"], "there is no revision 9999"),
         (["0004", "HEAD:a002"], "there is no revision a002 in the section alembic"),
         (["HEAD:0004", "HEAD:0003"], "name the older side first"),

@@ -207,6 +207,11 @@ def _resolve(name: str, section: Section, folder: Path, top: Path | None) -> Sid
     at, _, revision = name.rpartition(":")
     if not _REVISION.fullmatch(revision):
         at, revision = name, "head"
+    # git takes an empty name for HEAD. A script whose variable is not set would compare HEAD with itself, and pass.
+    if not at.strip() and name != revision:
+        raise InputError(
+            f"a side of the review names no commit: {name!a}; name HEAD, or a revision alone, such as 0004"
+        )
     if top is None:
         if at:
             raise InputError(
