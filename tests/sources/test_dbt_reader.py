@@ -4,6 +4,9 @@ import dataclasses
 import errno
 import hashlib
 import json
+import os
+import subprocess
+import sys
 import tracemalloc
 from collections import Counter
 from pathlib import Path
@@ -534,6 +537,32 @@ class TestUnreadableFiles:
         absent = project / "absent"
         assert refusal(project, **{option: absent}) == f"{absent}: cannot be read: No such file or directory"
         assert refusal(project, **{option: project}) == f"{project}: cannot be read: Is a directory"
+
+    @pytest.mark.parametrize("folder", ["target", "logs"])
+    def test_folder_that_this_login_may_not_enter_is_refused(self, tmp_path: Path, folder: str) -> None:
+        write(tmp_path / "target" / "manifest.json", manifest_of())
+        (tmp_path / "logs").mkdir()
+        (tmp_path / folder).chmod(0)
+        command = [str(Path(sys.executable).parent / "dot-wrapper"), "import", "dbt", str(tmp_path)]
+        if os.geteuid() == 0:  # permissions do not hold for root as it is
+            rights = "-dac_override,-dac_read_search"
+            command = ["setpriv", f"--bounding-set={rights}", f"--inh-caps={rights}", *command]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        (tmp_path / folder).chmod(0o700)
+        name = {"target": "manifest.json", "logs": "dbt.jsonl"}[folder]
+        said = f"input: {tmp_path / folder / name}: cannot be read: Permission denied\n"
+        assert (done.returncode, done.stderr) == (2, said)
+
+    @pytest.mark.parametrize("name", ["target/run_results.json", "logs/dbt.jsonl", "logs/dbt.log"])
+    def test_found_results_that_are_a_folder_are_refused(self, tmp_path: Path, name: str) -> None:
+        write(tmp_path / "target" / "manifest.json", manifest_of())
+        (tmp_path / name).mkdir(parents=True)
+        assert refusal(tmp_path) == f"{tmp_path / name}: cannot be read: Is a directory"
+
+    def test_manifest_that_is_a_folder_is_refused(self, tmp_path: Path) -> None:
+        path = tmp_path / "target" / "manifest.json"
+        path.mkdir(parents=True)
+        assert refusal(tmp_path) == f"{path}: cannot be read: Is a directory"
 
     def test_file_that_breaks_while_it_is_read_is_refused(self, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def broken(_: Path) -> bytes:

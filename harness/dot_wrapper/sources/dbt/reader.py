@@ -6,6 +6,7 @@ that finished at least one of the two is one run of that pair.
 
 from __future__ import annotations
 
+import errno
 import os.path
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -77,9 +78,9 @@ def read_dbt(
     Raises DbtInputError for a missing or unreadable file, a manifest or named file of results that is none, a name in `producers`
     that the manifest does not have, and with `strict` for anything that would be left out.
     """
-    manifest_path = manifest or _find_manifest(target_dir)
     left_out = LeftOutList()
     try:
+        manifest_path = manifest or _find_manifest(target_dir)
         found = read_manifest(manifest_path, producers or {}, left_out.of(manifest_path))
         path = results or _find_results(target_dir, manifest_path, given=manifest is not None)
         reported = _Reported(path, found.kinds, manifest_path, named=results is not None)
@@ -215,7 +216,7 @@ class _Reported:
 def _find_manifest(target_dir: Path) -> Path:
     candidates = target_dir / "manifest.json", target_dir / "target" / "manifest.json"
     for path in candidates:
-        if os.path.isfile(path):  # unlike Path.is_file, also False for a name too long for the file system
+        if _is_there(path):
             return path
     raise DbtInputError(
         f"{target_dir}: no manifest; looked for {candidates[0]} and {candidates[1]}: "
@@ -229,7 +230,22 @@ def _find_results(target_dir: Path, manifest: Path, *, given: bool) -> Path | No
     if not given and manifest.parent == target_dir:  # target_dir is the target directory itself
         log_dirs.insert(0, Path(os.path.normpath(target_dir / "..")) / "logs")
     candidates += [logs / name for name in ("dbt.jsonl", "dbt.log") for logs in log_dirs]
-    return next(filter(os.path.isfile, candidates), None)
+    return next(filter(_is_there, candidates), None)
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is anything under a name. What is no file is found too, so that reading it says what it is.
+
+    Raises:
+        OSError: that cannot be seen, as in a folder that this login may not enter.
+    """
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
+            return False
+        raise
+    return True
 
 
 def _is_log(path: Path) -> bool:
