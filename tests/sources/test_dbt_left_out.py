@@ -89,6 +89,8 @@ class TestFiles:
     @pytest.mark.parametrize(
         ("content", "reason"),
         [
+            (b"", "it is empty; run dbt with `--log-format-file json`"),
+            (b"\xef\xbb\xbf\n \n", "it is empty"),
             (b"\xff", "line 1: not a structured log; run dbt with `--log-format-file json`"),
             (b"12:53:36  Running with dbt=1.8.2\n", "line 1: not a structured log"),
             (b"{}", "line 1: not a structured log"),

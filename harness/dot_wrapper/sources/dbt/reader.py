@@ -167,11 +167,12 @@ class _Reported:
                 held.append(result)
             yield result
         self._held = held if len(held) <= HELD else None
-        if self._log.events or not lines.number:
+        if self._log.events:
             left_out.extend(lines)
         elif self._named:
-            raise DbtInputError(f"{path}: {lines.entries[0].place}: not a structured log; {_HOW_TO_LOG}")
-        else:
+            said = f"{lines.entries[0].place}: not a structured log" if lines.number else "it is empty"
+            raise DbtInputError(f"{path}: {said}; {_HOW_TO_LOG}")
+        elif lines.number:
             self.text_log = path
 
     def again(self) -> Iterable[tuple[str, Result]]:
