@@ -304,6 +304,8 @@ def parse(text: str) -> dict[Key, str]:
             row = json.loads(line) if line else None
         except ValueError as error:
             raise InputError(f"line {number} is no row of sql/drift.sql: {error}") from error
+        except RecursionError as error:
+            raise InputError(f"line {number} is no row of sql/drift.sql: it is nested too deeply") from error
         if row is None:
             continue
         if not (isinstance(row, list) and len(row) == 4 and all(isinstance(part, str) for part in row)):

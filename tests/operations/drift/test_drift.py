@@ -164,6 +164,7 @@ def test_rows_of_another_database_are_what_it_is_compared_with(
         ("[1]\n", "line 1 is no row"),
         ('["a", "b", "c", "d"]\n{', "line 2 is no row"),
         ('["a", "b", "c", null]', "line 1 is no row"),
+        ("[" * 5000, "line 1 is no row of sql/drift.sql: it is nested too deeply"),
     ],
 )
 def test_a_file_that_holds_no_rows_is_bad_use(text: str, said: str, tmp_path: Path, dot_wrapper: DotWrapper) -> None:
