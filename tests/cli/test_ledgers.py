@@ -134,7 +134,7 @@ def test_one_that_cannot_be_asked_is_told_and_the_others_are_shown(
 def test_a_file_names_the_ledgers(two: Two, dot_wrapper: DotWrapper, tmp_path: Path) -> None:
     file = tmp_path / "ledgers"
     lines = [f"orders = {two.both[1].removeprefix('orders=')}", "", "# and", two.both[3]]
-    file.write_text("\n".join(lines), encoding="utf-8")
+    file.write_text("\n".join(lines), encoding="utf-8-sig")  # with a byte order mark
     shown = dot_wrapper("board", "--ledgers", str(file), "--json").json
     assert [one["ledger"] for one in shown] == ["orders", "stock", "stock"]
     assert dot_wrapper("board", "--ledgers", str(file), *two.both[:2]).code == 2, "one name for two ledgers"

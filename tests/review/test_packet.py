@@ -16,7 +16,7 @@ import pytest
 from dot_wrapper.client.errors import DotWrapperError
 from dot_wrapper.review import findings
 from dot_wrapper.review import packet as packets
-from dot_wrapper.review.checks import checker_programs, squawk
+from dot_wrapper.review.checks import checker_programs, squawk, stats, suite
 from dot_wrapper.review.packet import Packet, Request, make
 from dot_wrapper.review.page import BRIEF, page
 from dot_wrapper.review.sides import Side, rewritten
@@ -256,6 +256,14 @@ def test_what_is_misspelt_is_bad_use_and_no_verdict(tmp_path: Path, arguments: l
     code, printed, error = reviewed(repository, *arguments)
     assert (code, printed) == (2, "")
     assert said in " ".join(error.replace("│", "").split())
+
+
+def test_files_with_a_byte_order_mark_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("relname,n_live_tup\nevent_outbox,7\n", encoding="utf-8-sig")
+    assert stats(file) == {"event_outbox": 7}
+    file.write_text('<testsuite><testcase classname="a" name="b"/></testsuite>', encoding="utf-8-sig")
+    assert suite(file).tests == 1
 
 
 def test_outside_a_checkout_a_revision_is_one_of_the_installed_software(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def _named(urls: list[str], file: Path | None) -> dict[str, str]:
     """The connection strings by the names of their ledgers."""
     given = [("--database-url", *_split(text)) for text in urls]
     try:
-        lines = file.read_text(encoding="utf-8").splitlines() if file else []
+        lines = file.read_text(encoding="utf-8-sig").splitlines() if file else []
     except UnicodeDecodeError as error:
         raise InputError(f"{file}: is not UTF-8") from error
     for number, line in enumerate(lines, 1):

@@ -174,7 +174,7 @@ def suite(file: Path) -> Suite:
     """
     try:
         # expat refuses entities that grow without bound.
-        root = ElementTree.fromstring(file.read_text(encoding="utf-8"))  # noqa: S314  as said above
+        root = ElementTree.fromstring(file.read_text(encoding="utf-8-sig"))  # noqa: S314  as said above
     except (OSError, ValueError, ElementTree.ParseError) as error:
         raise InputError(f"{file} is no JUnit XML: {error}") from error
     cases: dict[str, str] = {}
@@ -197,7 +197,7 @@ def stats(file: Path) -> dict[str, int]:
         InputError: the file is not that.
     """
     try:
-        rows: Sequence[Sequence[str]] = list(csv.reader(file.read_text(encoding="utf-8").splitlines()))
+        rows: Sequence[Sequence[str]] = list(csv.reader(file.read_text(encoding="utf-8-sig").splitlines()))
         counted = [row for row in rows if row and row != ["relname", "n_live_tup"]]
         return {name: int(number) for name, number in counted}
     except (OSError, ValueError) as error:

@@ -149,7 +149,7 @@ def test_rows_of_another_database_are_what_it_is_compared_with(
 ) -> None:
     file = tmp_path / "found.jsonl"
     db.connect("owner").execute(OFF)
-    file.write_text(dot_wrapper("drift", "--rows").out, encoding="utf-8")
+    file.write_text(dot_wrapper("drift", "--rows").out, encoding="utf-8-sig")  # with a byte order mark
     same = dot_wrapper("drift", "--expected", str(file), "--json")
     assert (same.code, same.json["against"], same.json["differences"]) == (0, "the given rows", [])
     db.connect("owner").execute(ON)
