@@ -26,8 +26,8 @@ MASTER = "iu_core.operator_runtime_enabled"
     [
         ("{}", "it adopts nothing"),
         ("nothing: {}", "nothing: Extra inputs are not permitted"),
-        ("catalogue: {schema: public, columns: {code: code}}", "catalogue table: Field required"),
-        ("catalogue: {schema: s, table: t, columns: {category: c}}", "catalogue columns, code: Field required"),
+        ("catalogue: {schema: public, columns: {code: code}}", "catalogue table: it is missing"),
+        ("catalogue: {schema: s, table: t, columns: {category: c}}", "catalogue columns, code: it is missing"),
         ("catalogue: {schema: s, table: t, columns: {code: {}}}", "catalogue columns, code: either column or constant"),
         (
             "catalogue: {schema: s, table: t, columns: {code: {constant: x, lower: true}}}",

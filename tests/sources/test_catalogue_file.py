@@ -53,8 +53,11 @@ def test_a_csv_file_has_the_one_or_the_other_by_its_header(tmp_path: Path) -> No
     [
         ("a.txt", "", "must end in .yaml, .yml or .csv"),
         ("a.yaml", "dots: [", "while parsing"),
-        ("a.yaml", "- code: a", "valid dictionary"),
-        ("a.yaml", "", "valid dictionary"),
+        ("a.yaml", "- code: a", "a.yaml: expected an object"),
+        ("a.yaml", "", "a.yaml: it is empty"),
+        ("a.yaml", "# nothing", "a.yaml: it is empty"),
+        ("a.yaml", "dots:", "a.yaml: dots: expected a list"),
+        ("a.yaml", "dots: [a]", "a.yaml: dots 1: expected an object"),
         ("a.yaml", "dots: [{code: [a]}]", "dots 1, code: Input should be a valid string"),
         ("a.yaml", "dots: [{code: ~}]", "dots 1, code: Input should be a valid string"),
         ("a.yaml", 'dots: [{code: "x\\ud800y"}]', "no database can store"),
@@ -65,19 +68,19 @@ def test_a_csv_file_has_the_one_or_the_other_by_its_header(tmp_path: Path) -> No
         ("a.csv", "", "it has no header"),
         ("a.csv", "code,category\n", "it defines nothing"),
         ("a.yaml", "dots: [{code: a, colour: red}]", "dots 1, colour: Extra inputs are not permitted"),
-        ("a.yaml", "candidates: [{code: a, producer_dot_code: b}]", "candidates 1, verifier_dot_code: Field required"),
+        ("a.yaml", "candidates: [{code: a, producer_dot_code: b}]", "candidates 1, verifier_dot_code: it is missing"),
         ("a.yaml", "dots: &d [{code: a}]\ncandidates: *d", "aliases (*name) are not read"),
         ("a.yaml", "dots: [{code: a, code: b}]", "duplicate key 'code'"),
         ("a.yaml", "dots: []\ndots: []", "duplicate key 'dots'"),
         ("a.yaml", "a: !!python/object:os.system {}", "a: Extra inputs are not permitted"),
         ("a.yaml", "\udcff", "not UTF-8"),
-        ("a.yaml", "[" * 5000, ""),
+        ("a.yaml", "[" * 5000, "a.yaml: it is nested too deeply"),
         ("a.csv", "code,colour\na,red\n", "dots 1, colour: Extra inputs are not permitted"),
         ("a.csv", "code,code\na,b\n", "duplicate column"),
         ("a.csv", "code\na,b\n", "a cell beyond the header"),
         ("a.csv", 'code\n"a', "unexpected end"),
         ("a.csv", "code\n\udcff\n", "not UTF-8"),
-        ("a.csv", "code,producer_dot_code\na,b\n", "candidates 1, verifier_dot_code: Field required"),
+        ("a.csv", "code,producer_dot_code\na,b\n", "candidates 1, verifier_dot_code: it is missing"),
         ("a.csv", "code,producer_dot_code,pins_output\na,b,perhaps\n", "candidates 1, pins_output: "),
         ("a.csv", "code,producer_dot_code,source_time\na,b,2026-11-21\n", "source_time: it is not a time"),
     ],
@@ -182,7 +185,7 @@ def test_bad_input_is_exit_code_2_and_stores_nothing(db: Database, dot_wrapper: 
     before = ledger_counts(db)
     file = written(tmp_path, "a.yaml", "dots: [{code: a}, {}]")
     outcome = dot_wrapper("catalogue", "define", str(file), "--actor", "ana")
-    assert (outcome.code, "dots 2, code: Field required" in outcome.err) == (cli.BAD_INPUT, True)
+    assert (outcome.code, "dots 2, code: it is missing" in outcome.err) == (cli.BAD_INPUT, True)
     missing = dot_wrapper("catalogue", "define", str(tmp_path / "none.csv"), "--actor", "ana")
     assert (missing.code, "cannot be read" in missing.err) == (cli.BAD_INPUT, True)
     assert ledger_counts(db) == before

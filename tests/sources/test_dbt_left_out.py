@@ -146,6 +146,17 @@ class TestFiles:
 
 
 class TestManifest:
+    def test_a_name_of_the_project_that_cannot_be_stored_is_left_out(self, tmp_path: Path) -> None:
+        project(
+            tmp_path,
+            {**manifest_of(), "metadata": {"project_name": "a\0b"}},
+            run_results_of(run_result(MODEL, status="success")),
+        )
+        read, (left,) = left_out_of(tmp_path)
+        assert (len(read.nodes), len(read.runs), read.project) == (2, 1, None)
+        assert left.startswith("metadata.project_name: it has a character that no database can store")
+        assert left.endswith("found 'a\\x00b'")
+
     def test_a_manifest_without_nodes_gives_its_sources(self, tmp_path: Path) -> None:
         project(tmp_path, manifest_of({}, sources={"source.shop.raw.a": {}}))
         read, left = left_out_of(tmp_path)

@@ -29,7 +29,7 @@ from dot_wrapper.client.ledger import Ledger
 from dot_wrapper.files import ROOT
 from dot_wrapper.sources.bulk import CHUNK
 from dot_wrapper.sources.ndjson import recorder as record
-from dot_wrapper.sources.ndjson.reader import LineProblem, json_schema, parse
+from dot_wrapper.sources.ndjson.reader import Line, LineProblem, json_schema, parse
 from support import (
     PAIR,
     PRODUCER,
@@ -184,8 +184,8 @@ def test_a_line_that_a_restart_would_record_twice_is_refused() -> None:
     ("text", "field", "reason"),
     [
         (b"{", None, "not JSON"),
-        (b"[]", None, "valid dictionary"),
-        (b"null", None, "valid dictionary"),
+        (b"[]", None, "expected an object"),
+        (b"null", None, "expected an object"),
         (b"\xff", None, "not UTF-8"),
         (b'{"record":"run","record":"run"}', None, "duplicate key 'record'"),
         (evidence_line(b'{"a": 1, "a": 2}'), None, "duplicate key 'a'"),
@@ -195,6 +195,10 @@ def test_a_line_that_a_restart_would_record_twice_is_refused() -> None:
         (b'{"record":"pair"}', "record", "run or component"),
         (b"{}", "record", "run or component"),
         (b"[" * 50_000, None, "nested too deeply"),
+        (evidence_line(b'{"a": ' * 300 + b"1" + b"}" * 300), "evidence_ref", "nested too deeply"),
+        (evidence_line(b'{"a": "\\u0000"}'), "evidence_ref", "no database can store: NUL"),
+        (evidence_line(b'{"a": [{"b": "\\ud800"}]}'), "evidence_ref", "half of a surrogate pair"),
+        (evidence_line(b'{"\\udfff": 1.5}'), "evidence_ref", "half of a surrogate pair"),
         (b'{"a":NaN}', None, "not a JSON number"),
         (b'{"a":1.00000000000000000001}', None, "more digits than can be stored"),
         (b'{"a":1e999}', None, "more digits than can be stored"),
@@ -207,16 +211,26 @@ def test_a_line_that_a_restart_would_record_twice_is_refused() -> None:
         (json.dumps(run_line(actor="new\nline")).encode(), "actor", "pattern"),
         (json.dumps(run_line(actor="ana\n")).encode(), "actor", "pattern"),
         (json.dumps(run_line(actor=None)).encode(), "actor", "string"),
-        (json.dumps(run_line(actor="\ud800")).encode(), "actor", ""),
+        (json.dumps(run_line(actor="\ud800")).encode(), "actor", "half of a surrogate pair"),
         (json.dumps(run_line(lease_token=1)).encode(), "lease_token", "not permitted"),
-        (json.dumps(run_line(role="producer")).encode(), "role", "None"),
+        (json.dumps(run_line(role="producer")).encode(), "role", "null or left out"),
         (json.dumps(run_line(process_run_id="{0198c0de-0000-7000-8000-000000000001}")).encode(), "process_run_id", ""),
         (json.dumps(component_line(role="watcher")).encode(), "role", "producer"),
-        (json.dumps(component_line(parent_run_id=str(uuid.uuid4()))).encode(), "parent_run_id", "None"),
-        (json.dumps(run_line(evidence_ref=["a"])).encode(), "evidence_ref", "dictionary"),
+        (json.dumps(component_line(parent_run_id=str(uuid.uuid4()))).encode(), "parent_run_id", "null or left out"),
+        (json.dumps(run_line(evidence_ref=["a"])).encode(), "evidence_ref", "expected an object"),
         (json.dumps(run_line(occurred_at="2026-11-21T09:30:00")).encode(), "occurred_at", "not a time with a zone"),
         (json.dumps(run_line(occurred_at="2026-11-21T09:30:00.1234567Z")).encode(), "occurred_at", "not a time"),
         (json.dumps(run_line(occurred_at="2026-02-30T09:30:00Z")).encode(), "occurred_at", "day is out of range"),
+        (
+            json.dumps(run_line(occurred_at="2026-11-21T09:30:00+99:00")).encode(),
+            "occurred_at",
+            "not a time with a zone",
+        ),
+        (
+            json.dumps(run_line(occurred_at="2026-11-21T09:30:00-16:00")).encode(),
+            "occurred_at",
+            "not a time with a zone",
+        ),
         (json.dumps(run_line(occurred_at="infinity")).encode(), "occurred_at", "not a time with a zone"),
         (json.dumps(run_line(occurred_at=1795253400)).encode(), "occurred_at", "datetime"),
     ],
@@ -275,7 +289,8 @@ def test_text_that_the_database_cannot_hold_is_a_refused_line(db: Database, ledg
     define_pair(db)
     lines = [run_line(idempotency_key="a", evidence_ref={"a": text}) for text in ("\0", "\ud800")]
     summary, told = recorded(ledger, ndjson([*lines, run_line()]))
-    assert ([one.line for one in told], summary.runs_created) == ([1, 2], 1)
+    assert [(one.line, one.field) for one in told] == [(1, "evidence_ref"), (2, "evidence_ref")]
+    assert summary.runs_created == 1
 
 
 def test_a_refused_line_says_what_to_do(db: Database, dot_wrapper: DotWrapper, tmp_path: Path) -> None:
@@ -295,13 +310,21 @@ def test_a_refused_line_says_what_to_do(db: Database, dot_wrapper: DotWrapper, t
 
 
 @pytest.mark.parametrize("atomic", [False, True])
-def test_a_line_that_cannot_be_sent_costs_no_other_one(db: Database, ledger: Ledger, atomic: bool) -> None:
-    """PostgreSQL refuses a whole statement for a NUL in one element of an array."""
+def test_a_line_that_cannot_be_sent_costs_no_other_one(
+    db: Database, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, atomic: bool
+) -> None:
+    """PostgreSQL refuses a whole statement for a NUL in one element of an array. The reader refuses such a line, so it comes in behind it."""
+
+    def parse_and_spoil(text: bytes) -> Line:
+        line = parse(text)
+        return line.model_copy(update={"evidence_ref": {"text": "a\0"}}) if line.evidence_ref else line
+
+    monkeypatch.setattr(record, "parse", parse_and_spoil)
     define_pair(db)
     lines = whole_runs(CHUNK // 2)
     bad = [7, CHUNK + 3]  # both of a producer
     for index in bad:
-        lines[index]["evidence_ref"] = {"text": "a\0"}
+        lines[index]["evidence_ref"] = {"text": "to be spoilt"}
     summary, told = recorded(ledger, ndjson(lines), atomic=atomic)
     assert [(one.line, one.sqlstate) for one in told] == [(index + 1, "22P05") for index in bad]
     assert (summary.runs_created, summary.components_created) == (CHUNK // 2, CHUNK - 2)

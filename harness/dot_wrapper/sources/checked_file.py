@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from dot_wrapper.client.errors import InputError
 from dot_wrapper.sources.ndjson.reader import printable
+from dot_wrapper.sources.reasons import TOO_DEEP, reason_of, storable
 
 LIMIT: Final = 64 * 1024 * 1024
 """Bytes of the largest file: a file is held in memory."""
@@ -23,13 +24,7 @@ class Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def _storable(text: str) -> str:
-    if "\0" in text or (not text.isascii() and any("\ud800" <= one <= "\udfff" for one in text)):
-        raise ValueError("it has a character that no database can store")
-    return text
-
-
-Text = Annotated[str, AfterValidator(_storable)]
+Text = Annotated[str, AfterValidator(storable)]
 
 Checked = TypeVar("Checked", bound=BaseModel)
 
@@ -45,15 +40,20 @@ def read_checked(
     try:
         if path.stat().st_size > LIMIT:
             raise error_class(f"{path}: it is larger than {LIMIT} bytes")
-        return model.model_validate(read(path))
+        found = read(path)
+        if found is None:
+            raise error_class(f"{path}: it is empty")
+        return model.model_validate(found)
     except OSError as error:
         raise error_class(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise error_class(f"{path}: it is not UTF-8: {error.reason} at byte {error.start + 1}") from error
-    except (yaml.YAMLError, csv.Error, RecursionError) as error:
+    except RecursionError as error:
+        raise error_class(f"{path}: {TOO_DEEP}") from error
+    except (yaml.YAMLError, csv.Error) as error:
         raise error_class(f"{path}: {' '.join(str(error).split())}") from error
     except ValidationError as error:
-        problems = [_problem(problem["loc"], problem["msg"]) for problem in error.errors(include_url=False)]
+        problems = [_problem(problem["loc"], reason_of(problem)) for problem in error.errors(include_url=False)]
         more = f"\nand {len(problems) - 20} more" if len(problems) > 20 else ""
         raise error_class("\n".join(f"{path}: {one}" for one in problems[:20]) + more) from error
 
@@ -89,7 +89,6 @@ def read_yaml(path: Path) -> object:
 
 
 def _problem(where: tuple[int | str, ...], reason: str) -> str:
-    """For instance `candidates 3, producer_dot_code: Field required`; entries are counted from 1."""
+    """For instance `candidates 3, producer_dot_code: it is missing`; entries are counted from 1."""
     parts = [str(part + 1) if isinstance(part, int) else printable(part) for part in where]
-    said = reason.removeprefix("Value error, ")  # pydantic's words before those of a check of ours
-    return f"{' '.join(parts[:2])}{''.join(f', {part}' for part in parts[2:])}: {said}".lstrip(": ")
+    return f"{' '.join(parts[:2])}{''.join(f', {part}' for part in parts[2:])}: {reason}".lstrip(": ")

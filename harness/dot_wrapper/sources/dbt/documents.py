@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
 from dot_wrapper.client.errors import InputError
+from dot_wrapper.sources.reasons import reason_of
 
 LISTED: Final = 1000
 """Entries that a list of what was left out holds. Beyond them it only counts: a log can have millions of bad lines."""
@@ -29,15 +30,6 @@ _BYTE_ORDER_MARKS: Final = {
 _LONE_SURROGATE = re.compile(
     rb"(?<!\\)((?:\\\\)*)(?:(\\u[dD][89abAB]..\\u[dD][c-fC-F]..)|\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
 )
-
-# pydantic's own words name the classes below, which a reader of the message does not know.
-_REASONS: Final = {
-    "dataclass_type": "expected an object",
-    "dict_type": "expected an object",
-    "list_type": "expected a list",
-    "missing": "it is missing",
-    "model_type": "expected an object",
-}
 
 M = TypeVar("M", bound=BaseModel)
 LeaveOut = Callable[[str, str], None]
@@ -125,8 +117,7 @@ def validated(model: type[M], value: object, place: str, leave_out: LeaveOut) ->
     for problem in problems:
         path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"])
         found = "" if problem["type"] == "missing" else f", found {quoted(problem['input'])}"
-        reason = _REASONS.get(problem["type"], problem["msg"].removeprefix("Value error, "))
-        leave_out((place + path).lstrip("."), f"{reason}{found}")
+        leave_out((place + path).lstrip("."), f"{reason_of(problem)}{found}")
     unusable = {problem["loc"][0] for problem in problems if problem["loc"]}
     optional = {name for name, one in model.model_fields.items() if not one.is_required()}
     if not isinstance(value, dict) or not unusable or not unusable <= optional:

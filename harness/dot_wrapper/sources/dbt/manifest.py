@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from dot_wrapper.sources.dbt.documents import DbtInputError, LeaveOut, instant, parsed, quoted, validated
 from dot_wrapper.sources.dbt.names import candidate_code, code_of
+from dot_wrapper.sources.reasons import storable
 
 PRODUCER: Final = "dot.producer"
 """The key of a test's meta that names its producer, where dbt itself does not say one."""
@@ -28,7 +29,8 @@ _TEXT = re.compile(r"""['"]([^'"]*)['"]""")
 
 
 class _Metadata(BaseModel):
-    project_name: str | None = None
+    # DOTs of the project are looked up by it.
+    project_name: Annotated[str, AfterValidator(storable)] | None = None
     generated_at: str | None = None
 
 

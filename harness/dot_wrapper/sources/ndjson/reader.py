@@ -28,6 +28,7 @@ from pydantic import (
 )
 
 from dot_wrapper.client import calls
+from dot_wrapper.sources.reasons import TOO_DEEP, reason_of, storable
 from dot_wrapper.text import escape_control_characters
 
 
@@ -46,7 +47,9 @@ def _true(value: bool) -> bool:
     return value
 
 
-_INSTANT: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})$"
+# PostgreSQL takes no zone that is 16 hours from UTC or further.
+_ZONE: Final = "(Z|[+-](0[0-9]|1[0-5]):[0-5][0-9])"
+_INSTANT: Final = rf"^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}(\.[0-9]{{1,6}})?{_ZONE}$"
 
 
 def _instant(value: object) -> object:
@@ -96,7 +99,7 @@ class _Line(BaseModel):
     input_ref: Ref | None = None
     output_ref: Ref | None = None
     error_ref: Ref | None = None
-    evidence_ref: dict[str, JsonValue] | None = Field(
+    evidence_ref: Annotated[dict[str, JsonValue], AfterValidator(storable)] | None = Field(
         None, description="An object of at most 8 KB. Its key attempt, an object, is stored and not compared."
     )
     occurred_at: Instant | None = Field(None, description="When it happened, as the source says.")
@@ -210,7 +213,7 @@ def _parsed_exactly(line: bytes) -> Line:
     except json.JSONDecodeError as error:
         raise LineProblem(None, f"it is not JSON: {error.msg} at character {error.pos + 1}") from error
     except RecursionError as error:
-        raise LineProblem(None, "it is nested too deeply") from error
+        raise LineProblem(None, TOO_DEEP) from error
     except ValueError as error:
         raise LineProblem(None, str(error)) from error
     try:
@@ -219,9 +222,11 @@ def _parsed_exactly(line: bytes) -> Line:
         problem = error.errors(include_url=False, include_input=False)[0]
         # When the kind of the record is known, each path starts with it: run.actor, component.evidence_ref.a
         path = [str(part) for part in problem["loc"][1:]]
+        if problem["type"] == "recursion_depth_exceeded":
+            path = path[:1]  # the rest of it is as deep as the value
         if problem["type"] in ("union_tag_not_found", "union_tag_invalid"):
             raise LineProblem("record", "it must be run or component") from error
-        raise LineProblem(printable(".".join(path)) or None, problem["msg"].removeprefix("Value error, ")) from error
+        raise LineProblem(printable(".".join(path)) or None, reason_of(problem)) from error
 
 
 def printable(text: str) -> str:
