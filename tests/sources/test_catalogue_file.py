@@ -181,6 +181,21 @@ def test_conflicts_are_named_and_the_others_kept(db: Database, dot_wrapper: DotW
     assert value(db.connect("reader"), stored) == "bakery.load_orders"
 
 
+@pytest.mark.parametrize("age", ["soon", "99999999999999999999 days", "9999999999 years"])
+def test_a_max_age_that_is_no_interval_is_told_by_its_field(
+    db: Database, dot_wrapper: DotWrapper, tmp_path: Path, age: str
+) -> None:
+    pair = "producer_dot_code: a, verifier_dot_code: b"
+    text = f"dots: [{{code: a}}, {{code: b}}]\ncandidates: [{{code: c, {pair}, max_age: {age}}}, {{code: d, {pair}, max_age: 12:00}}]"
+    outcome = dot_wrapper("catalogue", "define", str(written(tmp_path, "a.yaml", text)), "--actor", "ana")
+    assert outcome.code == cli.REFUSED
+    assert "conflict: candidate c: max_age: " in outcome.out
+    assert "next: Write an interval of PostgreSQL, for instance 7 days or 12:00." in outcome.out
+    assert rows(db.connect("reader"), "select process_candidate_code, max_age from dot.v_process_candidate") == [
+        {"process_candidate_code": "d", "max_age": timedelta(hours=12)}
+    ]
+
+
 def test_bad_input_is_exit_code_2_and_stores_nothing(db: Database, dot_wrapper: DotWrapper, tmp_path: Path) -> None:
     before = ledger_counts(db)
     file = written(tmp_path, "a.yaml", "dots: [{code: a}, {}]")

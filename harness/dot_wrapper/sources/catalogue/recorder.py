@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import psycopg
 
@@ -14,6 +14,9 @@ from dot_wrapper.client.errors import DefinitionConflict
 from dot_wrapper.client.ledger import Ledger
 from dot_wrapper.sources.bulk import Stored, Work, answers, committing, stored
 from dot_wrapper.sources.catalogue.reader import CandidateEntry, CatalogueFile, DotEntry
+
+# What PostgreSQL says of text that it cannot read as an interval. No other field is sent as text and read as anything else.
+_NO_INTERVAL: Final = ("22007", "22008", "22015")
 
 Entry = TypeVar("Entry", DotEntry, CandidateEntry)
 
@@ -69,9 +72,14 @@ def define(
         for part in stored(some, committing(ledger, "dot_cataloguer", work), summary):
             for entry, refusal in part.refused:
                 fields = refusal.fields if isinstance(refusal, DefinitionConflict) else ()
-                named = f"{kind} {entry.code}"
+                reason, hint = refusal.reason, refusal.hint
+                if refusal.sqlstate in _NO_INTERVAL:
+                    reason, hint = (
+                        f"max_age: {reason}",
+                        "Write an interval of PostgreSQL, for instance 7 days or 12:00.",
+                    )
                 summary.conflicts.append(
-                    RefusedEntry(named, refusal.reason, refusal.sqlstate, refusal.constraint, fields, refusal.hint)
+                    RefusedEntry(f"{kind} {entry.code}", reason, refusal.sqlstate, refusal.constraint, fields, hint)
                 )
             progress(what, part.items)
 
