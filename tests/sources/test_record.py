@@ -30,6 +30,7 @@ from dot_wrapper.files import ROOT
 from dot_wrapper.sources.bulk import CHUNK
 from dot_wrapper.sources.ndjson import recorder as record
 from dot_wrapper.sources.ndjson.reader import Line, LineProblem, json_schema, parse
+from dot_wrapper.text import escape_control_characters
 from support import (
     PAIR,
     PRODUCER,
@@ -716,9 +717,33 @@ def test_the_command_reads_files_and_standard_input_and_says_what_became_of_them
         assert json.loads(done.stdout)["recorded_before"] == 9
         assert done.stderr == b""
     assert dot_wrapper("record", str(file), "--atomic").code == cli.REFUSED
-    for missing in (str(tmp_path / "none"), str(tmp_path), "a\0b"):
+    for missing in (str(tmp_path / "none"), str(tmp_path), "a\0b", "/proc/self/mem"):
         outcome = dot_wrapper("record", missing)
-        assert (outcome.code, "cannot be read" in outcome.err) == (cli.BAD_INPUT, True), missing
+        assert (outcome.code, f"{escape_control_characters(missing)}: cannot be read: " in outcome.err) == (
+            cli.BAD_INPUT,
+            True,
+        ), missing
+
+
+def test_standard_input_that_breaks_is_bad_input(db: Database) -> None:
+    """The other end of a terminal is closed after a line: what reads gets the line, and then an error of the system."""
+    define_pair(db)
+    terminal, end = os.openpty()
+    try:
+        os.write(end, ndjson([run_line()]))
+        os.close(end)
+        done = subprocess.run(
+            [Path(sys.executable).parent / "dot-wrapper", "record"],
+            env={**os.environ, "DATABASE_URL": db.url_as("operator")},
+            stdin=terminal,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        os.close(terminal)
+    said = "cannot be read any more; without --atomic, what was recorded before stays: Input/output error"
+    assert (done.returncode, done.stderr) == (cli.BAD_INPUT, f"input: standard input: {said}\n")
 
 
 def test_the_published_schema_is_the_code_s(dot_wrapper: DotWrapper) -> None:

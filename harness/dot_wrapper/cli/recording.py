@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import islice
 from operator import attrgetter
 from pathlib import Path
-from typing import Annotated, BinaryIO, Final
+from typing import Annotated, Any, BinaryIO, Final
 
 import typer
 
@@ -252,18 +253,35 @@ def record_lines(
 @contextmanager
 def _opened(file: str) -> Iterator[tuple[BinaryIO, int | None]]:
     """Yields the stream, and its size in bytes; None for a stream of unknown length."""
-    if file == "-":
-        if sys.stdin is None:
-            raise InputError("standard input is closed: name a file")
-        yield sys.stdin.buffer, None
-        return
-    with ExitStack() as opened:
-        try:
-            stream = opened.enter_context(Path(file).open("rb"))
-        except (OSError, ValueError) as error:
-            raise InputError(f"{file}: cannot be read: {error}") from error
+    if file == "-" and sys.stdin is None:
+        raise InputError("standard input is closed: name a file")
+    try:
+        source = _Source(sys.stdin.fileno(), "standard input") if file == "-" else _Source(file, file)
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise InputError(f"{file}: cannot be read: {error}") from error
+    with io.BufferedReader(source) as stream:
         status = os.fstat(stream.fileno())
         yield stream, status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
+class _Source(io.FileIO):
+    """What is recorded. An error of the system while it is read has no name of a file, so it gets one here."""
+
+    def __init__(self, file: str | int, called: str) -> None:
+        super().__init__(file, "rb", closefd=not isinstance(file, int))
+        self._called = called
+        self._has_begun = False
+
+    def readinto(self, buffer: Any) -> int | None:
+        try:
+            count = super().readinto(buffer)
+        except OSError as error:
+            when = " any more; without --atomic, what was recorded before stays" if self._has_begun else ""
+            raise InputError(f"{self._called}: cannot be read{when}: {error.strerror}") from error
+        self._has_begun = True
+        return count
 
 
 @app.command()
