@@ -244,6 +244,8 @@ def test_the_same_on_both_sides_is_nothing_to_decide(tmp_path: Path) -> None:
         (["0004", "9999"], "there is no revision 9999"),
         (["0004", "HEAD:a002"], "there is no revision a002 in the section alembic"),
         (["HEAD:0004", "HEAD:0003"], "name the older side first"),
+        (["0003", "0004"], "as its older side a review takes base, or a revision from 0004 on"),
+        (["0002", "0003"], "0002 is at revision 0002, which is no whole installation"),
         (["--upload-pack=x", "HEAD"], "No such option"),
         (["HEAD", "HEAD", "--section", "no"], "--section is alembic or amendment"),
         (["HEAD", "HEAD", "--suite", "alembic.ini"], "is no JUnit XML"),

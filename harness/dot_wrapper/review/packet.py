@@ -21,7 +21,7 @@ from dot_wrapper.review.findings import OBJECTS, Finding, Verdict, verdict
 from dot_wrapper.review.of_rehearsal import LOCKS, of_rehearsal
 from dot_wrapper.review.quoting import code
 from dot_wrapper.review.rehearsal import Rehearsal, Rehearsing, amended, installed
-from dot_wrapper.review.sides import BASE, Direction, Section, Side, laid_over, resolve, rewritten
+from dot_wrapper.review.sides import BASE, FIRST_WHOLE, Direction, Section, Side, laid_over, resolve, rewritten
 
 Progress = Callable[[str], None]
 
@@ -103,6 +103,11 @@ def make(request: Request, progress: Progress = lambda _: None) -> Packet:
             raise InputError(
                 f"{second.name} is at revision {second.revision}, before {first.revision} of {first.name}: name the older side first, its"
                 " packet has the downgrade too; of a branch that main has overtaken name where it left main (git merge-base)"
+            )
+        if first.is_unfinished and (first.revision != second.revision or request.made_up is not None):
+            raise InputError(
+                f"{first.name} is at revision {first.revision}, which is no whole installation: as its older side a review takes {BASE}, or a"
+                f" revision from {FIRST_WHOLE} on"
             )
         packet = Packet(request, first, second)
         progress("scratch servers")

@@ -23,6 +23,8 @@ Section = Literal["alembic", "amendment"]
 Direction = Literal["upgrade", "downgrade"]
 
 BASE: Final = "base"
+FIRST_WHOLE: Final = "0004"
+"""The first revision of the main line that is a whole installation. Those before it are its first parts."""
 _REVISION: Final = re.compile(r"base|head|\d{4}|a\d{3}")
 
 # What the proposed code may see of this process's environment: no DATABASE_URL, no token, no setting of libpq.
@@ -51,6 +53,11 @@ class Side:
     def is_empty(self) -> bool:
         """Whether nothing is installed on this side."""
         return self.revision == BASE and self.section == "alembic"
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether a part of the wrapper is installed that takes no rows, because what its functions read comes with a later revision."""
+        return self.section == "alembic" and self.revision != BASE and self.revision < FIRST_WHOLE
 
     def revisions(self, section: Section | None = None) -> list[str]:
         """All revisions of its files, the oldest first."""
