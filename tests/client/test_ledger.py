@@ -6,7 +6,7 @@ import inspect
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -200,10 +200,48 @@ def test_a_standby_is_no_closed_gate() -> None:
     assert errors.of_sqlstate("25000", "gate_commit_check") is errors.Refusal
 
 
-def test_what_cannot_even_be_sent_is_invalid_input(db: Database, ledger: Any) -> None:
+@pytest.mark.parametrize("text", ["nul\0byte", "half a pair \ud800"])
+def test_what_cannot_even_be_sent_is_invalid_input(db: Database, ledger: Any, text: str) -> None:
     define_pair(db)
-    with pytest.raises(errors.InvalidInput):
-        header(ledger, actor="nul\0byte")
+    calls_of_text: list[tuple[str, Callable[[], object]]] = [
+        ("actor", lambda: header(ledger, actor=text)),
+        ("code", lambda: ledger.pair(text)),
+        ("key", lambda: ledger.call("dot_gatekeeper", "fn_dot_config_set", {"key": text})),
+    ]
+    for named, call in calls_of_text:
+        with pytest.raises(errors.InvalidInput, match=f"^{named} has a character that PostgreSQL cannot store"):
+            call()
+
+
+def test_an_argument_of_another_type_is_invalid_input_and_named(db: Database, ledger: Any) -> None:
+    """PostgreSQL would say that there is no such function, as where the wrapper is not installed."""
+    define_pair(db)
+    wrong: dict[str, object] = {
+        "actor": 5,
+        "correlation_id": uuid.uuid4(),
+        "status": datetime(2026, 11, 21, 9, tzinfo=UTC),
+        "process_run_id": 7,
+        "idempotency_key": b"key",
+        "lease_token": True,
+        "occurred_at": "2026-11-21T09:00:00Z",
+        "evidence_ref": ["a"],
+    }
+    for name, given in wrong.items():
+        for observe in (header, partial(component, run_id=uuid.uuid4())):
+            with pytest.raises(errors.InvalidInput, match=f"^{name} is of type {type(given).__name__}, not "):
+                observe(ledger, **{name: given})
+    others: list[tuple[str, Callable[[], object]]] = [
+        ("ttl_seconds", lambda: ledger.acquire_lease("shop.pair", "tester", "60")),
+        ("token", lambda: ledger.release_lease("shop.pair", "tester", "1")),
+        ("pins_output", lambda: ledger.define_candidate("a", PRODUCER, VERIFIER, "tester", pins_output="yes")),
+        ("max_age", lambda: ledger.define_candidate("a", PRODUCER, VERIFIER, "tester", max_age=7)),
+        ("category", lambda: ledger.register_dot("a", category=1)),
+        ("detail", lambda: ledger.log_command("a", "b", "c", "tester", detail="d")),
+    ]
+    for name, call in others:
+        with pytest.raises(errors.InvalidInput, match=f"^{name} is of type "):
+            call()
+    assert header(ledger, process_run_id=str(uuid.uuid4())).created, "an id may be text"
 
 
 def test_a_login_without_the_role_is_told_so(db: Database, flavor: Flavor) -> None:

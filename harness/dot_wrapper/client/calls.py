@@ -22,6 +22,7 @@ from psycopg.types.numeric import Int4
 
 from dot_wrapper.client.errors import DotWrapperError, InvalidInput, Refusal, UnknownReference, of_sqlstate
 from dot_wrapper.client.steps import Pause
+from dot_wrapper.text import is_storable
 
 EvidenceType = Literal["SIMULATED_DRY_RUN", "DRY_RUN", "REAL_RUN"]
 Status = Literal["prepared", "started", "completed", "failed", "skipped"]
@@ -61,6 +62,18 @@ class Call(Generic[T_co]):
     parameters: Parameters
     answer: Callable[[Rows], T_co]
     repeatable: bool = False
+
+    def __post_init__(self) -> None:
+        """Checks the text among the parameters.
+
+        Raises:
+            InvalidInput: it cannot be sent.
+        """
+        for name, value in self.parameters.items() if isinstance(self.parameters, Mapping) else ():
+            if isinstance(value, str) and not is_storable(value):
+                raise InvalidInput(
+                    f"{name} has a character that PostgreSQL cannot store: NUL, or half of a surrogate pair"
+                )
 
     def __iter__(self) -> Steps[T_co]:
         """Allows ``answer = yield from call`` in a sequence of steps."""
@@ -191,9 +204,9 @@ def observe_run(
             "input_ref": input_ref,
             "output_ref": output_ref,
             "error_ref": error_ref,
-            "evidence_ref": Jsonb(dict(evidence_ref or {})),
+            "evidence_ref": evidence_ref,
             "lease_token": lease_token,
-            "occurred_at": _instant("occurred_at", occurred_at),
+            "occurred_at": occurred_at,
         },
         lambda rows: ObservedRun(*rows[0]),
         repeatable=idempotency_key is not None,
@@ -237,12 +250,12 @@ def begin_run(
             "dry_run": evidence_type != "REAL_RUN",
             "actor": actor,
             "holder": holder,
-            "ttl_seconds": Int4(ttl_seconds),
+            "ttl_seconds": ttl_seconds,
             "idempotency_key": idempotency_key,
             "parent_run_id": parent_run_id,
             "input_ref": input_ref,
-            "evidence_ref": Jsonb(dict(evidence_ref or {})),
-            "occurred_at": _instant("occurred_at", occurred_at),
+            "evidence_ref": evidence_ref,
+            "occurred_at": occurred_at,
         },
         _begun_run,
         repeatable=idempotency_key is not None,
@@ -291,9 +304,9 @@ def observe_component(
             "input_ref": input_ref,
             "output_ref": output_ref,
             "error_ref": error_ref,
-            "evidence_ref": Jsonb(dict(evidence_ref or {})),
+            "evidence_ref": evidence_ref,
             "lease_token": lease_token,
-            "occurred_at": _instant("occurred_at", occurred_at),
+            "occurred_at": occurred_at,
         },
         lambda rows: ObservedComponent(*rows[0]),
         repeatable=idempotency_key is not None,
@@ -351,18 +364,18 @@ def observe_pair(
             "idempotency_key": idempotency_key,
             "parent_run_id": parent_run_id,
             "input_ref": input_ref,
-            "evidence_ref": Jsonb(dict(evidence_ref or {})),
+            "evidence_ref": evidence_ref,
             "producer_output_ref": producer_output_ref,
             "producer_error_ref": producer_error_ref,
-            "producer_evidence_ref": Jsonb(dict(producer_evidence_ref or {})),
+            "producer_evidence_ref": producer_evidence_ref,
             "verifier_output_ref": verifier_output_ref,
             "verifier_error_ref": verifier_error_ref,
-            "verifier_evidence_ref": Jsonb(dict(verifier_evidence_ref or {})),
+            "verifier_evidence_ref": verifier_evidence_ref,
             "lease_token": lease_token,
             "verifier_input_ref": verifier_input_ref,
-            "occurred_at": _instant("occurred_at", occurred_at),
-            "producer_occurred_at": _instant("producer_occurred_at", producer_occurred_at),
-            "verifier_occurred_at": _instant("verifier_occurred_at", verifier_occurred_at),
+            "occurred_at": occurred_at,
+            "producer_occurred_at": producer_occurred_at,
+            "verifier_occurred_at": verifier_occurred_at,
         },
         _observed_pair,
         repeatable=idempotency_key is not None,
@@ -522,7 +535,7 @@ def assert_preflight() -> Call[list[dict[str, str]]]:
 
 def acquire_lease(process_candidate_code: str, holder: str, ttl_seconds: int) -> Call[int | None]:
     """Takes the candidate's lease for 1 to 3,600 seconds; its token, or None if another holder has a live lease."""
-    arguments = {"lease_key": lease_key(process_candidate_code), "holder": holder, "ttl_seconds": Int4(ttl_seconds)}
+    arguments = {"lease_key": lease_key(process_candidate_code), "holder": holder, "ttl_seconds": ttl_seconds}
     # The same holder gets a new token, so the call may be repeated. `renew_lease` and `release_lease` name their token.
     return _function("dot_writer", "fn_dot_iu_runtime_lease_acquire", arguments, _value, repeatable=True)
 
@@ -533,7 +546,7 @@ def renew_lease(process_candidate_code: str, holder: str, token: int, ttl_second
         "lease_key": lease_key(process_candidate_code),
         "holder": holder,
         "token": token,
-        "ttl_seconds": Int4(ttl_seconds),
+        "ttl_seconds": ttl_seconds,
     }
     return _function("dot_writer", "fn_dot_iu_runtime_lease_renew", arguments, _value, repeatable=True)
 
@@ -557,7 +570,7 @@ def log_command(
         "run_mode": run_mode,
         "run_status": run_status,
         "actor": actor,
-        "detail": Jsonb(dict(detail or {})),
+        "detail": detail,
     }
     return _function("dot_writer", "fn_dot_iu_command_log", arguments, _value)
 
@@ -630,7 +643,7 @@ def define_candidate(
         "pins_output": pins_output,
         "max_age": max_age,
         "supersedes": supersedes,
-        "source_time": _instant("source_time", source_time),
+        "source_time": source_time,
     }
     return _function(
         "dot_cataloguer",
@@ -692,7 +705,7 @@ def _hint(rows: Rows) -> str | None:
 
 def call(role: str, function: str, arguments: Mapping[str, object]) -> Call[Any]:
     """Calls any function of schema ``dot`` by named arguments (without ``p_``), as a role; its value."""
-    return _function(role, function, arguments, _value)
+    return Call(role, _statement(function, tuple(arguments)), arguments, _value)
 
 
 def lease_key(process_candidate_code: str) -> str:
@@ -705,15 +718,25 @@ def component_key(run_key: str | None, role: str, status: str) -> str | None:
     return None if run_key is None else f"{run_key}:{role}:{status}"
 
 
-def _instant(name: str, time: datetime | None) -> datetime | None:
-    """Checks that a time has a time zone: PostgreSQL would read one without in the zone of the session.
-
-    Raises:
-        InvalidInput: it has none.
-    """
-    if time is not None and time.utcoffset() is None:
-        raise InvalidInput(f"{name} has no time zone", hint="Pass one, for instance datetime.now(UTC).")
-    return time
+# The types of the arguments that are no text.
+_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
+    "detail": (Mapping,),
+    "dry_run": (bool,),
+    "evidence_ref": (Mapping,),
+    "lease_token": (int,),
+    "max_age": (timedelta, str),
+    "occurred_at": (datetime,),
+    "parent_run_id": (UUID, str),
+    "pins_output": (bool,),
+    "process_run_id": (UUID, str),
+    "producer_evidence_ref": (Mapping,),
+    "producer_occurred_at": (datetime,),
+    "source_time": (datetime,),
+    "token": (int,),
+    "ttl_seconds": (int,),
+    "verifier_evidence_ref": (Mapping,),
+    "verifier_occurred_at": (datetime,),
+}
 
 
 def _function(
@@ -724,7 +747,32 @@ def _function(
     *,
     repeatable: bool = False,
 ) -> Call[T]:
-    return Call(role, _statement(function, tuple(arguments)), arguments, answer, repeatable)
+    sent = {name: _sent(name, value, _TYPES.get(name, (str,))) for name, value in arguments.items()}
+    return Call(role, _statement(function, tuple(sent)), sent, answer, repeatable)
+
+
+def _sent(name: str, value: object, types: tuple[type, ...]) -> object:
+    """An argument as it is sent. It is checked here, because PostgreSQL looks a function up by the types of its arguments: of one that is
+    passed another type it would say that it is not there.
+
+    Raises:
+        InvalidInput: it is of another type, or a time without a zone.
+    """
+    if types == (Mapping,) and value is None:
+        value = {}
+    # A bool is an int in Python, and none in PostgreSQL.
+    if value is not None and (not isinstance(value, types) or (isinstance(value, bool) and bool not in types)):
+        raise InvalidInput(
+            f"{name} is of type {type(value).__name__}, not {' or '.join(one.__name__ for one in types)}"
+        )
+    if isinstance(value, datetime) and value.utcoffset() is None:
+        # PostgreSQL would read it in the zone of the session.
+        raise InvalidInput(f"{name} has no time zone", hint="Pass one, for instance datetime.now(UTC).")
+    if isinstance(value, Mapping):
+        return Jsonb(dict(value))
+    if isinstance(value, int) and name == "ttl_seconds":
+        return Int4(value)
+    return value
 
 
 @cache
