@@ -241,6 +241,8 @@ def test_an_argument_of_another_type_is_invalid_input_and_named(db: Database, le
     for name, call in others:
         with pytest.raises(errors.InvalidInput, match=f"^{name} is of type "):
             call()
+    with pytest.raises(errors.InvalidInput, match=r"^token is an integer of more than 64 bits"):
+        ledger.release_lease("shop.pair", "tester", 2**63)
     assert header(ledger, process_run_id=str(uuid.uuid4())).created, "an id may be text"
 
 

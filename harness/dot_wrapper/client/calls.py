@@ -756,7 +756,7 @@ def _sent(name: str, value: object, types: tuple[type, ...]) -> object:
     passed another type it would say that it is not there.
 
     Raises:
-        InvalidInput: it is of another type, or a time without a zone.
+        InvalidInput: it is of another type, too large an integer, or a time without a zone.
     """
     if types == (Mapping,) and value is None:
         value = {}
@@ -765,6 +765,8 @@ def _sent(name: str, value: object, types: tuple[type, ...]) -> object:
         raise InvalidInput(
             f"{name} is of type {type(value).__name__}, not {' or '.join(one.__name__ for one in types)}"
         )
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise InvalidInput(f"{name} is an integer of more than 64 bits")  # it would be sent as another type, numeric
     if isinstance(value, datetime) and value.utcoffset() is None:
         # PostgreSQL would read it in the zone of the session.
         raise InvalidInput(f"{name} has no time zone", hint="Pass one, for instance datetime.now(UTC).")
