@@ -108,6 +108,10 @@ def test_a_superseded_candidate_is_not_accepted_and_names_the_one_that_follows(
         (("--all", "--model", "no_such_producer"), 2),
         ((PAIR, "--max-age", "soon"), 2),
         ((PAIR, "--wait", "-1m"), 2),
+        ((PAIR, "--max-age", ""), 2),  # the variable of a script that is not set
+        ((PAIR, "--wait", ""), 2),
+        ((PAIR, "--model", ""), 2),
+        (("--all", "--model", ""), 2),
         ((PAIR, "--run", "not-a-run"), 2),
     ],
 )

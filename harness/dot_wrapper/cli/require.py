@@ -43,16 +43,16 @@ def require(
 
     Example: dot-wrapper require bakery.orders --max-age 24h --strict
     """
-    if bool(candidates) == every or (model and not every):
+    if bool(candidates) == every or (model is not None and not every):
         raise InputError("name candidates, or --all, alone or with --model")
     demand = Demand(
         candidates=None if every else candidates,
         model=model,
         run=run,
-        max_age=_duration("--max-age", max_age) if max_age else None,
+        max_age=None if max_age is None else _duration("--max-age", max_age),
         strict=strict,
     )
-    patience = _duration("--wait", wait) if wait else timedelta()
+    patience = timedelta() if wait is None else _duration("--wait", wait)
     with open_ledgers(database_urls, ledgers_file) as ledgers:
 
         def look() -> list[Answer]:
