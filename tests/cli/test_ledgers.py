@@ -156,5 +156,5 @@ def test_a_ledger_without_a_name_is_called_by_its_database(two: Two, dot_wrapper
     (first, *_) = dot_wrapper("board", "--database-url", url, "--json").json
     assert first["ledger"] in url
     assert dot_wrapper("board", "--database-url", url, "--database-url", url).code == 2
-    assert dot_wrapper("board", "--database-url", "").code == 1
+    assert dot_wrapper("board", "--database-url", "").code == 2
     assert dot_wrapper("board", "--database-url", "what is this").code == 2

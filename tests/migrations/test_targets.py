@@ -17,6 +17,7 @@ from alembic.config import Config
 from alembic.util.exc import CommandError
 
 from dot_wrapper import cli
+from dot_wrapper.client.database import libpq
 from dot_wrapper.client.errors import READ_ONLY_HINT, NoDatabase
 from dot_wrapper.client.ledger import Ledger
 from dot_wrapper.deploy.transaction import Refused, connected
@@ -96,6 +97,65 @@ def test_an_empty_database_url_is_an_error_everywhere(
         done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)
         assert ("DOT_TEST_POSTGRES" in done.stdout) is False, target
     assert list(tmp_path.iterdir()) == [], "an embedded server was started"
+
+
+@pytest.mark.parametrize(
+    "mistyped",
+    [
+        '"postgresql://ana:topsecret@127.0.0.1:1/db"',
+        " postgresql://ana:topsecret@127.0.0.1:1/db",
+        "mysql://ana:topsecret@127.0.0.1:1/db",
+        "postgresql://ana:top%secret@127.0.0.1:1/db",
+        "postgresql://ana:top secret@127.0.0.1:1/db",
+        "postgresql://ana:top@secret@127.0.0.1:1/db",
+        "postgresql://ana:top/secret@127.0.0.1:1/db",
+        "postgresql://ana:1/secret@127.0.0.1:1/db",
+        "postgresql://ana:topsecret\udcff@127.0.0.1:1/db",
+        "host=127.0.0.1 port=1 password=top secret",
+        "host=postgresql://ana:topsecret@127.0.0.1:1/db",
+        "payments =postgresql://ana:topsecret@127.0.0.1:1/db",
+    ],
+)
+def test_nothing_of_a_mistyped_connection_string_is_printed(
+    mistyped: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def told(code: int, *words: str) -> None:
+        assert cli.run((*words, "--json")) == code, words
+        printed = "".join(capfd.readouterr())
+        for part in ("secret", "127.0.0.1", "ana"):
+            assert part not in printed, (words, printed)
+        assert "A URL is postgresql://USER:PASSWORD@HOST:PORT/DATABASE" in printed, words
+
+    monkeypatch.setenv("DATABASE_URL", mistyped)
+    for command_name in ("version", "upgrade", "board"):
+        told(cli.FAILED, command_name)
+    monkeypatch.setenv("DATABASE_URL", "postgresql://127.0.0.1:1/db")
+    told(cli.BAD_INPUT, "prove", "--database-url", mistyped)
+    told(cli.BAD_INPUT, "prove", "--clean", "--scratch", mistyped)
+    if not mistyped.startswith((" ", "payments")):  # here a name and spaces may be before the URL
+        told(cli.BAD_INPUT, "board", "--database-url", mistyped)
+    monkeypatch.setenv("DATABASE_URL", mistyped)
+    with pytest.raises(CommandError, match="A URL is") as caught:
+        command.current(configured())
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "postgresql://ana%40server:to%2Fp%40%25@h:1,g:2/db?host=/tmp",
+        "postgres:///db?host=@abstract",
+        "postgresql+psycopg://ana@h/db",
+        "postgresql://[::1]:5432/db?application_name='x'",
+        "postgresql://ana:what?ever#1@h/db",
+        "host=h port=1 password='a://b@c/d'",
+        " host=h",
+        "service=payments",
+        "postgresql://",
+    ],
+)
+def test_a_connection_string_of_libpq_is_taken_as_it_is(written: str) -> None:
+    assert libpq(written, "it") == written.replace("+psycopg", "")
 
 
 def run_module(module: str, **environment: str) -> tuple[int, str]:

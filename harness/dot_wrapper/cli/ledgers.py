@@ -12,15 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
-import psycopg
 import typer
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict
 
 from dot_wrapper.cli.exit_codes import FAILED
 from dot_wrapper.cli.output import print_error
-from dot_wrapper.cli.session import connect_to_schema, open_ledger
-from dot_wrapper.client.database import libpq
+from dot_wrapper.cli.session import connect_to_schema, given_url, open_ledger
 from dot_wrapper.client.errors import DotWrapperError, InputError, Refusal
 from dot_wrapper.client.ledger import Ledger
 
@@ -131,8 +129,8 @@ def _named(urls: list[str], file: Path | None) -> dict[str, str]:
         raise InputError(f"{file}: names no ledger")
     named: dict[str, str] = {}
     for place, name, url in given:
-        target = libpq(url, place)
-        key = name or _name_of(target, place)
+        target = given_url(url, place)
+        key = name or _name_of(target)
         if key in named:
             raise InputError(f"{place}: {key} names two ledgers; give each a name of its own with NAME=URL")
         named[key] = target
@@ -146,10 +144,7 @@ def _split(text: str) -> tuple[str | None, str]:
     return (name, url) if is_name else (None, text.strip())
 
 
-def _name_of(url: str, place: str) -> str:
+def _name_of(url: str) -> str:
     """What a ledger without a name is called: its database, or the service of libpq that names it."""
-    try:
-        parts = conninfo_to_dict(url)
-    except psycopg.ProgrammingError as error:
-        raise InputError(f"{place}: {' '.join(str(error).split())}") from error
+    parts = conninfo_to_dict(url)
     return str(parts.get("dbname") or parts.get("service") or "default")

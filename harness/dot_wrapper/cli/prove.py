@@ -14,8 +14,7 @@ import typer
 
 from dot_wrapper.cli.exit_codes import FAILED, FOUND
 from dot_wrapper.cli.output import Json, print_error, print_json, print_rows, say, stderr
-from dot_wrapper.cli.session import database_url
-from dot_wrapper.client import database
+from dot_wrapper.cli.session import database_url, given_url
 from dot_wrapper.client.errors import DotWrapperError, InputError
 
 if TYPE_CHECKING:
@@ -58,8 +57,8 @@ def prove(
     if quick and examples != EXAMPLES:
         raise InputError("--quick and --examples exclude each other")
     run = _suite()
-    live = database.libpq(url, "--database-url") if url is not None else database_url()
-    where = None if scratch is None else database.libpq(scratch, "--scratch")
+    live = given_url(url, "--database-url") if url is not None else database_url()
+    where = None if scratch is None else given_url(scratch, "--scratch")
     if clean:
         removed, held = run.clean(where or live)
         _tell_cleaned(removed, held, as_json)

@@ -9,6 +9,7 @@ import psycopg
 
 from dot_wrapper.cli.output import print_error
 from dot_wrapper.client import database
+from dot_wrapper.client.errors import InputError, NoDatabase
 from dot_wrapper.client.ledger import Ledger
 from dot_wrapper.operations import embedded, schema
 
@@ -17,7 +18,7 @@ def connect() -> psycopg.Connection[tuple[Any, ...]]:
     """Connects to the database of this command.
 
     Raises:
-        NoDatabase: DATABASE_URL is set and empty.
+        NoDatabase: DATABASE_URL is set, and empty or mistyped.
         EmbeddedServerError: DATABASE_URL is not set, and the embedded server does not start.
         psycopg.OperationalError: the server cannot be reached.
     """
@@ -33,6 +34,18 @@ def database_url() -> str:
     for name in os.environ.keys() - embedded.without_libpq_settings(os.environ).keys():
         del os.environ[name]
     return embedded.start()
+
+
+def given_url(url: str, place: str) -> str:
+    """The connection string that an option or a line of a file gives.
+
+    Raises:
+        InputError: it is empty or mistyped.
+    """
+    try:
+        return database.libpq(url, place)
+    except NoDatabase as error:
+        raise InputError(f"{error.message}. {error.hint}") from error
 
 
 def open_ledger() -> Ledger:

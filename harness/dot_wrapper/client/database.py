@@ -21,6 +21,7 @@ from typing import Any, Final
 import psycopg
 from psycopg import sql
 from psycopg.abc import Buffer
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.datetime import TimestamptzLoader
 
 from dot_wrapper.client.errors import ForeignSchema, NoDatabase
@@ -98,7 +99,7 @@ def conninfo() -> str:
     """The connection string in ``DATABASE_URL``.
 
     Raises:
-        NoDatabase: it is not set, or empty.
+        NoDatabase: it is not set, empty, or no connection string.
     """
     url = os.environ.get("DATABASE_URL")
     if url is None:
@@ -115,18 +116,52 @@ def libpq(url: str, source: str) -> str:
         source: where the string was found, for the message.
 
     Raises:
-        NoDatabase: it is empty, for which libpq would use its defaults.
+        NoDatabase: it is empty, for which libpq would use its defaults; or it is mistyped. libpq's own message quotes what it cannot
+            read, which may be the password, so the message here repeats nothing of the string.
     """
     if not url.strip():
-        raise NoDatabase(f"{source} is empty: name a database (postgresql:// is libpq's default one), or leave it out")
-    return re.sub(r"^postgres(ql)?\+\w+://", "postgresql://", url)
+        raise NoDatabase(
+            f"{source} is empty", hint="Name a database (postgresql:// is libpq's default one), or leave it out."
+        )
+    target = re.sub(r"^postgres(ql)?\+\w+://", "postgresql://", url)
+    if problem := _problem(target):
+        raise NoDatabase(f"{source} {problem}", hint=_URL)
+    return target
+
+
+_URL: Final = (
+    "A URL is postgresql://USER:PASSWORD@HOST:PORT/DATABASE; in user and password write % as %25, @ as %40, / as %2F,"
+    " a space as %20."
+)
+
+
+def _problem(target: str) -> str | None:
+    """What is wrong with a connection string; None where libpq reads it as it is meant."""
+    begins = re.match(r"([\s'\"]*)([a-z][\w+.-]*)://", target, re.IGNORECASE)
+    if begins and begins[1]:
+        return "begins with a space or a quote"
+    if begins and begins[2] not in ("postgresql", "postgres"):
+        return "does not begin with postgresql://"
+    try:
+        parts = {name: str(value) for name, value in conninfo_to_dict(target).items()}
+    except (psycopg.ProgrammingError, UnicodeEncodeError):
+        return "cannot be read, neither as a URL nor as KEYWORD=VALUE"
+    named = [parts.get(name, "") for name in ("host", "dbname", "user", "service")]
+    if any("://" in one for one in named):
+        return "has a URL in one of its parts"
+    # An @ or / in a password ends it: libpq takes the rest for the host, the port or the database, which errors name.
+    path = target[begins.end() :].partition("?")[0].partition("/")[2] if begins else ""
+    hosts = parts.get("host", "").split(",")
+    if "@" in path or any("@" in one[1:] for one in hosts) or not re.fullmatch(r"[\d,]*", parts.get("port", "")):
+        return "has a port that is no number, or an @ or / in its password"
+    return None
 
 
 def connect(url: str | None = None, application_name: str = "dot-wrapper") -> Session:
     """Opens a connection in autocommit mode: each block of ``transaction`` is one transaction, and none stays open.
 
     Raises:
-        NoDatabase: ``url`` is empty; or it is None, and ``DATABASE_URL`` is not set or empty.
+        NoDatabase: ``url`` is empty or no connection string; or it is None, and ``DATABASE_URL`` is not set, empty or none.
         psycopg.OperationalError: the server cannot be reached.
     """
     with _as_operational_error():
@@ -183,7 +218,7 @@ def connect_for_alembic(url: str) -> psycopg.Connection[tuple[Any, ...]]:
 
 @contextmanager
 def _as_operational_error() -> Iterator[None]:
-    """Reports a connection string that libpq cannot read as a server that cannot be reached."""
+    """Reports a setting of a connection string that psycopg cannot use as a server that cannot be reached."""
     try:
         yield
     except psycopg.ProgrammingError as error:

@@ -162,7 +162,7 @@ class RetryExhausted(Transient):
 
 
 class NoDatabase(DotWrapperError):
-    """No database is named, or the connection string is empty; no connection was made."""
+    """No database is named, or the connection string is empty or mistyped; no connection was made."""
 
 
 class ForeignSchema(DotWrapperError):

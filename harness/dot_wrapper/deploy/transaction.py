@@ -233,7 +233,7 @@ def _url() -> str:
             try:
                 return libpq(url, place)
             except NoDatabase as error:
-                raise CommandError(str(error)) from error
+                raise CommandError(f"{error.message}. {error.hint}") from error
     raise CommandError(
         'no database is named: give config.attributes["connection"], -x url=..., sqlalchemy.url in alembic.ini, or DATABASE_URL'
     )
