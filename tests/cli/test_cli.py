@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -227,11 +228,15 @@ def test_odd_input_is_an_exit_code_and_one_line(
 def test_a_full_disk_and_a_terminal_without_unicode_are_no_tracebacks(db: Database) -> None:
     program = Path(sys.executable).parent / "dot-wrapper"
     environment = {**os.environ, "DATABASE_URL": db.url_as("operator")}
-    for unbuffered in ("1", ""):  # buffered, nothing is written before the program ends
+    # Buffered, a short output is written when the program ends, and a long one while it runs. That of `catalogue show` is longer than the buffer.
+    db.connect("cataloguer").execute(
+        "select count(dot.fn_dot_tool_register('dot.no_' || i)) from generate_series(1, 100) as i"
+    )
+    for unbuffered, words in product(("1", ""), (("board",), ("board", "--json"), ("catalogue", "show", "--json"))):
         environment["PYTHONUNBUFFERED"] = unbuffered
         with Path("/dev/full").open("w") as full:
             done = subprocess.run(
-                [program, "board"], env=environment, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+                [program, *words], env=environment, stdout=full, stderr=subprocess.PIPE, text=True, check=False
             )
         assert (done.returncode, done.stderr.count("No space left")) == (cli.FAILED, 1)
         assert "Traceback" not in done.stderr

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
 
@@ -163,4 +164,5 @@ def _report(kind: str, message: str, chosen: Format, error: DotWrapperError | No
     for note in getattr(error, "__notes__", ()):
         print_error(note)
     if chosen.as_json:
-        print_json({"error": {"kind": kind, "message": message, **details}})
+        with suppress(OSError):  # what failed may be standard output itself: the lines above say so
+            print_json({"error": {"kind": kind, "message": message, **details}})
