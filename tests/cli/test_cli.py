@@ -151,6 +151,17 @@ def test_upgrade_prints_the_script_without_a_database(monkeypatch: pytest.Monkey
     assert "create table dot.process_run_observation" in outcome.out
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("upgrade", "--sql"), ("adopt", "--draft"), ("adopt", "--sql", "--mapping", "x.yaml"), ("adopt", "--unadopt-sql")],
+    ids=" ".join,
+)
+def test_what_prints_sql_or_yaml_takes_no_json(dot_wrapper: DotWrapper, words: tuple[str, ...]) -> None:
+    outcome = dot_wrapper(*words, "--json")
+    assert (outcome.code, outcome.json["error"]["kind"]) == (cli.BAD_INPUT, "input")
+    assert f"{words[1]} and --json exclude each other" in outcome.err
+
+
 def test_a_login_without_roles_and_a_server_that_is_down_are_told_in_one_line(
     db: Database, monkeypatch: pytest.MonkeyPatch, dot_wrapper: DotWrapper
 ) -> None:

@@ -50,6 +50,9 @@ def adopt(
     ways = {"--inspect": do_inspect, "--draft": draft, "--sql": sql, "--unadopt-sql": back, "--check": do_check}
     if sum(ways.values()) != 1:
         raise InputError(f"choose one of {', '.join(ways)}")
+    if as_json and not (do_inspect or do_check):
+        (way,) = (name for name, chosen in ways.items() if chosen)
+        raise InputError(f"{way} and --json exclude each other")
     if mapping is not None and not (sql or do_check):
         raise InputError("--mapping goes with --sql and --check: what is taken back is what this database has")
     if sql and mapping is None:

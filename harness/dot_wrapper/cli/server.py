@@ -15,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict
 from dot_wrapper.cli.exit_codes import FAILED
 from dot_wrapper.cli.output import Json, print_error, print_json, say
 from dot_wrapper.cli.session import connect, database_url
-from dot_wrapper.client.errors import DotWrapperError, from_database
+from dot_wrapper.client.errors import DotWrapperError, InputError, from_database
 from dot_wrapper.files import ROOT
 from dot_wrapper.operations import drift, embedded, schema
 
@@ -33,6 +33,8 @@ def upgrade(
 
     Example: dot-wrapper upgrade --sql
     """
+    if sql and as_json:
+        raise InputError("--sql and --json exclude each other")
     # Imported here, because importing alembic takes half a second.
     from alembic import command
     from alembic.config import Config
