@@ -152,6 +152,29 @@ def test_upgrade_prints_the_script_without_a_database(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("board", "--limit", "x"), "'--limit'"),
+        (("board", "--limit", "0"), "'--limit'"),
+        (("why",), "'subject'"),
+        (("why", "a", "b"), "(b)"),
+        (("gates", "set", "x", "true", "--actor", "ana"), "'--reason'"),
+    ],
+)
+@pytest.mark.parametrize("first", [True, False], ids=["json first", "json last"])
+def test_a_wrong_command_line_is_told_to_programs_too(
+    dot_wrapper: DotWrapper, words: tuple[str, ...], said: str, first: bool
+) -> None:
+    command = words[: 2 if words[0] == "gates" else 1]
+    outcome = dot_wrapper(*command, *["--json"] * first, *words[len(command) :], *["--json"] * (not first))
+    assert outcome.code == cli.BAD_INPUT
+    assert (outcome.json["error"]["kind"], said in outcome.json["error"]["message"]) == ("input", True), outcome
+    assert set(outcome.json["error"]) == {"kind", "message", "detail", "hint", "constraint", "sqlstate"}
+    assert outcome.err.count(said) == 1
+    assert dot_wrapper(*words).out == ""
+
+
+@pytest.mark.parametrize(
     "words",
     [("upgrade", "--sql"), ("adopt", "--draft"), ("adopt", "--sql", "--mapping", "x.yaml"), ("adopt", "--unadopt-sql")],
     ids=" ".join,

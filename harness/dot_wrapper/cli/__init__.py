@@ -88,6 +88,10 @@ def run(arguments: Sequence[str]) -> int:
         code = end.code if isinstance(end.code, int) else DONE if end.code is None else FAILED
         if code in (HUNG_UP, INTERRUPTED, TERMINATED):
             print_error("interrupted: what was committed stays, and the same command goes on from there")
+        if isinstance(
+            end.__context__, typer.TyperException
+        ):  # a wrong command line: Typer has told it on standard error
+            _report_as_json("input", end.__context__.format_message(), chosen)
         return code
     except InputError as error:
         _report("input", str(error), chosen)
@@ -156,13 +160,17 @@ def _advice() -> str | None:
 
 def _report(kind: str, message: str, chosen: Format, error: DotWrapperError | None = None) -> None:
     """Why a command failed: lines on standard error, and with --json a document on standard output."""
-    details = {name: getattr(error, name, None) for name in ("detail", "hint", "constraint", "sqlstate")}
     print_error(f"{kind}: {message}", style="bold red")
     for label, name in (("detail", "detail"), ("next", "hint"), ("name", "constraint")):
-        if details[name]:
-            print_error(f"{label}: {details[name]}")
+        if said := getattr(error, name, None):
+            print_error(f"{label}: {said}")
     for note in getattr(error, "__notes__", ()):
         print_error(note)
+    _report_as_json(kind, message, chosen, error)
+
+
+def _report_as_json(kind: str, message: str, chosen: Format, error: DotWrapperError | None = None) -> None:
     if chosen.as_json:
-        with suppress(OSError):  # what failed may be standard output itself: the lines above say so
+        details = {name: getattr(error, name, None) for name in ("detail", "hint", "constraint", "sqlstate")}
+        with suppress(OSError):  # what failed may be standard output itself, which standard error says
             print_json({"error": {"kind": kind, "message": message, **details}})

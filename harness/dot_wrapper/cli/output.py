@@ -112,7 +112,10 @@ def _choose_json(context: typer.Context, as_json: bool) -> bool:
     return as_json
 
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.", callback=_choose_json)]
+# Eager: it is known before any other argument is found wrong.
+Json = Annotated[
+    bool, typer.Option("--json", help="Print JSON instead of a table.", callback=_choose_json, is_eager=True)
+]
 
 
 def print_json(value: object) -> None:
