@@ -9,6 +9,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -298,7 +299,9 @@ def test_no_max_age_breaks_the_verdicts_of_others(db: Database, dot_wrapper: Dot
     assert len(dot_wrapper("board", "--json").json) == 2
 
 
-def test_runs_are_found_by_when_they_occurred(db: Database, dot_wrapper: DotWrapper) -> None:
+def test_runs_are_found_by_when_they_occurred(
+    db: Database, dot_wrapper: DotWrapper, monkeypatch: pytest.MonkeyPatch
+) -> None:
     define_pair(db)
     writer = db.connect("writer")
     observe_run(writer, idempotency_key="undated")
@@ -312,6 +315,12 @@ def test_runs_are_found_by_when_they_occurred(db: Database, dot_wrapper: DotWrap
     assert found() == ["day-3", "day-2", "day-1", "undated"]
     assert found("--occurred-since", "2026-11-02T12:00Z") == ["day-3", "day-2"]
     assert found("--occurred-until", "2026-11-02T12:00Z") == ["day-1"]
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        assert found("--occurred-since", "2026-11-02T12:00") == ["day-3", "day-2"]
+    time.tzset()
+    assert "A time without a zone is in UTC." in dot_wrapper("runs", "--help").out
     (one,) = dot_wrapper("runs", "--occurred-until", "2026-11-02T12:00Z", "--json").json
     assert one["occurred_at"] == "2026-11-01T12:00:00+00:00"
     assert "2026-11-01 12:00:00 UTC" in dot_wrapper("runs").out

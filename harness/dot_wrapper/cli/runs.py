@@ -51,7 +51,7 @@ def runs(
 ) -> None:
     """List runs, the newest first: candidate, evidence type, where it stands, when it was observed and occurred, by whom.
 
-    A time without a zone is one of this machine's zone. A run whose source does not say when it occurred is in no range of that.
+    A time without a zone is in UTC. A run whose source does not say when it occurred is in no range of that.
 
     Example: dot-wrapper runs --candidate bakery.orders --state completed --since 2026-11-01
     """
