@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
+import time
+import uuid
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -174,6 +176,26 @@ def test_a_wait_ends_at_once_where_one_candidate_cannot_be_verified_any_more(rea
     look = partial(require.examine, ledger, require.Demand([PAIR, OTHER]))
     answers = require.await_verdicts(look, timedelta(minutes=1), waits)
     assert [(one.candidate, one.in_flight) for one in answers] == [(PAIR, True), (OTHER, False)]
+
+
+def test_a_run_that_can_never_verify_is_not_waited_for(
+    ready: Database, ledger: Ledger, dot_wrapper: DotWrapper
+) -> None:
+    simulated = observe_run(ready.session("writer"))["process_run_id"]  # open, and a simulation to its end
+    began = time.monotonic()
+    outcome = dot_wrapper("require", PAIR, "--run", str(simulated), "--wait", "1m", "--json")
+    (answer,) = outcome.json
+    assert (outcome.code, answer["run"], answer["in_flight"]) == (4, str(simulated), False), outcome
+    elsewhere = real_run(ledger, candidate=OTHER).process_run_id
+    for unknown in (elsewhere, uuid.uuid4()):
+        outcome = dot_wrapper("require", PAIR, "--run", str(unknown), "--wait", "1m", "--json")
+        assert (outcome.code, outcome.json["error"]["message"]) == (3, f"{unknown} is no run of {PAIR}")
+        assert f"dot-wrapper runs --candidate {PAIR}" in outcome.err
+    assert time.monotonic() - began < 60, "it waited"
+    with caller_path(ledger, ledger.pair(PAIR), evidence_type="REAL_RUN", actor="ci") as run:
+        run.producer("completed")
+        named = require.Demand([PAIR], run=run.process_run_id)
+        assert [one.in_flight for one in require.examine(ledger, named)] == [True]
 
 
 def test_the_board_shows_what_was_last_seen_failed_first(ready: Database, dot_wrapper: DotWrapper) -> None:

@@ -38,8 +38,8 @@ def require(
 ) -> None:
     """Exit with 0 where each candidate is verified, else with 4 and one line for each that is not, with its reasons.
 
-    A simulated run verifies nothing. A candidate that does not exist is exit code 3, and a list without any is 2. A candidate that
-    several ledgers have must be verified in each of them.
+    A simulated run verifies nothing. A candidate that does not exist, or that has no run of the id of --run, is exit code 3, and a list without
+    any is 2. A candidate that several ledgers have must be verified in each of them.
 
     Example: dot-wrapper require bakery.orders --max-age 24h --strict
     """
