@@ -75,7 +75,9 @@ def poll(
 @commands.command("ack")
 def ack(
     epoch: Annotated[int, typer.Argument(min=0, max=2**31 - 1, help="The epoch of the last event delivered.")],
-    xact_id: Annotated[str, typer.Argument(help="The transaction of the last event delivered, as poll shows it.")],
+    xact_id: Annotated[
+        int, typer.Argument(min=0, max=2**64 - 1, help="The transaction of the last event delivered, as poll shows it.")
+    ],
     event_id: Annotated[
         int, typer.Argument(metavar="ID", min=0, max=2**63 - 1, help="The id of the last event delivered.")
     ],
@@ -85,10 +87,11 @@ def ack(
 
     Example: dot-wrapper outbox ack 1 1234 17
     """
+    position = {"epoch": epoch, "xact_id": str(xact_id), "id": event_id}
     with open_ledger() as ledger:
-        ledger.call("dot_relay", "fn_dot_outbox_ack", {"epoch": epoch, "xact_id": xact_id, "id": event_id})
+        ledger.call("dot_relay", "fn_dot_outbox_ack", position)
     if as_json:
-        print_json({"epoch": epoch, "xact_id": xact_id, "id": event_id})
+        print_json(position)
     else:
         say(f"delivered up to {epoch} {xact_id} {event_id}")
 
