@@ -84,7 +84,7 @@ def restore(
         NotInstalled: the wrapper is not installed, is at another revision, or its roles are missing on this server.
         ReadOnlyDatabase: the server is a standby.
         NotPermitted: the login lacks a right; DETAIL says for what, HINT which right.
-        Refusal: an argument is not legal, for instance the actor; nothing was changed.
+        Refusal: the actor or the reason is not legal; nothing was changed.
         DotWrapperError: any other error of the database, for instance a lock timeout.
     """
     try:
@@ -131,6 +131,10 @@ def _restore(connection: psycopg.Connection[Any], actor: str, reason: str, dry_r
         connection.execute(_statement(LEAVE))
         return Report(dry_run, tuple(changes), _left(connection), None, ())
     connection.execute("set local role dot_owner")
+    # A reason becomes the finding of what is revoked, and the database would name the finding, which no caller gives.
+    (line,) = _select(connection, sql.SQL("select dot.fn_is_line({}) is true as is_legal").format(reason))
+    if not line["is_legal"]:
+        connection.execute("select dot.fn_input_refuse('dot_iu_command_run', 'reason_check')")
     changes += _identities(connection, dry_run)
     changes += _gates(connection, actor, reason)
     changes += _leases(connection)

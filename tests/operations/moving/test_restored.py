@@ -269,12 +269,21 @@ def test_a_login_without_rights_is_told_which_it_takes(db: Database, command: Ca
         assert look(db.url) == before
 
 
-def test_an_actor_that_is_no_code_is_refused_and_nothing_is_done(db: Database, command: Callable[..., Outcome]) -> None:
+def test_an_actor_or_reason_that_is_not_legal_is_refused_and_nothing_is_done(
+    db: Database, command: Callable[..., Outcome]
+) -> None:
     db.connect("superuser")
-    fill(db.url)
-    before = look(db.url)
+    for state in ("nothing to do", "filled"):
+        if state == "filled":
+            fill(db.url)
+        before = look(db.url)
+        for reason in ("two\nlines", " ", "x" * 1025):
+            outcome = command("--reason", reason)
+            assert (outcome.code, "reason is not legal" in outcome.err) == (3, True), (state, outcome)
+            assert "dot_iu_command_run_reason_check" in outcome.err
+        assert look(db.url) == before
     outcome = command("--actor", "a b")
-    assert outcome.code == 3
+    assert (outcome.code, "actor is not legal" in outcome.err) == (3, True)
     assert look(db.url) == before
 
 
