@@ -593,6 +593,18 @@ def test_colour_and_progress_are_for_terminals_and_no_colour_is_honoured(db: Dat
     assert (quiet.returncode, quiet.stderr, "\x1b" in quiet.stdout) == (0, "", False)
 
 
+@pytest.mark.parametrize("columns", ["0", "00", "²", "-1", ""])
+def test_a_width_that_is_no_positive_number_counts_for_none(db: Database, columns: str) -> None:
+    def printed(**environment: str) -> str:
+        given = {name: said for name, said in os.environ.items() if name != "COLUMNS"} | environment
+        done = subprocess.run([PROGRAM, "board"], env=given, capture_output=True, text=True, check=True)
+        return done.stdout
+
+    url = db.url_as("operator")
+    assert "0 candidates" in printed(DATABASE_URL=url)
+    assert printed(DATABASE_URL=url, COLUMNS=columns) == printed(DATABASE_URL=url)
+
+
 def test_every_table_folds_at_80_columns_and_keeps_ids_whole(
     db: Database, ledger: Ledger, dot_wrapper: DotWrapper
 ) -> None:

@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,10 @@ from rich.progress import (
 from rich.table import Table
 
 from dot_wrapper.text import escape_control_characters
+
+# Rich takes any digits for the width, and prints nothing in one of 0.
+if not re.fullmatch(r"0*[1-9][0-9]*", os.environ.get("COLUMNS", "")):
+    os.environ.pop("COLUMNS", None)
 
 # Everything printed is data: nothing in it is read as markup or emoji code, or highlighted.
 stdout = Console(markup=False, emoji=False, highlight=False)
