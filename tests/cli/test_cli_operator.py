@@ -78,11 +78,27 @@ def test_every_command_has_an_example_and_if_it_prints_json(words: tuple[str, ..
     assert ("--json" in {name for option in command.params for name in option.opts}) == (words != ("db", "psql"))
 
 
+def example_of(text: str) -> str:
+    """The example of a help text, as a shell reads it that it is pasted into: a backslash at the end of a line goes on in the next."""
+    (found,) = re.findall(r"^ *Example: (.*?)$(?:\n *$|\Z)", text, re.DOTALL | re.MULTILINE)
+    return str(re.sub(r"\\\n *", "", found))
+
+
 def examples() -> dict[tuple[str, ...], str]:
-    found = {}
-    for words, command in ALL.items():
-        (found[words],) = re.findall(r"Example: (.*)", command.help or "")
-    return found
+    return {words: example_of(command.help) for words, command in ALL.items()}
+
+
+@pytest.mark.parametrize("words", ALL, ids=" ".join)
+def test_an_example_is_printed_in_80_columns_as_it_can_be_pasted(
+    words: tuple[str, ...], dot_wrapper: DotWrapper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    printed = dot_wrapper(*words, "--help").out
+    example = example_of(printed)
+    assert "\n" not in example, "a shell would take the rest for another command"
+    assert example == examples()[words]
+    shown = " ".join(shlex.split(example))
+    assert f"dot-wrapper {' '.join(words)}" in shown
 
 
 def test_every_example_of_a_help_text_runs(

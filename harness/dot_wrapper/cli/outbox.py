@@ -126,7 +126,9 @@ def switch(
 ) -> None:
     """Switch an event type on or off, audited.
 
-    Example: dot-wrapper outbox switch process.run.failed --on --actor ana --reason 'pager wants it'
+    \b
+    Example: dot-wrapper outbox switch process.run.failed --on --actor ana \\
+        --reason 'pager wants it'
     """
     arguments = {"event_type": event_type, "active": active, "actor": actor, "reason": reason}
     with open_ledger() as ledger:

@@ -28,7 +28,9 @@ def restored(
     It closes and ends, and opens nothing. A second run changes nothing. Exit code 5 where something is left that is not a
     restore's doing. docs/howto/moving.md has the procedures.
 
-    Example: dot-wrapper restored --actor ana --reason 'dump of 2026-11-26 restored' --dry-run
+    \b
+    Example: dot-wrapper restored --actor ana \\
+        --reason 'dump of 2026-11-26 restored' --dry-run
     """
     with connect() as connection:
         report = restore(connection, actor=actor, reason=reason, dry_run=dry_run)

@@ -53,7 +53,9 @@ def runs(
 
     A time without a zone is in UTC. A run whose source does not say when it occurred is in no range of that.
 
-    Example: dot-wrapper runs --candidate bakery.orders --state completed --since 2026-11-01
+    \b
+    Example: dot-wrapper runs --candidate bakery.orders --state completed \\
+        --since 2026-11-01
     """
     # Imported here, because importing SQLAlchemy takes as long as all other imports of a command.
     from sqlalchemy import select, tuple_

@@ -148,7 +148,9 @@ def url(as_json: Json = False) -> None:
 def psql(context: typer.Context) -> None:
     """Open psql on the embedded server; further arguments are psql's.
 
-    Example: dot-wrapper db psql -c 'select * from dot.v_process_verification_v3'
+    \b
+    Example: dot-wrapper db psql \\
+        -c 'select * from dot.v_process_verification_v3'
     """
     _warn_if_database_url()
     program = embedded.bin_folder() / "psql"

@@ -74,7 +74,9 @@ def gates_set(
 ) -> None:
     """Set a gate, audited. It waits for observations in flight; no later one commits with the old value.
 
-    Example: dot-wrapper gates set process_dot_runtime.execute_enabled false --actor ana --reason 'end of trial'
+    \b
+    Example: dot-wrapper gates set process_dot_runtime.execute_enabled false \\
+        --actor ana --reason 'end of trial'
     """
     with open_ledger() as ledger:
         before = ledger.call(
@@ -111,7 +113,9 @@ def preflight_attest(
 ) -> None:
     """Attest a check that SQL cannot make itself. Only the newest attestation counts.
 
-    Example: dot-wrapper preflight attest --actor ana --finding 'snapshot 2026-11-21T02:00'
+    \b
+    Example: dot-wrapper preflight attest --actor ana \\
+        --finding 'snapshot 2026-11-21T02:00'
     """
     with open_ledger() as ledger:
         expires_at = ledger.call(
@@ -141,7 +145,9 @@ def attest(
 ) -> None:
     """Attest a mechanism of the inventory that SQL cannot see. The newest attestation of each counts.
 
-    Example: dot-wrapper attest scheduler --absent --actor ana --finding 'no crontab on the two hosts'
+    \b
+    Example: dot-wrapper attest scheduler --absent --actor ana \\
+        --finding 'no crontab on the two hosts'
     """
     with open_ledger() as ledger:
         attested_at = ledger.call(
