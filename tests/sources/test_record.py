@@ -520,14 +520,33 @@ def test_a_component_before_the_line_of_its_run_is_refused_by_name(db: Database,
     assert (summary.runs_created, [(one.line, one.field) for one in told]) == (1, [(1, "process_run_id")])
 
 
-def test_a_recording_that_the_database_stops_says_how_to_go_on(db: Database) -> None:
+def test_a_recording_that_the_database_stops_says_how_to_go_on_where_something_was_recorded(
+    db: Database, ledger: Ledger
+) -> None:
     define_pair(db)
-    with (
-        Ledger(lambda: database.connect(db.url_as("reader"))) as reading,
-        pytest.raises(errors.NotPermitted) as stopped,
-    ):
-        recorded(reading, ndjson([run_line()]))
-    assert "record the same file again" in stopped.value.__notes__[0]
+    owner = db.connect("owner")
+
+    def stop(_line: record.RefusedLine) -> None:
+        owner.execute("revoke usage on schema dot from dot_writer")
+
+    # A chunk is stored before the next one is read, and its line that is no observation stops the rest.
+    lines = ndjson([*(run_line(idempotency_key=f"key-{number}") for number in range(CHUNK)), {}, run_line()])
+    with pytest.raises(errors.DotWrapperError) as stopped:
+        record.record(ledger, io.BytesIO(lines), refused=stop)
+    assert stopped.value.__notes__ == [f"lines read: {CHUNK + 2}; what was recorded stays: record the same file again"]
+    assert len(stored(db)) == CHUNK
+
+
+def test_a_recording_that_never_began_says_nothing_of_what_was_recorded(
+    db: Database, empty_url: str, dot_wrapper: DotWrapper, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    define_pair(db)
+    file = tmp_path / "one.ndjson"
+    file.write_bytes(ndjson([run_line()]))
+    for url in (db.url_as("reader"), empty_url, f"postgresql:///nowhere?host={tmp_path}"):
+        monkeypatch.setenv("DATABASE_URL", url)
+        outcome = dot_wrapper("record", str(file))
+        assert (outcome.code, "recorded" in outcome.err) == (cli.FAILED, False), outcome
 
 
 def test_a_connection_that_is_lost_in_the_middle_is_opened_again(db: Database) -> None:

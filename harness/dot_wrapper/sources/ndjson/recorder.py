@@ -15,7 +15,14 @@ import psycopg
 from psycopg import sql
 from uuid_utils.compat import uuid7
 
-from dot_wrapper.client.errors import DotWrapperError, PayloadMismatch, Refusal, UnknownReference, from_database
+from dot_wrapper.client.errors import (
+    DatabaseUnavailable,
+    DotWrapperError,
+    PayloadMismatch,
+    Refusal,
+    UnknownReference,
+    from_database,
+)
 from dot_wrapper.client.ledger import Ledger
 from dot_wrapper.sources.bulk import Store, Stored, committing, observe, stored
 from dot_wrapper.sources.ndjson.reader import Line, LineProblem, RunLine, parse
@@ -103,7 +110,9 @@ def record(
         try:
             store_all(committing(ledger, ROLE, _store))
         except DotWrapperError as error:
-            error.add_note(f"{summary.lines} lines were read; what was recorded stays: record the same file again")
+            may_have_been = isinstance(error, DatabaseUnavailable) and error.was_sent
+            if may_have_been or summary.runs_created or summary.components_created or summary.recorded_before:
+                error.add_note(f"lines read: {summary.lines}; what was recorded stays: record the same file again")
             raise
         return summary
 
