@@ -79,6 +79,7 @@ def test_a_run_in_flight_goes_on_at_the_standby_that_was_promoted(servers: Serve
         real_path(flavor, ledger) as run,
         ThreadPoolExecutor() as pool,
     ):
+        ledger.retry_seconds = 60  # on a busy machine a promotion takes longer than the two seconds of the tests
         servers.lose_the_primary()
         promotion = pool.submit(servers.promote_the_standby)
         run.producer("completed", output_ref="s3://bucket/out")
