@@ -179,13 +179,20 @@ def test_a_verification_of_just_its_greatest_age_is_not_too_old(db: Database, ag
     assert at_once(superuser, moved.format(age), caveats) is is_too_old
 
 
-def test_an_attestation_that_a_clock_ahead_of_time_wrote_blocks(db: Database) -> None:
-    ready_for_real_runs(db)
+def store_attestation(db: Database, ahead: timedelta) -> None:
+    """The newest attestation, by a clock that was so far ahead."""
     db.connect("owner").execute(
         "insert into dot.preflight_attestation (attestation_id, attested_at, expires_at, system_identifier, database_oid,"
-        " check_name, verdict, finding, actor, session_actor) select 99, now() + interval '400 days', now() + interval"
-        " '401 days', i.*, 'fs_snapshot_present', 'PASS', 'f', 'a', 's' from dot.fn_database_identity() as i"
+        " check_name, verdict, finding, actor, session_actor) select 99, clock_timestamp() + %(ahead)s,"
+        " clock_timestamp() + %(ahead)s + interval '1 day', i.*, 'fs_snapshot_present', 'PASS', 'f', 'a', 's'"
+        " from dot.fn_database_identity() as i",
+        {"ahead": ahead},
     )
+
+
+def test_an_attestation_that_a_clock_ahead_of_time_wrote_blocks(db: Database) -> None:
+    ready_for_real_runs(db)
+    store_attestation(db, timedelta(days=400))
     writer = db.connect("writer")
     token = acquire(writer)
     with refused("23514", "preflight_check", "ahead of the clock"):
@@ -194,11 +201,7 @@ def test_an_attestation_that_a_clock_ahead_of_time_wrote_blocks(db: Database) ->
 
 def test_an_attestation_of_a_clock_that_was_ahead_counts_once_the_clock_has_come_to_it(db: Database) -> None:
     ready_for_real_runs(db)
-    db.connect("owner").execute(
-        "insert into dot.preflight_attestation (attestation_id, attested_at, expires_at, system_identifier, database_oid,"
-        " check_name, verdict, finding, actor, session_actor) select 99, clock_timestamp() + interval '1 s',"
-        " now() + interval '1 day', i.*, 'fs_snapshot_present', 'PASS', 'f', 'a', 's' from dot.fn_database_identity() as i"
-    )
+    store_attestation(db, timedelta(seconds=1))
     said = "select verdict from dot.fn_preflight_guard() where check_name = 'fs_snapshot_present'"
     writer = db.connect("writer")
     assert value(writer, said) == "BLOCK"

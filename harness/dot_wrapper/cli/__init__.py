@@ -88,10 +88,9 @@ def run(arguments: Sequence[str]) -> int:
         code = end.code if isinstance(end.code, int) else DONE if end.code is None else FAILED
         if code in (HUNG_UP, INTERRUPTED, TERMINATED):
             print_error("interrupted: what was committed stays, and the same command goes on from there")
-        if isinstance(
-            end.__context__, typer.TyperException
-        ):  # a wrong command line: Typer has told it on standard error
-            _report_as_json("input", end.__context__.format_message(), chosen)
+        wrong = end.__context__
+        if isinstance(wrong, typer.TyperException):  # a wrong command line, which Typer has told on standard error
+            _report_as_json("input", wrong.format_message(), chosen)
         return code
     except InputError as error:
         _report("input", str(error), chosen)

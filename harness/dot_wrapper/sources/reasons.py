@@ -31,9 +31,8 @@ _REASONS: Final = {
 
 def reason_of(problem: ErrorDetails) -> str:
     """The reason of a problem that pydantic has found."""
-    return _REASONS.get(
-        problem["type"], problem["msg"].removeprefix("Value error, ")
-    )  # its words before those of a check of ours
+    said = problem["msg"].removeprefix("Value error, ")  # pydantic's words before those of a check of ours
+    return _REASONS.get(problem["type"], said)
 
 
 def storable(value: T) -> T:
