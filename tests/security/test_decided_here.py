@@ -29,6 +29,7 @@ from support import (
     rows,
     set_gates,
     value,
+    wait_until,
     waiting,
 )
 from support.servers import standby
@@ -147,8 +148,8 @@ def test_an_attestation_that_is_over_when_the_lease_is_got_lets_no_run_in(db: Da
         if newest == "BLOCK":
             attest(db, "BLOCK")
         else:
-            while attestation(db)[0] != "BLOCK":
-                pass
+            watcher = db.connect("writer")
+            wait_until(lambda: row(watcher, ATTESTATION)["verdict"] == "BLOCK")
         holder.execute("commit")
         with refused("23514", "preflight_check", "It ran out or was taken back while this call waited."):
             started.result()
